@@ -1,0 +1,101 @@
+"""Check the wheels as their users get them: installed by name, away from the checkout.
+
+Usage: `python -I smoke.py CHECKOUT DIST`, with the python of the environment under test and from a
+folder that holds nothing importable. DIST holds the wheels that were installed.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = {
+    "transferkit": "transferkit",
+    "transferkit-graph": "transferkit_graph",
+    "transferkit-acs": "transferkit_acs",
+}
+ADAPTERS = {"fake", "graph", "acs"}
+SITE = Path(sysconfig.get_path("purelib")).resolve()
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+def check(condition: object, what: str) -> None:
+    """Print what holds, or stop the run with what does not."""
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+    print(f"ok: {what}")
+
+
+def run(*arguments: str) -> str:
+    """Run the installed `transferkit` command and return what it printed."""
+    command = [sys.executable, "-I", str(SCRIPTS / "transferkit"), *arguments]
+    done = subprocess.run(  # noqa: S603 - the command is made of constants
+        command, capture_output=True, text=True, timeout=120, check=False
+    )
+    name = " ".join(("transferkit", *arguments))
+    if done.returncode != 0:
+        sys.exit(f"FAILED: `{name}` exits {done.returncode}\n{done.stdout}\n{done.stderr}")
+    print(f"ok: `{name}` exits 0")
+    return done.stdout
+
+
+def check_files(checkout: Path, dist: Path) -> None:
+    """The packages come from the built wheels and from nowhere else."""
+    check(SITE.is_relative_to(Path(sys.prefix).resolve()), "this is the environment under test")
+    for package in PACKAGES.values():
+        file = Path(importlib.import_module(package).__file__ or "").resolve()
+        check(file.is_relative_to(SITE / package), f"{package} is imported from site-packages")
+        check(not file.is_relative_to(checkout), f"{package} is not imported from the checkout")
+        check((SITE / package / "py.typed").is_file(), f"{package} ships py.typed")
+    wheels = sorted(dist.glob("*.whl"))
+    check(len(wheels) == len(PACKAGES), f"{len(PACKAGES)} wheels were built")
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            modules = [name for name in archive.namelist() if ".dist-info/" not in name]
+            same = all((SITE / name).read_bytes() == archive.read(name) for name in modules)
+            licensed = any(name.endswith("/licenses/LICENSE") for name in archive.namelist())
+        strays = {name.split("/")[0] for name in modules} - set(PACKAGES.values())
+        check(modules and same, f"{wheel.name} is what is installed")
+        check(not strays, f"{wheel.name} holds its package only")
+        check(licensed, f"{wheel.name} holds the licence")
+
+
+def check_metadata() -> None:
+    """One version everywhere, pinned exactly in both directions."""
+    version = metadata.version("transferkit")
+    for name in PACKAGES:
+        check(metadata.version(name) == version, f"{name} has version {version}")
+        wanted = set(PACKAGES) - {name} if name == "transferkit" else {"transferkit"}
+        plain = {line.partition(";")[0].replace(" ", "") for line in metadata.requires(name) or ()}
+        pins = {f"{other}=={version}" for other in wanted}
+        check(pins <= plain, f"{name} pins {', '.join(sorted(pins))}")
+
+
+def check_entry_points() -> None:
+    """Adapters, the pytest plug-in and the command are announced; the adapters load."""
+    adapters = metadata.entry_points(group="transferkit.adapters")
+    found = sorted(point.name for point in adapters)
+    check(found == sorted(ADAPTERS), f"the adapters are {', '.join(found)}")
+    for point in adapters:
+        check(isinstance(point.load(), type), f"adapter {point.name} loads")
+    plugins = metadata.entry_points(group="pytest11", name="transferkit")
+    check([point.module for point in plugins] == ["transferkit.testing.plugin"], "pytest plug-in")
+
+
+def check_command() -> None:
+    """The command explains itself, and its demo prints one JSON object on each line."""
+    check("demo" in run("--help"), "--help names the demo")
+    lines = run("demo", "--json").splitlines()
+    check(lines, "demo --json prints something")
+    check(all(isinstance(json.loads(line), dict) for line in lines), "demo --json prints NDJSON")
+
+
+if __name__ == "__main__":
+    check_files(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve())
+    check_metadata()
+    check_entry_points()
+    check_command()
