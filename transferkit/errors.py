@@ -1,0 +1,183 @@
+"""What can go wrong, for the person who reads it at 3 a.m.
+
+    TransferKitError
+    ├── UsageError                   the caller's side: nothing was sent, nothing was recorded
+    │   ├── InvalidRequest           the request cannot be carried as it stands (every problem listed)
+    │   ├── TransferInProgress       the call already has an open transfer; names it
+    │   ├── IdempotencyConflict      the key was used for another request; names the transfer
+    │   ├── TransferNotFound         no transfer of that id in the store
+    │   └── ClientClosed             the client is not open
+    ├── CallbackError                somebody else's side: what arrived cannot be used
+    │   ├── MalformedCallback        the body does not say what its provider publishes; names the place
+    │   └── CallbackNotVerified      nobody proved who sent it
+    └── StoreError                   the store could not keep or give back what it must
+
+    ConfigError                      outside the root on purpose: code that shrugs off a failed
+    ├── AdapterNotFound              transfer must not shrug off a wrong configuration
+    └── DuplicateAdapter
+
+A provider's refusal is no exception: after the request is recorded it is a `TransferFailed` event.
+No message here holds a phone number, a token or a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from transferkit.signals import Fact
+
+__all__ = [
+    "AdapterNotFound",
+    "CallbackError",
+    "CallbackNotVerified",
+    "ClientClosed",
+    "ConfigError",
+    "DuplicateAdapter",
+    "IdempotencyConflict",
+    "InvalidRequest",
+    "MalformedCallback",
+    "Problem",
+    "StoreError",
+    "TransferInProgress",
+    "TransferKitError",
+    "TransferNotFound",
+    "UsageError",
+]
+
+
+@frozen
+class Problem:
+    """One thing wrong with a request or a configuration: where, what, and what would be right."""
+
+    field: str
+    message: str
+    accepts: str | None = None
+
+    def __str__(self) -> str:
+        accepted = f" (accepted: {self.accepts})" if self.accepts else ""
+        return f"{self.field}: {self.message}{accepted}"
+
+
+def _listed(heading: str, problems: Iterable[Problem]) -> str:
+    return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
+
+
+class TransferKitError(Exception):
+    """Root of what transferkit raises while it works. `ConfigError` stands outside."""
+
+
+class UsageError(TransferKitError):
+    """The request was not taken: nothing was sent and nothing was recorded."""
+
+
+class InvalidRequest(UsageError, ValueError):
+    """The provider cannot carry this request accurately. `problems` has all of the reasons.
+
+    Raised before any I/O, by `submit`, `transfer`, `redirect` and `preview`.
+    """
+
+    def __init__(self, provider: str, problems: Sequence[Problem]) -> None:
+        self.provider = provider
+        self.problems = tuple(problems)
+        super().__init__(_listed(f"{provider} cannot carry this request; nothing was sent:", self.problems))
+
+    def __reduce__(self) -> tuple[type[InvalidRequest], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.provider, self.problems)
+
+
+class TransferInProgress(UsageError):
+    """The call, or the consult leg, is part of a transfer that has no outcome yet.
+
+    `transfer_id` is that transfer: await its outcome with `client.outcome(transfer_id)`.
+    """
+
+    def __init__(self, call: str, transfer_id: str) -> None:
+        self.call = call
+        self.transfer_id = transfer_id
+        super().__init__(
+            f"call {call} is part of the open transfer {transfer_id}; nothing was sent. "
+            f"Await that transfer's outcome first"
+        )
+
+    def __reduce__(self) -> tuple[type[TransferInProgress], tuple[str, str]]:
+        return type(self), (self.call, self.transfer_id)
+
+
+class IdempotencyConflict(UsageError):
+    """The idempotency key belongs to another request. `transfer_id` is what that request started."""
+
+    def __init__(self, key: str, transfer_id: str) -> None:
+        self.key = key
+        self.transfer_id = transfer_id
+        super().__init__(
+            f"idempotency key {key!r} was used for another request, transfer {transfer_id}; nothing was "
+            f"sent. Use a new key for a new request"
+        )
+
+    def __reduce__(self) -> tuple[type[IdempotencyConflict], tuple[str, str]]:
+        return type(self), (self.key, self.transfer_id)
+
+
+class TransferNotFound(UsageError, LookupError):
+    """The store has no such transfer: another store, or older than its retention."""
+
+    def __init__(self, transfer_id: str) -> None:
+        self.transfer_id = transfer_id
+        super().__init__(f"no transfer {transfer_id!r} in this store")
+
+    def __reduce__(self) -> tuple[type[TransferNotFound], tuple[str]]:
+        return type(self), (self.transfer_id,)
+
+
+class ClientClosed(UsageError, RuntimeError):
+    """The client is not open: use it inside `async with`."""
+
+
+class CallbackError(TransferKitError):
+    """A callback cannot be used. The receiver answers it with a 4xx and logs why."""
+
+
+class MalformedCallback(CallbackError, ValueError):
+    """A callback body that its provider's publications do not cover; `where` is the place in it.
+
+    `facts` holds what the rest of the same body did say: one bad element costs no good one.
+    """
+
+    def __init__(self, provider: str, where: str, message: str, *, facts: Sequence[Fact] = ()) -> None:
+        self.provider = provider
+        self.where = where
+        self.message = message
+        self.facts = tuple(facts)
+        super().__init__(f"{provider} callback, {where}: {message}")
+
+
+class CallbackNotVerified(CallbackError):
+    """Nobody proved that the provider sent this callback."""
+
+
+class StoreError(TransferKitError):
+    """The store could not keep or give back what it must; nothing was acknowledged."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; `problems` names each key, its value and what is accepted."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(_listed(f"{source}: configuration is not usable:", self.problems))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.source, self.problems)
+
+
+class AdapterNotFound(ConfigError):
+    """No installed distribution offers this provider."""
+
+
+class DuplicateAdapter(ConfigError):
+    """Two installed distributions offer the same provider name."""

@@ -1,0 +1,291 @@
+"""What an application asks for: a transfer of a call, or the redirect of an incoming one.
+
+Both are values. Terms follow RFC 5589: the application's leg is the transferor, `transferee` is handed
+over, `to` is the transfer target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, final
+
+from attrs import Attribute, field, frozen
+from attrs.converters import optional
+
+from transferkit._frozenmap import EMPTY, FrozenMap, freeze
+from transferkit._redact import redact, safe_repr
+from transferkit._validate import is_a, is_text, maybe
+from transferkit.identifiers import Identifier, PhoneNumber
+
+__all__ = [
+    "Call",
+    "CallDisposition",
+    "CallingContext",
+    "EndpointType",
+    "OnUnsupported",
+    "Redirect",
+    "Request",
+    "TeamsPhoneCallDetails",
+    "TeamsPhoneCallerDetails",
+    "TeamsPhoneSourceDetails",
+    "Transfer",
+    "WireRequest",
+]
+
+DEFAULT_DEADLINE = timedelta(seconds=150)
+
+_text = is_text()
+_optional_text = maybe(is_text())
+_identifier = is_a(Identifier, hint="parse_identifier(text) reads one")
+
+
+@final
+@frozen
+class Call:
+    """One leg that the application controls: Graph's call id or ACS's call connection id.
+
+    `provider` is a config name (`"graph"`, `"acs"`); None means the configured default. `tenant_id` is
+    the call's Entra tenant where the application knows it (Graph: a token of another tenant is refused
+    with 7505); otherwise the tenant that the call's own verified callbacks named is used.
+    """
+
+    provider: str | None = field(validator=_optional_text)
+    id: str = field(validator=_text)
+    tenant_id: str | None = field(default=None, kw_only=True, validator=_optional_text)
+
+    def __str__(self) -> str:
+        return f"{self.provider or 'default'}:{redact(self.id)}"
+
+
+class EndpointType(StrEnum):
+    """Which endpoint of the target rings (Graph `endpointType`)."""
+
+    DEFAULT = "default"
+    VOICEMAIL = "voicemail"
+    SKYPE_FOR_BUSINESS = "skypeForBusiness"
+    SKYPE_FOR_BUSINESS_VOIP_PHONE = "skypeForBusinessVoipPhone"
+
+
+class CallDisposition(StrEnum):
+    """How a redirected call rings (Graph `targetDisposition`, beta only, deprecated there)."""
+
+    DEFAULT = "default"
+    SIMULTANEOUS_RING = "simultaneousRing"
+    FORWARD = "forward"
+
+
+class OnUnsupported(StrEnum):
+    """What becomes of an optional field that the provider cannot carry."""
+
+    REFUSE = "refuse"
+    """Raise `InvalidRequest` before anything is sent (the default)."""
+    DROP = "drop"
+    """Send without it, and list it in the `requested` event's `dropped`."""
+
+
+def _headers(value: Mapping[str, str] | None) -> FrozenMap[str]:
+    if value is None:
+        return FrozenMap()
+    given: object = value  # what the annotation says, callers without a type checker may not keep to
+    if not isinstance(given, Mapping):
+        raise TypeError(f"headers are a mapping from name to text, not a {type(given).__name__}")
+    wrong = [str(name) for name, text in given.items() if not (_is_str(name) and _is_str(text))]
+    if wrong:
+        raise TypeError(f"header names and values are text; not so: {', '.join(wrong)}")
+    return FrozenMap(value)
+
+
+def _is_str(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _frozen_json(value: Mapping[str, Any] | None) -> FrozenMap[Any]:
+    return FrozenMap() if value is None else freeze(value)
+
+
+def _seconds(value: timedelta | float | None) -> timedelta | None:
+    if value is None or isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"a time span is a timedelta or seconds, not {value!r}")
+    return timedelta(seconds=value)
+
+
+def _deadline(value: timedelta | float | None) -> timedelta:
+    span = DEFAULT_DEADLINE if value is None else _seconds(value)
+    if span is None or span <= timedelta(0):
+        raise ValueError("the deadline must be longer than nothing")
+    return span
+
+
+def _people(value: Mapping[str, Identifier] | None) -> FrozenMap[Identifier]:
+    return FrozenMap(value)
+
+
+@final
+@frozen(kw_only=True)
+class TeamsPhoneCallerDetails:
+    """The original caller, shown to the agent in Teams (ACS `teamsPhoneCallerDetails`, 2026-03-12)."""
+
+    caller: Identifier = field(validator=_identifier)
+    name: str = field(validator=is_text(empty=True), repr=False)
+    phone_number: str = field(validator=is_text(empty=True), repr=False)
+    record_id: str | None = None
+    screen_pop_url: str | None = field(default=None, repr=False)
+    is_authenticated: bool | None = None
+    additional_caller_information: FrozenMap[str] = field(default=EMPTY, converter=_headers)
+
+
+@final
+@frozen(kw_only=True)
+class TeamsPhoneSourceDetails:
+    """Who made the call details (ACS `teamsPhoneSourceDetails`); `language` is ISO 639."""
+
+    source: Identifier = field(validator=_identifier)
+    language: str = field(validator=is_text(empty=True))
+    status: str = field(validator=is_text(empty=True))
+    intended_targets: FrozenMap[Identifier] = field(default=EMPTY, converter=_people)
+
+
+@final
+@frozen(kw_only=True)
+class TeamsPhoneCallDetails:
+    """What Teams shows the agent who takes the call (ACS `teamsPhoneCallDetails`, 2026-03-12)."""
+
+    caller: TeamsPhoneCallerDetails | None = None
+    source: TeamsPhoneSourceDetails | None = None
+    session_id: str | None = None
+    intent: str | None = field(default=None, repr=False)
+    call_topic: str | None = field(default=None, repr=False)
+    call_context: str | None = field(default=None, repr=False)
+    transcript_url: str | None = field(default=None, repr=False)
+    call_sentiment: str | None = field(default=None, repr=False)
+    suggested_actions: str | None = field(default=None, repr=False)
+
+
+@final
+@frozen(kw_only=True)
+class CallingContext:
+    """What travels with the call to the target: SIP headers, VoIP headers, details for Teams.
+
+    Header names are sent as given: a custom SIP header's full name includes its `X-MS-Custom-` prefix.
+    """
+
+    sip: FrozenMap[str] = field(default=EMPTY, converter=_headers)
+    voip: FrozenMap[str] = field(default=EMPTY, converter=_headers)
+    teams: TeamsPhoneCallDetails | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.sip or self.voip or self.teams)
+
+
+def _context(value: CallingContext | None) -> CallingContext:
+    return CallingContext() if value is None else value
+
+
+def _call(value: Call | str) -> Call:
+    return Call(None, value) if isinstance(value, str) else value
+
+
+@final
+@frozen(kw_only=True)
+class Transfer:
+    """Hand the other party of `call` over to `to`.
+
+    * `transferee`, `participant_id`: who is handed over, needed to transfer out of a group call.
+    * `replaces`: the application's consult call with the target; makes the transfer consultative.
+    * `caller_id`: the number that a phone target sees.
+    * `operation_context`: the application's correlation text, on every event of this transfer.
+    * `callback_uri`: where this transfer's callbacks go, instead of the call's callback URI.
+    * `idempotency_key`: asking again with the same key and request gives the same transfer.
+    * `deadline`: how long to wait for an outcome, a timedelta or seconds; 150 s unless told.
+    * `language_id`, `region`, `endpoint`: published by Graph for the target.
+    * `extra`: provider-native JSON, merged into the body as a JSON merge patch (RFC 7396).
+    """
+
+    call: Call = field(converter=_call, validator=is_a(Call))
+    to: Identifier = field(validator=_identifier)
+    transferee: Identifier | None = field(default=None, validator=maybe(_identifier))
+    participant_id: str | None = field(default=None, validator=_optional_text)
+    replaces: str | None = field(default=None, validator=_optional_text)
+    caller_id: PhoneNumber | None = field(default=None, validator=maybe(is_a(PhoneNumber)))
+    context: CallingContext = field(
+        factory=CallingContext, converter=_context, validator=is_a(CallingContext)
+    )
+    operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
+    callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
+    idempotency_key: str | None = field(default=None, validator=_optional_text)
+    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline)
+    language_id: str | None = field(default=None, validator=_optional_text)
+    region: str | None = field(default=None, validator=_optional_text)
+    endpoint: EndpointType | None = field(default=None, converter=optional(EndpointType))
+    extra: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json)
+    on_unsupported: OnUnsupported = field(default=OnUnsupported.REFUSE, converter=OnUnsupported)
+
+    @property
+    def targets(self) -> tuple[Identifier, ...]:
+        """Everyone who may receive the call."""
+        return (self.to,)
+
+
+def _some_identifiers(instance: object, attribute: Attribute[Any], value: tuple[Identifier, ...]) -> None:
+    if not value:
+        raise ValueError("to: a redirect needs at least one target")
+    for target in value:
+        _identifier(instance, attribute, target)
+
+
+def _targets(value: Identifier | Iterable[Identifier]) -> tuple[Identifier, ...]:
+    return (value,) if isinstance(value, Identifier) else tuple(value)
+
+
+@final
+@frozen(kw_only=True)
+class Redirect:
+    """Send an incoming call elsewhere before it is answered.
+
+    * `to`: who rings; the first to pick up takes the call.
+    * `incoming_context`: ACS's opaque context of the incoming call; `client.redirect(event, …)` fills it in.
+    * `ring_timeout`: how long they ring, a timedelta or seconds.
+    * `disposition`, `mask_caller`, `mask_callee`: published by Graph's beta.
+    """
+
+    call: Call = field(converter=_call, validator=is_a(Call))
+    to: tuple[Identifier, ...] = field(converter=_targets, validator=_some_identifiers)
+    incoming_context: str | None = field(default=None, repr=False, validator=_optional_text)
+    ring_timeout: timedelta | None = field(default=None, converter=_seconds)
+    disposition: CallDisposition | None = field(default=None, converter=optional(CallDisposition))
+    mask_caller: bool | None = None
+    mask_callee: bool | None = None
+    caller_id: PhoneNumber | None = field(default=None, validator=maybe(is_a(PhoneNumber)))
+    context: CallingContext = field(
+        factory=CallingContext, converter=_context, validator=is_a(CallingContext)
+    )
+    operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
+    callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
+    idempotency_key: str | None = field(default=None, validator=_optional_text)
+    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline)
+    extra: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json)
+    on_unsupported: OnUnsupported = field(default=OnUnsupported.REFUSE, converter=OnUnsupported)
+
+    @property
+    def targets(self) -> tuple[Identifier, ...]:
+        """Everyone who may receive the call."""
+        return self.to
+
+
+Request = Transfer | Redirect
+
+
+@final
+@frozen(kw_only=True)
+class WireRequest:
+    """The exact HTTP request that would leave, its credentials masked. `body` is the JSON value."""
+
+    method: str
+    url: str
+    headers: FrozenMap[str] = field(converter=_headers)
+    body: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json, repr=False)
