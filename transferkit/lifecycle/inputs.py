@@ -1,0 +1,139 @@
+"""What can happen to a call: commands, answers, facts, inspections and the passing of time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import final
+
+from attrs import frozen
+
+from transferkit.lifecycle.decision import Lease, Opened, Work
+from transferkit.lifecycle.state import Rules
+from transferkit.signals import Fact, Result
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "Attempted",
+    "DueReached",
+    "Input",
+    "Inspected",
+    "MaybeSent",
+    "NotSent",
+    "Observed",
+    "Presence",
+    "Refused",
+    "Requested",
+    "Taken",
+]
+
+
+@final
+@frozen(kw_only=True)
+class Taken:
+    """The provider's 2xx: it has the request. Never a success."""
+
+    correlation_id: str | None = None
+
+
+@final
+@frozen(kw_only=True)
+class Refused:
+    """The provider answered that it will not: this attempt did not execute."""
+
+    result: Result
+
+
+@final
+@frozen(kw_only=True)
+class NotSent:
+    """This attempt cannot have executed, and another may be made (no connection, 429, …)."""
+
+    result: Result
+    retry_after: timedelta | None = None
+
+
+@final
+@frozen(kw_only=True)
+class MaybeSent:
+    """Nobody knows whether this attempt executed (a time-out, a reset, a 5xx)."""
+
+    result: Result
+
+
+Answer = Taken | Refused | NotSent | MaybeSent
+
+
+class Presence(StrEnum):
+    """What the provider says of the call when asked."""
+
+    CONNECTED = "connected"
+    TRANSFERRING = "transferring"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@final
+@frozen(kw_only=True)
+class Requested:
+    """The application asks. `sender` is who sends it at once, under that lease."""
+
+    at: datetime
+    opened: Opened
+    rules: Rules
+    sender: Lease
+    dropped: tuple[str, ...] = ()
+
+
+@final
+@frozen(kw_only=True)
+class Attempted:
+    """Somebody is about to send attempt number `attempt`; the decision says whether to."""
+
+    at: datetime
+    transfer_id: str
+    attempt: int
+
+
+@final
+@frozen(kw_only=True)
+class Answered:
+    """How attempt number `attempt` went."""
+
+    at: datetime
+    transfer_id: str
+    attempt: int
+    answer: Answer
+
+
+@final
+@frozen(kw_only=True)
+class Observed:
+    """A callback delivered a fact."""
+
+    at: datetime
+    fact: Fact
+
+
+@final
+@frozen(kw_only=True)
+class Inspected:
+    """The provider was asked about the call."""
+
+    at: datetime
+    transfer_id: str
+    presence: Presence
+
+
+@final
+@frozen(kw_only=True)
+class DueReached:
+    """A grace or a deadline has run out."""
+
+    at: datetime
+    transfer_id: str
+    work: Work
+
+
+Input = Requested | Attempted | Answered | Observed | Inspected | DueReached

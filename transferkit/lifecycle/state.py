@@ -1,0 +1,107 @@
+"""What the machine remembers of a call between two steps."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import final
+
+from attrs import field, frozen
+
+from transferkit._redact import safe_repr
+from transferkit.events import Evidence, LateVerdict
+from transferkit.identifiers import Identifier
+from transferkit.signals import Result
+
+__all__ = ["CallState", "Finished", "Progress", "RequestKind", "Rules"]
+
+
+class RequestKind(StrEnum):
+    """Which life a request leads."""
+
+    TRANSFER = "transfer"
+    REDIRECT = "redirect"
+
+
+@final
+@frozen(kw_only=True)
+class Rules:
+    """What a transfer's provider and configuration allow, fixed when it is requested.
+
+    * `repeatable_for`: how long after its first sending the same request may be sent again without being
+      executed twice; None where it never may.
+    * `taken_is_handed_over`: a redirect's acceptance is the whole story that the provider tells.
+    * `grace`: how long a proof may come after the call's end.
+    * `inspect_gap`: least time between two questions to the provider about one transfer.
+    * `max_attempts`, `backoff`: how often and after what first pause a request is sent again.
+    """
+
+    repeatable_for: timedelta | None = None
+    taken_is_handed_over: bool = False
+    grace: timedelta = timedelta(seconds=5)
+    inspect_gap: timedelta = timedelta(seconds=5)
+    max_inspections: int = 3
+    max_attempts: int = 6
+    backoff: timedelta = timedelta(milliseconds=500)
+
+
+@final
+@frozen(kw_only=True)
+class Progress:
+    """An open transfer or redirect."""
+
+    id: str
+    kind: RequestKind
+    rules: Rules
+    targets: tuple[Identifier, ...]
+    transferee: Identifier | None
+    operation_context: str | None = field(default=None, repr=safe_repr)
+    requested_at: datetime
+    deadline_at: datetime
+
+    attempts: int = 0
+    first_sent_at: datetime | None = None
+    in_flight: bool = False
+    """An attempt was begun and has no answer yet: it may have executed."""
+    ambiguous: bool = False
+    """Some earlier attempt may have executed."""
+    refusal: Result | None = None
+    """Why the last attempt did not leave."""
+
+    submitted: bool = False
+    started: bool = False
+    accepted: bool = False
+    ended: Result | None = None
+    """How the call ended while this was open."""
+    evidence: Evidence | None = None
+    last_inspected_at: datetime | None = None
+    final_inspections: int = 0
+    deadline_passed: bool = False
+
+
+@final
+@frozen(kw_only=True)
+class Finished:
+    """A transfer that has its outcome; `verdict` is what the provider stated, None where it did not."""
+
+    id: str
+    operation_context: str | None = field(default=None, repr=safe_repr)
+    verdict: LateVerdict | None = None
+
+
+@final
+@frozen(kw_only=True)
+class CallState:
+    """Everything the machine knows of one call."""
+
+    sequence: int = 0
+    connected: bool = False
+    ended: bool = False
+    tenant_id: str | None = None
+    open: Progress | None = None
+    finished: tuple[Finished, ...] = ()
+
+    @property
+    def era(self) -> str:
+        """Whose time it is: the open transfer's id, or nobody's."""
+        return self.open.id if self.open else "-"
