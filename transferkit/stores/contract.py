@@ -1,0 +1,137 @@
+"""The store's contract. Its heart is one verb: `apply` runs the pure step inside one transaction.
+
+Dedup, state, events, due work and the request's own row are committed together or not at all; the
+conformance suite `transferkit.testing.StoreContract` says so for every store.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NewType, final
+
+from attrs import field, frozen
+
+from transferkit.events import Event, Outcome
+from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened
+
+__all__ = ["Applied", "KeyUsed", "LegOccupied", "Position", "Step", "Store", "StoredTransfer", "delivery_key"]
+
+Step = Callable[[CallKey, CallState, Input, str | None], Decision]
+
+Position = NewType("Position", str)
+"""A place in the store's log. Opaque: only the store that gave it can compare it."""
+
+
+@final
+@frozen(kw_only=True)
+class Applied:
+    """What one input did, committed: the call's state after it and the events that it appended."""
+
+    state: CallState = field(repr=False)
+    events: tuple[Event, ...]
+    proceed: bool = False
+    duplicate: bool = False
+
+
+@final
+@frozen(kw_only=True)
+class StoredTransfer:
+    """A request as stored, and its outcome once there is one."""
+
+    opened: Opened
+    outcome: Outcome | None = None
+
+
+class LegOccupied(Exception):
+    """A leg of the request belongs to an open transfer."""
+
+    def __init__(self, leg: CallKey, transfer_id: str) -> None:
+        super().__init__(f"{leg} belongs to {transfer_id}")
+        self.leg = leg
+        self.transfer_id = transfer_id
+
+
+class KeyUsed(Exception):
+    """The request's idempotency key is known."""
+
+    def __init__(self, stored: StoredTransfer) -> None:
+        super().__init__(f"the key belongs to {stored.opened.id}")
+        self.stored = stored
+
+
+def delivery_key(happened: Input) -> str | None:
+    """The key under which this input's delivery is recognised, where it is one."""
+    if isinstance(happened, Observed) and happened.fact.delivery:
+        return happened.fact.delivery.key
+    return None
+
+
+class Store(ABC):
+    """Keeps transfers, events and due work. Safe for concurrent tasks.
+
+    Every method may raise `StoreError`; after that nothing of the call is kept.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready. Opening an open store does nothing."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of every resource; waiting readers return. The store may be opened again."""
+
+    @abstractmethod
+    async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
+        """Run `step` for each input in order and commit all that follows in one transaction.
+
+        For each: read the call's state and the mark of an earlier same delivery, decide, then write the
+        state, the events, the mark, due work, the opened request or the outcome. An opened request whose
+        idempotency key is known raises `KeyUsed`, then one with an occupied leg `LegOccupied`. If
+        anything raises, `step` included, nothing is written.
+        """
+
+    async def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
+        """`apply_all` for one input."""
+        (applied,) = await self.apply_all([(call, happened)], step)
+        return applied
+
+    @abstractmethod
+    async def state(self, call: CallKey) -> CallState:
+        """The call's state; a fresh one for a call never heard of."""
+
+    @abstractmethod
+    async def transfer(self, transfer_id: str) -> StoredTransfer | None:
+        """A stored request by its id."""
+
+    @abstractmethod
+    async def call_events(self, call: CallKey) -> tuple[Event, ...]:
+        """The call's events, in sequence."""
+
+    @abstractmethod
+    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+        """Take up to `limit` pieces of work that are due and that nobody holds, oldest first.
+
+        They are nobody else's until `lease.until`. Finishing work is the step's matter: it clears the row
+        or sets it anew.
+        """
+
+    @abstractmethod
+    async def next_due(self) -> datetime | None:
+        """When `lease_due` may next find something; None while there is no due work at all."""
+
+    @abstractmethod
+    async def end_of_log(self) -> Position:
+        """The place after the last event."""
+
+    @abstractmethod
+    async def read(self, after: Position, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+        """Events after a place, in the order of the log: per call, that of `sequence`."""
+
+    @abstractmethod
+    async def wait(self, after: Position, *, timeout: float) -> None:
+        """Return when there may be events after a place, at the latest after `timeout` seconds.
+
+        A hint: it may return early, and at once when the store closes.
+        """
