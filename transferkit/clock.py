@@ -1,0 +1,37 @@
+"""The one place that reads the time and waits for it, so that tests can hold both in their hands."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Protocol, final
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Reads the time and waits."""
+
+    def now(self) -> datetime:
+        """The time, aware and in UTC."""
+        ...
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        """Return when `event` is set or `until` is reached; None waits for the event alone."""
+        ...
+
+
+@final
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        seconds = None if until is None else max((until - self.now()).total_seconds(), 0)
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
