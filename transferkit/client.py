@@ -1,0 +1,439 @@
+"""The asynchronous client: the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, final, overload
+from uuid import uuid4
+
+from attrs import evolve
+
+from transferkit.adapter import Adapter, Submission
+from transferkit.callbacks import CallbackRequest, CallbackResponse, Receiver
+from transferkit.callbacks.asgi import CallbackApp
+from transferkit.clock import Clock, SystemClock
+from transferkit.codec import fingerprint
+from transferkit.config import Config, load_config
+from transferkit.errors import (
+    ClientClosed,
+    ConfigError,
+    IdempotencyConflict,
+    InvalidRequest,
+    Problem,
+    TransferInProgress,
+    TransferNotFound,
+)
+from transferkit.events import CallIncoming, Outcome, RedirectOutcome, TransferOutcome
+from transferkit.identifiers import Identifier, PhoneNumber
+from transferkit.lifecycle import CallKey, Opened
+from transferkit.registry import adapter_class
+from transferkit.requests import (
+    Call,
+    CallDisposition,
+    CallingContext,
+    EndpointType,
+    OnUnsupported,
+    Redirect,
+    Request,
+    Transfer,
+    WireRequest,
+)
+from transferkit.stores import KeyUsed, LegOccupied, MemoryStore, Store
+from transferkit.stream import EventStream, OutcomeWatch
+from transferkit.work import Worker
+
+__all__ = ["AsyncClient", "Handle", "RedirectHandle", "TransferHandle"]
+
+_log = logging.getLogger("transferkit.client")
+
+_DRAIN_SECONDS = 5.0
+
+O = TypeVar("O", bound=Outcome)  # noqa: E741 - the only type variable here
+_AwaitOutcome = Callable[[str, float | None], Coroutine[Any, Any, O]]
+
+
+@final
+class Handle(Generic[O]):
+    """A transfer or redirect that is recorded; await its outcome here or in any process on the store."""
+
+    def __init__(
+        self, opened: Opened, outcome: Callable[[str, float | None], Coroutine[Any, Any, O]]
+    ) -> None:
+        self._opened = opened
+        self._outcome = outcome
+
+    @property
+    def id(self) -> str:
+        """The transfer's id, on every event of it."""
+        return self._opened.id
+
+    @property
+    def request(self) -> Request:
+        """What was asked for, without the fields that were dropped."""
+        return self._opened.request
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return self._opened.request.call
+
+    async def outcome(self, timeout: float | None = None) -> O:
+        """The one terminal event.
+
+        Waits until the provider's verdict, the call's end or the deadline decided. Raises `TimeoutError`
+        after `timeout` seconds and leaves the transfer open; cancelling the wait does the same.
+        """
+        return await self._outcome(self.id, timeout)
+
+    def __repr__(self) -> str:
+        return f"<{type(self._opened.request).__name__} {self.id} of {self._opened.call}>"
+
+
+TransferHandle = Handle[TransferOutcome]
+RedirectHandle = Handle[RedirectOutcome]
+
+
+@final
+class AsyncClient:
+    """Transfers and redirects calls, receives callbacks, and tells one true outcome for each request.
+
+    Open it with `async with`; it opens nothing before. `AsyncClient.from_config` is the usual way in; the
+    constructor takes parts ready-made, for tests and for stores or adapters of your own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store: Store | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._store = store or _store(config)
+        self._adapters = dict(adapters) if adapters is not None else _adapters(config, self._clock)
+        self._worker = Worker(
+            store=self._store, adapter=self._adapters.__getitem__, clock=self._clock, timing=config.lifecycle
+        )
+        self._receiver = Receiver(
+            adapters=self._adapters.get,
+            apply_all=self._worker.apply_all,
+            clock=self._clock,
+            config=config.callbacks,
+        )
+        self._watch = OutcomeWatch(self._store)
+        self._closed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._runner: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_config(
+        cls, source: str | Path | Mapping[str, Any] | None = None, *, clock: Clock | None = None
+    ) -> Self:
+        """A client from a TOML file's path, a dict, or (None) `TRANSFERKIT_*` variables.
+
+        Reads the file and nothing else. Raises `ConfigError` with every problem, each naming its key.
+        """
+        return cls(load_config(source), clock=clock)
+
+    # --- opening and closing ------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._runner is None:
+            if self._config.callbacks.accept_unverified:
+                _log.warning(
+                    "callbacks.accept_unverified is on: anyone who reaches the callback URL can report "
+                    "outcomes; for tests on loopback only",
+                    extra={"event": "callbacks_unverified"},
+                )
+            await self._store.open()
+            self._closed.clear()
+            for adapter in self._adapters.values():
+                adapter.listen(self._receiver.deliver)
+            self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop taking requests, let submissions under way finish for a moment, and let go of everything.
+
+        A submission that is cut off stays recorded; a process that opens the store again takes it over.
+        """
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        self._closed.set()
+        runner.cancel()
+        await asyncio.gather(runner, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=_DRAIN_SECONDS)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._watch.close()
+        for adapter in self._adapters.values():
+            await adapter.aclose()
+        await self._store.close()
+
+    def _check_open(self) -> None:
+        if self._runner is None:
+            raise ClientClosed("the client is not open: use it inside `async with client:`")
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in the client's own task, which no caller's cancellation reaches."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("a task of the client ended with an error", exc_info=error)
+
+    # --- asking -------------------------------------------------------------------------------------
+
+    async def transfer(
+        self,
+        call: Call | str,
+        *,
+        to: Identifier,
+        transferee: Identifier | None = None,
+        participant_id: str | None = None,
+        replaces: str | None = None,
+        caller_id: PhoneNumber | None = None,
+        context: CallingContext | None = None,
+        operation_context: str | None = None,
+        callback_uri: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: timedelta | float | None = None,
+        language_id: str | None = None,
+        region: str | None = None,
+        endpoint: EndpointType | None = None,
+        extra: Mapping[str, Any] | None = None,
+        on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
+    ) -> TransferHandle:
+        """Transfer a call: `submit(Transfer(…))`, whose fields these are."""
+        return await self.submit(
+            Transfer(
+                call=call,
+                to=to,
+                transferee=transferee,
+                participant_id=participant_id,
+                replaces=replaces,
+                caller_id=caller_id,
+                context=context,
+                operation_context=operation_context,
+                callback_uri=callback_uri,
+                idempotency_key=idempotency_key,
+                deadline=deadline,
+                language_id=language_id,
+                region=region,
+                endpoint=endpoint,
+                extra=extra,
+                on_unsupported=on_unsupported,
+            )
+        )
+
+    async def redirect(
+        self,
+        call: CallIncoming | Call | str,
+        *,
+        to: Identifier | Iterable[Identifier],
+        incoming_context: str | None = None,
+        ring_timeout: timedelta | float | None = None,
+        disposition: CallDisposition | None = None,
+        mask_caller: bool | None = None,
+        mask_callee: bool | None = None,
+        caller_id: PhoneNumber | None = None,
+        context: CallingContext | None = None,
+        operation_context: str | None = None,
+        callback_uri: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: timedelta | float | None = None,
+        extra: Mapping[str, Any] | None = None,
+        on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
+    ) -> RedirectHandle:
+        """Redirect an incoming call: `submit(Redirect(…))`, whose fields these are.
+
+        Given the `CallIncoming` event, everything that the provider needs of it is filled in.
+        """
+        if isinstance(call, CallIncoming):
+            incoming_context = incoming_context or call.incoming_context
+            call = call.call
+        return await self.submit(
+            Redirect(
+                call=call,
+                to=to,
+                incoming_context=incoming_context,
+                ring_timeout=ring_timeout,
+                disposition=disposition,
+                mask_caller=mask_caller,
+                mask_callee=mask_callee,
+                caller_id=caller_id,
+                context=context,
+                operation_context=operation_context,
+                callback_uri=callback_uri,
+                idempotency_key=idempotency_key,
+                deadline=deadline,
+                extra=extra,
+                on_unsupported=on_unsupported,
+            )
+        )
+
+    @overload
+    async def submit(self, request: Transfer) -> TransferHandle: ...
+    @overload
+    async def submit(self, request: Redirect) -> RedirectHandle: ...
+    async def submit(self, request: Request) -> TransferHandle | RedirectHandle:
+        """Record a request and send it; returns once it is recorded.
+
+        Raises only while nothing is recorded: `InvalidRequest` with every problem, `TransferInProgress`,
+        `IdempotencyConflict`, `ConfigError`, `StoreError`, `ClientClosed`. After that a refusal is an event
+        and an outcome. Cancelling the caller detaches it; the transfer goes on.
+        """
+        self._check_open()
+        opened, dropped = self._plan(request)
+        return await asyncio.shield(self._spawn(self._begin(opened, dropped)))
+
+    async def _begin(self, opened: Opened, dropped: tuple[str, ...]) -> TransferHandle | RedirectHandle:
+        try:
+            begun = await self._worker.begin(opened, dropped=dropped)
+        except KeyUsed as used:
+            known = used.stored.opened
+            if known.fingerprint != opened.fingerprint:
+                raise IdempotencyConflict(str(opened.request.idempotency_key), known.id) from None
+            return self._handle(known)
+        except LegOccupied as occupied:
+            raise TransferInProgress(str(occupied.leg), occupied.transfer_id) from None
+        self._spawn(self._worker.send(opened, begun))
+        return self._handle(opened)
+
+    async def preview(self, request: Request) -> WireRequest:
+        """The exact HTTP request that `submit` would send, credentials masked.
+
+        Sends nothing, records nothing, needs no credentials and no open client. Raises `InvalidRequest`.
+        """
+        opened, _ = self._plan(request)
+        submission = Submission(
+            id=opened.id,
+            request=opened.request,
+            first_sent_at=opened.at,
+            tenant_id=opened.request.call.tenant_id,
+        )
+        return await self._adapters[opened.call.provider].wire(submission)
+
+    def _plan(self, request: Request) -> tuple[Opened, tuple[str, ...]]:
+        """Hold the request against its provider; what comes out can be carried as it stands."""
+        provider = request.call.provider or self._config.provider
+        adapter = self._adapters.get(provider)
+        if adapter is None:
+            known = ", ".join(sorted(self._adapters))
+            raise InvalidRequest(
+                provider, [Problem("call", f"no provider {provider!r} is configured", known)]
+            )
+        transfer_id = str(uuid4())
+        request = evolve(request, call=evolve(request.call, provider=provider))
+        planned = adapter.plan(self._with_callback(adapter, request, transfer_id))
+        if planned.problems:
+            raise InvalidRequest(provider, planned.problems)
+        call = CallKey(provider, adapter.canonical_call_id(request.call.id))
+        legs = [call]
+        if isinstance(request, Transfer) and request.replaces is not None:
+            legs.append(CallKey(provider, adapter.canonical_call_id(request.replaces)))
+        opened = Opened(
+            id=transfer_id,
+            call=call,
+            request=planned.request,
+            fingerprint=fingerprint(request),
+            at=self._clock.now(),
+            legs=tuple(legs),
+        )
+        return opened, planned.dropped
+
+    def _with_callback(self, adapter: Adapter, request: Request, transfer_id: str) -> Request:
+        """An address of the transfer's own for its callbacks, where the provider has room for one."""
+        public_url = self._config.callbacks.public_url
+        limits = adapter.capabilities.transfer
+        if (
+            public_url is None
+            or request.callback_uri is not None
+            or not isinstance(request, Transfer)
+            or limits is None
+            or "callback_uri" not in limits
+        ):
+            return request
+        return evolve(request, callback_uri=f"{public_url.rstrip('/')}/{adapter.name}/{transfer_id}")
+
+    # --- asking after -------------------------------------------------------------------------------
+
+    async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle:
+        """The handle of a stored transfer or redirect. Raises `TransferNotFound`."""
+        self._check_open()
+        stored = await self._store.transfer(transfer_id)
+        if stored is None:
+            raise TransferNotFound(transfer_id)
+        return self._handle(stored.opened)
+
+    async def outcome(
+        self, transfer_id: str, timeout: float | None = None
+    ) -> TransferOutcome | RedirectOutcome:
+        """The outcome of a stored transfer or redirect; see `Handle.outcome`."""
+        return await (await self.get(transfer_id)).outcome(timeout)
+
+    def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle:
+        if opened.is_redirect:
+            return Handle[RedirectOutcome](opened, self._await_outcome)
+        return Handle[TransferOutcome](opened, self._await_outcome)
+
+    async def _await_outcome(self, transfer_id: str, timeout: float | None) -> Any:
+        self._check_open()
+        async with asyncio.timeout(timeout):
+            return await self._watch.outcome(transfer_id)
+
+    def events(self) -> EventStream:
+        """A live tail of the stream from now: `async with client.events() as stream`."""
+        self._check_open()
+        return EventStream(self._store, self._closed)
+
+    # --- being told ---------------------------------------------------------------------------------
+
+    async def receive(self, request: CallbackRequest) -> CallbackResponse:
+        """Take one callback. Answer the provider with what this returns, and not before."""
+        self._check_open()
+        return await self._receiver.receive(request)
+
+    def asgi(self) -> CallbackApp:
+        """The receiver as an ASGI app. It may be mounted before the client is open."""
+        return CallbackApp(self.receive, max_body_bytes=self._config.callbacks.max_body_bytes)
+
+    async def run_due(self) -> int:
+        """Do all work that is due now, and return how many pieces that was.
+
+        An open client does this by itself; call it where no client stays open (cron, serverless).
+        """
+        self._check_open()
+        return await self._worker.run_due()
+
+
+def _adapters(config: Config, clock: Clock) -> dict[str, Adapter]:
+    return {name: adapter_class(name)(settings, clock=clock) for name, settings in config.providers.items()}
+
+
+def _store(config: Config) -> Store:
+    if config.store == "memory:":
+        return MemoryStore()
+    raise ConfigError(config.source, [Problem("store", f"{config.store!r} is not supported", "memory:")])

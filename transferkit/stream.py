@@ -1,0 +1,120 @@
+"""Reading the one event stream: a live tail, and waiting for outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from types import TracebackType
+from typing import Self, final
+
+from transferkit.errors import ClientClosed
+from transferkit.events import Event, Outcome
+from transferkit.stores import Position, Store
+
+__all__ = ["EventStream", "OutcomeWatch"]
+
+_POLL_SECONDS = 1.0
+
+
+@final
+class EventStream:
+    """A live tail of the stream, from the moment it is entered.
+
+    An async context manager and iterator. It reads the store's log at its own pace: a slow loop body loses
+    nothing and holds up nobody. It ends when the client closes.
+    """
+
+    def __init__(self, store: Store, closed: asyncio.Event) -> None:
+        self._store = store
+        self._closed = closed
+        self._position: Position | None = None
+        self._read: deque[tuple[Position, Event]] = deque()
+
+    async def __aenter__(self) -> Self:
+        self._position = await self._store.end_of_log()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._position = None
+        self._read.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Cancelling the wait loses none."""
+        if self._position is None:
+            raise RuntimeError("enter the stream first: async with client.events() as stream")
+        while not self._read:
+            self._read.extend(await self._store.read(self._position))
+            if not self._read:
+                if self._closed.is_set():
+                    raise StopAsyncIteration
+                await self._store.wait(self._position, timeout=_POLL_SECONDS)
+        self._position, event = self._read.popleft()
+        return event
+
+
+@final
+class OutcomeWatch:
+    """Waits for outcomes: one reader of the log for however many waiters.
+
+    It follows the store, so an outcome that another process recorded is found too.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiters: defaultdict[str, set[asyncio.Future[Outcome]]] = defaultdict(set)
+        self._follower: asyncio.Task[None] | None = None
+        self._following = asyncio.Event()
+
+    async def outcome(self, transfer_id: str) -> Outcome:
+        """The outcome of a stored transfer, now or when it comes. Raises `ClientClosed` at the end."""
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters[transfer_id]
+        waiters.add(waiter)
+        try:
+            if self._follower is None:
+                self._follower = asyncio.create_task(self._follow(), name="transferkit-outcomes")
+            await self._following.wait()
+            stored = await self._store.transfer(transfer_id)
+            if stored is not None and stored.outcome is not None:
+                return stored.outcome
+            return await waiter
+        finally:
+            waiter.cancel()
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(transfer_id, None)
+
+    async def _follow(self) -> None:
+        position = await self._store.end_of_log()
+        self._following.set()
+        while True:
+            for after, event in await self._store.read(position):
+                position = after
+                if isinstance(event, Outcome) and event.transfer_id:
+                    self._tell(event.transfer_id, event)
+            await self._store.wait(position, timeout=_POLL_SECONDS)
+
+    def _tell(self, transfer_id: str, outcome: Outcome) -> None:
+        for waiter in self._waiters.get(transfer_id, ()):
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    async def close(self) -> None:
+        """Stop; whoever still waits gets `ClientClosed`."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+        self._following.clear()
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(ClientClosed("the client was closed while the outcome was awaited"))
