@@ -1,0 +1,193 @@
+"""The command line, with the fake provider: what is printed, where, and the exit codes 0, 1 and 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("typer")
+from typer.testing import CliRunner
+
+from transferkit.cli.app import app
+
+HEARD = {
+    "id": "1",
+    "call_id": "call-1",
+    "time": "2026-01-01T12:00:00+00:00",
+    "signals": ["failed"],
+    "reason": "busy",
+}
+ENDED = HEARD | {"id": "2", "signals": ["succeeded", "call_ended"], "reason": None}
+RANG = {
+    "id": "3",
+    "call_id": "call-2",
+    "time": "2026-01-01T12:00:00+00:00",
+    "incoming": {"source": "4:+14255550107", "target": "8:orgid:a", "context": "opaque"},
+}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    for name in ("TRANSFERKIT_CONFIG", "TRANSFERKIT_PROVIDER"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *arguments, stdin=None: CliRunner().invoke(app, arguments, input=stdin)
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "transferkit.toml"
+    file.write_text('provider = "fake"\n\n[providers.fake]\n')
+    return str(file)
+
+
+def lines(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+# --- transfer --------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_prints_the_request_and_needs_no_configuration(run):
+    result = run("transfer", "call-1", "--provider", "fake", "--to", "+14255550100", "--dry-run")
+    assert result.exit_code == 0
+    shown = json.loads(result.stdout)
+    assert set(shown) == {"method", "url", "headers", "body"}
+    assert shown["body"]["to"] == "4:+14255550100"
+
+
+def test_every_option_reaches_the_request(run):
+    result = run(
+        "transfer", "call-1", "-p", "fake", "--dry-run",
+        "--to", "teams:agent",
+        "--tenant", "tenant-1",
+        "--transferee", "acs:res_user",
+        "--participant-id", "part-1",
+        "--replaces", "call-2",
+        "--caller-id", "+14255550101",
+        "--sip", "X-MS-Custom-Case=4=2",
+        "--sip", "User-To-User=a",
+        "--voip", "case=42",
+        "--operation-context", "case 42",
+        "--callback-uri", "https://app.contoso.com/cb",
+        "--deadline", "20",
+        "--language-id", "en-us",
+        "--region", "amer",
+        "--endpoint", "voicemail",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["body"] == {
+        "type": "transfer",
+        "call": {"provider": "fake", "id": "call-1", "tenant_id": "tenant-1"},
+        "to": "8:orgid:agent",
+        "transferee": "8:acs:res_user",
+        "participant_id": "part-1",
+        "replaces": "call-2",
+        "caller_id": "4:+14255550101",
+        "context": {
+            "sip": {"X-MS-Custom-Case": "4=2", "User-To-User": "a"},
+            "voip": {"case": "42"},
+        },
+        "operation_context": "case 42",
+        "callback_uri": "https://app.contoso.com/cb",
+        "deadline": 20.0,
+        "language_id": "en-us",
+        "region": "amer",
+        "endpoint": "voicemail",
+    }
+
+
+def test_a_request_that_cannot_be_carried_exits_with_2_and_all_problems(run):
+    result = run(
+        "transfer", "call-1", "-p", "fake", "--to", "guest:a", "--transferee", "guest:b", "--dry-run"
+    )
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "- to: a guest cannot be used here" in result.stderr
+    assert "- transferee: a guest cannot be used here" in result.stderr
+
+
+def test_an_unknown_provider_exits_with_2_and_says_what_is_installed(run):
+    result = run("transfer", "call-1", "-p", "nobody", "--to", "+14255550100", "--dry-run")
+    assert result.exit_code == 2
+    assert "no adapter named 'nobody' is installed" in result.stderr
+    assert "fake" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--caller-id", "teams:a"], ["--sip", "no-value"], ["--endpoint", "sofa"], ["--to", ""]]
+)
+def test_an_unusable_option_exits_with_2(run, wrong):
+    result = run("transfer", "call-1", "-p", "fake", "--to", "+14255550100", *wrong, "--dry-run")
+    assert result.exit_code == 2
+
+
+def test_sending_prints_events_until_the_provider_has_it(run, config):
+    result = run("transfer", "call-1", "--config", config, "--to", "+14255550100")
+    assert result.exit_code == 0
+    assert [line["kind"] for line in lines(result)] == ["transfer.requested", "transfer.submitted"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "exit_code"), [("+14255550100", "completed", 0), ("+14255550186", "failed", 1)]
+)
+def test_waiting_prints_the_outcome_and_exits_by_it(run, config, number, kind, exit_code):
+    result = run("transfer", "call-1", "--config", config, "--to", number, "--wait")
+    assert result.exit_code == exit_code
+    assert lines(result)[-1]["kind"] == f"transfer.{kind}"
+
+
+# --- decode ----------------------------------------------------------------------------------------
+
+
+def test_decode_reads_standard_input(run):
+    result = run("decode", "--provider", "fake", stdin=json.dumps(HEARD))
+    assert result.exit_code == 0
+    (event,) = lines(result)
+    assert event["file"] == "-"
+    assert (event["kind"], event["reason"], event["call_id"]) == ("transfer.failed", "busy", "call-1")
+    assert event["raw"] == HEARD
+
+
+def test_decode_names_the_file_of_each_line(run, tmp_path):
+    for name, body in (("a.json", HEARD), ("b.json", ENDED), ("c.json", RANG)):
+        (tmp_path / name).write_text(json.dumps(body))
+    result = run("decode", "-p", "fake", *(str(tmp_path / f"{name}.json") for name in "abc"))
+    assert result.exit_code == 0
+    told = [(line["file"].rpartition("/")[2], line["kind"]) for line in lines(result)]
+    assert told == [
+        ("a.json", "transfer.failed"),
+        ("b.json", "transfer.completed"),
+        ("b.json", "call.ended"),
+        ("c.json", "call.incoming"),
+    ]
+
+
+def test_a_bad_body_costs_no_good_one(run, tmp_path):
+    (tmp_path / "bad.json").write_text("nonsense")
+    (tmp_path / "good.json").write_text(json.dumps(HEARD))
+    files = [str(tmp_path / name) for name in ("missing.json", "bad.json", "good.json")]
+    result = run("decode", "-p", "fake", *files)
+    assert result.exit_code == 1
+    assert [line["kind"] for line in lines(result)] == ["transfer.failed"]
+    assert "bad.json: fake callback, body" in result.stderr
+    assert "missing.json: No such file" in result.stderr
+
+
+# --- the command itself ----------------------------------------------------------------------------
+
+
+def test_help_names_the_commands(run):
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("demo", "transfer", "decode"):
+        assert command in result.stdout
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from transferkit.cli import main; main()"
+    done = subprocess.run(  # noqa: S603 - the command is made of constants
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'transferkit[cli]'" in done.stderr

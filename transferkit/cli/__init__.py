@@ -1,0 +1,16 @@
+"""The command `transferkit`. Needs the extra `transferkit[cli]`."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; exit code 0, 1 (the outcome failed) or 2 (usage or configuration)."""
+    try:
+        from transferkit.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich", "click"}:
+            raise
+        sys.exit("the command line is an extra: pip install 'transferkit[cli]'")
+    app()

@@ -1,0 +1,312 @@
+"""A provider in this process: no network, no account, and it does what the test says.
+
+Name it in the configuration (`provider = "fake"`) and application code runs unchanged. What happens is
+chosen by the target (the table in `transferkit.testing.scenarios`) or by a script. Its callbacks are JSON of
+a form of its own, so that the whole way in is exercised as with a real provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, final
+from uuid import uuid4
+
+from attrs import field, frozen
+
+from transferkit._frozenmap import FrozenMap, freeze
+from transferkit.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
+from transferkit.capabilities import Anything, Capabilities, Kinds, Plan
+from transferkit.clock import Clock, SystemClock
+from transferkit.codec import encode
+from transferkit.errors import MalformedCallback
+from transferkit.events import (
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    Event,
+    FailureReason,
+    ProviderOther,
+)
+from transferkit.identifiers import (
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsExtensionUser,
+    TeamsUser,
+    parse_identifier,
+)
+from transferkit.lifecycle import Answer, Presence, Taken
+from transferkit.registry import adapter_class
+from transferkit.requests import Call, Redirect, Request, WireRequest
+from transferkit.signals import Delivery, Fact, Result, Signal
+from transferkit.testing.scenarios import Ending, scenario_for
+
+__all__ = ["FakeAdapter", "FakeSettings", "Say", "Script"]
+
+
+@final
+@frozen(kw_only=True)
+class FakeSettings:
+    """`[providers.fake]`. `like` borrows an installed provider's capabilities (`"acs"`, `"graph"`)."""
+
+    like: str | None = None
+
+
+def _signals(said: Signal | tuple[Signal, ...]) -> tuple[Signal, ...]:
+    return (said,) if isinstance(said, Signal) else said
+
+
+@final
+@frozen
+class Say:
+    """One callback of the fake: what it says about the call."""
+
+    signals: tuple[Signal, ...] = field(converter=_signals)
+    reason: FailureReason | None = field(default=None, kw_only=True)
+    id: str = field(factory=lambda: str(uuid4()), kw_only=True)
+    """A callback with the same id is a repetition."""
+
+
+@final
+@frozen(kw_only=True)
+class Script:
+    """How one submission goes: callbacks that overtake the answer, the answer, callbacks after it."""
+
+    before: tuple[Say, ...] = ()
+    answer: Answer = field(factory=Taken)
+    after: tuple[Say, ...] = ()
+
+
+_PEOPLE = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, TeamsExtensionUser)
+_EVERYTHING = Capabilities(
+    transfer=FrozenMap(
+        {
+            "to": Kinds(kinds=_PEOPLE),
+            "transferee": Kinds(kinds=_PEOPLE),
+            **{
+                name: Anything()
+                for name in (
+                    "participant_id",
+                    "replaces",
+                    "caller_id",
+                    "context.sip",
+                    "context.voip",
+                    "context.teams",
+                    "callback_uri",
+                    "language_id",
+                    "region",
+                    "endpoint",
+                )
+            },
+        }
+    ),
+    redirect=FrozenMap(
+        {
+            "to": Kinds(kinds=_PEOPLE, most=25),
+            **{
+                name: Anything()
+                for name in (
+                    "incoming_context",
+                    "ring_timeout",
+                    "disposition",
+                    "mask_caller",
+                    "mask_callee",
+                    "caller_id",
+                    "context.sip",
+                    "context.voip",
+                    "context.teams",
+                    "callback_uri",
+                )
+            },
+        }
+    ),
+    repeatable_for=timedelta(minutes=5),
+)
+
+
+@final
+class FakeAdapter(Adapter):
+    """The fake provider.
+
+    `submissions` records what was sent. `will(script)` says how the next submission goes; without a script
+    the target's scenario plays. `say` sends a callback, `ring` offers an incoming call, and `presence`
+    tells what an inspection of a call finds.
+    """
+
+    name: ClassVar[str] = "fake"
+    settings_class: ClassVar[type[FakeSettings]] = FakeSettings
+
+    def __init__(self, settings: FakeSettings | None = None, *, clock: Clock | None = None) -> None:
+        self._settings = settings or FakeSettings()
+        self._clock = clock or SystemClock()
+        self._like = _like(self._settings.like)
+        self._deliver: Deliver | None = None
+        self._scripts: deque[Script] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.submissions: list[Submission] = []
+        self.presence: dict[str, Presence] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything, or what the borrowed provider can carry."""
+        return self._like.capabilities if self._like else _EVERYTHING
+
+    def plan(self, request: Request) -> Plan:
+        """As the borrowed provider would."""
+        return self._like.plan(request) if self._like else super().plan(request)
+
+    def will(self, *scripts: Script) -> None:
+        """The next submissions go like this, one script each."""
+        self._scripts.extend(scripts)
+
+    async def wire(self, submission: Submission) -> WireRequest:
+        """The fake's own form: the request as JSON."""
+        kind = "redirect" if isinstance(submission.request, Redirect) else "transfer"
+        return WireRequest(
+            method="POST",
+            url=f"fake://calls/{submission.request.call.id}/{kind}",
+            headers={"submission-id": submission.id, "authorization": "***"},
+            body=encode(submission.request),
+        )
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Play the script, or the target's scenario."""
+        self.submissions.append(submission)
+        script = self._scripts.popleft() if self._scripts else _scenario(submission.request)
+        call_id = submission.request.call.id
+        for said in script.before:
+            await self.say(call_id, said)
+        if script.after:
+            self._play(self._say_all(call_id, script.after))
+        return script.answer
+
+    async def _say_all(self, call_id: str, script: tuple[Say, ...]) -> None:
+        for said in script:
+            await asyncio.sleep(0)  # let the answer, or whoever awaits the step before, go first
+            await self.say(call_id, said)
+
+    def _play(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def say(self, call_id: str, said: Say) -> tuple[Event, ...]:
+        """Deliver one callback about a call; returns the events that it became."""
+        if Signal.CALL_ENDED in said.signals:
+            self.presence[call_id] = Presence.GONE
+        return await self._send(
+            {
+                "id": said.id,
+                "call_id": call_id,
+                "time": self._clock.now().isoformat(),
+                "signals": list(said.signals),
+                "reason": said.reason,
+            }
+        )
+
+    async def ring(self, call_id: str, *, source: Identifier, target: Identifier) -> tuple[Event, ...]:
+        """Offer an incoming call; the first event is the `CallIncoming`."""
+        return await self._send(
+            {
+                "id": str(uuid4()),
+                "call_id": call_id,
+                "time": self._clock.now().isoformat(),
+                "incoming": {"source": source.raw_id, "target": target.raw_id, "context": str(uuid4())},
+            }
+        )
+
+    async def _send(self, body: Mapping[str, Any]) -> tuple[Event, ...]:
+        if self._deliver is None:
+            raise RuntimeError("the fake delivers callbacks to an open client: enter the client first")
+        callback = Callback(body=json.dumps(body).encode(), received_at=self._clock.now())
+        return await self._deliver(callback, adapter=self)
+
+    def listen(self, deliver: Deliver) -> None:
+        """Keep the way in."""
+        self._deliver = deliver
+
+    async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - the fake has no tenants
+        """What `presence` says of the call; connected unless told or ended."""
+        return Inspection(presence=self.presence.get(call.id, Presence.CONNECTED))
+
+    def route(self, path: str) -> CallbackRoute | None:
+        """Callbacks may also be posted to `/fake`."""
+        return CallbackRoute(name="fake", policy=None) if not path else None
+
+    @classmethod
+    def decode(cls, callback: Callback) -> tuple[Fact, ...]:
+        """One fact a body: see `say` and `ring`."""
+        try:
+            said = json.loads(callback.body)
+            return (_fact(cls.name, callback, said),)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise MalformedCallback(cls.name, "body", f"{type(error).__name__} in a fake callback") from None
+
+    async def aclose(self) -> None:
+        """Stop whatever still plays."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _like(name: str | None) -> Adapter | None:
+    if name is None:
+        return None
+    cls = adapter_class(name)
+    return cls(cls.settings_class())
+
+
+def _scenario(request: Request) -> Script:
+    line = scenario_for(request.targets[0])
+    match line.ending:
+        case Ending.COMPLETES:
+            ended = Say((Signal.SUCCEEDED, Signal.CALL_ENDED))
+            return Script(after=(Say(Signal.STARTED), Say(Signal.ACCEPTED), ended))
+        case Ending.FAILS:
+            return Script(after=(Say(Signal.STARTED), Say(Signal.FAILED, reason=line.reason)))
+        case Ending.CALLER_LEAVES:
+            return Script(after=(Say(Signal.STARTED), Say(Signal.CALL_ENDED, reason=line.reason)))
+        case Ending.SILENT:
+            return Script()
+
+
+def _fact(provider: str, callback: Callback, said: dict[str, Any]) -> Fact:
+    common: dict[str, Any] = {
+        "time": datetime.fromisoformat(said["time"]).astimezone(UTC),
+        "provider": provider,
+        "call_id": str(said["call_id"]),
+        "raw": freeze(said),
+    }
+    delivery = Delivery(str(said["id"]))
+    if incoming := said.get("incoming"):
+        return Fact(
+            event=CallIncoming(
+                source=parse_identifier(incoming["source"]),
+                targets=(parse_identifier(incoming["target"]),),
+                incoming_context=str(incoming["context"]),
+                **common,
+            ),
+            delivery=delivery,
+        )
+    signals = tuple(Signal(word) for word in said["signals"])
+    reason = FailureReason(said["reason"]) if said.get("reason") else FailureReason.UNKNOWN
+    event: Event
+    if Signal.CALL_ENDED in signals:
+        event = CallEnded(**common)
+    elif Signal.RETURNED in signals:
+        event = CallConnected(**common)
+    else:
+        event = ProviderOther(name=",".join(signals), **common)
+    return Fact(
+        event=event,
+        signals=signals,
+        result=Result(reason=reason),
+        call_alive=Signal.CALL_ENDED not in signals,
+        delivery=delivery,
+        transfer_id=callback.transfer_id,
+    )
