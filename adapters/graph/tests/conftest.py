@@ -1,0 +1,210 @@
+"""Fixtures for the Graph adapter's tests: adapters, its emulator on a socket, and misbehaving servers."""
+
+import asyncio
+import json
+import ssl
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from transferkit_graph import GraphAdapter, GraphSettings
+from transferkit_graph.emulator import GraphEmulator
+
+from transferkit.adapter import Callback, Submission
+from transferkit.identifiers import PhoneNumber
+from transferkit.requests import Transfer
+from transferkit.secret import Secret
+from transferkit.testing.server import serve
+
+NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
+CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
+PACE = 0.001
+
+
+class FixedClock:
+    def now(self):
+        return NOW
+
+    async def wait(self, event, until):
+        raise AssertionError("an adapter waits for nothing")
+
+
+@pytest.fixture
+def submission():
+    """Makes a submission of a request; of a plain transfer unless told."""
+
+    def make(request=None, **more):
+        request = request or Transfer(call=CALL_ID, to=PhoneNumber("+14255550100"))
+        return Submission(id=str(uuid4()), request=request, first_sent_at=NOW, **more)
+
+    return make
+
+
+@pytest.fixture
+def decode():
+    """The facts of a body, given as JSON value or bytes."""
+
+    def run(body, **more):
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return GraphAdapter.decode(Callback(body=content, received_at=NOW, **more))
+
+    return run
+
+
+def settings_of(table):
+    """Settings from an emulator's plain table, as the configuration would read them."""
+    secret = Secret(value=table["client_secret"], key="providers.graph.client_secret")
+    return GraphSettings(**{**table, "client_secret": secret, "ca_file": Path(table["ca_file"])})
+
+
+class Bench:
+    """The emulator on a socket, an adapter pointed at it, and whoever gets its callbacks."""
+
+    def __init__(self, emulator, server):
+        self.emulator = emulator
+        self.server = server
+        self.callback_url = None
+        self.callbacks = []
+        self._adapters = []
+
+    @property
+    def table(self):
+        return self.emulator.config(self.server.url, ca_file=self.server.ca_file)
+
+    def adapter(self, **more):
+        adapter = GraphAdapter(settings_of({**self.table, **more}), clock=FixedClock())
+        self._adapters.append(adapter)
+        return adapter
+
+    def facts(self):
+        return [fact for callback in self.callbacks for fact in GraphAdapter.decode(callback)]
+
+    def signals(self):
+        return [[signal.value for signal in fact.signals] for fact in self.facts()]
+
+    async def take(self, scope, receive, send):
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.callbacks.append(Callback(body=body, headers=headers, received_at=NOW))
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def clear(self):
+        for adapter in self._adapters:
+            await adapter.aclose()
+        await self.emulator.aclose()
+        self.emulator.pace = PACE
+        for seen in (self._adapters, self.callbacks, self.emulator.requests, self.emulator.callbacks):
+            seen.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served():
+    """Stopping a server takes a while, so one serves all tests of a module."""
+    emulator = GraphEmulator(pace=PACE)
+    async with serve(emulator.app, tls=True) as server:
+        bench = Bench(emulator, server)
+
+        async def sink(scope, receive, send):
+            await bench.take(scope, receive, send)
+
+        async with serve(sink) as callbacks:
+            bench.callback_url = f"{callbacks.url}/graph"
+            yield bench
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bench(served):
+    yield served
+    await served.clear()
+
+
+class Tokenless:
+    """Stands in for the token authority: every tenant's token is the same."""
+
+    async def bearer(self, tenant):
+        return "token-of-nobody"
+
+    def forget(self, tenant):
+        self.forgotten = tenant
+
+    async def aclose(self):
+        pass
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def graph_at():
+    """An adapter whose Graph is at that address and whose tokens need no authority."""
+    adapters = []
+
+    def make(base_url, **more):
+        adapter = GraphAdapter(GraphSettings(base_url=base_url, **more), clock=FixedClock())
+        adapter._tokens = Tokenless()
+        adapters.append(adapter)
+        return adapter
+
+    yield make
+    for adapter in adapters:
+        await adapter.aclose()
+
+
+@pytest.fixture
+def raw_server():
+    """A server that does to each connection what `behave(reader, writer)` does."""
+
+    @asynccontextmanager
+    async def run(behave):
+        async def connected(reader, writer):
+            try:
+                await behave(reader, writer)
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+
+    return run
+
+
+@pytest.fixture
+def answering():
+    """The behaviour of a server that reads a whole request and answers these bytes."""
+
+    def make(answer):
+        async def behave(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
+                ),
+                0,
+            )
+            await reader.readexactly(length)
+            writer.write(answer)
+            await writer.drain()
+
+        return behave
+
+    return make
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(bench):
+    """A plain HTTP client that trusts the emulator: for requests that the adapter would not send."""
+    context = ssl.create_default_context(cafile=str(bench.server.ca_file))
+    async with httpx.AsyncClient(base_url=bench.server.url, verify=context) as client:
+        yield client

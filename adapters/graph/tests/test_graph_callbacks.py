@@ -1,0 +1,588 @@
+"""What comes in: notifications of every published generation, and anything else."""
+
+import copy
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transferkit_graph import GraphAdapter, callbacks
+
+from transferkit.adapter import Callback
+from transferkit.errors import MalformedCallback
+from transferkit.events import (
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    CallParticipants,
+    FailureReason,
+    Participant,
+    ProviderOther,
+)
+from transferkit.frozenmap import thaw
+from transferkit.identifiers import PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
+from transferkit.signals import Signal
+
+NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
+CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
+OLD_ID = "7C1D0F005B2A4F0E9A510D6A4BB1C001"
+TRANSFER_ID = "d0a7c1f2-98a4-4dd9-9c38-7f3d7c3ea001"
+
+STARTED, ACCEPTED = (Signal.STARTED,), (Signal.ACCEPTED,)
+SUCCEEDED, ENDED = (Signal.SUCCEEDED, Signal.CALL_ENDED), (Signal.CALL_ENDED,)
+FAILED, RETURNED = (Signal.FAILED,), (Signal.RETURNED,)
+
+
+def element(change="updated", part="", **data):
+    """One notification as documented today."""
+    return {
+        "@odata.type": "#microsoft.graph.commsNotification",
+        "changeType": change,
+        "resourceUrl": f"/communications/calls/{CALL_ID}{part}",
+        "resourceData": {"@odata.type": "#microsoft.graph.call", **data},
+    }
+
+
+def old_element(change="updated", part="", **data):
+    """One notification as documented in 2018."""
+    resource = f"/app/calls/{OLD_ID}{part}"
+    about = {"@odata.type": "#microsoft.graph.call", "@odata.id": resource, "@odata.etag": 'W/"7"'}
+    return {"changeType": change, "resource": resource, "resourceData": about | data}
+
+
+def body(*elements):
+    return {"@odata.type": "#microsoft.graph.commsNotifications", "value": list(elements)}
+
+
+def result(code, subcode=None, key="subcode", message="as Graph says"):
+    info = {"@odata.type": "#microsoft.graph.resultInfo", "code": code, "message": message}
+    return info if subcode is None else {**info, key: subcode}
+
+
+ANSWERED = {"identity": {"encrypted": {"id": "e1"}}}
+ME = [{"identity": {"application": {"id": "b07"}}}]
+
+MEANINGS = {
+    "transferring": (element(state="transferring"), ProviderOther, STARTED),
+    "transferAccepted": (element(state="transferAccepted"), ProviderOther, ACCEPTED),
+    "PascalCase": (element("Updated", state="TransferAccepted"), ProviderOther, ACCEPTED),
+    "2018: transferring": (old_element(callState="transferring"), ProviderOther, STARTED),
+    "2018: transfer-accepted": (old_element(callState="transfer-accepted"), ProviderOther, ACCEPTED),
+    "redirecting": (element(state="redirecting"), ProviderOther, STARTED),
+    "blind success": (
+        element("deleted", state="terminated", resultInfo=result(0, 7015)),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "success by the table of end reasons": (
+        element("deleted", state="terminated", resultInfo=result("200", "7015")),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "success on updated": (
+        element("updated", state="terminated", resultInfo=result(0, 7015, key="subCode")),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "consultative success": (
+        element("deleted", state="terminated", terminationReason="AppTransferred"),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "2018: success": (
+        old_element(callState="terminated", terminationReason="AppTransferred"),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "2018: deleted after success": (
+        old_element("deleted", callState="terminated", terminationReason="AppInitiated"),
+        CallEnded,
+        ENDED,
+    ),
+    "2018: deleted without state": (old_element("deleted"), CallEnded, ENDED),
+    "deleted without state": (element("deleted"), CallEnded, ENDED),
+    "deleted without data": (
+        {"changeType": "deleted", "resourceUrl": f"/communications/calls/{CALL_ID}"},
+        CallEnded,
+        ENDED,
+    ),
+    "the caller hung up": (
+        element("deleted", state="terminated", resultInfo=result(200, 4521)),
+        CallEnded,
+        ENDED,
+    ),
+    "ended by an error": (
+        element("deleted", state="terminated", resultInfo=result(480, 10037)),
+        CallEnded,
+        ENDED,
+    ),
+    "ended with code 0 as text": (
+        element("deleted", state="terminated", resultInfo=result("0")),
+        CallEnded,
+        ENDED,
+    ),
+    "blind failure": (
+        element(state="established", resultInfo=result(500, 7000, key="subCode")),
+        ProviderOther,
+        FAILED,
+    ),
+    "consultative failure": (
+        element(state="established", resultInfo=result(500, 7700, key="subCode"), replacesContext="x"),
+        ProviderOther,
+        FAILED,
+    ),
+    "established without error": (
+        element(state="established", resultInfo=result(200, 0)),
+        CallConnected,
+        RETURNED,
+    ),
+    "established": (element(state="established"), CallConnected, RETURNED),
+    "established again": (
+        element(state="Established", chatInfo={"threadId": "19:x"}),
+        CallConnected,
+        RETURNED,
+    ),
+    "a tone": (
+        element(state="established", toneInfo={"sequenceId": 1, "tone": "tone1"}),
+        ProviderOther,
+        RETURNED,
+    ),
+    "a tone alone": (element(toneInfo={"sequenceId": 2, "tone": "pound"}), ProviderOther, ()),
+    "establishing": (element(state="establishing"), ProviderOther, ()),
+    "terminating": (element(state="terminating"), ProviderOther, ()),
+    "hold": (element(state="hold"), ProviderOther, ()),
+    "an unknown state": (element(state="levitating"), ProviderOther, ()),
+    "no state": (element(mediaState={"audio": "active"}), ProviderOther, ()),
+    "redirected, answered by another": (
+        element("deleted", state="terminated", direction="incoming", targets=ME, answeredBy=ANSWERED),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "redirected, by its word": (
+        element("deleted", state="terminated", terminationReason="AppRedirected"),
+        CallEnded,
+        SUCCEEDED,
+    ),
+    "redirected, and nothing more said": (
+        element("deleted", state="terminated", direction="incoming", targets=ME),
+        CallEnded,
+        ENDED,
+    ),
+    "answered by the application itself": (
+        element("deleted", state="terminated", direction="incoming", targets=ME, answeredBy=ME[0]),
+        CallEnded,
+        ENDED,
+    ),
+    "answered by the application's own participant": (
+        element(
+            "deleted",
+            state="terminated",
+            myParticipantId="p1",
+            answeredBy={**ANSWERED, "participantId": "p1"},
+        ),
+        CallEnded,
+        ENDED,
+    ),
+    "an outgoing call that was answered": (
+        element("deleted", state="terminated", direction="outgoing", answeredBy=ANSWERED),
+        CallEnded,
+        ENDED,
+    ),
+    "an operation that says transferring": (
+        old_element(
+            part="/operations/0a",
+            **{"@odata.type": "#microsoft.graph.commsOperation"},
+            resultInfo={"code": 200, "subCode": "transferring"},
+        ),
+        ProviderOther,
+        STARTED,
+    ),
+    "an operation that says transferAccepted": (
+        old_element(part="/operations/0a", resultInfo={"code": "200", "subCode": "transferAccepted"}),
+        ProviderOther,
+        ACCEPTED,
+    ),
+    "a finished operation": (
+        element(
+            "deleted",
+            "/operations/0a",
+            **{"@odata.type": "#microsoft.graph.playPromptOperation"},
+            status="completed",
+        ),
+        ProviderOther,
+        (),
+    ),
+    "a failed operation of another's": (
+        element("deleted", "/operations/0a", status="failed", clientContext="prompt 7"),
+        ProviderOther,
+        (),
+    ),
+    "a participant that left": (element("deleted", "/participants/p1"), ProviderOther, ()),
+}
+
+
+@pytest.mark.parametrize(("notification", "event", "signals"), MEANINGS.values(), ids=MEANINGS)
+def test_what_a_notification_means(decode, notification, event, signals):
+    (fact,) = decode(body(notification))
+    assert (type(fact.event), fact.signals) == (event, signals)
+    assert thaw(fact.event.raw) == notification
+    assert fact.event.provider == "graph"
+    assert fact.event.call_id in {CALL_ID, OLD_ID.lower()}
+    assert fact.event.time == NOW
+
+
+@pytest.mark.parametrize(
+    ("notification", "name"),
+    [
+        (element(state="transferring"), "transferring"),
+        (old_element(callState="transfer-accepted"), "transfer-accepted"),
+        (element(state="established", resultInfo=result(500, 7000)), "established"),
+        (element(state="established", toneInfo={"tone": "tone1"}), "tone"),
+        (element(toneInfo={"tone": "tone1"}), "tone"),
+        (element(state="levitating"), "levitating"),
+        (element(), "updated"),
+        (element(None), "notification"),
+        (element(part="/operations/1", **{"@odata.type": None}), "operation"),
+        (
+            element(part="/operations/1", **{"@odata.type": "microsoft.graph.recordOperation"}),
+            "recordOperation",
+        ),
+        (element(part="/participants/p1"), "participant"),
+        (element(part="/audioRoutingGroups"), "audioroutinggroups"),
+    ],
+)
+def test_what_has_no_event_of_its_own_keeps_graph_s_word(decode, notification, name):
+    (fact,) = decode(body(notification))
+    assert fact.event.name == name
+
+
+def test_a_failure_leaves_the_caller_on_the_call(decode):
+    (fact,) = decode(body(element(state="established", resultInfo=result(486, 560486, key="subCode"))))
+    assert fact.call_alive is True
+    assert (fact.result.code, fact.result.subcode) == (486, 560486)
+    assert fact.result.reason is FailureReason.BUSY
+
+
+def test_an_end_says_who_left(decode):
+    (fact,) = decode(body(element("deleted", state="terminated", resultInfo=result("200", "4521"))))
+    assert fact.call_alive is False
+    assert fact.result.reason is FailureReason.CALLER_LEFT
+    assert (fact.event.code, fact.event.subcode, fact.event.message) == (200, 4521, "as Graph says")
+
+
+def test_a_redirect_says_who_answered(decode):
+    (fact,) = decode(body(element("deleted", state="terminated", answeredBy=ANSWERED)))
+    assert fact.target == UnknownIdentifier("e1", kind="encrypted")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (7015, 7015),
+        ("7015", 7015),
+        ("-1", -1),
+        (7015.0, 7015),
+        (7.5, None),
+        (True, None),
+        ("", None),
+        ("7015x", None),
+        ("\u0667", None),
+        ("9" * 30, None),
+        (2**40, None),
+        ([7015], None),
+        (None, None),
+    ],
+)
+def test_numbers_come_as_numbers_and_as_text(decode, value, read):
+    (fact,) = decode(body(element("deleted", state="terminated", resultInfo={"code": 1, "subcode": value})))
+    assert fact.event.subcode == read
+
+
+def test_an_incoming_call(decode):
+    offer = element(
+        "created",
+        state="incoming",
+        direction="incoming",
+        callChainId="chain-1",
+        source={"identity": {"phone": {"id": "+14255550103", "displayName": "Lee"}}},
+        targets=[*ME, {"identity": {"applicationInstance": {"id": "ra1", "tenantId": "t1"}}}],
+        incomingContext={
+            "transferor": {"user": {"id": "u-transferor"}},
+            "onBehalfOf": {"user": {"id": "u-boss"}},
+        },
+    )
+    (fact,) = decode(body(offer), tenant_id="t1")
+    event = fact.event
+    assert isinstance(event, CallIncoming)
+    assert event.source == PhoneNumber("+14255550103", display_name="Lee")
+    assert event.targets == (TeamsApp("b07"), TeamsApp("ra1", tenant_id="t1"))
+    assert event.caller_display_name == "Lee"
+    assert event.transferor == TeamsUser("u-transferor")
+    assert event.on_behalf_of == TeamsUser("u-boss")
+    assert event.respond_by == NOW + timedelta(seconds=15)
+    assert event.correlation_id == "chain-1"
+    assert (event.stale, fact.signals, fact.tenant_id) == (False, (), "t1")
+
+
+def test_the_form_before_graph_s_stands_alone(decode):
+    (fact,) = decode(
+        {
+            "id": OLD_ID,
+            "participants": [
+                {"identity": "8:orgid:u1", "originator": True},
+                {"identity": "28:b07", "originator": False},
+                {"identity": ""},
+                "nobody",
+            ],
+            "isMultiparty": False,
+            "presentedModalityTypes": ["audio"],
+            "callState": "incoming",
+            "tenantId": "t1",
+        }
+    )
+    assert isinstance(fact.event, CallIncoming)
+    assert fact.event.call_id == OLD_ID.lower()
+    assert fact.event.source == TeamsUser("u1")
+    assert [someone.raw_id for someone in fact.event.targets] == ["28:b07"]
+
+
+def test_one_notification_without_its_collection_is_read(decode):
+    (fact,) = decode(element(state="transferring"))
+    assert fact.signals == STARTED
+
+
+@pytest.mark.parametrize("part", ["/participants", "/operations/participants"])
+def test_a_roster(decode, part):
+    roster = element(part=part)
+    roster["resourceData"] = [
+        {"id": "p1", "info": {"identity": {"user": {"id": "u1"}}}, "isMuted": True},
+        {"id": None, "info": {"identity": {"phone": {"id": "+14255550104"}}}},
+        {"id": "p3", "info": {"identity": {}}, "isMuted": "no"},
+        {"info": None},
+        "nobody",
+    ]
+    (fact,) = decode(body(roster))
+    assert isinstance(fact.event, CallParticipants)
+    assert fact.signals == ()
+    assert fact.event.participants == (
+        Participant(identifier=TeamsUser("u1"), id="p1", muted=True),
+        Participant(identifier=PhoneNumber("+14255550104")),
+        Participant(identifier=UnknownIdentifier("p3", kind="participant"), id="p3"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "call_id"),
+    [
+        ({"resourceUrl": "/communications/calls/ABC"}, "abc"),
+        ({"resource": "/app/calls/ABC"}, "abc"),
+        ({"resourceUrl": "communications/x", "resource": "/app/calls/ABC"}, "abc"),
+        ({"resourceUrl": "/applications/b07/calls/ABC"}, "abc"),
+        ({"resourceUrl": "https://graph.microsoft.com/v1.0/communications/calls/A%42C?x=1"}, "abc"),
+        ({"resourceData": {"@odata.id": "/app/calls/ABC", "state": "established"}}, "abc"),
+        ({"resourceData": {"id": "ABC", "state": "established"}}, "abc"),
+        ({"RESOURCEURL": "/Communications/Calls/ABC"}, "abc"),
+    ],
+)
+def test_the_call_is_named_in_one_of_many_places(decode, resources, call_id):
+    (fact,) = decode({"value": [{"changeType": "updated", "resourceData": {}, **resources}]})
+    assert fact.event.call_id == call_id
+
+
+@pytest.mark.parametrize(
+    ("notification", "transfer_id"),
+    [
+        ({"clientContext": TRANSFER_ID.upper(), "resultInfo": {"subCode": "transferring"}}, TRANSFER_ID),
+        ({"clientContext": "case 42", "resultInfo": {"subCode": "transferring"}}, None),
+        ({"resultInfo": {"subCode": "transferring"}}, None),
+        ({"clientContext": TRANSFER_ID, "status": "failed"}, TRANSFER_ID),
+    ],
+)
+def test_an_operation_names_its_transfer_by_the_context_that_it_repeats(decode, notification, transfer_id):
+    (fact,) = decode(body(old_element(part="/operations/1", **notification)))
+    assert fact.transfer_id == transfer_id
+
+
+def test_an_operation_of_ours_that_failed_is_a_failure(decode):
+    (fact,) = decode(body(old_element(part="/operations/1", clientContext=TRANSFER_ID, status="Failed")))
+    assert fact.signals == FAILED
+
+
+@pytest.mark.parametrize(
+    ("headers", "data", "chain"),
+    [
+        ({"x-microsoft-skype-chain-id": "h1", "scenario-id": "h2"}, {}, "h1"),
+        ({"scenario-id": "h2"}, {}, "h2"),
+        ({"scenario-id": "h2"}, {"callChainId": "d1"}, "d1"),
+        ({}, {}, None),
+    ],
+)
+def test_the_call_chain_is_the_correlation(decode, headers, data, chain):
+    (fact,) = decode(body(element(state="established", **data)), headers=headers)
+    assert fact.event.correlation_id == chain
+
+
+def test_times_are_utc(decode):
+    eastern = NOW.astimezone(timezone(timedelta(hours=-5)))
+    callback = Callback(body=json.dumps(body(element())).encode(), received_at=eastern)
+    (fact,) = GraphAdapter.decode(callback)
+    assert (fact.time, fact.time.tzinfo) == (NOW, UTC)
+
+
+def test_several_notifications_are_several_facts_in_order(decode):
+    facts = decode(body(element(state="transferring"), element(state="transferAccepted"), element("deleted")))
+    assert [fact.signals for fact in facts] == [STARTED, ACCEPTED, ENDED]
+
+
+def test_no_notification_is_no_fact(decode):
+    assert decode(body()) == ()
+
+
+class TestDelivery:
+    def test_a_numbered_message_is_known_by_its_number(self, decode):
+        headers = {"x-microsoft-skype-message-id": "m1"}
+        one, two = decode(body(element(), element()), headers=headers)
+        assert (one.delivery.key, two.delivery.key) == ("m1#0", "m1#1")
+        assert one.delivery.exact
+
+    def test_another_is_known_by_what_it_says(self, decode):
+        (one,) = decode(body(element(state="transferring")))
+        (again,) = decode(body(dict(reversed(element(state="transferring").items()))))
+        (other,) = decode(body(element(state="established")))
+        assert one.delivery == again.delivery
+        assert one.delivery != other.delivery
+        assert not one.delivery.exact
+
+
+class TestMalformed:
+    @pytest.mark.parametrize(
+        ("content", "where"),
+        [
+            (b"", "body"),
+            (b"{", "body"),
+            (b"\xff\xfe\xff", "body"),
+            (b"[" * 100_000, "body"),
+            (b"1" * 5000, "body"),
+            (b"null", "body"),
+            (b"[]", "body"),
+            (b"{}", "value"),
+            (b'{"value": 1}', "value"),
+            (b'{"value": [1]}', "value[0]"),
+            (b'{"value": [{}]}', "value[0].resourceUrl"),
+            (b'{"value": [{"resourceUrl": "/participantLeftNotification/call/x"}]}', "value[0].resourceUrl"),
+            (b'{"value": [{"resourceUrl": "/app/calls/x", "n": NaN}]}', "value[0]"),
+            (b'{"value": [{"resourceUrl": "/app/calls/x", "n": "\\ud800"}]}', "value[0]"),
+            (b'{"resourceUrl": "/app"}', "body.resourceUrl"),
+        ],
+        ids=range(15),
+    )
+    def test_it_says_where(self, decode, content, where):
+        with pytest.raises(MalformedCallback) as caught:
+            decode(content)
+        assert caught.value.where == where
+        assert caught.value.provider == "graph"
+
+    def test_one_bad_element_costs_no_good_one(self, decode):
+        with pytest.raises(MalformedCallback) as caught:
+            decode(body(element(state="transferring"), {"changeType": "updated"}, 7, element("deleted")))
+        assert caught.value.where == "value[1].resourceUrl"
+        assert [fact.signals for fact in caught.value.facts] == [STARTED, ENDED]
+
+    @pytest.mark.parametrize("depth", [10, 100, 300, 500, 700, 900, 2_000, 50_000])
+    def test_no_depth_is_an_error_of_its_own(self, depth):
+        nested = '{"a":' * depth + "1" + "}" * depth
+        facts = total(f'{{"value":[{{"resourceUrl":"/app/calls/x","deep":{nested}}}]}}'.encode())
+        assert len(facts) <= 1
+
+    def test_one_element_that_is_too_deep_costs_no_other(self, decode, monkeypatch):
+        def freeze(value):
+            if "deep" in value:
+                raise RecursionError
+            return value
+
+        monkeypatch.setattr(callbacks, "freeze", freeze)
+        with pytest.raises(MalformedCallback, match="too deeply") as caught:
+            decode(body(element(), {**element(), "deep": 1}, element()))
+        assert (caught.value.where, len(caught.value.facts)) == ("value[1]", 2)
+
+
+def total(content):
+    try:
+        return GraphAdapter.decode(Callback(body=content, received_at=NOW))
+    except MalformedCallback as error:
+        return error.facts
+
+
+@given(st.binary())
+def test_any_bytes_are_decoded_or_malformed(content):
+    total(content)
+
+
+WORDS = [
+    "value",
+    "changeType",
+    "resource",
+    "resourceUrl",
+    "resourceData",
+    "state",
+    "callState",
+    "resultInfo",
+    "code",
+    "subCode",
+    "answeredBy",
+    "identity",
+    "user",
+    "phone",
+    "id",
+    "targets",
+    "source",
+    "participants",
+    "incomingContext",
+    "clientContext",
+    "@odata.type",
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["deleted", "terminated", "established", "incoming", "/app/calls/1", "8:acs:a_b_c", "4:"]
+    )
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=4), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_json_is_decoded_or_malformed(value):
+    total(json.dumps(value).encode())
+
+
+def places(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+@given(st.sampled_from(list(MEANINGS.values())), st.data())
+def test_a_good_body_with_anything_in_any_place_is_decoded_or_malformed(meaning, data):
+    whole = copy.deepcopy(body(meaning[0]))
+    *way, last = data.draw(st.sampled_from([path for path in places(whole) if path]))
+    holder = whole
+    for key in way:
+        holder = holder[key]
+    holder[last] = data.draw(JSON)
+    for fact in total(json.dumps(whole).encode()):
+        assert fact.event.call_id
+        assert fact.event.raw

@@ -1,0 +1,138 @@
+"""What is refused before anything is sent, by cloud, api and body form."""
+
+import pytest
+from transferkit_graph import GraphAdapter, GraphSettings
+
+from transferkit.identifiers import (
+    Cloud,
+    PhoneNumber,
+    TeamsExtensionUser,
+    TeamsUser,
+    UnknownIdentifier,
+    parse_identifier,
+)
+from transferkit.requests import CallDisposition, CallingContext, EndpointType, Redirect, Transfer
+
+USER = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
+
+
+def transfer(**more):
+    return Transfer(**{"call": "c1", "to": USER, **more})
+
+
+def redirect(**more):
+    return Redirect(**{"call": "c1", "to": USER, **more})
+
+
+def refused(request, **settings):
+    return sorted(problem.field for problem in GraphAdapter(GraphSettings(**settings)).plan(request).problems)
+
+
+GROUP = {"transferee": USER, "participant_id": "p1"}
+TARGET = {"language_id": "en-us", "region": "amer", "endpoint": EndpointType.VOICEMAIL}
+BETA_ONLY = {
+    "disposition": CallDisposition.FORWARD,
+    "mask_caller": True,
+    "mask_callee": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_", "problems"),
+    [
+        # the global cloud
+        ({}, transfer(), []),
+        ({}, transfer(**GROUP, **TARGET, replaces="c2"), []),
+        ({"api": "beta"}, transfer(**GROUP, **TARGET), []),
+        ({"path": "app"}, transfer(**GROUP), []),
+        ({}, redirect(ring_timeout=30, callback_uri="https://app.test/x"), []),
+        ({}, redirect(**BETA_ONLY), ["disposition", "mask_callee", "mask_caller"]),
+        ({"api": "beta"}, redirect(**BETA_ONLY), []),
+        # the body of 2018
+        ({"body": "2018"}, transfer(replaces="c2", operation_context="x"), []),
+        ({"body": "2018"}, transfer(**GROUP), ["participant_id", "transferee"]),
+        ({"body": "2018"}, transfer(**TARGET), ["endpoint", "language_id", "region"]),
+        # the government clouds
+        ({"cloud": "us-gov-l4"}, transfer(replaces="c2"), []),
+        ({"cloud": "us-gov-l5"}, transfer(**GROUP), ["participant_id", "transferee"]),
+        ({"cloud": "us-gov-l4"}, transfer(**TARGET), ["endpoint", "language_id", "region"]),
+        ({"cloud": "us-gov-l4"}, redirect(ring_timeout=30), []),
+        ({"cloud": "us-gov-l4", "api": "beta"}, transfer(), ["request"]),
+        ({"cloud": "us-gov-l4", "api": "beta"}, redirect(), ["request"]),
+        # China
+        ({"cloud": "china"}, transfer(), ["request"]),
+        ({"cloud": "china"}, redirect(), ["request"]),
+        # what neither operation carries
+        ({}, transfer(caller_id=PhoneNumber("+14255550100")), ["caller_id"]),
+        ({}, transfer(callback_uri="https://app.test/x"), ["callback_uri"]),
+        (
+            {},
+            transfer(context=CallingContext(sip={"X-MS-Custom-A": "1"}, voip={"a": "1"})),
+            ["context.sip", "context.voip"],
+        ),
+        ({}, redirect(caller_id=PhoneNumber("+14255550100")), ["caller_id"]),
+        ({}, redirect(incoming_context="opaque"), ["incoming_context"]),
+        # bounds
+        ({}, redirect(ring_timeout=15), []),
+        ({}, redirect(ring_timeout=90), []),
+        ({}, redirect(ring_timeout=14), ["ring_timeout"]),
+        ({}, redirect(ring_timeout=91), ["ring_timeout"]),
+        ({}, redirect(ring_timeout=20.5), ["ring_timeout"]),
+        ({}, redirect(to=[USER] * 25), []),
+        ({}, redirect(to=[USER] * 26), ["to"]),
+        ({}, redirect(callback_uri="http://app.test/x"), ["callback_uri"]),
+        # fields that need each other
+        ({}, transfer(participant_id="p1"), ["participant_id"]),
+        # who can be named
+        ({}, transfer(to=parse_identifier("28:orgid:abc")), []),
+        ({}, transfer(to=parse_identifier("8:acs:res_user")), []),
+        ({}, transfer(to=UnknownIdentifier("x", kind="applicationInstance")), []),
+        ({}, transfer(to=UnknownIdentifier("x", kind="starship")), ["to"]),
+        ({}, transfer(to=PhoneNumber("4255550100")), ["to"]),
+        ({}, transfer(to=PhoneNumber("+14255550100", asserted_id="a1")), ["to"]),
+        ({}, transfer(to=TeamsUser("v", anonymous=True)), ["to"]),
+        ({}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), ["to"]),
+        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), []),
+        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser("u")), []),
+        ({"cloud": "us-gov-l5"}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), ["to"]),
+        (
+            {},
+            transfer(to=TeamsExtensionUser(user_id="u", tenant_id="t", resource_id="r")),
+            ["to"],
+        ),
+        ({}, transfer(transferee=TeamsUser("v", anonymous=True)), ["transferee"]),
+        ({}, redirect(to=[USER, TeamsUser("v", anonymous=True)]), ["to[1]"]),
+    ],
+)
+def test_the_plan_refuses_what_cannot_be_carried(settings, request_, problems):
+    assert refused(request_, **settings) == problems
+
+
+def test_a_dropped_field_is_listed_and_left_out():
+    request = transfer(caller_id=PhoneNumber("+14255550100"), on_unsupported="drop")
+    held = GraphAdapter(GraphSettings()).plan(request)
+    assert (held.problems, held.dropped, held.request.caller_id) == ((), ("caller_id",), None)
+
+
+def test_the_refusal_says_what_would_be_accepted():
+    (problem,) = GraphAdapter(GraphSettings(cloud="us-gov-l4", api="beta")).plan(transfer()).problems
+    assert "global cloud only" in str(problem)
+    assert 'api = "v1.0"' in str(problem)
+
+
+def test_no_problem_shows_a_phone_number():
+    held = GraphAdapter(GraphSettings()).plan(
+        transfer(to=PhoneNumber("4255550100"), caller_id=PhoneNumber("+14255550101"))
+    )
+    assert not any("55501" in str(problem) for problem in held.problems)
+
+
+def test_graph_repeats_nothing_and_follows_a_redirect_up():
+    capabilities = GraphAdapter(GraphSettings()).capabilities
+    assert capabilities.repeatable_for is None
+    assert not capabilities.redirect_is_handed_over
+
+
+def test_where_nothing_is_offered_the_capabilities_say_so():
+    capabilities = GraphAdapter(GraphSettings(cloud="china")).capabilities
+    assert (capabilities.transfer, capabilities.redirect) == (None, None)

@@ -1,0 +1,61 @@
+"""The contract that every adapter keeps."""
+
+import json
+
+from transferkit_graph import GraphAdapter, GraphSettings
+
+from transferkit.identifiers import PhoneNumber, TeamsUser
+from transferkit.requests import Call, Redirect, Transfer
+from transferkit.secret import Secret
+from transferkit.signals import Signal
+from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
+
+CALL = Call("graph", "7C1D0F00-5B2A-4F0E-9A51-0D6A4BB1C001")
+SECRET = "pl4nted~client~secret"
+
+
+def adapter(**more):
+    settings = {"tenant_id": "t", "client_id": "c", "client_secret": Secret(value=SECRET), **more}
+    return GraphAdapter(GraphSettings(**settings))
+
+
+def unreachable():
+    nowhere = "https://127.0.0.1:1"
+    return adapter(base_url=nowhere, authority=f"{nowhere}/t", timeout=2)
+
+
+def body(change, **data):
+    element = {
+        "changeType": change,
+        "resourceUrl": f"/communications/calls/{CALL.id}",
+        "resourceData": {"@odata.type": "#microsoft.graph.call", **data},
+    }
+    return json.dumps({"value": [element]}).encode()
+
+
+class TestGraphAdapter(AdapterContract):
+    samples = ContractSamples(
+        adapter=adapter,
+        unreachable=unreachable,
+        requests=(
+            Transfer(call=CALL, to=PhoneNumber("+14255550100")),
+            Transfer(call=CALL, to=TeamsUser("u1"), transferee=TeamsUser("u2"), participant_id="p1"),
+            Transfer(call=CALL, to=TeamsUser("u1"), replaces="c2", region="amer", language_id="en-us"),
+            Redirect(call=CALL, to=[TeamsUser("u1"), PhoneNumber("+14255550101")], ring_timeout=30),
+        ),
+        callbacks=(
+            (body("updated", state="transferring"), (Signal.STARTED,)),
+            (body("updated", state="transferAccepted"), (Signal.ACCEPTED,)),
+            (
+                body("deleted", state="terminated", resultInfo={"code": 0, "subcode": 7015}),
+                (Signal.SUCCEEDED, Signal.CALL_ENDED),
+            ),
+            (
+                body("updated", state="established", resultInfo={"code": 500, "subCode": 7000}),
+                (Signal.FAILED,),
+            ),
+            (body("updated", state="established"), (Signal.RETURNED,)),
+            (body("deleted"), (Signal.CALL_ENDED,)),
+        ),
+        secrets=(SECRET,),
+    )

@@ -1,0 +1,85 @@
+"""Identifiers on the wire and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transferkit_graph.identities import CLASSLESS, identity_set, read_identity_set
+
+from transferkit.identifiers import (
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsExtensionUser,
+    TeamsUser,
+    UnknownIdentifier,
+)
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="_"), min_size=1, max_size=20)
+NAME = st.none() | TEXT
+SOMEONE = st.one_of(
+    st.builds(TeamsUser, TEXT, tenant_id=NAME, display_name=NAME),
+    st.builds(TeamsApp, TEXT, tenant_id=NAME, display_name=NAME),
+    st.builds(PhoneNumber, TEXT, display_name=NAME),
+    st.builds(lambda id_, name: CommunicationUser(f"8:acs:{id_}_u", display_name=name), TEXT, NAME),
+    st.builds(
+        UnknownIdentifier,
+        TEXT,
+        kind=st.sampled_from([kind for kind in CLASSLESS if kind != "applicationInstance"]),
+        tenant_id=NAME,
+        display_name=NAME,
+    ),
+)
+
+
+@given(SOMEONE)
+def test_whoever_is_written_is_read_back(someone):
+    assert read_identity_set(identity_set(someone)) == someone
+
+
+@pytest.mark.parametrize(
+    ("wire", "someone"),
+    [
+        ({"user": {"id": "u", "identityProvider": "AAD"}}, TeamsUser("u")),
+        ({"user": {"id": "u"}, "phone": None, "guest": None}, TeamsUser("u")),
+        ({"application": {"id": "a"}, "encrypted": {"id": "e"}}, TeamsApp("a")),
+        ({"applicationInstance": {"id": "a", "tenantId": "t"}}, TeamsApp("a", tenant_id="t")),
+        ({"phone": {"id": "+14255550107"}}, PhoneNumber("+14255550107")),
+        ({"encrypted": {"id": "e"}}, UnknownIdentifier("e", kind="encrypted")),
+        ({"starship": {"id": "s"}}, UnknownIdentifier("s", kind="starship")),
+        (
+            {"azureCommunicationServicesUser": {"id": "plain"}},
+            UnknownIdentifier("plain", kind="azureCommunicationServicesUser"),
+        ),
+        (
+            {"azureCommunicationServicesUser": {"id": "8:acs:r_t_u"}},
+            TeamsExtensionUser(user_id="u", tenant_id="t", resource_id="r"),
+        ),
+        ({"user": {"displayName": "Nobody"}}, None),
+        ({"user": {"id": ""}, "guest": {"id": "g"}}, UnknownIdentifier("g", kind="guest")),
+        ({"two words": {"id": "x"}}, None),
+        ({"endpointType": "default"}, None),
+        ({}, None),
+        (None, None),
+        (["user"], None),
+    ],
+)
+def test_what_graph_says_of_someone(wire, someone):
+    assert read_identity_set(wire) == someone
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["user", "phone", "guest", "azureCommunicationServicesUser"]), JSON))
+def test_reading_raises_nothing(wire):
+    assert isinstance(read_identity_set(wire), Identifier | None)
+
+
+def test_someone_without_a_member_is_an_error_of_ours():
+    with pytest.raises(TypeError, match="Teams extension user"):
+        identity_set(TeamsExtensionUser(user_id="u", tenant_id="t", resource_id="r"))

@@ -1,0 +1,108 @@
+"""The keys of `[providers.graph]`, read strictly."""
+
+import pytest
+from transferkit_graph import GraphCloud, GraphSettings
+
+from transferkit.config import load_config
+from transferkit.errors import ConfigError
+
+
+def read(table):
+    return load_config({"providers": {"graph": table}}).providers["graph"]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """As if the distribution's entry point were there, installed or not."""
+    from transferkit_graph import GraphAdapter
+
+    from transferkit import config
+
+    monkeypatch.setattr(config, "adapter_class", {"graph": GraphAdapter}.__getitem__)
+
+
+def test_the_configuration_reads_every_key(tmp_path):
+    settings = read(
+        {
+            "tenant_id": "t",
+            "client_id": "c",
+            "client_secret": {"env": "GRAPH_CLIENT_SECRET"},
+            "cloud": "us-gov-l4",
+            "api": "v1.0",
+            "path": "applications",
+            "app_id": "a",
+            "body": "2018",
+            "allowed_tenants": ["t", "u"],
+            "base_url": "https://127.0.0.1:1",
+            "authority": "https://127.0.0.1:1/t",
+            "ca_file": str(tmp_path / "ca.pem"),
+            "timeout": 5,
+            "openid_url": "https://127.0.0.1:1/openid",
+            "issuers": ["https://issuer.test"],
+        }
+    )
+    assert settings.cloud is GraphCloud.US_GOV_L4
+    assert settings.client_secret.key == "providers.graph.client_secret"
+    assert (settings.timeout, settings.allowed_tenants) == (5.0, ("t", "u"))
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"cloud": "germany"}, "germany"),
+        ({"api": "v2.0"}, "v2.0"),
+        ({"path": "calls"}, "calls"),
+        ({"body": "2019"}, "2019"),
+        ({"path": "applications"}, "app_id: needed"),
+        ({"timeout": 0}, "timeout: expected seconds"),
+        ({"base_url": "graph.test"}, "base_url: expected an address"),
+        ({"base_url": "https://graph.test:no"}, "base_url: expected an address"),
+        ({"authority": "http://login.test/t"}, "authority: expected an address"),
+        ({"client": "c"}, "is not a known key"),
+    ],
+)
+def test_what_is_wrong_is_named(table, says):
+    with pytest.raises(ConfigError) as caught:
+        read(table)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "authority", "scope"),
+    [
+        ({}, "https://login.microsoftonline.com/t1", "https://graph.microsoft.com/.default"),
+        (
+            {"cloud": "us-gov-l5"},
+            "https://login.microsoftonline.us/t1",
+            "https://dod-graph.microsoft.us/.default",
+        ),
+        (
+            {"cloud": "china"},
+            "https://login.chinacloudapi.cn/t1",
+            "https://microsoftgraph.chinacloudapi.cn/.default",
+        ),
+        (
+            {"authority": "https://127.0.0.1:9/home", "base_url": "https://127.0.0.1:9"},
+            "https://127.0.0.1:9/t1",
+            "https://graph.microsoft.com/.default",
+        ),
+    ],
+)
+def test_tokens_are_for_the_cloud_s_graph_and_of_the_call_s_tenant(settings, authority, scope):
+    chosen = GraphSettings(**settings)
+    assert chosen.authority_of("t1") == authority
+    assert chosen.scope == scope
+
+
+@pytest.mark.parametrize(
+    ("settings", "tenant"),
+    [
+        ({}, None),
+        ({"tenant_id": "t"}, "t"),
+        ({"authority": "https://login.test/home"}, "home"),
+        ({"authority": "https://login.test/home", "tenant_id": "t"}, "t"),
+        ({"authority": "https://login.test"}, None),
+    ],
+)
+def test_the_default_tenant(settings, tenant):
+    assert GraphSettings(**settings).default_tenant == tenant

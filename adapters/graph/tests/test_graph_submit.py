@@ -1,0 +1,316 @@
+"""How one sending went, as sockets tell it: taken, refused, not sent, or nobody knows."""
+
+import asyncio
+import json
+import socket
+from datetime import timedelta
+
+import httpx
+import pytest
+from transferkit_graph import GraphAdapter, GraphSettings
+
+from transferkit.events import FailureReason as Reason
+from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.requests import Call
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def http(status, body=b"", **headers):
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def error(code, message="as Graph says", **inner):
+    return json.dumps({"error": {"code": code, "message": message, "innerError": inner}}).encode()
+
+
+@pytest.fixture
+def submit(raw_server, graph_at, submission):
+    """Submits to a server of that behaviour."""
+
+    async def run(behave, **settings):
+        async with raw_server(behave) as url:
+            return await graph_at(url, **settings).submit(submission())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(202),
+        http(204),
+        http(200, b'{"id": "op", "status": "Running"}'),
+        http(200, b"not json"),
+    ],
+)
+async def test_any_2xx_is_taken(submit, answering, answer):
+    assert await submit(answering(answer)) == Taken()
+
+
+@pytest.mark.parametrize("header", ["X-Microsoft-Skype-Chain-ID", "Scenario-Id"])
+async def test_an_answer_may_name_the_call_chain(submit, answering, header):
+    assert await submit(answering(http(202, **{header: "chain-1"}))) == Taken(correlation_id="chain-1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "subcode"),
+    [
+        (http(400, error("BadRequest")), Reason.UNSUPPORTED, None),
+        (http(401, error("InvalidAuthenticationToken")), Reason.UNAUTHORIZED, None),
+        (http(403, error("7505")), Reason.TENANT_MISMATCH, 7505),
+        (http(403, error(7505)), Reason.TENANT_MISMATCH, 7505),
+        (http(403, error("Forbidden")), Reason.FORBIDDEN, None),
+        (http(404, error("8522")), Reason.CALL_NOT_FOUND, 8522),
+        (http(409, error("8607")), Reason.CONFLICT, 8607),
+        (http(412), Reason.CONFLICT, None),
+        (http(400, b"<html>"), Reason.UNSUPPORTED, None),
+        (http(400, b'{"error": "text"}'), Reason.UNSUPPORTED, None),
+        (http(400, b"[" * 100_000), Reason.UNSUPPORTED, None),
+        (http(418), Reason.UNKNOWN, None),
+    ],
+)
+async def test_a_4xx_is_refused(submit, answering, answer, reason, subcode):
+    answered = await submit(answering(answer))
+    assert isinstance(answered, Refused)
+    assert (answered.result.reason, answered.result.subcode) == (reason, subcode)
+
+
+@pytest.mark.parametrize(
+    ("headers", "inner"),
+    [
+        ({"request_id": "r1"}, {"request-id": "other"}),
+        ({}, {"request-id": "r1"}),
+        ({}, {"requestId": "r1"}),
+    ],
+)
+async def test_a_refusal_keeps_what_graph_said(submit, answering, headers, inner):
+    answered = await submit(answering(http(403, error("7505", "Tenant mismatch.", **inner), **headers)))
+    result = answered.result
+    assert (result.code, result.subcode, result.message) == (403, 7505, "Tenant mismatch.")
+    assert result.request_id == "r1"
+    assert "tenant" in result.advice
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("3", 3),
+        ("2.128", 2.128),
+        ("0", 0),
+        ("Mon, 04 May 2026 12:30:20 GMT", 20),
+        ("Mon, 04 May 2026 12:29:00 GMT", 0),
+        ("9e99", 86400),
+    ],
+)
+async def test_told_to_wait_it_was_not_sent(submit, answering, status, retry_after, seconds):
+    answered = await submit(answering(http(status, Retry_After=retry_after)))
+    assert isinstance(answered, NotSent)
+    assert answered.retry_after == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("nonsense", ["soon", "-1", "nan", "inf", ""])
+async def test_429_is_not_sent_even_where_it_does_not_say_how_long(submit, answering, nonsense):
+    answered = await submit(answering(http(429, Retry_After=nonsense)))
+    assert isinstance(answered, NotSent)
+    assert (answered.retry_after, answered.result.reason) == (None, Reason.THROTTLED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(503),
+        http(503, Retry_After="soon"),
+        http(500, error("9999")),
+        http(502),
+        http(504),
+        http(408),
+        http(301, Location="http://127.0.0.1:9/elsewhere"),
+        http(307, Location="http://127.0.0.1:9/elsewhere"),
+        http(304),
+    ],
+)
+async def test_where_it_may_have_executed_nobody_knows(submit, answering, answer):
+    assert isinstance(await submit(answering(answer)), MaybeSent)
+
+
+async def test_no_connection_is_not_sent(graph_at, submission):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses
+        answered = await graph_at(f"http://127.0.0.1:{unused.getsockname()[1]}").submit(submission())
+    assert isinstance(answered, NotSent)
+    assert answered.retry_after is None
+
+
+async def test_no_such_host_is_not_sent(graph_at, submission):
+    answered = await graph_at("http://graph.invalid").submit(submission())
+    assert isinstance(answered, NotSent)
+
+
+async def test_a_broken_tls_handshake_is_not_sent(raw_server, graph_at, submission):
+    async def speak_plainly(_, writer):
+        writer.write(http(202))
+        await writer.drain()
+
+    async with raw_server(speak_plainly) as url:
+        answered = await graph_at(url.replace("http:", "https:")).submit(submission())
+    assert isinstance(answered, NotSent)
+
+
+def reset(writer):
+    writer.transport.abort()
+
+
+async def reset_before_reading(_, writer):
+    reset(writer)
+
+
+async def reset_after_reading(reader, writer):
+    await reader.readuntil(b"\r\n\r\n")
+    reset(writer)
+
+
+async def close_without_answer(reader, _):
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def reset_within_the_answer(reader, writer):
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nhalf")
+    await writer.drain()
+
+
+async def garbage(reader, writer):
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x00\x01 this is not HTTP\r\n\r\n")
+    await writer.drain()
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [reset_before_reading, reset_after_reading, close_without_answer, reset_within_the_answer, garbage],
+)
+async def test_a_broken_exchange_may_have_been_sent(submit, behave):
+    answered = await submit(behave)
+    assert isinstance(answered, MaybeSent)
+    assert answered.result.reason is Reason.PROVIDER_ERROR
+
+
+async def test_no_answer_in_time_may_have_been_sent(submit):
+    async def stall(reader, _):
+        await reader.read()
+
+    answered = await submit(stall, timeout=0.05)
+    assert isinstance(answered, MaybeSent)
+    assert answered.result.reason is Reason.TIMEOUT
+
+
+async def test_an_answer_that_drips_in_ends_at_some_time(submit):
+    async def drip(_, writer):
+        writer.write(b"HTTP/1.1 202 Accepted\r\n")
+        while not writer.is_closing():
+            writer.write(b"X-More: 1\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    answered = await submit(drip, timeout=0.05)
+    assert isinstance(answered, MaybeSent)
+    assert answered.result.reason is Reason.TIMEOUT
+
+
+async def test_what_is_sent_is_what_wire_shows_with_the_real_token(raw_server, graph_at, submission):
+    seen = {}
+
+    async def keep(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        line, *fields = head.strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
+        seen["line"], seen["headers"] = line, headers
+        seen["body"] = json.loads(await reader.readexactly(int(headers["content-length"])))
+        writer.write(http(202))
+        await writer.drain()
+
+    async with raw_server(keep) as url:
+        adapter, sent = graph_at(url), submission()
+        shown = await adapter.wire(sent)
+        await adapter.submit(sent)
+    assert seen["line"] == f"{shown.method} {shown.url.removeprefix(url)} HTTP/1.1"
+    assert shown.headers["Authorization"] == "Bearer ***"
+    assert seen["headers"]["authorization"] == "Bearer token-of-nobody"
+    for name, value in shown.headers.items():
+        if name != "Authorization":
+            assert seen["headers"][name.lower()] == value
+    assert seen["headers"]["content-type"] == "application/json"
+    assert seen["headers"]["client-request-id"] == sent.id
+    assert seen["body"]["transferTarget"]["identity"]["phone"]["id"] == "+14255550100"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_that_graph_does_not_like_is_forgotten(
+    raw_server, graph_at, submission, answering, status
+):
+    async with raw_server(answering(http(status))) as url:
+        adapter = graph_at(url)
+        await adapter.submit(submission(tenant_id="t9"))
+    assert adapter._tokens.forgotten == "t9"
+
+
+async def test_a_given_client_is_used_and_left_open(raw_server, answering, submission, graph_at):
+    async with raw_server(answering(http(202))) as url, httpx.AsyncClient() as client:
+        adapter = GraphAdapter(GraphSettings(base_url=url), http=client)
+        adapter._tokens = graph_at(url)._tokens
+        assert await adapter.submit(submission()) == Taken()
+        await adapter.aclose()
+        assert not client.is_closed
+
+
+async def test_a_closed_adapter_may_be_used_again(raw_server, answering, submission, graph_at):
+    async with raw_server(answering(http(202))) as url:
+        adapter = graph_at(url)
+        for _ in range(2):
+            assert await adapter.submit(submission()) == Taken()
+            await adapter.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answer", "presence"),
+    [
+        (http(200, b'{"state": "established"}'), Presence.CONNECTED),
+        (http(200, b'{"state": "Hold"}'), Presence.CONNECTED),
+        (http(200, b'{"state": "transferring"}'), Presence.TRANSFERRING),
+        (http(200, b'{"state": "transferAccepted"}'), Presence.TRANSFERRING),
+        (http(200, b'{"state": "terminated", "resultInfo": null}'), Presence.GONE),
+        (http(200, b'{"state": "incoming"}'), Presence.UNKNOWN),
+        (http(200, b'{"state": 7}'), Presence.UNKNOWN),
+        (http(200, b"not json"), Presence.UNKNOWN),
+        (http(200, b"[]"), Presence.UNKNOWN),
+        (http(404, error("8522")), Presence.GONE),
+        (http(404), Presence.GONE),
+        (http(400, error("8522")), Presence.GONE),
+        (http(403, error("7505")), Presence.UNKNOWN),
+        (http(429), Presence.UNKNOWN),
+        (http(500), Presence.UNKNOWN),
+        (http(302, Location="http://127.0.0.1:9/"), Presence.UNKNOWN),
+    ],
+)
+async def test_asking_about_a_call(raw_server, graph_at, answering, answer, presence):
+    async with raw_server(answering(answer)) as url:
+        inspection = await graph_at(url).inspect(Call("graph", "c1"))
+    assert inspection.presence is presence
+
+
+async def test_a_call_that_ended_says_why(raw_server, graph_at, answering):
+    ended = b'{"state": "terminated", "resultInfo": {"code": 200, "subcode": 4521}}'
+    async with raw_server(answering(http(200, ended))) as url:
+        inspection = await graph_at(url).inspect(Call("graph", "c1"))
+    assert inspection.result.reason is Reason.CALLER_LEFT
+
+
+@pytest.mark.parametrize("behave", [reset_after_reading, garbage])
+async def test_asking_raises_nothing(raw_server, graph_at, behave):
+    async with raw_server(behave) as url:
+        inspection = await graph_at(url).inspect(Call("graph", "c1"))
+    assert inspection.presence is Presence.UNKNOWN

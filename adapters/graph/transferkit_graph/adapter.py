@@ -1,0 +1,195 @@
+"""The Graph adapter: one HTTP request a submission, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, final
+
+from attrs import evolve
+
+from transferkit._redact import MASK
+from transferkit.adapter import Adapter, Callback, CallbackRoute, Inspection, Submission, TokenPolicy
+from transferkit.capabilities import Capabilities, Plan
+from transferkit.errors import ConfigError
+from transferkit.frozenmap import thaw
+from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
+from transferkit.requests import Call, Request, Transfer, WireRequest
+from transferkit.signals import Fact
+from transferkit_graph import callbacks
+from transferkit_graph.answers import answer_of, failure_of, presence_of
+from transferkit_graph.auth import Tokens, misconfigured, trust
+from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
+from transferkit_graph.requests import action_url, body_of, call_url
+from transferkit_graph.settings import GraphSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from transferkit.clock import Clock
+    from transferkit.testing.emulator import Emulator
+
+__all__ = ["GraphAdapter"]
+
+_log = logging.getLogger("transferkit.graph")
+
+_CALLBACK_ACCEPTED = 202  # 204 asks for the form before Graph's, 3xx sends the notification elsewhere
+_UNLIKED = frozenset({401, 403})
+
+
+@final
+class GraphAdapter(Adapter):
+    """Microsoft Graph cloud communications: `call: transfer` and `call: redirect`.
+
+    `http` is an httpx client to use instead of an own one; whoever gives it closes it.
+    """
+
+    name: ClassVar[str] = "graph"
+    settings_class: ClassVar[type[GraphSettings]] = GraphSettings
+
+    def __init__(
+        self,
+        settings: GraphSettings,
+        *,
+        clock: Clock | None = None,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._given_http = http
+        self._own_http: httpx.AsyncClient | None = None
+        self._tokens = Tokens(settings)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return capabilities_of(self._settings)
+
+    def plan(self, request: Request) -> Plan:
+        missing = not_offered(self._settings)
+        if missing:
+            return Plan(request=request, problems=(missing,))
+        held = super().plan(request)
+        return evolve(held, problems=(*held.problems, *further_problems(held.request, self._settings)))
+
+    @classmethod
+    def canonical_call_id(cls, call_id: str) -> str:
+        return callbacks.canonical_call_id(call_id)
+
+    async def wire(self, submission: Submission) -> WireRequest:
+        request = submission.request
+        body = body_of(request, form=self._settings.body, submission_id=submission.id)
+        return WireRequest(
+            method="POST",
+            url=action_url(self._settings, request),
+            headers={
+                "Accept": "application/json",
+                "Authorization": f"Bearer {MASK}",
+                "Content-Type": "application/json",
+                # The same for every attempt, so that Microsoft's support can find them all.
+                "client-request-id": submission.id,
+            },
+            body=body,
+        )
+
+    async def submit(self, submission: Submission) -> Answer:
+        wire = await self.wire(submission)
+        tenant = submission.tenant_id or submission.request.call.tenant_id
+        reply = await self._send(wire, tenant)
+        answer = (
+            reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
+        )
+        _log.debug(
+            "submission %s: %s",
+            submission.id,
+            type(answer).__name__,
+            extra={
+                "transfer_id": submission.id,
+                "call_id": submission.request.call.id,
+                "operation": "transfer" if isinstance(submission.request, Transfer) else "redirect",
+                "result": None if (result := getattr(answer, "result", None)) is None else repr(result),
+            },
+        )
+        return answer
+
+    async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
+        wire = WireRequest(method="GET", url=call_url(self._settings, call.id), headers=headers)
+        reply = await self._send(wire, tenant_id or call.tenant_id)
+        if isinstance(reply, (Refused, NotSent, MaybeSent)):
+            return Inspection(presence=Presence.UNKNOWN, result=reply.result)
+        presence, result = presence_of(reply)
+        return Inspection(presence=presence, result=result)
+
+    def route(self, path: str) -> CallbackRoute | None:
+        if path:
+            return None
+        settings = self._settings
+        policy = settings.client_id and TokenPolicy(
+            openid_url=settings.openid_url or settings.facts.openid_url,
+            issuers=settings.issuers or settings.facts.issuers,
+            audience=settings.client_id,
+            tenant_claim="tid",
+            allowed_tenants=settings.allowed_tenants,
+        )
+        return CallbackRoute(name=self.name, policy=policy or None, success_status=_CALLBACK_ACCEPTED)
+
+    @classmethod
+    def decode(cls, callback: Callback) -> tuple[Fact, ...]:
+        return callbacks.decode(callback, provider=cls.name)
+
+    @classmethod
+    def emulator(cls) -> type[Emulator]:
+        from transferkit_graph.emulator import GraphEmulator
+
+        return GraphEmulator
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
+        if self._own_http is not None:
+            await self._own_http.aclose()
+            self._own_http = None
+
+    async def _send(
+        self, wire: WireRequest, tenant: str | None
+    ) -> httpx.Response | Refused | NotSent | MaybeSent:
+        """Send `wire` once, with the real token in place of the mask."""
+        import httpx
+
+        try:
+            client = self._http()
+        except ConfigError as error:
+            return misconfigured(error)
+        token = await self._tokens.bearer(tenant)
+        if not isinstance(token, str):
+            return token
+        content = json.dumps(thaw(wire.body)).encode() if wire.body else None
+        try:
+            # httpx limits each wait; an answer that drips in has to end at some time, too.
+            async with asyncio.timeout(2 * self._settings.timeout):
+                response = await client.request(
+                    wire.method,
+                    wire.url,
+                    headers={**wire.headers, "Authorization": f"Bearer {token}"},
+                    content=content,
+                    timeout=self._settings.timeout,
+                    follow_redirects=False,
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
+            return failure_of(error)
+        if response.status_code in _UNLIKED:
+            self._tokens.forget(tenant)
+        return response
+
+    def _http(self) -> httpx.AsyncClient:
+        import httpx
+
+        if self._given_http is not None:
+            return self._given_http
+        if self._own_http is None:
+            self._own_http = httpx.AsyncClient(verify=trust(self._settings))
+        return self._own_http
+
+    def _now(self) -> datetime:
+        return self._clock.now() if self._clock else datetime.now(UTC)

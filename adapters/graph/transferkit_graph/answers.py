@@ -1,0 +1,112 @@
+"""What an HTTP answer, or the lack of one, says about a submission.
+
+Error bodies and `Retry-After` (which may be decimal): learn.microsoft.com graph/errors and graph/throttling.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from transferkit.events import FailureReason
+from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.signals import Result
+from transferkit_graph.reasons import of_http
+from transferkit_graph.wording import chain_id, folded, normal, number, result_info, text_of
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["answer_of", "failure_of", "presence_of"]
+
+_CALL_NOT_FOUND = 8522
+_LONGEST_WAIT = timedelta(days=1)
+
+_PRESENCE = {
+    "established": Presence.CONNECTED,
+    "hold": Presence.CONNECTED,
+    "transferring": Presence.TRANSFERRING,
+    "transferaccepted": Presence.TRANSFERRING,
+    "terminating": Presence.GONE,
+    "terminated": Presence.GONE,
+    "disconnecting": Presence.GONE,
+    "disconnected": Presence.GONE,
+}
+
+
+def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
+    """What `response` says about the submission that it answers."""
+    status = response.status_code
+    if 200 <= status < 300:  # noqa: PLR2004 - success, whichever: 200, 202 and 204 are all published
+        return Taken(correlation_id=chain_id(response.headers))
+    result = error_result(response)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return NotSent(result=result, retry_after=_retry_after(response.headers, now))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        wait = _retry_after(response.headers, now)
+        return MaybeSent(result=result) if wait is None else NotSent(result=result, retry_after=wait)
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - refusals
+        return Refused(result=result)
+    return MaybeSent(result=result)
+
+
+def presence_of(response: httpx.Response) -> tuple[Presence, Result | None]:
+    """What the answer to a GET of the call says."""
+    if response.status_code != HTTPStatus.OK:
+        result = error_result(response)
+        gone = response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+        return (Presence.GONE if gone or result.subcode == _CALL_NOT_FOUND else Presence.UNKNOWN), result
+    call = folded(_json(response))
+    return _PRESENCE.get(normal(call.get("state")), Presence.UNKNOWN), result_info(call)
+
+
+def failure_of(error: Exception) -> NotSent | MaybeSent:
+    """What a broken exchange says: a connection that never was cannot have carried anything."""
+    import httpx
+
+    timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
+    reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
+    # The exception's own text may quote an address or a header.
+    result = Result(message=f"no answer from Graph ({type(error).__name__})", reason=reason)
+    unconnected = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+    return NotSent(result=result) if isinstance(error, unconnected) else MaybeSent(result=result)
+
+
+def error_result(response: httpx.Response) -> Result:
+    """An error answer in its own words: `{"error": {"code", "message", "innerError": {"request-id"}}}`."""
+    error = folded(folded(_json(response)).get("error"))
+    inner = folded(error.get("innererror"))
+    return of_http(
+        response.status_code,
+        number(error.get("code")),
+        text_of(error.get("message")),
+        response.headers.get("request-id") or text_of(inner.get("request-id") or inner.get("requestid")),
+    )
+
+
+def _json(response: httpx.Response) -> object:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """`Retry-After` as seconds, decimal or whole, or as an HTTP date; None where it says nothing usable."""
+    text = headers.get("retry-after", "")
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0)
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return timedelta(seconds=min(seconds, _LONGEST_WAIT.total_seconds()))

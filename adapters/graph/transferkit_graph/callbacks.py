@@ -1,0 +1,351 @@
+"""What Graph's notifications say. Pure and total: bytes in, facts out.
+
+Shapes: learn.microsoft.com call-transfer, call-redirect, call-reject, call-delete and participant-invite
+(v1.0, beta), the 2018 documentation of call: transfer, msteams call-notifications, and bodies that users
+recorded (microsoft-graph-comms-samples issue 772, microsoft-graph-docs issue 8310). Their names, letter case
+and types of value differ over time; every one of them is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, final
+from urllib.parse import unquote
+from uuid import UUID
+
+from attrs import frozen
+
+from transferkit.errors import MalformedCallback
+from transferkit.events import (
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    CallParticipants,
+    Event,
+    Participant,
+    ProviderOther,
+)
+from transferkit.frozenmap import freeze
+from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
+from transferkit.signals import Delivery, Fact, Signal
+from transferkit_graph.identities import read_identity_set
+from transferkit_graph.reasons import TRANSFER_COMPLETED
+from transferkit_graph.wording import chain_id, folded, normal, result_info, text_of
+
+if TYPE_CHECKING:
+    from transferkit.adapter import Callback
+
+__all__ = ["canonical_call_id", "decode"]
+
+RESPOND_WITHIN = timedelta(seconds=15)
+"""How long an incoming call waits to be answered, rejected or redirected."""
+
+_MESSAGE_ID = "x-microsoft-skype-message-id"
+_ERROR = 300
+_IN_CALLS = re.compile(r"/calls/(?P<id>[^/?#]+)(?:/(?P<part>[a-z]+)(?:/(?P<item>[^/?#]+))?)?", re.IGNORECASE)
+_ENDED = frozenset({"terminated", "disconnected"})
+_HANDED_OVER = frozenset({"apptransferred", "appredirected"})
+_PROGRESS = {
+    "transferring": Signal.STARTED,
+    "redirecting": Signal.STARTED,
+    "transferaccepted": Signal.ACCEPTED,
+}
+
+
+def canonical_call_id(call_id: str) -> str:
+    """Graph writes one call's id in either letter case."""
+    return call_id.lower()
+
+
+def decode(callback: Callback, *, provider: str) -> tuple[Fact, ...]:
+    """The facts in a callback's body, in order.
+
+    Raises `MalformedCallback`, with the facts of the good elements, where an element names no call.
+    """
+    facts: list[Fact] = []
+    first: MalformedCallback | None = None
+    for index, (where, element) in enumerate(_elements(callback.body, provider)):
+        try:
+            facts.append(_Notification.read(callback, provider, index, element).fact())
+        except _Unreadable as error:
+            first = first or MalformedCallback(provider, f"{where}{error.where}", error.why)
+        except RecursionError:
+            first = first or MalformedCallback(provider, where, "is nested too deeply")
+    if first:
+        raise MalformedCallback(provider, first.where, first.message, facts=facts)
+    return tuple(facts)
+
+
+class _Unreadable(Exception):
+    def __init__(self, why: str, where: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.where = where
+
+
+def _elements(body: bytes, provider: str) -> Iterator[tuple[str, object]]:
+    """Each notification with its place: of a collection, or one alone (the form before 2019)."""
+    try:
+        whole = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedCallback(provider, "body", f"is not JSON ({type(error).__name__})") from None
+    if not isinstance(whole, Mapping):
+        raise MalformedCallback(provider, "body", "is no JSON object")
+    names = folded(whole)
+    value = names.get("value")
+    if isinstance(value, list):
+        yield from ((f"value[{index}]", element) for index, element in enumerate(value))
+    elif names.keys() & {"callstate", "resourcedata", "resourceurl", "resource"}:
+        yield "body", whole
+    else:
+        raise MalformedCallback(provider, "value", "is missing: a notification has a list of that name")
+
+
+@final
+@frozen(kw_only=True)
+class _Notification:
+    """One element, taken apart. `part` is what of the call it is about: the call itself where empty."""
+
+    callback: Callback
+    provider: str
+    raw: Mapping[str, Any]
+    delivery: Delivery
+    call_id: str
+    part: str
+    item: str | None
+    change: str
+    data: Mapping[str, Any]
+    """`resourceData`, folded; empty where it is a list."""
+    roster: list[object] | None
+    """`resourceData` where it is a list."""
+
+    @classmethod
+    def read(cls, callback: Callback, provider: str, index: int, element: object) -> _Notification:
+        if not isinstance(element, Mapping):
+            raise _Unreadable("is no JSON object")
+        top = folded(element)
+        data = top.get("resourcedata")
+        if data is None and "callstate" in top:
+            data = element
+        inner = folded(data)
+        call_id, part, item = _resource(top, inner)
+        return cls(
+            callback=callback,
+            provider=provider,
+            raw=freeze(element),
+            delivery=_delivery(callback, index, element),
+            call_id=canonical_call_id(call_id),
+            part=part,
+            item=item,
+            change=normal(top.get("changetype")),
+            data=inner,
+            roster=data if isinstance(data, list) else None,
+        )
+
+    def fact(self) -> Fact:
+        # A roster was also published under `operations/participants`.
+        if self.roster is not None and "participants" in {self.part, self.item} and self.change != "deleted":
+            return self._fact(CallParticipants, participants=tuple(_participants(self.roster)))
+        if self.part == "operations" or self._type.endswith("Operation"):
+            return self._operation()
+        if self.part:
+            return self._other(self.part if self.item is None else self.part.removesuffix("s"))
+        return self._call()
+
+    @property
+    def time(self) -> datetime:
+        """Graph's notifications carry no time of their own."""
+        return self.callback.received_at.astimezone(UTC)
+
+    @property
+    def _type(self) -> str:
+        return (text_of(self.data.get("@odata.type")) or "").rpartition(".")[2]
+
+    @property
+    def _state(self) -> str:
+        return text_of(self.data.get("state")) or text_of(self.data.get("callstate")) or ""
+
+    def _call(self) -> Fact:
+        state = normal(self._state)
+        if self.change == "deleted" or state in _ENDED:
+            return self._ended()
+        if state in _PROGRESS:
+            return self._other(self._state, _PROGRESS[state])
+        if state == "incoming":
+            return self._incoming()
+        if state == "established":
+            return self._established()
+        return self._other(
+            self._state or ("tone" if "toneinfo" in self.data else self.change) or "notification"
+        )
+
+    def _ended(self) -> Fact:
+        result = result_info(self.data)
+        answered_by = _answered_by(self.data)
+        handed_over = (
+            (result is not None and result.subcode == TRANSFER_COMPLETED)
+            or normal(self.data.get("terminationreason")) in _HANDED_OVER
+            or answered_by is not None
+        )
+        words: dict[str, Any] = {}
+        if result is not None:
+            words = {"code": result.code, "subcode": result.subcode, "message": result.message}
+        return self._fact(
+            CallEnded,
+            *([Signal.SUCCEEDED] if handed_over else []),
+            Signal.CALL_ENDED,
+            target=answered_by,
+            call_alive=False,
+            **words,
+        )
+
+    def _established(self) -> Fact:
+        result = result_info(self.data)
+        if result is not None and result.code is not None and result.code >= _ERROR:
+            return self._other(self._state, Signal.FAILED, call_alive=True)
+        if "toneinfo" in self.data:
+            return self._other("tone", Signal.RETURNED, call_alive=True)
+        return self._fact(CallConnected, Signal.RETURNED, call_alive=True)
+
+    def _incoming(self) -> Fact:
+        source = folded(self.data.get("source"))
+        targets = self.data.get("targets")
+        callers, called = _legacy_parties(self.data.get("participants"))
+        caller = read_identity_set(source.get("identity")) or next(iter(callers), None)
+        context = folded(self.data.get("incomingcontext"))
+        return self._fact(
+            CallIncoming,
+            source=caller,
+            targets=tuple(_infos(targets)) or tuple(called),
+            caller_display_name=getattr(caller, "display_name", None),
+            transferor=read_identity_set(context.get("transferor")),
+            on_behalf_of=read_identity_set(context.get("onbehalfof")),
+            respond_by=self.time + RESPOND_WITHIN,
+        )
+
+    def _operation(self) -> Fact:
+        """An operation of the call. Its `deleted` is its own end, not the call's.
+
+        A transfer's operation said `transferring` and `transferAccepted` as its subcode (beta, until 2020).
+        Any operation repeats the `clientContext` it was begun with: ours is the transfer's id.
+        """
+        ours = _own_id(self.data.get("clientcontext"))
+        word = text_of(folded(self.data.get("resultinfo")).get("subcode")) or ""
+        if normal(word) in _PROGRESS:
+            return self._other(word, _PROGRESS[normal(word)], transfer_id=ours)
+        if ours and normal(self.data.get("status")) == "failed":
+            return self._other(self._type or "operation", Signal.FAILED, transfer_id=ours)
+        return self._other(self._type or "operation")
+
+    def _other(self, name: str, *signals: Signal, **more: Any) -> Fact:
+        return self._fact(ProviderOther, *signals, name=name, **more)
+
+    def _fact(
+        self,
+        event: type[Event],
+        *signals: Signal,
+        transfer_id: str | None = None,
+        target: Identifier | None = None,
+        call_alive: bool | None = None,
+        **fields: Any,
+    ) -> Fact:
+        return Fact(
+            event=event(
+                time=self.time,
+                provider=self.provider,
+                call_id=self.call_id,
+                correlation_id=text_of(self.data.get("callchainid")) or chain_id(self.callback.headers),
+                raw=self.raw,
+                **fields,
+            ),
+            signals=signals,
+            result=result_info(self.data),
+            delivery=self.delivery,
+            transfer_id=transfer_id or self.callback.transfer_id,
+            target=target,
+            call_alive=call_alive,
+            tenant_id=self.callback.tenant_id,
+        )
+
+
+def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """The call, the part of it and the item in that: from whichever address names a call."""
+    for address in (top.get("resourceurl"), top.get("resource"), data.get("@odata.id"), top.get("@odata.id")):
+        found = _IN_CALLS.search(address) if isinstance(address, str) else None
+        if found:
+            return unquote(found["id"]), (found["part"] or "").lower(), found["item"]
+    call_id = text_of(data.get("id"))
+    if call_id and ("callstate" in data or "state" in data):
+        return call_id, "", None
+    raise _Unreadable("names no call", ".resourceUrl")
+
+
+def _delivery(callback: Callback, index: int, element: object) -> Delivery:
+    """By the number of the sender's message (observed, not documented), else by content."""
+    try:
+        content = json.dumps(element, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise _Unreadable("holds what JSON cannot say: half a character, or no number") from None
+    message_id = callback.headers.get(_MESSAGE_ID)
+    if message_id:
+        return Delivery(f"{message_id}#{index}", exact=True)
+    return Delivery(sha256(content).hexdigest(), exact=False)
+
+
+def _answered_by(call: Mapping[str, Any]) -> Identifier | None:
+    """Who else took an incoming call: only a redirect makes that.
+
+    The application itself, having answered, is among the call's own targets.
+    """
+    answered = folded(call.get("answeredby"))
+    someone = read_identity_set(answered.get("identity"))
+    own = call.get("myparticipantid")
+    participant = answered.get("participantid") or answered.get("id")
+    if someone is None or normal(call.get("direction")) == "outgoing" or (own and own == participant):
+        return None
+    asked = {target.raw_id.lower() for target in _infos(call.get("targets"))}
+    return None if someone.raw_id.lower() in asked else someone
+
+
+def _infos(participants: object) -> Iterator[Identifier]:
+    """Who a list of `participantInfo` names."""
+    for info in participants if isinstance(participants, list) else ():
+        someone = read_identity_set(folded(info).get("identity"))
+        if someone is not None:
+            yield someone
+
+
+def _participants(roster: list[object]) -> Iterator[Participant]:
+    for entry in map(folded, roster):
+        own_id = text_of(entry.get("id"))
+        info = folded(entry.get("info"))
+        someone = read_identity_set(info.get("identity"))
+        if someone is None and own_id:
+            someone = UnknownIdentifier(own_id, kind="participant")
+        if someone is not None:
+            muted = entry.get("ismuted")
+            yield Participant(identifier=someone, id=own_id, muted=muted if isinstance(muted, bool) else None)
+
+
+def _legacy_parties(participants: object) -> tuple[list[Identifier], list[Identifier]]:
+    """Callers and called of the form before Graph's, whose participants are raw ids, the caller marked."""
+    callers: list[Identifier] = []
+    called: list[Identifier] = []
+    for entry in map(folded, participants if isinstance(participants, list) else ()):
+        raw_id = text_of(entry.get("identity"))
+        someone = parse_identifier(raw_id) if raw_id else read_identity_set(entry.get("identity"))
+        if someone is not None:
+            (callers if entry.get("originator") is True else called).append(someone)
+    return callers, called
+
+
+def _own_id(context: object) -> str | None:
+    """A `clientContext` that can be the id of a transfer of ours: a UUID."""
+    try:
+        return str(UUID(context)) if isinstance(context, str) else None
+    except ValueError:
+        return None

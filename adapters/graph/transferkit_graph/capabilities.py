@@ -1,0 +1,91 @@
+"""What Graph can carry, by cloud, api and body form; and what limits on single fields cannot say.
+
+Availability and limits: learn.microsoft.com call-transfer and call-redirect (v1.0, beta), and the published
+schemas: the sovereign ones lack `transferee` and all but `identity` and `replacesCallId` of a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transferkit.capabilities import Anything, Capabilities, Kinds, Limit, Seconds, Text
+from transferkit.errors import Problem
+from transferkit.identifiers import Cloud, Identifier, PhoneNumber, TeamsUser
+from transferkit.requests import Redirect, Request, Transfer
+from transferkit_graph.clouds import GraphCloud
+from transferkit_graph.identities import CLASSLESS, KINDS
+from transferkit_graph.settings import Api, BodyForm, GraphSettings
+
+__all__ = ["capabilities_of", "further_problems", "not_offered"]
+
+_SOMEONE = Kinds(kinds=KINDS, unknown=CLASSLESS)
+_REDIRECT_TARGETS = Kinds(kinds=KINDS, unknown=CLASSLESS, most=25)
+_RING_TIMEOUT = Seconds(15, 90)
+_HTTPS = Text(pattern=r"https://[^\s/].*", form="an https address")
+
+
+def capabilities_of(settings: GraphSettings) -> Capabilities:
+    """What can be carried as configured."""
+    if not_offered(settings):
+        return Capabilities(transfer=None, redirect=None)
+    return Capabilities(transfer=_transfer(settings), redirect=_redirect(settings))
+
+
+def not_offered(settings: GraphSettings) -> Problem | None:
+    """Why neither a transfer nor a redirect is to be had as configured."""
+    if settings.cloud is GraphCloud.CHINA:
+        return Problem("request", "Graph offers neither transfer nor redirect in China", "another cloud")
+    if settings.api is Api.BETA and settings.cloud is not GraphCloud.GLOBAL:
+        return Problem("request", "Graph's beta is offered in the global cloud only", 'api = "v1.0"')
+    return None
+
+
+def _transfer(settings: GraphSettings) -> dict[str, Limit]:
+    limits: dict[str, Limit] = {"to": _SOMEONE, "replaces": Anything()}
+    if settings.cloud is GraphCloud.GLOBAL and settings.body is BodyForm.CURRENT:
+        optional = ("participant_id", "language_id", "region", "endpoint")
+        limits |= {"transferee": _SOMEONE, **{name: Anything() for name in optional}}
+    return limits
+
+
+def _redirect(settings: GraphSettings) -> dict[str, Limit]:
+    limits: dict[str, Limit] = {
+        "to": _REDIRECT_TARGETS,
+        "ring_timeout": _RING_TIMEOUT,
+        "callback_uri": _HTTPS,
+    }
+    if settings.api is Api.BETA:
+        limits |= {name: Anything() for name in ("disposition", "mask_caller", "mask_callee")}
+    return limits
+
+
+def further_problems(request: Request, settings: GraphSettings) -> Iterator[Problem]:
+    """What is wrong with fields together, and with what an identifier says beside its id."""
+    if isinstance(request, Transfer) and request.participant_id and request.transferee is None:
+        yield Problem("participant_id", "says which endpoint of the transferee", "give the transferee, too")
+    for name, someone in _everyone(request):
+        yield from _unsaid(name, someone, settings.facts.identifiers)
+
+
+def _everyone(request: Request) -> Iterator[tuple[str, Identifier]]:
+    if isinstance(request, Redirect):
+        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
+        return
+    yield "to", request.to
+    if request.transferee is not None:
+        yield "transferee", request.transferee
+
+
+def _unsaid(name: str, someone: Identifier, cloud: Cloud) -> Iterator[Problem]:
+    """What an identifier says that Graph's identity has no room for."""
+    theirs = getattr(someone, "cloud", Cloud.PUBLIC)
+    if theirs not in {Cloud.PUBLIC, cloud}:
+        yield Problem(name, f"is of the cloud {theirs}, which this Graph does not reach", f"cloud {cloud}")
+    if isinstance(someone, TeamsUser) and someone.anonymous:
+        yield Problem(
+            name,
+            "an anonymous visitor is no user to Graph",
+            'UnknownIdentifier(id, kind="guest") for a guest',
+        )
+    if isinstance(someone, PhoneNumber) and someone.asserted_id is not None:
+        yield Problem(name, "Graph has no asserted id for a phone number", "leave asserted_id out")

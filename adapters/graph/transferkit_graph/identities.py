@@ -1,0 +1,103 @@
+"""Identifiers as Graph's `identitySet`, and back.
+
+Types: the v1.0 schema's `identitySet` and `communicationsIdentitySet`, open types with one member a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve
+
+from transferkit.identifiers import (
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsUser,
+    UnknownIdentifier,
+    parse_identifier,
+)
+from transferkit_graph.wording import folded, text_of
+
+__all__ = ["CLASSLESS", "KINDS", "identity_set", "read_identity_set"]
+
+KINDS: tuple[type[Identifier], ...] = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser)
+"""The kinds that an `identitySet` has a member for."""
+
+CLASSLESS = ("applicationInstance", "assertedIdentity", "device", "encrypted", "guest", "onPremises")
+"""Members of `communicationsIdentitySet` that have no class of their own in transferkit."""
+
+_USER, _PHONE, _APP, _INSTANCE = "user", "phone", "application", "applicationInstance"
+_ACS_USER = "azureCommunicationServicesUser"
+_FIRST = (_USER, _PHONE, _APP, _INSTANCE, _ACS_USER, *CLASSLESS)
+
+
+def identity_set(someone: Identifier) -> dict[str, Any]:
+    """`someone` as a typed `identitySet`. Raises `TypeError` for a kind that has no member in it.
+
+    A `TeamsApp` is the member `application`, as in Microsoft's example of a redirect to a bot, and as
+    Microsoft advises for queues and auto attendants (microsoft-graph-comms-samples issue 260). Who needs the
+    member `applicationInstance` says `UnknownIdentifier(id, kind="applicationInstance")`.
+    """
+    match someone:
+        case TeamsUser(id=identity):
+            word = _USER
+        case TeamsApp(id=identity):
+            word = _APP
+        case PhoneNumber(number=identity):
+            word = _PHONE
+        case CommunicationUser(id=identity):
+            word = _ACS_USER
+        case UnknownIdentifier(id=identity, kind=str(word)):
+            pass
+        case _:
+            raise TypeError(f"Graph has no identity for a {someone.kind_name}")
+    said = {
+        "id": identity,
+        "tenantId": getattr(someone, "tenant_id", None),
+        "displayName": getattr(someone, "display_name", None),
+    }
+    return {
+        "@odata.type": "#microsoft.graph.identitySet",
+        word: {
+            "@odata.type": "#microsoft.graph.identity",
+            **{name: value for name, value in said.items() if value is not None},
+        },
+    }
+
+
+def read_identity_set(value: object) -> Identifier | None:
+    """Who an `identitySet` of Graph's names; None where it names nobody. Raises nothing.
+
+    An `applicationInstance` is a resource account, so a `TeamsApp`; an unknown member keeps its word.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    members = {word: identity for word, identity in value.items() if isinstance(identity, Mapping)}
+    for word in (*_FIRST, *members):
+        someone = _read(word, folded(members[word])) if word in members else None
+        if someone is not None:
+            return someone
+    return None
+
+
+def _read(word: str, identity: Mapping[str, Any]) -> Identifier | None:
+    id_ = text_of(identity.get("id"))
+    if id_ is None:
+        return None
+    tenant_id, display_name = text_of(identity.get("tenantid")), text_of(identity.get("displayname"))
+    try:
+        if word == _USER:
+            return TeamsUser(id_, tenant_id=tenant_id, display_name=display_name)
+        if word in {_APP, _INSTANCE}:
+            return TeamsApp(id_, tenant_id=tenant_id, display_name=display_name)
+        if word == _PHONE or (word == _ACS_USER and id_.startswith("8:")):
+            someone = parse_identifier(f"4:{id_}" if word == _PHONE else id_)
+            if isinstance(someone, (PhoneNumber, CommunicationUser)):
+                someone = evolve(someone, display_name=display_name)
+            return someone
+        return UnknownIdentifier(id_, kind=word, tenant_id=tenant_id, display_name=display_name)
+    except ValueError:
+        return None

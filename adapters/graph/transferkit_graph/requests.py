@@ -1,0 +1,119 @@
+"""Request values as Graph's URLs and JSON bodies. Pure.
+
+Bodies: learn.microsoft.com call-transfer (v1.0 and beta; the typed examples 2 and 4), call-redirect, and the
+2018 documentation of call: transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from transferkit.frozenmap import thaw
+from transferkit.identifiers import Identifier
+from transferkit.requests import Redirect, Request, Transfer
+from transferkit_graph.identities import identity_set
+from transferkit_graph.settings import BodyForm, GraphSettings
+
+__all__ = ["action_url", "body_of", "call_url", "merge_patch"]
+
+
+def call_url(settings: GraphSettings, call_id: str) -> str:
+    """The address of a call."""
+    return f"{settings.calls_url}/{quote(call_id, safe='')}"
+
+
+def action_url(settings: GraphSettings, request: Request) -> str:
+    """The address that `request` is posted to."""
+    action = "transfer" if isinstance(request, Transfer) else "redirect"
+    return f"{call_url(settings, request.call.id)}/{action}"
+
+
+def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str, Any]:
+    """The JSON body of `request`, its `extra` merged in.
+
+    `submission_id` is the 2018 body's `clientContext`, which an operation's notifications repeat.
+    """
+    if isinstance(request, Redirect):
+        body = _redirect(request)
+    elif form is BodyForm.Y2018:
+        body = _transfer_2018(request, submission_id)
+    else:
+        body = _transfer(request)
+    merged: dict[str, Any] = merge_patch(body, request.extra)
+    return merged
+
+
+def _transfer(request: Transfer) -> dict[str, Any]:
+    body = {"transferTarget": _transfer_target(request)}
+    if request.transferee is not None:
+        body["transferee"] = _given(
+            {
+                "@odata.type": "#microsoft.graph.participantInfo",
+                "identity": identity_set(request.transferee),
+                "participantId": request.participant_id,
+            }
+        )
+    return body
+
+
+def _transfer_2018(request: Transfer, submission_id: str) -> dict[str, Any]:
+    return _given(
+        {
+            "clientContext": submission_id,
+            "operationContext": request.operation_context,
+            "target": _transfer_target(request),
+        }
+    )
+
+
+def _transfer_target(request: Transfer) -> dict[str, Any]:
+    return _invitation(
+        request.to,
+        endpointType=request.endpoint and request.endpoint.value,
+        languageId=request.language_id,
+        region=request.region,
+        replacesCallId=request.replaces,
+    )
+
+
+def _redirect(request: Redirect) -> dict[str, Any]:
+    ring = request.ring_timeout
+    return _given(
+        {
+            "targets": [_invitation(target) for target in request.to],
+            "targetDisposition": request.disposition and request.disposition.value,
+            "timeout": None if ring is None else int(ring.total_seconds()),
+            "maskCallee": request.mask_callee,
+            "maskCaller": request.mask_caller,
+            "callbackUri": request.callback_uri,
+        }
+    )
+
+
+def _invitation(someone: Identifier, **more: str | None) -> dict[str, Any]:
+    return _given(
+        {
+            "@odata.type": "#microsoft.graph.invitationParticipantInfo",
+            "identity": identity_set(someone),
+            **more,
+        }
+    )
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def merge_patch(target: object, patch: object) -> Any:
+    """`target` with the JSON merge patch applied (RFC 7396): a null removes, an object merges."""
+    if not isinstance(patch, Mapping):
+        return thaw(patch)
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged

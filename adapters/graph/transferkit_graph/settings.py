@@ -1,0 +1,131 @@
+"""The keys of `[providers.graph]`."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import SplitResult, quote, urlsplit
+
+from attrs import Attribute, field, frozen
+
+from transferkit.secret import Secret
+from transferkit_graph.clouds import CLOUDS, CloudFacts, GraphCloud
+
+__all__ = ["Api", "BodyForm", "CallsPath", "GraphSettings"]
+
+
+class Api(StrEnum):
+    """Graph's version, as it stands in the URL."""
+
+    V1 = "v1.0"
+    BETA = "beta"
+
+
+class CallsPath(StrEnum):
+    """Under which path Graph keeps the calls; all three are published."""
+
+    COMMUNICATIONS = "communications"
+    APP = "app"
+    """The older alias of `communications`."""
+    APPLICATIONS = "applications"
+    """The application named by `app_id` (2018)."""
+
+
+class BodyForm(StrEnum):
+    """The form of a transfer's body."""
+
+    CURRENT = "current"
+    """`transferTarget` and `transferee`."""
+    Y2018 = "2018"
+    """`target`, `clientContext` and `operationContext`."""
+
+
+def _is_url(*schemes: str) -> Any:
+    def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
+        if value is not None and not (_split(value).hostname and _split(value).scheme in schemes):
+            raise ValueError(f"{attribute.name}: expected an address that begins with {schemes[0]}://")
+
+    return check
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # an impossible port shows only when asked for
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def _is_span(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{attribute.name}: expected seconds, more than none")
+
+
+def _has_app_id(settings: GraphSettings, _: object, value: CallsPath) -> None:
+    # attrs runs validators when all fields are set, so that one may look at another.
+    if value is CallsPath.APPLICATIONS and not settings.app_id:
+        raise ValueError("app_id: needed where path is applications")
+
+
+@final
+@frozen(kw_only=True)
+class GraphSettings:
+    """`[providers.graph]`.
+
+    * `tenant_id`, `client_id`, `client_secret`: the application's registration in Entra. A call's own tenant
+      goes before `tenant_id`.
+    * `cloud`, `api`, `path` (`applications` needs `app_id`), `body`: which of the published forms is used,
+      each independent of the others.
+    * `allowed_tenants`: the tenants whose callbacks are taken; every tenant unless told.
+    * `openid_url`, `issuers`: who signs callbacks, where it is not the cloud's usual signer.
+    * `base_url`, `authority`, `ca_file`: for emulators and proxies; Graph's address, the token authority (a
+      tenant in its path is the default tenant), and the only certificate authorities to trust.
+    * `timeout`: seconds to wait for a connection, and as long again for an answer.
+    """
+
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    cloud: GraphCloud = field(default=GraphCloud.GLOBAL, converter=GraphCloud)
+    api: Api = field(default=Api.V1, converter=Api)
+    path: CallsPath = field(default=CallsPath.COMMUNICATIONS, converter=CallsPath, validator=_has_app_id)
+    app_id: str | None = None
+    body: BodyForm = field(default=BodyForm.CURRENT, converter=BodyForm)
+    allowed_tenants: tuple[str, ...] = ()
+    openid_url: str | None = field(default=None, validator=_is_url("https", "http"))
+    issuers: tuple[str, ...] = ()
+    base_url: str | None = field(default=None, validator=_is_url("https", "http"))
+    authority: str | None = field(default=None, validator=_is_url("https"))
+    ca_file: Path | None = None
+    timeout: float = field(default=30.0, validator=_is_span)
+
+    @property
+    def facts(self) -> CloudFacts:
+        """The chosen cloud's."""
+        return CLOUDS[self.cloud]
+
+    @property
+    def calls_url(self) -> str:
+        """The address that call ids are appended to."""
+        base = (self.base_url or self.facts.base).rstrip("/")
+        owner = f"applications/{quote(self.app_id or '', safe='')}"
+        return f"{base}/{self.api}/{owner if self.path is CallsPath.APPLICATIONS else self.path}/calls"
+
+    @property
+    def default_tenant(self) -> str | None:
+        """The tenant of calls that name none."""
+        in_authority = urlsplit(self.authority or "").path.strip("/").partition("/")[0]
+        return self.tenant_id or in_authority or None
+
+    def authority_of(self, tenant: str) -> str:
+        """The address that issues tokens of `tenant`."""
+        parts = urlsplit(self.authority or self.facts.authority)
+        return f"{parts.scheme}://{parts.netloc}/{quote(tenant, safe='')}"
+
+    @property
+    def scope(self) -> str:
+        """What tokens are asked for: the cloud's Graph, whatever stands in front of it."""
+        return f"{self.facts.base}/.default"
