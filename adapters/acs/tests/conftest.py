@@ -1,0 +1,208 @@
+"""What the ACS tests share: adapters on loopback, callbacks, a server that answers as it is told."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from attrs import define, field
+from transferkit_acs import AcsAdapter, AcsSettings
+from transferkit_acs.emulator import AcsEmulator
+
+from transferkit.adapter import Callback, Submission
+from transferkit.identifiers import PhoneNumber
+from transferkit.requests import Transfer
+from transferkit.secret import Secret
+from transferkit.testing.server import serve
+
+CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
+TRANSFER = "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"
+ACCESS_KEY = "bG9vcGJhY2sta2V5LW9mLXRoZS10ZXN0cw=="
+AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
+
+
+Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """One whole request with a Content-Length."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    length = int(lengths[0].partition(b":")[2]) if lengths else 0
+    return head + await reader.readexactly(length)
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes | Answerer) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server on loopback that reads a request and says `answer`, or does what `answer` does.
+
+    Gives its address and the requests that it read.
+    """
+    seen: list[bytes] = []
+    handling: dict[asyncio.Task, asyncio.StreamWriter] = {}
+
+    async def handle(reader, writer):
+        handling[asyncio.current_task()] = writer
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            if callable(answer):
+                await answer(reader, writer)
+            else:
+                seen.append(await read_request(reader))
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        finally:
+            for writer in handling.values():
+                writer.transport.abort()
+            await asyncio.gather(*handling)
+
+
+@pytest.fixture
+def answers():
+    return answering
+
+
+@pytest.fixture
+def adapter_at():
+    """Makes an adapter for a server's address."""
+
+    def make(url: str, **more) -> AcsAdapter:
+        secret = Secret(key="providers.acs.connection_string", value=f"endpoint={url};accesskey={ACCESS_KEY}")
+        return AcsAdapter(AcsSettings(connection_string=secret, timeout=more.pop("timeout", 5.0), **more))
+
+    return make
+
+
+@pytest.fixture
+def transfer() -> Transfer:
+    return Transfer(call=CALL, to=PhoneNumber("+14255550100"), operation_context="case 42")
+
+
+@pytest.fixture
+def submission():
+    """Makes a submission, by default one that is new."""
+
+    def make(request, *, transfer_id: str = TRANSFER, first_sent_at: datetime | None = None) -> Submission:
+        return Submission(id=transfer_id, request=request, first_sent_at=first_sent_at or datetime.now(UTC))
+
+    return make
+
+
+@pytest.fixture
+def callback():
+    """Makes a callback of a JSON value or of bytes."""
+
+    def make(body, **more) -> Callback:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return Callback(body=raw, received_at=more.pop("received_at", AT), **more)
+
+    return make
+
+
+@pytest.fixture
+def cloud_event():
+    """Makes a mid-call CloudEvent as the service sends them."""
+
+    def make(name: str, data: dict | None = None, **envelope) -> dict:
+        kind = f"Microsoft.Communication.{name}"
+        event = {
+            "id": "e5a9b7aa-3f52-4c1e-a0f5-3d7c8f3c2b10",
+            "source": f"calling/callConnections/{CALL}",
+            "type": kind,
+            "data": {
+                "version": "2026-03-12",
+                "callConnectionId": CALL,
+                "serverCallId": "c2VydmVyLWNhbGw=",
+                "correlationId": "9b6b0f0e-6a1d-4f57-8f0a-0f7d5a1e2c33",
+                "publicEventType": kind,
+                **(data or {}),
+            },
+            "time": "2026-05-04T09:29:58.1234567+00:00",
+            "specversion": "1.0",
+            "datacontenttype": "application/json",
+            "subject": f"calling/callConnections/{CALL}",
+        }
+        return {**event, **envelope}
+
+    return make
+
+
+@define
+class Sink:
+    """An ASGI app that keeps the callbacks that it gets, by path."""
+
+    got: list[tuple[str, dict]] = field(factory=list)
+
+    async def __call__(self, scope, receive, send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.got += [(scope["path"], event) for event in json.loads(body)]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def names(self) -> list[str]:
+        """What kinds of callback came, in order."""
+        kinds = (event.get("type") or event["eventType"] for _, event in self.got)
+        return [kind.rpartition(".")[2] for kind in kinds]
+
+
+@define
+class OneHouse:
+    """An ASGI app for two: the provider's paths are the emulator's, all others somebody else's."""
+
+    emulator: AcsEmulator
+    other: Callable[..., Awaitable[None]]
+
+    async def __call__(self, scope, receive, send) -> None:
+        app = self.emulator.app if scope["path"].startswith("/calling") else self.other
+        await app(scope, receive, send)
+
+
+@pytest.fixture
+def one_house():
+    return OneHouse
+
+
+@define
+class Bench:
+    """An emulator and somebody who gets its callbacks, served on one port of loopback."""
+
+    emulator: AcsEmulator
+    sink: Sink
+    url: str
+    adapters: list[AcsAdapter] = field(factory=list)
+
+    def adapter(self, **more) -> AcsAdapter:
+        """An adapter configured as the emulator says."""
+        table = self.emulator.config(self.url)
+        secret = Secret(key="providers.acs.connection_string", value=table.pop("connection_string"))
+        adapter = AcsAdapter(AcsSettings(**table, connection_string=secret, timeout=5.0, **more))
+        self.adapters.append(adapter)
+        return adapter
+
+    def call(self, *, group: bool = False) -> str:
+        """An established call whose callbacks the sink gets."""
+        return self.emulator.place_call(callback_url=f"{self.url}/calls", group=group)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    emulator, sink = AcsEmulator(pace=0), Sink()
+    async with serve(OneHouse(emulator, sink)) as server:
+        made = Bench(emulator, sink, server.url)
+        try:
+            yield made
+        finally:
+            for adapter in made.adapters:
+                await adapter.aclose()
+            await emulator.aclose()

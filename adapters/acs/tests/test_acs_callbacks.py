@@ -1,0 +1,393 @@
+"""What callbacks say: mid-call CloudEvents, Event Grid in both schemas, older shapes, and anything else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transferkit_acs import AcsAdapter, AcsSettings
+
+from transferkit.adapter import Callback
+from transferkit.errors import MalformedCallback
+from transferkit.events import (
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    CallParticipants,
+    FailureReason,
+    Participant,
+    ProviderOther,
+)
+from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsUser, UnknownIdentifier
+from transferkit.signals import Delivery, Signal
+
+CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
+TRANSFER = "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"
+AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
+DONE = {"code": 200, "subCode": 7015, "message": "The transfer operation completed successfully."}
+
+
+def only(callback):
+    (fact,) = AcsAdapter.decode(callback)
+    return fact
+
+
+# --- mid-call -------------------------------------------------------------------------------------------
+
+
+def test_an_accepted_transfer_is_a_completed_one(callback, cloud_event):
+    data = {
+        "operationContext": "case 42",
+        "resultInformation": DONE,
+        "transferTarget": {"rawId": "4:+14255550101", "kind": "phoneNumber"},
+        "transferee": {"rawId": "8:acs:r1_u1", "kind": "communicationUser"},
+    }
+    event = cloud_event("CallTransferAccepted", data)
+    fact = only(callback([event], transfer_id=TRANSFER))
+    assert fact.signals == (Signal.ACCEPTED, Signal.SUCCEEDED)
+    assert (fact.target, fact.transferee) == (PhoneNumber("+14255550101"), CommunicationUser("8:acs:r1_u1"))
+    assert (fact.result.code, fact.result.subcode, fact.result.message) == (200, 7015, DONE["message"])
+    assert (fact.transfer_id, fact.echoes_context) == (TRANSFER, True)
+    assert fact.delivery == Delivery(key=event["id"], exact=True)
+    assert isinstance(fact.event, ProviderOther)
+    assert fact.event.name == "CallTransferAccepted"
+    assert fact.event.operation_context == "case 42"
+    assert fact.event.correlation_id == event["data"]["correlationId"]
+    assert fact.event.call_id == CALL
+    assert fact.event.time == datetime(2026, 5, 4, 9, 29, 58, 123456, tzinfo=UTC)
+    assert fact.event.raw == event
+
+
+def test_a_failed_transfer(callback, cloud_event):
+    data = {"resultInformation": {"code": 486, "subCode": 560486, "message": "Busy."}}
+    fact = only(callback([cloud_event("CallTransferFailed", data)]))
+    assert fact.signals == (Signal.FAILED,)
+    assert fact.result.reason is FailureReason.BUSY
+    assert fact.call_alive is None
+    assert fact.event.operation_context is None
+
+
+def test_a_failed_transfer_that_says_no_reason(callback, cloud_event):
+    fact = only(callback([cloud_event("CallTransferFailed")]))
+    assert fact.signals == (Signal.FAILED,)
+    assert fact.result.reason is FailureReason.UNKNOWN
+
+
+def test_a_late_connected_proves_nothing(callback, cloud_event):
+    fact = only(callback([cloud_event("CallConnected")]))
+    assert isinstance(fact.event, CallConnected)
+    assert fact.signals == ()
+
+
+@pytest.mark.parametrize(
+    ("information", "signals", "reason"),
+    [
+        (None, (Signal.CALL_ENDED,), FailureReason.UNKNOWN),
+        ({"code": 200, "subCode": 7000}, (Signal.CALL_ENDED,), FailureReason.CALL_ENDED),
+        ({"code": 200, "subCode": 4521}, (Signal.CALL_ENDED,), FailureReason.CALLER_LEFT),
+        ({"code": "487", "subcode": "0"}, (Signal.CALL_ENDED,), FailureReason.CALLER_LEFT),
+        (DONE, (Signal.SUCCEEDED, Signal.CALL_ENDED), FailureReason.CALL_ENDED),
+    ],
+)
+def test_an_ended_call(callback, cloud_event, information, signals, reason):
+    data = {} if information is None else {"resultInformation": information}
+    fact = only(callback([cloud_event("CallDisconnected", data)]))
+    assert isinstance(fact.event, CallEnded)
+    assert fact.signals == signals
+    assert fact.result.reason is reason
+    assert (fact.event.code, fact.event.subcode) == (fact.result.code, fact.result.subcode)
+
+
+def test_the_end_after_a_transfer_is_not_tied_to_the_calls_own_context(callback, cloud_event):
+    event = cloud_event("CallDisconnected", {"resultInformation": DONE, "operationContext": "of createCall"})
+    assert only(callback([event])).call_wide
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["participants", "bare identifiers of 2022"])
+def test_participants(callback, cloud_event, nested):
+    models = [
+        {"rawId": "4:+14255550101", "kind": "phoneNumber", "phoneNumber": {"value": "+14255550101"}},
+        {"rawId": "48:echo", "kind": "unknown"},
+    ]
+    entries = (
+        [{"identifier": one, "isMuted": True, "isOnHold": False} for one in models] if nested else models
+    )
+    fact = only(callback([cloud_event("ParticipantsUpdated", {"participants": [*entries, {}, 3, None]})]))
+    more = {"muted": True, "on_hold": False} if nested else {}
+    assert isinstance(fact.event, CallParticipants)
+    assert fact.event.participants == (
+        Participant(identifier=PhoneNumber("+14255550101"), **more),
+        Participant(identifier=UnknownIdentifier("48:echo"), **more),
+    )
+
+
+@pytest.mark.parametrize("name", ["AddParticipantFailed", "PlayCompleted", "SomethingNew"])
+def test_anything_else_is_kept_under_the_providers_name(callback, cloud_event, name):
+    fact = only(callback([cloud_event(name, {"resultInformation": {"code": 486, "subCode": 8539}})]))
+    assert fact.event.name == name
+    assert fact.signals == ()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["microsoft.communication.callTransferAccepted", "CALLTRANSFERACCEPTED", "Other.CallTransferAccepted"],
+)
+def test_types_are_read_in_any_letter_case(callback, cloud_event, kind):
+    assert Signal.SUCCEEDED in only(callback([cloud_event("x", type=kind)])).signals
+
+
+def test_a_batch_and_a_single_event_are_both_read(callback, cloud_event):
+    connected, ended = cloud_event("CallConnected"), cloud_event("CallDisconnected", id="2")
+    assert [type(fact.event) for fact in AcsAdapter.decode(callback([connected, ended]))] == [
+        CallConnected,
+        CallEnded,
+    ]
+    assert isinstance(only(callback(connected)).event, CallConnected)
+    assert AcsAdapter.decode(callback([])) == ()
+
+
+def test_the_shapes_of_2022(callback):
+    event = {
+        "id": "1",
+        "source": f"calling/callConnections/{CALL.upper()}/CallConnected",
+        "type": "Microsoft.Communication.CallConnected",
+        "data": {"type": "callConnected", "time": "2022-08-12T03:13:25.02+02:00"},
+    }
+    fact = only(callback(event))
+    assert fact.event.call_id == CALL
+    assert fact.event.time == datetime(2022, 8, 12, 1, 13, 25, 20_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "call_id"),
+    [
+        ({"data": {}, "source": None}, CALL),
+        ({"data": None, "source": "calling/recordings/1", "subject": None}, "none"),
+        ({"data": {"serverCallId": "s1"}, "source": None, "subject": None}, "serverCallId:s1"),
+        ({"data": {"correlationId": "c1"}, "source": None, "subject": None}, "correlationId:c1"),
+    ],
+)
+def test_what_is_missing_is_made_up_for(callback, cloud_event, change, call_id):
+    event = {**cloud_event("CallConnected"), **change, "time": "soon"}
+    del event["id"]
+    fact = only(callback([event]))
+    assert fact.event.call_id == call_id
+    assert fact.event.time == AT
+    assert not fact.delivery.exact
+
+
+def test_without_an_id_equal_content_is_the_same_delivery(callback, cloud_event):
+    event = cloud_event("CallConnected", id=None)
+    shuffled = dict(reversed(event.items()))
+    other = cloud_event("CallConnected", id=None, time="2026-05-04T09:29:59Z")
+    keys = [only(callback(one)).delivery.key for one in (event, shuffled, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "", 5])
+def test_times_that_no_calendar_has_are_the_time_of_arrival(callback, cloud_event, time):
+    assert only(callback([cloud_event("CallConnected", time=time)])).event.time == AT
+
+
+# --- Event Grid -----------------------------------------------------------------------------------------
+
+
+def incoming(*, cloud: bool, time: str = "2026-05-04T09:29:58.1Z", **data) -> dict:
+    event = {
+        "id": "d1",
+        "subject": "/caller/x/recipient/y",
+        "data": {
+            "to": {"kind": "communicationUser", "rawId": "8:acs:r1_u1"},
+            "from": {"kind": "phoneNumber", "phoneNumber": {"value": "+14255550101"}},
+            "serverCallId": "s1",
+            "callerDisplayName": "Ann",
+            "customContext": {
+                "sipHeaders": {"userToUser": "abc", "X-MS-Custom-a": 1, "bad": None},
+                "voipHeaders": {"case": "42"},
+            },
+            "incomingCallContext": "opaque-context",
+            "correlationId": "corr-1",
+            **data,
+        },
+    }
+    kind = "Microsoft.Communication.IncomingCall"
+    if cloud:
+        return {**event, "type": kind, "source": "/subscriptions/1", "time": time, "specversion": "1.0"}
+    return {**event, "eventType": kind, "topic": "/subscriptions/1", "eventTime": time, "dataVersion": "1.0"}
+
+
+@pytest.mark.parametrize("cloud", [True, False], ids=["CloudEvents", "Event Grid"])
+def test_an_incoming_call(callback, cloud):
+    behalf = {"kind": "microsoftTeamsUser", "rawId": "8:orgid:o1"}
+    event = incoming(cloud=cloud, onBehalfOfCallee=behalf)
+    fact = only(callback([event], route="eventgrid"))
+    assert fact.signals == ()
+    assert fact.delivery == Delivery(key="d1")
+    assert fact.event == CallIncoming(
+        time=datetime(2026, 5, 4, 9, 29, 58, 100_000, tzinfo=UTC),
+        provider="acs",
+        call_id="incoming:corr-1",
+        correlation_id="corr-1",
+        raw=event,
+        source=PhoneNumber("+14255550101"),
+        targets=(CommunicationUser("8:acs:r1_u1"),),
+        caller_display_name="Ann",
+        sip={"userToUser": "abc", "X-MS-Custom-a": "1"},
+        voip={"case": "42"},
+        on_behalf_of=TeamsUser("o1"),
+        incoming_context="opaque-context",
+    )
+    assert "opaque-context" not in repr(fact)
+    assert "4255550101" not in repr(fact)
+
+
+@pytest.mark.parametrize(("after", "stale"), [(39.9, False), (40, True), (3600, True), (-5, False)])
+def test_a_redelivered_incoming_call_is_stale(callback, after, stale):
+    event = incoming(cloud=True, time=(AT - timedelta(seconds=after)).isoformat())
+    assert only(callback([event], route="eventgrid")).event.stale is stale
+
+
+def test_an_incoming_call_without_data_has_an_id_all_the_same(callback):
+    event = {"type": "Microsoft.Communication.IncomingCall"}
+    fact = only(callback([event], route="eventgrid"))
+    assert fact.event.call_id.startswith("incoming:")
+    assert fact.event.incoming_context is None
+
+
+def test_a_subscription_validation_is_kept(callback):
+    event = {
+        "id": "v1",
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "data": {"validationCode": "512d38b6"},
+    }
+    fact = only(callback([event], route="eventgrid"))
+    assert fact.event.name == "SubscriptionValidationEvent"
+    assert fact.event.raw == event
+
+
+def test_event_grids_path_moves_no_life_cycle(callback, cloud_event):
+    event = cloud_event("CallTransferAccepted", {"resultInformation": DONE})
+    fact = only(callback([event], route="eventgrid"))
+    assert fact.signals == ()
+    assert isinstance(fact.event, ProviderOther)
+
+
+# --- routes ---------------------------------------------------------------------------------------------
+
+
+def test_the_path_alone_selects_the_authentication():
+    adapter = AcsAdapter(AcsSettings(resource_id="the-resource"))
+    mid_call = adapter.route("")
+    assert mid_call.success_status == 200
+    assert mid_call.policy.audience == "the-resource"
+    assert mid_call.policy.issuers == ("https://acscallautomation.communication.azure.com",)
+    assert mid_call.policy.openid_url.endswith("/calling/.well-known/acsopenidconfiguration")
+    assert adapter.route(f"/{TRANSFER.upper()}").transfer_id == TRANSFER
+    assert adapter.route(f"/{TRANSFER}").policy == mid_call.policy
+    assert adapter.route("/eventgrid").policy is None
+    assert adapter.route("/other") is None
+    assert AcsAdapter(AcsSettings()).route("").policy is None
+
+
+# --- totality -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"", "body"),
+        (b"no json", "body"),
+        (b"\xff\xfe", "body"),
+        (b'{"type": "a", "data": NaN}', "body"),
+        (b'{"type": "a", "data": 1e999}', "body"),
+        (b'{"type": "\\ud800"}', "body"),
+        (b"[" * 100_000, "body"),
+        (b"[" * 80 + b"]" * 80, "body"),
+        (b"9" * 5000, "body"),
+        (b"3", "body"),
+        (b"{}", "body"),
+        (b'[{"type": ""}]', "[0]"),
+        (b'[{"type": "a"}, null]', "[1]"),
+    ],
+)
+def test_what_nobody_publishes_is_malformed(callback, body, where):
+    with pytest.raises(MalformedCallback) as caught:
+        AcsAdapter.decode(callback(body))
+    assert (caught.value.provider, caught.value.where) == ("acs", where)
+
+
+def test_one_bad_element_costs_no_good_one(callback, cloud_event):
+    with pytest.raises(MalformedCallback) as caught:
+        AcsAdapter.decode(callback([7, cloud_event("CallConnected"), {}]))
+    assert caught.value.where == "[0]"
+    assert [type(fact.event) for fact in caught.value.facts] == [CallConnected]
+
+
+NAMES = [
+    "CallTransferAccepted",
+    "CallTransferFailed",
+    "CallConnected",
+    "CallDisconnected",
+    "ParticipantsUpdated",
+    "IncomingCall",
+    "Other",
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["rawId", "code", "subCode", "identifier", "phoneNumber"]) | st.text(), inner
+        )
+    ),
+    max_leaves=8,
+)
+DATA = st.dictionaries(
+    st.sampled_from(
+        [
+            "callConnectionId",
+            "operationContext",
+            "resultInformation",
+            "transferTarget",
+            "participants",
+            "to",
+            "customContext",
+            "time",
+        ]
+    ),
+    VALUES,
+)
+
+
+def decode_anything(body: bytes):
+    try:
+        facts = AcsAdapter.decode(Callback(body=body, received_at=AT))
+    except MalformedCallback as error:
+        facts = error.facts
+    for fact in facts:
+        assert fact.event.time.tzinfo is UTC
+        json.dumps(fact.event.call_id).encode()
+    return facts
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_any_bytes(body):
+    decode_anything(body)
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_any_json(value):
+    decode_anything(json.dumps(value).encode())
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(NAMES), DATA, st.dictionaries(st.sampled_from(["id", "time", "source", "data"]), VALUES)
+)
+def test_any_contents_of_known_events(name, data, envelope):
+    event = {"type": f"Microsoft.Communication.{name}", "data": data, **envelope}
+    facts = decode_anything(json.dumps(event).encode())
+    assert len(facts) <= 1

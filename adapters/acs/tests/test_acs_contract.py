@@ -1,0 +1,72 @@
+"""The contract of all adapters, and what loads when."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from transferkit_acs import AcsAdapter, AcsSettings
+
+from transferkit.identifiers import CommunicationUser, PhoneNumber
+from transferkit.requests import CallingContext, Redirect, Transfer
+from transferkit.secret import Secret
+from transferkit.signals import Signal
+from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
+
+CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
+KEY = "c2VjcmV0LWFjY2Vzcy1rZXk="
+
+
+def settings(url: str) -> AcsSettings:
+    return AcsSettings(
+        connection_string=Secret(value=f"endpoint={url};accesskey={KEY}"), resource_id="res", timeout=5.0
+    )
+
+
+def body(name: str, **data) -> bytes:
+    event = {
+        "id": f"event-{name}",
+        "source": f"calling/callConnections/{CALL}",
+        "type": f"Microsoft.Communication.{name}",
+        "data": {"callConnectionId": CALL, "correlationId": "c1", **data},
+        "time": "2026-01-01T11:59:59.5+00:00",
+        "specversion": "1.0",
+    }
+    return json.dumps([event]).encode()
+
+
+class TestAcsAdapter(AdapterContract):
+    samples = ContractSamples(
+        adapter=lambda: AcsAdapter(settings("https://contoso.communication.azure.com")),
+        unreachable=lambda: AcsAdapter(settings("http://127.0.0.1:1")),
+        requests=(
+            Transfer(call=CALL, to=PhoneNumber("+14255550101")),
+            Transfer(
+                call=CALL.upper(),
+                to=CommunicationUser("8:acs:r1_u1"),
+                transferee=PhoneNumber("+14255550102"),
+                caller_id=PhoneNumber("+14255550103"),
+                context=CallingContext(sip={"X-MS-Custom-a": "1"}, voip={"a": "1"}),
+                operation_context="case 42",
+                callback_uri="https://app.example/acs/1",
+            ),
+            Redirect(call="incoming:c1", to=PhoneNumber("+14255550101"), incoming_context="opaque"),
+        ),
+        callbacks=(
+            (body("CallTransferAccepted"), (Signal.ACCEPTED, Signal.SUCCEEDED)),
+            (body("CallTransferFailed"), (Signal.FAILED,)),
+            (body("CallConnected"), ()),
+            (body("CallDisconnected"), (Signal.CALL_ENDED,)),
+            (body("ParticipantsUpdated", participants=[]), ()),
+            (body("IncomingCall", incomingCallContext="opaque"), ()),
+            (body("PlayCompleted"), ()),
+        ),
+        secrets=(KEY,),
+    )
+
+
+@pytest.mark.parametrize("module", ["azure", "aiohttp", "msal", "starlette", "httpx", "requests"])
+def test_planning_and_decoding_load_no_sdk(module):
+    code = "import sys, transferkit_acs; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert module not in loaded.stdout.split()

@@ -1,0 +1,87 @@
+"""The configuration keys, and what is said about wrong ones."""
+
+from pathlib import Path
+
+import pytest
+from transferkit_acs import AcsSettings, ApiVersion
+from transferkit_acs.settings import ConnectionString
+
+from transferkit.errors import ConfigError
+from transferkit.secret import Secret
+
+KEY = "a2V5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"endpoint=https://contoso.communication.azure.com/;accesskey={KEY}",
+        f"accesskey={KEY};endpoint=https://contoso.communication.azure.com",
+        f"Endpoint=contoso.communication.azure.com ; AccessKey={KEY};",
+    ],
+)
+def test_a_connection_string_in_any_order(text):
+    read = ConnectionString.read(text, key="k")
+    assert read == ConnectionString(endpoint="https://contoso.communication.azure.com", access_key=KEY)
+    assert KEY not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        f"accesskey={KEY}",
+        "endpoint=https://a.example",
+        "endpoint=https://a.example;accesskey=%",
+    ],
+)
+def test_an_unusable_connection_string_is_named_and_not_shown(text):
+    with pytest.raises(ConfigError) as caught:
+        ConnectionString.read(text, key="providers.acs.connection_string")
+    assert caught.value.problems[0].field == "providers.acs.connection_string"
+    assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ({"api_version": "2019-01-01"}, "2019-01-01"),
+        ({"endpoint": "contoso"}, "endpoint"),
+        ({"endpoint": "ftp://a.example"}, "endpoint"),
+        ({"authority": "http://login.example"}, "authority"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"connection_string": Secret(value="x"), "client_id": "c"}, "connection_string"),
+        ({"endpoint": "http://a.example", "client_id": "c"}, "endpoint"),
+    ],
+)
+def test_wrong_settings_name_the_key(table, name):
+    with pytest.raises(ValueError, match=name):
+        AcsSettings(**table)
+
+
+def test_the_newest_known_version_is_the_default():
+    assert AcsSettings().api_version is ApiVersion.V2026_03_12 is max(ApiVersion)
+
+
+@pytest.mark.parametrize(
+    ("table", "endpoint"),
+    [
+        ({}, "https://resource.communication.azure.com"),
+        ({"endpoint": "https://contoso.example/"}, "https://contoso.example"),
+        (
+            {"connection_string": Secret(value=f"endpoint=https://a.example/;accesskey={KEY}")},
+            "https://a.example",
+        ),
+        ({"connection_string": Secret(value="broken")}, "https://resource.communication.azure.com"),
+        ({"connection_string": Secret(env="NOT_SET")}, "https://resource.communication.azure.com"),
+        ({"connection_string": Secret(file=Path("/none"))}, "https://resource.communication.azure.com"),
+        (
+            {"connection_string": Secret(env="NOT_SET"), "endpoint": "https://b.example"},
+            "https://b.example",
+        ),
+    ],
+)
+def test_the_endpoint_is_known_without_resolving_a_secret(table, endpoint):
+    assert AcsSettings(**table).shown_endpoint == endpoint

@@ -1,0 +1,395 @@
+"""What `submit` and `inspect` make of everything that a provider or a network can do, over real sockets."""
+
+import asyncio
+import json
+import socket
+import struct
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from transferkit_acs import AcsAdapter, AcsSettings
+from transferkit_acs.answers import retry_after
+
+from transferkit.events import FailureReason
+from transferkit.identifiers import PhoneNumber
+from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.requests import Call, Redirect
+from transferkit.secret import Secret
+from transferkit.testing.clock import ManualClock
+from transferkit.testing.server import serve
+
+NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
+CHAIN = "2d1254dd-0000-4000-8000-687dfe328daf"
+
+
+def http(status: int, body: object = None, **headers: str) -> bytes:
+    content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = {"Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status} Said\r\n{head}Connection: close\r\n\r\n".encode() + content
+
+
+def error(code: str, message: str = "Said so.") -> dict:
+    return {"error": {"code": code, "message": message}}
+
+
+@pytest.fixture
+async def submit(answers, adapter_at, submission, transfer):
+    """Submits to a server that answers as told; gives the answer."""
+
+    async def go(answer, **settings):
+        async with answers(answer) as (url, _):
+            adapter = adapter_at(url, **settings)
+            try:
+                return await adapter.submit(submission(transfer))
+            finally:
+                await adapter.aclose()
+
+    return go
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(202, {"operationContext": "case 42"}),
+        http(202, {}),
+        http(202),
+        http(200, {}),
+        http(204),
+        http(202, b"no json"),
+        http(202, b"[1, 2]"),
+        http(202, b"\xff", Content_Type="text/html; charset=nonsense"),
+    ],
+    ids=["context", "empty", "nothing", "200", "204", "garbage", "list", "html"],
+)
+async def test_any_2xx_is_taken_whatever_its_body(submit, answer):
+    assert isinstance(await submit(answer), Taken)
+
+
+async def test_a_taken_submission_has_the_chain_id(submit):
+    assert await submit(http(202, {}, X_Microsoft_Skype_Chain_ID=CHAIN)) == Taken(correlation_id=CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "subcode", "reason"),
+    [
+        (404, error("8522"), 8522, FailureReason.CALL_NOT_FOUND),
+        (409, error("8607"), 8607, FailureReason.CONFLICT),
+        (400, error("8523"), 8523, FailureReason.UNSUPPORTED),
+        (401, error("Denied"), None, FailureReason.UNAUTHORIZED),
+        (403, b"<html>", None, FailureReason.FORBIDDEN),
+        (412, None, None, FailureReason.CONFLICT),
+        (400, {"error": "text"}, None, FailureReason.UNSUPPORTED),
+    ],
+)
+async def test_a_4xx_is_a_refusal(submit, status, body, subcode, reason):
+    answer = await submit(http(status, body, X_Microsoft_Skype_Chain_ID=CHAIN))
+    assert isinstance(answer, Refused)
+    assert (answer.result.code, answer.result.subcode) == (status, subcode)
+    assert (answer.result.reason, answer.result.request_id) == (reason, CHAIN)
+    assert answer.result.message == ("Said so." if subcode or body == error("Denied") else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait"),
+    [
+        (429, {}, None),
+        (429, {"Retry_After": "7"}, 7),
+        (429, {"Retry_After": "0.25"}, 0.25),
+        (429, {"Retry_After": "soon"}, None),
+        (503, {"Retry_After": "0"}, 0),
+        (503, {"Retry_After": "1.5"}, 1.5),
+    ],
+)
+async def test_a_throttled_submission_was_not_sent(submit, status, header, wait):
+    answer = await submit(http(status, error("8516"), **header))
+    assert isinstance(answer, NotSent)
+    assert answer.retry_after == (None if wait is None else timedelta(seconds=wait))
+    assert answer.result.reason is FailureReason.THROTTLED
+
+
+async def test_retry_after_may_be_a_date(answers, submission, transfer):
+    clock = ManualClock(NOW)
+    date = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    async with answers(http(503, None, Retry_After=date)) as (url, _):
+        adapter = AcsAdapter(settings_for(url), clock=clock)
+        answer = await adapter.submit(submission(transfer))
+        await adapter.aclose()
+    assert answer.retry_after == timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("-5", 0),
+        ("inf", 86_400),
+        ("nan", None),
+        ("", None),
+        ("Mon, 04 May 2026 09:29:00 GMT", 0),
+        ("Mon, 04 May 2026 09:31:00 GMT", 60),
+        ("Mon, 04 May 2026 09:31:00 -0000", 60),
+        ("Mon, 99 May 2026 09:31:00 GMT", None),
+    ],
+)
+def test_retry_after(text, seconds):
+    span = retry_after({"retry-after": text}, now=NOW)
+    assert span == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("status", [301, 307, 408, 500, 502, 503, 504])
+async def test_an_answer_that_does_not_say_whether_it_executed(submit, status):
+    answer = await submit(http(status, None, Location="https://elsewhere.example/"))
+    assert isinstance(answer, MaybeSent)
+    assert answer.result.code == status
+
+
+async def test_no_answer_makes_the_sdk_send_again(answers, adapter_at, submission, transfer):
+    for status in (307, 429, 500, 503):
+        async with answers(http(status, None, Retry_After="0", Location="/again")) as (url, seen):
+            adapter = adapter_at(url)
+            await adapter.submit(submission(transfer))
+            await adapter.aclose()
+            assert len(seen) == 1
+
+
+# --- no answer ------------------------------------------------------------------------------------------
+
+
+def settings_for(url: str, **more) -> AcsSettings:
+    return AcsSettings(connection_string=Secret(value=f"endpoint={url};accesskey=a2V5"), **more)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"http://127.0.0.1:{free_port()}", "http://no-such-host.invalid"],
+    ids=["refused", "unknown host"],
+)
+async def test_no_connection_is_not_sent(url, submission, transfer):
+    adapter = AcsAdapter(settings_for(url, timeout=5.0))
+    answer = await adapter.submit(submission(transfer))
+    await adapter.aclose()
+    assert isinstance(answer, NotSent)
+    assert answer.result.reason is FailureReason.PROVIDER_ERROR
+
+
+async def test_no_tls_is_not_sent(answers, submission, transfer):
+    async def hang_up(reader, _):
+        await reader.read(1)
+
+    async with answers(hang_up) as (url, _):
+        adapter = AcsAdapter(settings_for(url.replace("http:", "https:"), timeout=5.0))
+        answer = await adapter.submit(submission(transfer))
+        await adapter.aclose()
+    assert isinstance(answer, NotSent)
+
+
+async def test_a_certificate_that_is_not_trusted_is_not_sent(submission, transfer):
+    async def app(_scope, _receive, _send):
+        raise AssertionError("nothing may be sent")
+
+    async with serve(app, tls=True) as server:
+        adapter = AcsAdapter(settings_for(server.url, timeout=5.0))
+        answer = await adapter.submit(submission(transfer))
+        await adapter.aclose()
+    assert isinstance(answer, NotSent)
+
+
+async def read_all(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    await reader.readexactly(int(lengths[0].partition(b":")[2]))
+
+
+def reset(writer):
+    """Close so that the peer gets a reset instead of an end."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def reset_at_once(_reader, writer):
+    reset(writer)
+
+
+async def reset_after_reading(reader, writer):
+    await read_all(reader)
+    reset(writer)
+
+
+async def hang_up_after_reading(reader, _writer):
+    await read_all(reader)
+
+
+async def say_garbage(reader, writer):
+    await read_all(reader)
+    writer.write(b"\x00\x01 not http\r\n\r\n")
+    await writer.drain()
+
+
+async def break_off(reader, writer):
+    await read_all(reader)
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+
+
+async def stall(reader, _writer):
+    await read_all(reader)
+    await reader.read(1)
+
+
+async def trickle(reader, writer):
+    await read_all(reader)
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100000\r\n\r\n")
+    while not reader.at_eof():
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [reset_at_once, reset_after_reading, hang_up_after_reading, say_garbage, break_off],
+    ids=lambda behaviour: behaviour.__name__,
+)
+async def test_a_lost_connection_may_have_executed(submit, behaviour):
+    answer = await submit(behaviour)
+    assert isinstance(answer, MaybeSent)
+    assert answer.result.reason is FailureReason.PROVIDER_ERROR
+    assert answer.result.message
+
+
+@pytest.mark.parametrize("behaviour", [stall, trickle], ids=lambda behaviour: behaviour.__name__)
+async def test_a_time_out_may_have_executed(submit, behaviour):
+    answer = await submit(behaviour, timeout=0.1)
+    assert isinstance(answer, MaybeSent)
+    assert answer.result.reason is FailureReason.TIMEOUT
+
+
+async def test_a_cancelled_submission_is_cancelled(answers, adapter_at, submission, transfer):
+    async with answers(stall) as (url, _):
+        adapter = adapter_at(url)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await adapter.submit(submission(transfer))
+        await adapter.aclose()
+
+
+# --- what is sent ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["transfer", "redirect"])
+async def test_wire_shows_what_submit_sends(answers, adapter_at, submission, transfer, kind):
+    redirect = Redirect(call="incoming:1", to=PhoneNumber("+14255550101"), incoming_context="opaque")
+    wanted = submission(transfer if kind == "transfer" else redirect)
+    async with answers(http(202, {})) as (url, seen):
+        adapter = adapter_at(url)
+        wire = await adapter.wire(wanted)
+        await adapter.submit(wanted)
+        await adapter.aclose()
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    sent = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    assert first == f"{wire.method} {wire.url.removeprefix(url)} HTTP/1.1"
+    assert json.loads(body) == wire.body
+    shown = {name.lower(): value for name, value in wire.headers.items()}
+    assert shown.pop("authorization") == "HMAC-SHA256 ***"
+    assert sent["authorization"].startswith("HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&")
+    for name in ("x-ms-client-request-id", "x-ms-date"):  # new for each sending
+        assert shown.pop(name)
+    assert shown.items() <= sent.items()
+    assert shown["repeatability-request-id"] == wanted.id
+    assert shown["repeatability-first-sent"] == format_datetime(wanted.first_sent_at, usegmt=True)
+
+
+async def test_a_submission_sent_again_is_the_same_request(answers, adapter_at, submission, transfer):
+    again = submission(transfer)
+    async with answers(http(500)) as (url, seen):
+        adapter = adapter_at(url)
+        await adapter.submit(again)
+        await adapter.submit(again)
+        await adapter.aclose()
+
+    def repeatable(raw: bytes) -> list[bytes]:
+        head, _, body = raw.partition(b"\r\n\r\n")
+        return [line for line in head.split(b"\r\n") if line.lower().startswith(b"repeatability")] + [body]
+
+    assert len(seen) == 2
+    assert repeatable(seen[0]) == repeatable(seen[1])
+
+
+# --- asking ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "presence"),
+    [
+        (http(200, {"callConnectionState": "connected"}), Presence.CONNECTED),
+        (http(200, {"callConnectionState": "Transferring"}), Presence.TRANSFERRING),
+        (http(200, {"callConnectionState": "transferAccepted"}), Presence.TRANSFERRING),
+        (http(200, {"callConnectionState": "disconnecting"}), Presence.GONE),
+        (http(200, {"callConnectionState": "disconnected"}), Presence.GONE),
+        (http(200, {"callConnectionState": "connecting"}), Presence.UNKNOWN),
+        (http(200, {"callConnectionState": 5, "targets": "nonsense"}), Presence.UNKNOWN),
+        (http(200, {"callConnectionState": "connected", "targets": [{"x": 1}, 2]}), Presence.CONNECTED),
+        (http(200, b"garbage"), Presence.UNKNOWN),
+        (http(404, error("8522")), Presence.GONE),
+        (http(404), Presence.GONE),
+        (http(405, error("8522")), Presence.UNKNOWN),
+        (http(401), Presence.UNKNOWN),
+        (http(500), Presence.UNKNOWN),
+    ],
+)
+async def test_asking_after_a_call(answers, adapter_at, transfer, answer, presence):
+    async def reply(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(
+            b"GET /calling/callConnections/" + transfer.call.id.encode() + b"?api-version="
+        )
+        writer.write(answer)
+        await writer.drain()
+
+    async with answers(reply) as (url, _):
+        adapter = adapter_at(url)
+        assert (await adapter.inspect(transfer.call)).presence is presence
+        await adapter.aclose()
+
+
+async def test_a_ringing_call_cannot_be_asked_after(adapter_at):
+    assert (
+        await adapter_at("http://127.0.0.1:1").inspect(Call("acs", "incoming:1"))
+    ).presence is Presence.UNKNOWN
+
+
+async def test_who_cannot_be_asked_says_nothing(transfer):
+    inspection = await AcsAdapter(AcsSettings()).inspect(transfer.call)
+    assert inspection.presence is Presence.UNKNOWN
+    assert inspection.result.reason is FailureReason.UNAUTHORIZED
+
+
+async def test_an_adapter_may_be_used_again_after_it_was_closed(answers, adapter_at, submission, transfer):
+    async with answers(http(202, {})) as (url, _):
+        adapter = adapter_at(url)
+        for _ in range(2):
+            assert isinstance(await adapter.submit(submission(transfer)), Taken)
+            await adapter.aclose()
+
+
+async def test_an_unusable_ca_file_is_named(tmp_path, submission, transfer):
+    path = tmp_path / "ca.pem"
+    for content in (None, "no certificate"):
+        if content:
+            path.write_text(content)
+        adapter = AcsAdapter(settings_for("https://127.0.0.1:1", ca_file=path))
+        answer = await adapter.submit(submission(transfer))
+        assert isinstance(answer, Refused)
+        assert "providers.acs.ca_file" in answer.result.advice

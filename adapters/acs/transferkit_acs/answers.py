@@ -1,0 +1,144 @@
+"""What became of a request, in the life cycle's words: by the answer, or by the error that came instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, final
+
+from attrs import field, frozen
+
+from transferkit.adapter import Inspection
+from transferkit.errors import ConfigError
+from transferkit.events import FailureReason
+from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.signals import Result
+from transferkit_acs.payloads import member, number_of, read_json, text_of
+from transferkit_acs.reasons import refusal
+
+__all__ = ["Reply", "answer_of", "answer_without_reply", "inspection_of", "retry_after"]
+
+_LONGEST_WAIT = timedelta(days=1)
+
+
+@final
+@frozen(kw_only=True)
+class Reply:
+    """An HTTP answer. Header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def chain_id(self) -> str | None:
+        """What Microsoft's support asks for; the form of the events' `correlationId`."""
+        return self.headers.get("x-microsoft-skype-chain-id")
+
+    @property
+    def json(self) -> Any:
+        """The JSON value, None where there is none."""
+        try:
+            return read_json(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def result(self) -> Result:
+        """The provider's own words (`CommunicationErrorResponse`) and what they mean."""
+        error = member(self.json, "error")
+        return refusal(
+            self.status,
+            number_of(error, "code"),
+            message=text_of(error, "message"),
+            request_id=self.chain_id,
+        )
+
+
+def answer_of(reply: Reply, *, now: datetime) -> Answer:
+    """What an HTTP answer to a transfer or redirect means."""
+    status, wait = reply.status, retry_after(reply.headers, now=now)
+    if 200 <= status < 300:  # noqa: PLR2004 - the range of success
+        return Taken(correlation_id=reply.chain_id)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
+    ):
+        return NotSent(result=reply.result, retry_after=wait)
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - the range of refusals
+        return Refused(result=reply.result)
+    return MaybeSent(result=reply.result)
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
+    """`Retry-After` as a span: seconds, also decimal ones, or a date. None where it is missing or neither."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    if math.isnan(seconds):
+        return None
+    return timedelta(seconds=min(max(seconds, 0), _LONGEST_WAIT.total_seconds()))
+
+
+def answer_without_reply(error: Exception) -> Answer:
+    """What an error means that came in the place of an answer."""
+    from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL
+
+    from transferkit_acs.auth import AuthorityUnreachable, TokenRefused
+
+    match error:
+        case ConfigError():
+            advice = "; ".join(str(problem) for problem in error.problems)
+            return Refused(
+                result=Result(
+                    reason=FailureReason.UNAUTHORIZED,
+                    message="no usable credentials are configured",
+                    advice=advice,
+                )
+            )
+        case TokenRefused():
+            advice = "Check tenant_id, client_id and client_secret in [providers.acs]."
+            return Refused(
+                result=Result(reason=FailureReason.UNAUTHORIZED, message=error.message, advice=advice)
+            )
+        case AuthorityUnreachable():
+            return NotSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=error.message))
+    # The SDK has one error for all that happens on the way, even to a request that has left: its cause tells.
+    cause = getattr(error, "inner_exception", None) or error
+    timed_out = isinstance(cause, TimeoutError)
+    result = Result(
+        reason=FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR,
+        message=f"{type(cause).__name__}: {cause}".removesuffix(": "),
+    )
+    if isinstance(
+        cause, (ClientConnectorError, ConnectionTimeoutError, InvalidURL)
+    ):  # no connection was made
+        return NotSent(result=result)
+    return MaybeSent(result=result)
+
+
+# `callConnectionState`, ACS REST 2026-03-12. `connecting` and `unknown` say nothing of a call in transfer.
+_PRESENCES = {
+    "connected": Presence.CONNECTED,
+    "transferring": Presence.TRANSFERRING,
+    "transferaccepted": Presence.TRANSFERRING,
+    "disconnecting": Presence.GONE,
+    "disconnected": Presence.GONE,
+}
+
+
+def inspection_of(reply: Reply) -> Inspection:
+    """What an HTTP answer to a question about a call means."""
+    if reply.status == HTTPStatus.OK:
+        state = text_of(reply.json, "callConnectionState") or ""
+        return Inspection(presence=_PRESENCES.get(state.lower(), Presence.UNKNOWN))
+    gone = reply.status == HTTPStatus.NOT_FOUND
+    return Inspection(presence=Presence.GONE if gone else Presence.UNKNOWN, result=reply.result)

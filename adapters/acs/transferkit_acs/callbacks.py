@@ -1,0 +1,236 @@
+"""What a callback says: mid-call CloudEvents and Event Grid deliveries, decoded to facts. Pure and total.
+
+Shapes: learn.microsoft.com Call Automation webhook events, by api-version since 2022; Event Grid's
+IncomingCall in both of its schemas. Names and types are read in any letter case, as official samples have it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final, final
+
+from attrs import field, frozen
+
+from transferkit.adapter import Callback
+from transferkit.errors import MalformedCallback
+from transferkit.events import (
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    CallParticipants,
+    Participant,
+    ProviderOther,
+)
+from transferkit.frozenmap import FrozenMap, freeze
+from transferkit.signals import Delivery, Fact, Result, Signal
+from transferkit_acs.capabilities import RINGING
+from transferkit_acs.identities import identifier_of
+from transferkit_acs.payloads import content_key, instant_of, member, number_of, read_json, text_of
+from transferkit_acs.reasons import TRANSFER_COMPLETED, failure
+
+__all__ = ["EVENT_GRID", "PROVIDER", "canonical_call_id", "decode"]
+
+PROVIDER: Final = "acs"
+EVENT_GRID: Final = "eventgrid"
+"""The name of the route of Event Grid's deliveries."""
+
+# Event Grid tries again 10 s after it waited 30 s for an answer, when nobody may ring any more.
+_STALE_AFTER = timedelta(seconds=40)
+
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_CALL_IN_SOURCE = re.compile(r"calling/callConnections/([^/?#]+)", re.IGNORECASE)
+
+
+def canonical_call_id(call_id: str) -> str:
+    """A GUID in lower case, as events have it; any other id as it is."""
+    return call_id.lower() if _GUID.fullmatch(call_id) else call_id
+
+
+def decode(callback: Callback) -> tuple[Fact, ...]:
+    """One fact for each event. Raises `MalformedCallback`, which keeps the facts of the good elements."""
+    try:
+        value = read_json(callback.body)
+    except ValueError as error:
+        raise MalformedCallback(PROVIDER, "body", str(error)) from None
+    elements = value if isinstance(value, list) else [value]
+    facts: list[Fact] = []
+    wrong: list[tuple[str, str]] = []
+    for index, element in enumerate(elements):
+        try:
+            facts.append(_fact(_Envelope.read(element, callback)))
+        except ValueError as error:
+            wrong.append((f"[{index}]" if isinstance(value, list) else "body", str(error)))
+    if wrong:
+        raise MalformedCallback(PROVIDER, *wrong[0], facts=facts)
+    return tuple(facts)
+
+
+@final
+@frozen(kw_only=True)
+class _Envelope:
+    """One event, in whichever of the two schemas."""
+
+    name: str
+    """The last part of its type."""
+    element: Mapping[str, Any]
+    data: Mapping[str, Any]
+    callback: Callback
+    common: Mapping[str, Any] = field(repr=False)
+    """What every event of the stream says."""
+
+    @classmethod
+    def read(cls, element: object, callback: Callback) -> _Envelope:
+        """Raises `ValueError` that says what is missing."""
+        if not isinstance(element, Mapping):
+            raise ValueError("is no JSON object")  # noqa: TRY004 - it is about a value, not about code
+        kind = text_of(element, "type") or text_of(element, "eventType")
+        if not kind:
+            raise ValueError("has no event type")
+        data = member(element, "data")
+        data = data if isinstance(data, Mapping) else {}
+        time = instant_of(element, "time") or instant_of(element, "eventTime") or instant_of(data, "time")
+        common = {
+            "time": time or callback.received_at,
+            "provider": PROVIDER,
+            "call_id": _call_id(element, data),
+            "correlation_id": text_of(data, "correlationId"),
+            "operation_context": text_of(data, "operationContext"),
+            "raw": freeze(element),
+        }
+        name = kind.rpartition(".")[2] or kind
+        return cls(name=name, element=element, data=data, callback=callback, common=common)
+
+    def fact(self, event: Any, *signals: Signal, **more: Any) -> Fact:
+        """A fact of this delivery."""
+        event_id = text_of(self.element, "id")
+        exact = Delivery(key=event_id) if event_id else None
+        return Fact(
+            event=event,
+            signals=signals,
+            delivery=exact or Delivery(key=content_key(self.element), exact=False),
+            transfer_id=self.callback.transfer_id,
+            **{"echoes_context": True, **more},
+        )
+
+    @property
+    def other(self) -> ProviderOther:
+        """The event under the provider's own name."""
+        return ProviderOther(**self.common, name=self.name)
+
+    @property
+    def result(self) -> Result | None:
+        """`resultInformation`, absent from some events before 2024-09-15."""
+        information = member(self.data, "resultInformation")
+        if not isinstance(information, Mapping):
+            return None
+        return failure(
+            number_of(information, "code"),
+            number_of(information, "subCode"),
+            sip=number_of(member(information, "sipDetails"), "code"),
+            message=text_of(information, "message"),
+        )
+
+
+def _call_id(element: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Whose call it is: as the data says, else as the address of the event says, else by what there is."""
+    if named := text_of(data, "callConnectionId"):
+        return canonical_call_id(named)
+    for name in ("source", "subject"):
+        if found := _CALL_IN_SOURCE.search(text_of(element, name) or ""):
+            return canonical_call_id(found[1])
+    for name in ("serverCallId", "correlationId"):
+        if known := text_of(data, name):
+            return f"{name}:{known}"
+    return "none"
+
+
+def _fact(envelope: _Envelope) -> Fact:
+    name = envelope.name.lower()
+    if name == "incomingcall":
+        return _incoming(envelope)
+    # What may move a life cycle is believed on its own path only, which has its own authentication.
+    decoder = None if envelope.callback.route == EVENT_GRID else _MID_CALL.get(name)
+    return decoder(envelope) if decoder else envelope.fact(envelope.other)
+
+
+def _accepted(envelope: _Envelope) -> Fact:
+    return envelope.fact(
+        envelope.other,
+        Signal.ACCEPTED,
+        Signal.SUCCEEDED,
+        result=envelope.result,
+        target=identifier_of(member(envelope.data, "transferTarget")),
+        transferee=identifier_of(member(envelope.data, "transferee")),
+    )
+
+
+def _failed(envelope: _Envelope) -> Fact:
+    return envelope.fact(envelope.other, Signal.FAILED, result=envelope.result or failure(None))
+
+
+def _connected(envelope: _Envelope) -> Fact:
+    return envelope.fact(CallConnected(**envelope.common))
+
+
+def _disconnected(envelope: _Envelope) -> Fact:
+    result = envelope.result or failure(None)
+    event = CallEnded(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
+    if result.subcode == TRANSFER_COMPLETED:
+        # Ended by the service after a successful transfer. The context is the call's, not the transfer's.
+        return envelope.fact(event, Signal.SUCCEEDED, Signal.CALL_ENDED, result=result, call_wide=True)
+    return envelope.fact(event, Signal.CALL_ENDED, result=result)
+
+
+def _participants(envelope: _Envelope) -> Fact:
+    entries = member(envelope.data, "participants")
+    found = [_participant(entry) for entry in entries] if isinstance(entries, list) else []
+    people = tuple(participant for participant in found if participant is not None)
+    return envelope.fact(CallParticipants(**envelope.common, participants=people))
+
+
+def _participant(entry: object) -> Participant | None:
+    """One entry; in 2022 it was the bare identifier."""
+    identifier = identifier_of(member(entry, "identifier")) or identifier_of(entry)
+    if identifier is None:
+        return None
+    return Participant(identifier=identifier, muted=_flag(entry, "isMuted"), on_hold=_flag(entry, "isOnHold"))
+
+
+def _flag(entry: object, name: str) -> bool | None:
+    value = member(entry, name)
+    return value if isinstance(value, bool) else None
+
+
+_MID_CALL: Mapping[str, Callable[[_Envelope], Fact]] = {
+    "calltransferaccepted": _accepted,
+    "calltransferfailed": _failed,
+    "callconnected": _connected,
+    "calldisconnected": _disconnected,
+    "participantsupdated": _participants,
+}
+
+
+def _incoming(envelope: _Envelope) -> Fact:
+    data = envelope.data
+    target, source = identifier_of(member(data, "to")), identifier_of(member(data, "from"))
+    own = text_of(data, "correlationId") or text_of(data, "serverCallId") or text_of(envelope.element, "id")
+    context = member(data, "customContext")
+    event = CallIncoming(
+        **{**envelope.common, "call_id": f"{RINGING}{own or content_key(envelope.element)}"},
+        source=source,
+        targets=(target,) if target else (),
+        caller_display_name=text_of(data, "callerDisplayName"),
+        sip=_headers(member(context, "sipHeaders")),
+        voip=_headers(member(context, "voipHeaders")),
+        on_behalf_of=identifier_of(member(data, "onBehalfOfCallee")),
+        stale=envelope.callback.received_at - envelope.common["time"] >= _STALE_AFTER,
+        incoming_context=text_of(data, "incomingCallContext"),
+    )
+    return envelope.fact(event)
+
+
+def _headers(value: object) -> FrozenMap[str]:
+    names = value if isinstance(value, Mapping) else {}
+    return FrozenMap({name: text for name in names if (text := text_of(names, name)) is not None})

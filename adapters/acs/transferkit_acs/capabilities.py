@@ -1,0 +1,139 @@
+"""What ACS can carry, by api-version; and what limits on single fields cannot say.
+
+Fields by version: ACS REST 2023-03-06 to 2026-03-12. Header limits: learn.microsoft.com, "custom context".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import final
+
+from attrs import evolve, frozen
+
+from transferkit.capabilities import Anything, Capabilities, Headers, Kinds, Limit, Text
+from transferkit.errors import Problem
+from transferkit.identifiers import Identifier, PhoneNumber
+from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails, Transfer
+from transferkit_acs.identities import kinds_of
+from transferkit_acs.settings import ApiVersion
+
+__all__ = ["RINGING", "TeamsDetails", "capabilities_of", "further_problems"]
+
+RINGING = "incoming:"
+"""How the id begins of a call that still rings: ACS gives such a call a context, but no id of its own."""
+
+# Five minutes on the provider's clock, less what ours may differ and the request may take.
+_REPEATABLE_FOR = timedelta(minutes=5) - timedelta(seconds=15)
+
+_CALLBACK = Text(
+    pattern=r"https://[^\s/]\S*|http://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:/\S*)?",
+    form="an https address (http on loopback, for emulators)",
+)
+_USER_TO_USER = "User-To-User"
+_SIP = Headers(
+    max_count=5,
+    max_name=64,
+    max_value=256,
+    name_pattern=r"[Xx]-[A-Za-z0-9_!#$%&'*+.^`|~-]+",
+    name_form="names that begin with X-MS-Custom- or X-",
+    value_patterns={_USER_TO_USER: r"[A-Za-z0-9=;.!%*_+~-]*"},
+    apart=(_USER_TO_USER,),
+)
+_VOIP = Headers(max_count=1000, max_name=64, max_value=1024)
+
+
+@final
+@frozen(kw_only=True)
+class TeamsDetails(Limit):
+    """`teamsPhoneCallDetails`: whom they may name, and how much Teams shows of them."""
+
+    people: Kinds
+    max_topic: int = 48
+    max_information: int = 10
+
+    @property
+    def accepts(self) -> str:
+        """For people: what is accepted."""
+        return (
+            f"a call topic of at most {self.max_topic} characters, at most {self.max_information} entries of "
+            f"additional caller information, people who are one of: {self.people.accepts}"
+        )
+
+    def problems(self, name: str, value: TeamsPhoneCallDetails) -> Iterator[Problem]:
+        """Everything that is wrong with the details."""
+        topic = Text(max_length=self.max_topic)
+        if value.call_topic is not None:
+            yield from topic.problems(f"{name}.call_topic", value.call_topic)
+        if value.caller is not None:
+            count = len(value.caller.additional_caller_information)
+            if count > self.max_information:
+                where = f"{name}.caller.additional_caller_information"
+                yield Problem(where, f"{count} entries are too many", f"at most {self.max_information}")
+        for where, someone in _people(value):
+            if not isinstance(someone, self.people.kinds):
+                yield from self.people.problems(f"{name}.{where}", someone)
+
+
+def _people(details: TeamsPhoneCallDetails) -> Iterator[tuple[str, Identifier]]:
+    if details.caller is not None:
+        yield "caller.caller", details.caller.caller
+    if details.source is not None:
+        yield "source.source", details.source.source
+        for key, someone in details.source.intended_targets.items():
+            yield f"source.intended_targets[{key!r}]", someone
+
+
+def capabilities_of(version: ApiVersion) -> Capabilities:
+    """What can be carried with an api-version."""
+    someone = Kinds(kinds=kinds_of(version))
+    return Capabilities(
+        transfer=_transfer(version, someone),
+        redirect={"to": someone, "incoming_context": Anything()},
+        repeatable_for=_REPEATABLE_FOR,
+        redirect_is_handed_over=True,
+    )
+
+
+def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
+    limits: dict[str, Limit] = {"to": someone}
+    if version >= ApiVersion.V2023_10_15:
+        limits |= {
+            "transferee": evolve(someone, any_number=True),  # whoever is on the call, a hidden number too
+            "callback_uri": _CALLBACK,
+            "context.sip": _SIP,
+            "context.voip": _VOIP,
+        }
+    if version >= ApiVersion.V2024_09_15:
+        limits["caller_id"] = Kinds(kinds=(PhoneNumber,))
+    if version >= ApiVersion.V2026_03_12:
+        limits["context.teams"] = TeamsDetails(people=someone)
+    return limits
+
+
+# The echo of the context and the callback's own address tell whose an outcome is.
+_NOT_IN_EXTRA = {"operationContext": "operation_context", "operationCallbackUri": "callback_uri"}
+
+
+def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]:
+    """What is wrong with fields together, and with what an identifier says beside its id."""
+    if isinstance(request, Transfer) and request.call.id.startswith(RINGING):
+        yield Problem(
+            "call", "still rings: it can be redirected, not transferred", "the id of an answered call"
+        )
+    if isinstance(request, Redirect) and request.incoming_context is None:
+        yield Problem("incoming_context", "is missing", "the incomingCallContext of the IncomingCall event")
+    for name, field in _NOT_IN_EXTRA.items():
+        if name in request.extra:
+            yield Problem(f"extra.{name}", "belongs to the request itself", f"the field {field}")
+    if version < ApiVersion.V2025_06_15:
+        for where, someone in _everyone(request):
+            if isinstance(someone, PhoneNumber) and someone.asserted_id is not None:
+                yield Problem(where, f"api-version {version} has no asserted id", "2025-06-15 or later")
+
+
+def _everyone(request: Request) -> Iterator[tuple[str, Identifier | None]]:
+    if isinstance(request, Redirect):
+        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
+    else:
+        yield from (("to", request.to), ("transferee", request.transferee), ("caller_id", request.caller_id))

@@ -1,0 +1,94 @@
+"""Reading somebody else's JSON without ever failing on it: names in any letter case, values of any type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["content_key", "instant_of", "member", "number_of", "read_json", "text_of"]
+
+_DEEPEST = 64
+_LARGEST = 2**53
+
+
+def read_json(body: bytes) -> Any:
+    """A JSON value that can be stored and written again. Raises `ValueError` that says what is wrong."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
+        raise ValueError("is not JSON") from None
+    _check(value, depth=0)
+    return value
+
+
+def _check(value: object, *, depth: int) -> None:
+    """Refuse what Python's parser lets through and JSON or a store would not."""
+    if depth > _DEEPEST:
+        raise ValueError(f"is nested more than {_DEEPEST} deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(key, depth=depth)
+            _check(item, depth=depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth=depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("has a number that is not finite")
+    elif isinstance(value, str) and not _is_unicode(value):
+        raise ValueError("has text that is not Unicode")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def content_key(value: object) -> str:
+    """A digest that equal JSON values share, however they were written."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def member(value: object, name: str) -> Any:
+    """The member of that name in any letter case, the exact one first; None where there is none."""
+    if not isinstance(value, Mapping):
+        return None
+    if name in value:
+        return value[name]
+    return next((item for key, item in value.items() if key.lower() == name.lower()), None)
+
+
+def text_of(value: object, name: str) -> str | None:
+    """A member that is text, or a number as text."""
+    found = member(value, name)
+    if isinstance(found, str):
+        return found
+    return str(found) if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def number_of(value: object, name: str) -> int | None:
+    """A member that is a whole number of sane size, or such a number as text."""
+    found = member(value, name)
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < len(str(_LARGEST)):
+        return int(found)
+    if isinstance(found, int) and not isinstance(found, bool) and abs(found) <= _LARGEST:
+        return found
+    return None
+
+
+def instant_of(value: object, name: str) -> datetime | None:
+    """A member that is an ISO 8601 time, in UTC; without an offset it is meant so."""
+    found = member(value, name)
+    if not isinstance(found, str):
+        return None
+    try:
+        time = datetime.fromisoformat(found)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,160 @@
+"""The keys of `[providers.acs]`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NoReturn, final
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import Attribute, field, frozen
+
+from transferkit.errors import ConfigError, Problem
+from transferkit.secret import Secret
+
+__all__ = ["AcsSettings", "ApiVersion", "ConnectionString"]
+
+_PLACEHOLDER_ENDPOINT = "https://resource.communication.azure.com"
+_CONNECTION_STRING_FORM = "endpoint=https://NAME.communication.azure.com/;accesskey=KEY"
+
+
+class ApiVersion(StrEnum):
+    """The Call Automation api-versions that are known here; a later one compares as greater."""
+
+    V2023_03_06 = "2023-03-06"
+    V2023_10_15 = "2023-10-15"
+    V2024_04_15 = "2024-04-15"
+    V2024_09_15 = "2024-09-15"
+    V2025_05_15 = "2025-05-15"
+    V2025_06_15 = "2025-06-15"
+    V2026_03_12 = "2026-03-12"
+
+
+def _version(value: str) -> ApiVersion:
+    try:
+        return ApiVersion(value)
+    except ValueError:
+        known = ", ".join(ApiVersion)
+        raise ValueError(f"api_version: {value!r} is not known; known are {known}") from None
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # an impossible port shows only when asked for
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def _is_url(*schemes: str) -> Any:
+    def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
+        if value is not None and not (_split(value).hostname and _split(value).scheme in schemes):
+            raise ValueError(f"{attribute.name}: expected an address that begins with {schemes[0]}://")
+
+    return check
+
+
+def _is_a_while(_: object, attribute: Attribute[float], value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{attribute.name}: expected seconds, more than none")
+
+
+@final
+@frozen(kw_only=True)
+class ConnectionString:
+    """The two parts of a connection string. Their order and the letter case of their names do not matter."""
+
+    endpoint: str
+    access_key: str = field(repr=False)
+
+    @classmethod
+    def read(cls, text: str, *, key: str) -> ConnectionString:
+        """Read a connection string. Raises `ConfigError`, which names `key` and shows nothing of `text`."""
+        parts = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (part.partition("=") for part in text.split(";"))
+        }
+        endpoint, access_key = parts.get("endpoint", ""), parts.get("accesskey", "")
+        if "://" not in endpoint:
+            endpoint = f"https://{endpoint}"
+        if not access_key or not _split(endpoint).hostname:
+            _unusable(key, "is no connection string")
+        try:
+            base64.b64decode(access_key, validate=True)
+        except (binascii.Error, ValueError):
+            _unusable(key, "has an access key that is not base64")
+        return cls(endpoint=endpoint.rstrip("/"), access_key=access_key)
+
+
+def _unusable(key: str, why: str) -> NoReturn:
+    raise ConfigError("providers.acs", [Problem(key, why, _CONNECTION_STRING_FORM)])
+
+
+@final
+@frozen(kw_only=True)
+class AcsSettings:
+    """`[providers.acs]`.
+
+    * `connection_string`: the resource's endpoint and access key; or
+    * `endpoint` with `tenant_id`, `client_id` and `client_secret`: an application registered in Entra.
+    * `resource_id`: the resource's immutable id, which is the audience of its callbacks.
+    * `api_version`: which fields there are, and the `version` of the calls' events.
+    * `openid_url`, `issuers`: who signs callbacks, where it is not the public cloud's usual signer.
+    * `authority`: the token authority, without a tenant.
+    * `ca_file`: the only certificate authorities to trust, for emulators and proxies.
+    * `timeout`: seconds to wait for a connection, and as long again for an answer.
+
+    `endpoint` goes before the connection string's. Where only a secret knows the endpoint, a preview of a
+    request, which resolves no secret, shows a placeholder in its place.
+    """
+
+    connection_string: Secret | None = None
+    endpoint: str | None = field(default=None, validator=_is_url("https", "http"))
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    resource_id: str | None = None
+    api_version: ApiVersion = field(default=ApiVersion.V2026_03_12, converter=_version)
+    authority: str = field(default="https://login.microsoftonline.com", validator=_is_url("https"))
+    openid_url: str = field(
+        default="https://acscallautomation.communication.azure.com/calling/.well-known/acsopenidconfiguration",
+        validator=_is_url("https", "http"),
+    )
+    issuers: tuple[str, ...] = field(
+        default=("https://acscallautomation.communication.azure.com",), converter=tuple
+    )
+    ca_file: Path | None = None
+    timeout: float = field(default=30.0, validator=_is_a_while)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.uses_entra:
+            return
+        if self.connection_string is not None:
+            raise ValueError("connection_string: not beside tenant_id, client_id and client_secret")
+        if self.endpoint is not None and _split(self.endpoint).scheme != "https":
+            raise ValueError("endpoint: a token of Entra is sent over https only")
+
+    @property
+    def uses_entra(self) -> bool:
+        """Whether requests carry a token of Entra instead of a signature."""
+        return any(value is not None for value in (self.tenant_id, self.client_id, self.client_secret))
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint as far as it is known without resolving a secret."""
+        if self.endpoint is not None:
+            return self.endpoint.rstrip("/")
+        if self.connection_string is not None and self.connection_string.value is not None:
+            try:
+                return self.read_connection_string(self.connection_string).endpoint
+            except ConfigError:
+                return _PLACEHOLDER_ENDPOINT
+        return _PLACEHOLDER_ENDPOINT
+
+    def read_connection_string(self, secret: Secret) -> ConnectionString:
+        """Resolve and read the connection string. Raises `ConfigError`."""
+        return ConnectionString.read(secret.resolve(), key=secret.key)
