@@ -53,9 +53,7 @@ def test_exact_pins_in_both_directions():
         extra = core["optional-dependencies"][adapter]
         assert extra == [f"transferkit-{adapter}=={core['version']}"]
         needs = project(f"transferkit-{adapter}")["dependencies"]
-        assert [line for line in needs if "transferkit" in line] == [
-            f"transferkit=={core['version']}"
-        ]
+        assert [line for line in needs if "transferkit" in line] == [f"transferkit=={core['version']}"]
 
 
 def test_one_licence():

@@ -14,18 +14,19 @@ MASK = "***"
 
 _KEPT_DIGITS = 2
 
-# A number as people and SIP write it. Digit runs inside longer tokens (GUIDs, hex ids, timestamps with
-# a `T`) are no numbers: hence the guards on both sides, which a leading `+` overrides.
+# A number as people and SIP write it, also percent-encoded in a URL. Digit runs inside longer tokens (GUIDs,
+# hex ids, timestamps) are no numbers: hence the guards on both sides, which a leading plus overrides.
 _NUMBER = re.compile(
-    r"\+\d[\d\s().-]{5,}\d"  # +14255550123, +1 (425) 555-0123
-    r"|(?<![\w.+-])\d{7,15}(?![\w-])(?!\.\d)"  # 14255550123 standing alone
+    r"(?:\+|%2[Bb])\d[\d\s().-]{5,}\d"  # +14255550123, +1 (425) 555-0123
+    r"|(?<![\w.+-])\d{7,15}(?![A-Za-z0-9-])(?!\.\d)"  # 14255550123 by itself, or before an asserted id
+    r"|(?<![\w.+-])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"  # (425) 555-0123
 )
-_DIGIT = re.compile(r"\d")
-_BEARER = re.compile(r"(?i)\b(bearer|hmac-sha256|sharedkey)\s+[^\s,;\"']+(?:\s*&\s*Signature=[^\s,;\"']+)?")
+_DIGIT = re.compile(r"(?<!%)\d")
+_BEARER = re.compile(r"(?i)\b(bearer|hmac-sha256|sharedkey)\s+[^\s,;\"']+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 _KEY_VALUE = re.compile(
-    r"(?i)\b(accesskey|client_secret|client_assertion|access_token|password|signature|sig|code|secret|token)"
-    r"=[^&;\s\"']+"
+    r"(?i)(\b(?:accesskey|access_key|client_secret|client_assertion|access_token|password|signature|sig|secret"
+    r"|token)|[?&]code)(['\"]?\s*[=:]\s*['\"]?)[^&;\s\"',]+"
 )
 
 
@@ -50,7 +51,7 @@ def redact(text: str) -> str:
     """
     text = _BEARER.sub(rf"\1 {MASK}", text)
     text = _JWT.sub(MASK, text)
-    text = _KEY_VALUE.sub(rf"\1={MASK}", text)
+    text = _KEY_VALUE.sub(rf"\1\2{MASK}", text)
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 from attrs import field, frozen
 
-from transferkit._frozenmap import EMPTY
 from transferkit.capabilities import Capabilities, Plan, plan
 from transferkit.events import Event
+from transferkit.frozenmap import EMPTY
 from transferkit.lifecycle import Answer, Presence
 from transferkit.requests import Call, Request, WireRequest
 from transferkit.signals import Fact, Result
@@ -109,6 +109,8 @@ class Adapter(ABC):
 
     name: ClassVar[str]
     settings_class: ClassVar[type[Any]]
+    needs_settings: ClassVar[bool] = True
+    """Whether the configuration must have a `[providers.<name>]` table to choose this provider."""
 
     @abstractmethod
     def __init__(self, settings: Any, *, clock: Clock | None = None) -> None:

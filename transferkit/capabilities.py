@@ -15,8 +15,8 @@ from typing import Any, final
 
 from attrs import evolve, field, fields, frozen
 
-from transferkit._frozenmap import EMPTY
 from transferkit.errors import Problem
+from transferkit.frozenmap import EMPTY
 from transferkit.identifiers import Identifier, PhoneNumber, UnknownIdentifier
 from transferkit.requests import CallingContext, OnUnsupported, Redirect, Request, Transfer
 
@@ -118,12 +118,13 @@ class Seconds(Limit):
 @final
 @frozen(kw_only=True)
 class Kinds(Limit):
-    """Kinds of identifier, one of them or up to `most`. A phone number must be in E.164 form."""
+    """Kinds of identifier, one of them or up to `most`. Phone numbers in E.164 form, unless `any_number`."""
 
     kinds: tuple[type[Identifier], ...]
     unknown: tuple[str, ...] = ()
     """Words of the provider's own for kinds that have no class here."""
     most: int = 1
+    any_number: bool = False
 
     @property
     def accepts(self) -> str:
@@ -141,7 +142,7 @@ class Kinds(Limit):
             if not isinstance(someone, self.kinds):
                 word = getattr(someone, "kind", None) or type(someone).kind_name
                 yield Problem(where, f"{_article(word)} cannot be used here", self.accepts)
-            elif isinstance(someone, PhoneNumber) and not someone.is_e164:
+            elif isinstance(someone, PhoneNumber) and not (self.any_number or someone.is_e164):
                 yield Problem(
                     where, "the phone number is not in E.164 form", "a plus sign and 7 to 15 digits"
                 )

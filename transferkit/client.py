@@ -401,6 +401,9 @@ class AsyncClient:
 
     async def _await_outcome(self, transfer_id: str, timeout: float | None) -> Any:
         self._check_open()
+        stored = await self._store.transfer(transfer_id)
+        if stored is not None and stored.outcome is not None:
+            return stored.outcome
         async with asyncio.timeout(timeout):
             return await self._watch.outcome(transfer_id)
 

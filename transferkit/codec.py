@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from attrs import evolve, fields
 
-from transferkit._frozenmap import FrozenMap, freeze, thaw
 from transferkit.events import Event, event_class
+from transferkit.frozenmap import FrozenMap, freeze, thaw
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import Redirect, Request, Transfer
 
@@ -120,6 +120,9 @@ def _converter() -> Converter:
     _tag(converter, Event, "kind", lambda value: value.kind, event_class)
     _tag(converter, Transfer, "type", lambda _: "transfer", _REQUESTS.__getitem__)
     _tag(converter, Redirect, "type", lambda _: "redirect", _REQUESTS.__getitem__)
+    converter.register_structure_hook_func(
+        lambda cls: cls == Request, lambda data, _: converter.structure(data, _REQUESTS[data["type"]])
+    )
     return converter
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from enum import Enum
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, final, get_args, get_origin
 
 from attrs import evolve, field, fields, frozen
 
-from transferkit._frozenmap import EMPTY, FrozenMap
 from transferkit._redact import redact
 from transferkit.errors import ConfigError, Problem
+from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.registry import adapter_class
 from transferkit.secret import Secret
 
@@ -115,13 +115,18 @@ def _toml(path: Path) -> Mapping[str, Any]:
 
 def _environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in os.environ.items():
+    for name, value in sorted(os.environ.items()):
         if name.startswith(ENV_PREFIX) and name != _ENV_FILE and not name.startswith(f"{ENV_PREFIX}TEST_"):
             *tables, key = name.removeprefix(ENV_PREFIX).lower().split("__")
             table = found
             for part in tables:
-                table = table.setdefault(part, {})
-            table[key] = _EnvText(value)
+                below = table.setdefault(part, {})
+                if not isinstance(below, dict):  # a variable names the table itself: let that be refused
+                    break
+                table = below
+            else:
+                if not isinstance(table.get(key), dict):
+                    table[key] = _EnvText(value)
     return found
 
 
@@ -145,7 +150,7 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
     for name, cls in (("callbacks", CallbackConfig), ("lifecycle", LifecycleConfig)):
         if name in data:
             read[name] = _structure(converter, data[name], cls, name, problems)
-    providers = _providers(converter, data.get("providers", {}), problems)
+    providers = _providers(converter, _tables(data), problems)
     provider = _provider(data.get("provider"), providers, problems)
     store = data.get("store", "memory:")
     if not isinstance(store, str):
@@ -155,6 +160,18 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
     return Config(
         source=source, provider=provider, store=str(store), providers=FrozenMap(providers), base=base, **read
     )
+
+
+def _tables(data: Mapping[str, Any]) -> object:
+    """The `[providers]` tables; one that needs no settings may be named by `provider` alone."""
+    tables, provider = data.get("providers", {}), data.get("provider")
+    if isinstance(tables, Mapping) and isinstance(provider, str) and provider not in tables:
+        try:
+            if not adapter_class(provider).needs_settings:
+                return {**tables, provider: {}}
+        except ConfigError:
+            pass  # said with the other problems
+    return tables
 
 
 def _providers(converter: Converter, tables: object, problems: list[Problem]) -> dict[str, Any]:
@@ -243,7 +260,7 @@ def _accepts(cls: Any) -> str:
     kind = options[0]
     if kind is Secret:
         return 'text, { env = "NAME" } or { file = "path" }'
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
         return ", ".join(str(member.value) for member in kind)
     words = {str: "text", bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}
     return "seconds" if kind is timedelta else words.get(kind, getattr(kind, "__name__", str(kind)))
@@ -254,15 +271,19 @@ def _converter(base: Path) -> Converter:
     from cattrs import Converter
 
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook(str, _read_text)
-    converter.register_structure_hook(bool, _read_bool)
-    converter.register_structure_hook(int, _read_number)
-    converter.register_structure_hook(float, _read_number)
-    converter.register_structure_hook(timedelta, _read_span)
-    converter.register_structure_hook(Path, partial(_read_path, base))
-    converter.register_structure_hook(Secret, partial(_read_secret, base))
+    readers: dict[type, Callable[[Any, Any], Any]] = {
+        str: _read_text,
+        StrEnum: _read_enum,
+        bool: _read_bool,
+        int: _read_number,
+        float: _read_number,
+        timedelta: _read_span,
+        Path: partial(_read_path, base),
+        Secret: partial(_read_secret, base),
+    }
+    for cls, read in readers.items():
+        converter.register_structure_hook(cls, read)
     converter.register_structure_hook_func(_is_tuple, _read_tuple)
-    converter.register_structure_hook_func(_is_enum, _read_enum)
     converter.register_structure_hook_func(_is_optional, partial(_read_optional, converter))
     return converter
 
@@ -306,11 +327,11 @@ def _read_path(base: Path, data: object, _: type) -> Path:
     return base / data
 
 
-def _read_enum(data: object, cls: type[Enum]) -> Enum:
-    try:
-        return cls(str(data) if isinstance(data, str) else data)
-    except ValueError:
-        raise _Unacceptable(data, _accepts(cls)) from None
+def _read_enum(data: object, cls: type[StrEnum]) -> StrEnum:
+    known = {member.value: member for member in cls}
+    if not isinstance(data, str) or data not in known:
+        raise _Unacceptable(data, _accepts(cls))
+    return known[data]
 
 
 def _read_secret(base: Path, data: object, _: type) -> Secret:
@@ -339,10 +360,6 @@ def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
         return None
     (inner,) = (option for option in get_args(cls) if option is not type(None))
     return converter.structure(data, inner)
-
-
-def _is_enum(cls: Any) -> bool:
-    return isinstance(cls, type) and issubclass(cls, Enum)
 
 
 def _is_tuple(cls: Any) -> bool:

@@ -25,7 +25,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import field as attr_field
 from attrs import frozen
+
+from transferkit._redact import redact, safe_repr
 
 if TYPE_CHECKING:
     from transferkit.signals import Fact
@@ -53,13 +56,13 @@ __all__ = [
 class Problem:
     """One thing wrong with a request or a configuration: where, what, and what would be right."""
 
-    field: str
-    message: str
-    accepts: str | None = None
+    field: str = attr_field(repr=safe_repr)
+    message: str = attr_field(repr=safe_repr)
+    accepts: str | None = attr_field(default=None, repr=safe_repr)
 
     def __str__(self) -> str:
         accepted = f" (accepted: {self.accepts})" if self.accepts else ""
-        return f"{self.field}: {self.message}{accepted}"
+        return redact(f"{self.field}: {self.message}{accepted}")
 
 
 def _listed(heading: str, problems: Iterable[Problem]) -> str:
@@ -114,8 +117,8 @@ class IdempotencyConflict(UsageError):
         self.key = key
         self.transfer_id = transfer_id
         super().__init__(
-            f"idempotency key {key!r} was used for another request, transfer {transfer_id}; nothing was "
-            f"sent. Use a new key for a new request"
+            f"idempotency key {safe_repr(key)} was used for another request, transfer {transfer_id}; "
+            f"nothing was sent. Use a new key for a new request"
         )
 
     def __reduce__(self) -> tuple[type[IdempotencyConflict], tuple[str, str]]:
@@ -127,7 +130,7 @@ class TransferNotFound(UsageError, LookupError):
 
     def __init__(self, transfer_id: str) -> None:
         self.transfer_id = transfer_id
-        super().__init__(f"no transfer {transfer_id!r} in this store")
+        super().__init__(f"no transfer {safe_repr(transfer_id)} in this store")
 
     def __reduce__(self) -> tuple[type[TransferNotFound], tuple[str]]:
         return type(self), (self.transfer_id,)
@@ -152,7 +155,10 @@ class MalformedCallback(CallbackError, ValueError):
         self.where = where
         self.message = message
         self.facts = tuple(facts)
-        super().__init__(f"{provider} callback, {where}: {message}")
+        super().__init__(redact(f"{provider} callback, {where}: {message}"))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.provider, self.where, self.message), {"facts": self.facts}
 
 
 class CallbackNotVerified(CallbackError):

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, final
 
 from attrs import field, frozen
 
-from transferkit._frozenmap import EMPTY, FrozenMap
 from transferkit._redact import safe_repr
+from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.identifiers import Identifier
 from transferkit.requests import Call
 
@@ -290,7 +290,7 @@ class _Failed(Outcome):
 
     reason: FailureReason
     call_alive: bool | None = None
-    advice: str | None = None
+    advice: str | None = field(default=None, repr=safe_repr)
     request_id: str | None = None
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from attrs import field, frozen
 
-from transferkit._redact import mask_number, redact
-from transferkit._validate import is_text, maybe
+from transferkit._redact import mask_number, redact, safe_repr
+from transferkit._validate import as_word, is_text, is_word, maybe
 
 __all__ = [
     "Cloud",
@@ -37,6 +37,10 @@ class Cloud(StrEnum):
     PUBLIC = "public"
     DOD = "dod"
     GCCH = "gcch"
+
+
+def _cloud(value: Cloud | str) -> Any:
+    return as_word(Cloud, value)
 
 
 _TEAMS_USER_PREFIXES = {Cloud.PUBLIC: "8:orgid:", Cloud.DOD: "8:dod:", Cloud.GCCH: "8:gcch:"}
@@ -120,10 +124,10 @@ class TeamsUser(Identifier):
 
     kind_name: ClassVar[str] = "Teams user"
 
-    id: str = field(validator=_text)
-    tenant_id: str | None = field(default=None, kw_only=True, validator=maybe(is_text()))
+    id: str = field(repr=safe_repr, validator=_text)
+    tenant_id: str | None = field(default=None, kw_only=True, repr=safe_repr, validator=maybe(is_text()))
     display_name: str | None = field(default=None, kw_only=True, repr=False)
-    cloud: Cloud = field(default=Cloud.PUBLIC, kw_only=True, converter=Cloud)
+    cloud: Cloud = field(default=Cloud.PUBLIC, kw_only=True, converter=_cloud, validator=is_word(Cloud))
     anonymous: bool = field(default=False, kw_only=True)
 
     @property
@@ -138,10 +142,10 @@ class TeamsApp(Identifier):
 
     kind_name: ClassVar[str] = "Teams app"
 
-    id: str = field(validator=_text)
-    tenant_id: str | None = field(default=None, kw_only=True, validator=maybe(is_text()))
+    id: str = field(repr=safe_repr, validator=_text)
+    tenant_id: str | None = field(default=None, kw_only=True, repr=safe_repr, validator=maybe(is_text()))
     display_name: str | None = field(default=None, kw_only=True, repr=False)
-    cloud: Cloud = field(default=Cloud.PUBLIC, kw_only=True, converter=Cloud)
+    cloud: Cloud = field(default=Cloud.PUBLIC, kw_only=True, converter=_cloud, validator=is_word(Cloud))
 
     @property
     def raw_id(self) -> str:
@@ -155,13 +159,13 @@ class CommunicationUser(Identifier):
 
     kind_name: ClassVar[str] = "ACS user"
 
-    id: str = field(validator=_text)
+    id: str = field(repr=safe_repr, validator=_text)
     display_name: str | None = field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         kind = _kind_of(self.id)
         if kind is TeamsExtensionUser:
-            raise ValueError(f"id: {self.id!r} has three parts: it is a TeamsExtensionUser")
+            raise ValueError(f"id: {redact(self.id)!r} has three parts: it is a TeamsExtensionUser")
         if kind is not CommunicationUser:
             known = ", ".join([*_ACS_PREFIXES.values(), _SPOOL_PREFIX])
             raise ValueError(f"id: an ACS user's id starts with one of {known}; got {redact(self.id)!r}")
@@ -183,10 +187,10 @@ class TeamsExtensionUser(Identifier):
 
     kind_name: ClassVar[str] = "Teams extension user"
 
-    user_id: str = field(validator=_text)
-    tenant_id: str = field(validator=_text)
-    resource_id: str = field(validator=_text)
-    cloud: Cloud = field(default=Cloud.PUBLIC, converter=Cloud)
+    user_id: str = field(repr=safe_repr, validator=_text)
+    tenant_id: str = field(repr=safe_repr, validator=_text)
+    resource_id: str = field(repr=safe_repr, validator=_text)
+    cloud: Cloud = field(default=Cloud.PUBLIC, converter=_cloud, validator=is_word(Cloud))
 
     def __attrs_post_init__(self) -> None:
         for name in ("user_id", "tenant_id", "resource_id"):
@@ -213,7 +217,7 @@ class UnknownIdentifier(Identifier):
 
     kind_name: ClassVar[str] = "identifier of an unknown kind"
 
-    id: str = field(validator=_text)
+    id: str = field(repr=safe_repr, validator=_text)
     kind: str | None = field(default=None, kw_only=True)
     tenant_id: str | None = field(default=None, kw_only=True)
     display_name: str | None = field(default=None, kw_only=True)
@@ -224,7 +228,7 @@ class UnknownIdentifier(Identifier):
             if known:
                 raise ValueError(f"{redact(self.id)!r} is a known form: read it with parse_identifier")
         elif self.kind in _TYPED or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.kind, re.ASCII):
-            raise ValueError(f"the kind must be one word and none of {', '.join(_TYPED)}: {self.kind!r}")
+            raise ValueError(f"kind: must be one word, and none of {', '.join(_TYPED)}")
 
     @property
     def raw_id(self) -> str:

@@ -73,14 +73,14 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _remedy(name: str) -> str:
-    """What to install: this distribution's own extras say which names it knows."""
-    from importlib.metadata import PackageNotFoundError, metadata
+    """What to install: this distribution's own metadata say which extra brings which adapter."""
+    from importlib.metadata import PackageNotFoundError, requires
 
-    installed = ", ".join(adapter_names()) or "none"
+    installed = f"installed: {', '.join(adapter_names()) or 'none'}"
     try:
-        extras = metadata("transferkit").get_all("Provides-Extra") or []
+        wanted = requires("transferkit") or []
     except PackageNotFoundError:
-        extras = []
-    if name in extras:
-        return f"pip install 'transferkit[{name}]'; installed: {installed}"
-    return f"installed: {installed}"
+        wanted = []
+    if any(line.startswith(f"transferkit-{name}") for line in wanted):
+        return f"pip install 'transferkit[{name}]'; {installed}"
+    return installed

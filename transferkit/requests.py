@@ -6,18 +6,16 @@ over, `to` is the transfer target.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, final
 
 from attrs import Attribute, field, frozen
-from attrs.converters import optional
 
-from transferkit._frozenmap import EMPTY, FrozenMap, freeze
 from transferkit._redact import redact, safe_repr
-from transferkit._validate import is_a, is_text, maybe
+from transferkit._validate import as_json, as_map, as_span, as_word, is_a, is_map_of, is_text, is_word, maybe
+from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.identifiers import Identifier, PhoneNumber
 
 __all__ = [
@@ -86,43 +84,13 @@ class OnUnsupported(StrEnum):
     """Send without it, and list it in the `requested` event's `dropped`."""
 
 
-def _headers(value: Mapping[str, str] | None) -> FrozenMap[str]:
-    if value is None:
-        return FrozenMap()
-    given: object = value  # what the annotation says, callers without a type checker may not keep to
-    if not isinstance(given, Mapping):
-        raise TypeError(f"headers are a mapping from name to text, not a {type(given).__name__}")
-    wrong = [str(name) for name, text in given.items() if not (_is_str(name) and _is_str(text))]
-    if wrong:
-        raise TypeError(f"header names and values are text; not so: {', '.join(wrong)}")
-    return FrozenMap(value)
+def _positive(_: object, attribute: Attribute[Any], value: timedelta) -> None:
+    if value <= timedelta(0):
+        raise ValueError(f"{attribute.name}: must be longer than nothing")
 
 
-def _is_str(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _frozen_json(value: Mapping[str, Any] | None) -> FrozenMap[Any]:
-    return FrozenMap() if value is None else freeze(value)
-
-
-def _seconds(value: timedelta | float | None) -> timedelta | None:
-    if value is None or isinstance(value, timedelta):
-        return value
-    if isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"a time span is a timedelta or seconds, not {value!r}")
-    return timedelta(seconds=value)
-
-
-def _deadline(value: timedelta | float | None) -> timedelta:
-    span = DEFAULT_DEADLINE if value is None else _seconds(value)
-    if span is None or span <= timedelta(0):
-        raise ValueError("the deadline must be longer than nothing")
-    return span
-
-
-def _people(value: Mapping[str, Identifier] | None) -> FrozenMap[Identifier]:
-    return FrozenMap(value)
+def _deadline(value: timedelta | float | None) -> Any:
+    return DEFAULT_DEADLINE if value is None else as_span(value)
 
 
 @final
@@ -133,10 +101,12 @@ class TeamsPhoneCallerDetails:
     caller: Identifier = field(validator=_identifier)
     name: str = field(validator=is_text(empty=True), repr=False)
     phone_number: str = field(validator=is_text(empty=True), repr=False)
-    record_id: str | None = None
-    screen_pop_url: str | None = field(default=None, repr=False)
-    is_authenticated: bool | None = None
-    additional_caller_information: FrozenMap[str] = field(default=EMPTY, converter=_headers)
+    record_id: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
+    screen_pop_url: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    is_authenticated: bool | None = field(default=None, validator=maybe(is_a(bool)))
+    additional_caller_information: FrozenMap[str] = field(
+        default=EMPTY, converter=as_map, validator=is_map_of(str)
+    )
 
 
 @final
@@ -147,7 +117,9 @@ class TeamsPhoneSourceDetails:
     source: Identifier = field(validator=_identifier)
     language: str = field(validator=is_text(empty=True))
     status: str = field(validator=is_text(empty=True))
-    intended_targets: FrozenMap[Identifier] = field(default=EMPTY, converter=_people)
+    intended_targets: FrozenMap[Identifier] = field(
+        default=EMPTY, converter=as_map, validator=is_map_of(Identifier)
+    )
 
 
 @final
@@ -155,15 +127,19 @@ class TeamsPhoneSourceDetails:
 class TeamsPhoneCallDetails:
     """What Teams shows the agent who takes the call (ACS `teamsPhoneCallDetails`, 2026-03-12)."""
 
-    caller: TeamsPhoneCallerDetails | None = None
-    source: TeamsPhoneSourceDetails | None = None
-    session_id: str | None = None
-    intent: str | None = field(default=None, repr=False)
-    call_topic: str | None = field(default=None, repr=False)
-    call_context: str | None = field(default=None, repr=False)
-    transcript_url: str | None = field(default=None, repr=False)
-    call_sentiment: str | None = field(default=None, repr=False)
-    suggested_actions: str | None = field(default=None, repr=False)
+    caller: TeamsPhoneCallerDetails | None = field(
+        default=None, validator=maybe(is_a(TeamsPhoneCallerDetails))
+    )
+    source: TeamsPhoneSourceDetails | None = field(
+        default=None, validator=maybe(is_a(TeamsPhoneSourceDetails))
+    )
+    session_id: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
+    intent: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    call_topic: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    call_context: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    transcript_url: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    call_sentiment: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
+    suggested_actions: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
 
 
 @final
@@ -174,15 +150,27 @@ class CallingContext:
     Header names are sent as given: a custom SIP header's full name includes its `X-MS-Custom-` prefix.
     """
 
-    sip: FrozenMap[str] = field(default=EMPTY, converter=_headers)
-    voip: FrozenMap[str] = field(default=EMPTY, converter=_headers)
-    teams: TeamsPhoneCallDetails | None = None
+    sip: FrozenMap[str] = field(default=EMPTY, converter=as_map, validator=is_map_of(str))
+    voip: FrozenMap[str] = field(default=EMPTY, converter=as_map, validator=is_map_of(str))
+    teams: TeamsPhoneCallDetails | None = field(default=None, validator=maybe(is_a(TeamsPhoneCallDetails)))
 
     def __bool__(self) -> bool:
         return bool(self.sip or self.voip or self.teams)
 
 
-def _context(value: CallingContext | None) -> CallingContext:
+def _endpoint(value: EndpointType | str | None) -> Any:
+    return as_word(EndpointType, value)
+
+
+def _disposition(value: CallDisposition | str | None) -> Any:
+    return as_word(CallDisposition, value)
+
+
+def _on_unsupported(value: OnUnsupported | str) -> Any:
+    return as_word(OnUnsupported, value)
+
+
+def _context(value: CallingContext | None) -> Any:
     return CallingContext() if value is None else value
 
 
@@ -217,13 +205,19 @@ class Transfer:
     )
     operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
     callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
-    idempotency_key: str | None = field(default=None, validator=_optional_text)
-    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline)
+    idempotency_key: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
+    deadline: timedelta = field(
+        default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
+    )
     language_id: str | None = field(default=None, validator=_optional_text)
     region: str | None = field(default=None, validator=_optional_text)
-    endpoint: EndpointType | None = field(default=None, converter=optional(EndpointType))
-    extra: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json)
-    on_unsupported: OnUnsupported = field(default=OnUnsupported.REFUSE, converter=OnUnsupported)
+    endpoint: EndpointType | None = field(
+        default=None, converter=_endpoint, validator=maybe(is_word(EndpointType))
+    )
+    extra: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object))
+    on_unsupported: OnUnsupported = field(
+        default=OnUnsupported.REFUSE, converter=_on_unsupported, validator=is_word(OnUnsupported)
+    )
 
     @property
     def targets(self) -> tuple[Identifier, ...]:
@@ -231,15 +225,19 @@ class Transfer:
         return (self.to,)
 
 
-def _some_identifiers(instance: object, attribute: Attribute[Any], value: tuple[Identifier, ...]) -> None:
+def _some_identifiers(instance: object, attribute: Attribute[Any], value: tuple[object, ...]) -> None:
+    is_a(tuple, hint="one identifier or several")(instance, attribute, value)
     if not value:
         raise ValueError("to: a redirect needs at least one target")
     for target in value:
         _identifier(instance, attribute, target)
 
 
-def _targets(value: Identifier | Iterable[Identifier]) -> tuple[Identifier, ...]:
-    return (value,) if isinstance(value, Identifier) else tuple(value)
+def _targets(value: Identifier | Iterable[Identifier]) -> Any:
+    if isinstance(value, Identifier):
+        return (value,)
+    given: object = value
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
 
 
 @final
@@ -256,20 +254,26 @@ class Redirect:
     call: Call = field(converter=_call, validator=is_a(Call))
     to: tuple[Identifier, ...] = field(converter=_targets, validator=_some_identifiers)
     incoming_context: str | None = field(default=None, repr=False, validator=_optional_text)
-    ring_timeout: timedelta | None = field(default=None, converter=_seconds)
-    disposition: CallDisposition | None = field(default=None, converter=optional(CallDisposition))
-    mask_caller: bool | None = None
-    mask_callee: bool | None = None
+    ring_timeout: timedelta | None = field(default=None, converter=as_span, validator=maybe(is_a(timedelta)))
+    disposition: CallDisposition | None = field(
+        default=None, converter=_disposition, validator=maybe(is_word(CallDisposition))
+    )
+    mask_caller: bool | None = field(default=None, validator=maybe(is_a(bool)))
+    mask_callee: bool | None = field(default=None, validator=maybe(is_a(bool)))
     caller_id: PhoneNumber | None = field(default=None, validator=maybe(is_a(PhoneNumber)))
     context: CallingContext = field(
         factory=CallingContext, converter=_context, validator=is_a(CallingContext)
     )
     operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
     callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
-    idempotency_key: str | None = field(default=None, validator=_optional_text)
-    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline)
-    extra: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json)
-    on_unsupported: OnUnsupported = field(default=OnUnsupported.REFUSE, converter=OnUnsupported)
+    idempotency_key: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
+    deadline: timedelta = field(
+        default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
+    )
+    extra: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object))
+    on_unsupported: OnUnsupported = field(
+        default=OnUnsupported.REFUSE, converter=_on_unsupported, validator=is_word(OnUnsupported)
+    )
 
     @property
     def targets(self) -> tuple[Identifier, ...]:
@@ -287,5 +291,5 @@ class WireRequest:
 
     method: str
     url: str
-    headers: FrozenMap[str] = field(converter=_headers)
-    body: FrozenMap[Any] = field(default=EMPTY, converter=_frozen_json, repr=False)
+    headers: FrozenMap[str] = field(converter=as_map, validator=is_map_of(str))
+    body: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object), repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import final
+from typing import NoReturn, final
 
 from attrs import field, frozen
 
@@ -31,17 +31,16 @@ class Secret:
             return self.value
         if self.env is not None:
             found = os.environ.get(self.env)
-            if not found:
-                self._missing(f"environment variable {self.env} is not set")
-            return str(found)
+            return found or self._missing(f"environment variable {self.env} is not set")
         if self.file is not None:
             try:
-                return self.file.read_text(encoding="utf-8").strip()
+                found = self.file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                self._missing(f"file {self.file} cannot be read ({type(error).__name__})")
+                return self._missing(f"file {self.file} cannot be read ({type(error).__name__})")
+            return found or self._missing(f"file {self.file} is empty")
         return self._missing("has no value")
 
-    def _missing(self, why: str) -> str:
+    def _missing(self, why: str) -> NoReturn:
         accepts = 'text, { env = "NAME" } or { file = "path" }'
         raise ConfigError("secrets", [Problem(self.key, why, accepts)]) from None
 

@@ -43,7 +43,7 @@ class Result:
     subcode: int | None = None
     message: str | None = field(default=None, repr=safe_repr)
     reason: FailureReason = FailureReason.UNKNOWN
-    advice: str | None = None
+    advice: str | None = field(default=None, repr=safe_repr)
     request_id: str | None = None
 
 
@@ -69,6 +69,8 @@ class Fact:
     * `transfer_id`: the transfer that the callback's own address names, None where it names none.
     * `echoes_context`: the provider repeats the operation context, so `event.operation_context` tells
       whose verdict this is.
+    * `call_wide`: the provider's verdict is about the call as a whole (it was ended by a transfer) and names
+      no transfer: the open one's, unless an earlier one of the call succeeded.
     * `target`, `transferee`: as the provider states them.
     * `call_alive`: whether the caller is still on the application's leg, where the fact says.
     * `tenant_id`: the verified tenant of the callback.
@@ -80,6 +82,7 @@ class Fact:
     delivery: Delivery | None = None
     transfer_id: str | None = None
     echoes_context: bool = False
+    call_wide: bool = False
     target: Identifier | None = None
     transferee: Identifier | None = None
     call_alive: bool | None = None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict, deque
 from types import TracebackType
 from typing import Self, final
 
-from transferkit.errors import ClientClosed
+from transferkit.errors import ClientClosed, StoreError
 from transferkit.events import Event, Outcome
 from transferkit.stores import Position, Store
 
 __all__ = ["EventStream", "OutcomeWatch"]
 
+_log = logging.getLogger("transferkit.stream")
+
 _POLL_SECONDS = 1.0
+_PAUSE_SECONDS = 0.1
 
 
 @final
@@ -74,12 +78,16 @@ class OutcomeWatch:
         self._following = asyncio.Event()
 
     async def outcome(self, transfer_id: str) -> Outcome:
-        """The outcome of a stored transfer, now or when it comes. Raises `ClientClosed` at the end."""
+        """The outcome of a stored transfer, now or when it comes.
+
+        Raises `ClientClosed` when the client closes first, and `StoreError` when the store fails.
+        """
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         waiters = self._waiters[transfer_id]
         waiters.add(waiter)
         try:
             if self._follower is None:
+                self._following = asyncio.Event()
                 self._follower = asyncio.create_task(self._follow(), name="transferkit-outcomes")
             await self._following.wait()
             stored = await self._store.transfer(transfer_id)
@@ -93,14 +101,20 @@ class OutcomeWatch:
                 self._waiters.pop(transfer_id, None)
 
     async def _follow(self) -> None:
-        position = await self._store.end_of_log()
-        self._following.set()
+        position: Position | None = None
         while True:
-            for after, event in await self._store.read(position):
-                position = after
-                if isinstance(event, Outcome) and event.transfer_id:
-                    self._tell(event.transfer_id, event)
-            await self._store.wait(position, timeout=_POLL_SECONDS)
+            try:
+                if position is None:
+                    position = await self._store.end_of_log()
+                    self._following.set()
+                for after, event in await self._store.read(position):
+                    position = after
+                    if isinstance(event, Outcome) and event.transfer_id:
+                        self._tell(event.transfer_id, event)
+                await self._store.wait(position, timeout=_POLL_SECONDS)
+            except StoreError:
+                _log.exception("the stream cannot be read; trying again", extra={"event": "store_failed"})
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _tell(self, transfer_id: str, outcome: Outcome) -> None:
         for waiter in self._waiters.get(transfer_id, ()):
@@ -109,12 +123,12 @@ class OutcomeWatch:
 
     async def close(self) -> None:
         """Stop; whoever still waits gets `ClientClosed`."""
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
-            self._follower = None
-        self._following.clear()
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.cancel()
+            await asyncio.gather(follower, return_exceptions=True)
+        closed = ClientClosed("the client was closed while the outcome was awaited")
         for waiters in self._waiters.values():
             for waiter in waiters:
                 if not waiter.done():
-                    waiter.set_exception(ClientClosed("the client was closed while the outcome was awaited"))
+                    waiter.set_exception(closed)

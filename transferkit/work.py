@@ -141,6 +141,7 @@ class Worker:
 
     async def run(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Do what is due whenever it is due, until cancelled. `spawn` starts work that may take long."""
+        self._changed = asyncio.Event()  # of the loop that runs now; a client may be opened in another later
         while True:
             self._changed.clear()
             try:

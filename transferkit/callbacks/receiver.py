@@ -5,6 +5,7 @@ The path alone selects provider and authentication, so that no sender picks the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +14,12 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from transferkit._frozenmap import EMPTY, FrozenMap
 from transferkit.adapter import Adapter, Callback, CallbackRoute
 from transferkit.clock import Clock
 from transferkit.config import CallbackConfig
 from transferkit.errors import CallbackNotVerified, MalformedCallback, StoreError
 from transferkit.events import Event
+from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.lifecycle import CallKey, Input, Observed
 from transferkit.stores import Applied
 
@@ -27,6 +28,8 @@ __all__ = ["CallbackRequest", "CallbackResponse", "Receiver"]
 _log = logging.getLogger("transferkit.callbacks")
 
 _METHOD = "POST"
+_PAUSES = (0.05, 0.2)
+"""Seconds between tries of a commit."""
 
 
 def _lower_names(headers: Mapping[str, str]) -> FrozenMap[str]:
@@ -132,10 +135,20 @@ class Receiver:
         inputs: list[tuple[CallKey, Input]] = [
             (CallKey(fact.event.provider, fact.event.call_id), Observed(at=now, fact=fact)) for fact in facts
         ]
-        applied = await self._apply_all(inputs) if inputs else ()
+        applied = await self._commit(inputs) if inputs else ()
         if malformed is not None:
             raise malformed
         return tuple(event for one in applied for event in one.events)
+
+    async def _commit(self, inputs: list[tuple[CallKey, Input]]) -> tuple[Applied, ...]:
+        """Commit, and briefly try again: most senders do not."""
+        for pause in _PAUSES:
+            try:
+                return await self._apply_all(inputs)
+            except StoreError as error:
+                _log.warning("commit failed, trying again: %s", error, extra={"event": "commit_retried"})
+                await asyncio.sleep(pause)
+        return await self._apply_all(inputs)
 
     async def _take(self, adapter: Adapter, route: CallbackRoute, callback: Callback) -> CallbackResponse:
         extra = {"provider": adapter.name, "route": route.name}

@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from transferkit._frozenmap import thaw
 from transferkit.client import AsyncClient
 from transferkit.codec import to_json_line
 from transferkit.events import (
@@ -19,6 +18,7 @@ from transferkit.events import (
     TransferCompleted,
     TransferSubmitted,
 )
+from transferkit.frozenmap import thaw
 from transferkit.requests import Redirect, Transfer
 
 __all__ = ["preview", "send"]

@@ -492,6 +492,8 @@ def _is_about_open(state: CallState, fact: Fact) -> bool:
         return False
     if fact.transfer_id is not None:
         return fact.transfer_id == state.open.id
+    if fact.call_wide:
+        return all(done.verdict is not LateVerdict.SUCCEEDED for done in state.finished)
     if fact.echoes_context:
         return fact.event.operation_context == state.open.operation_context
     return True
@@ -503,7 +505,11 @@ def _meant_finished(state: CallState, fact: Fact) -> Finished | None:
         if fact.transfer_id is not None:
             if done.id == fact.transfer_id:
                 return done
-        elif not fact.echoes_context or fact.event.operation_context == done.operation_context:
+        elif (
+            fact.call_wide
+            or not fact.echoes_context
+            or fact.event.operation_context == done.operation_context
+        ):
             return done
     return None
 

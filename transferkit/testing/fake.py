@@ -17,7 +17,6 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from transferkit._frozenmap import FrozenMap, freeze
 from transferkit.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
 from transferkit.capabilities import Anything, Capabilities, Kinds, Plan
 from transferkit.clock import Clock, SystemClock
@@ -31,6 +30,7 @@ from transferkit.events import (
     FailureReason,
     ProviderOther,
 )
+from transferkit.frozenmap import FrozenMap, freeze
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -140,6 +140,7 @@ class FakeAdapter(Adapter):
 
     name: ClassVar[str] = "fake"
     settings_class: ClassVar[type[FakeSettings]] = FakeSettings
+    needs_settings: ClassVar[bool] = False
 
     def __init__(self, settings: FakeSettings | None = None, *, clock: Clock | None = None) -> None:
         self._settings = settings or FakeSettings()

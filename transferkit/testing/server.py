@@ -57,6 +57,9 @@ async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGener
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # inherited; else answers wait for ACKs
         listener.bind((_HOST, port))
         listener.listen(128)
         bound = int(listener.getsockname()[1])

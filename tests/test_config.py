@@ -1,0 +1,382 @@
+"""The configuration: strict, every problem at once, no secret shown."""
+
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from transferkit import AsyncClient, CallbackConfig, ConfigError, LifecycleConfig, Secret, load_config
+
+STUB = """
+    from datetime import timedelta
+    from enum import StrEnum
+    from pathlib import Path
+
+    from attrs import frozen
+    from transferkit import Secret
+    from transferkit.testing.fake import FakeAdapter
+
+
+    class Shade(StrEnum):
+        LIGHT = "light"
+        DARK = "dark"
+
+
+    @frozen(kw_only=True)
+    class Settings:
+        resource: str
+        key: Secret | None = None
+        shade: Shade = Shade.LIGHT
+        timeout: timedelta | None = None
+        certificate: Path | None = None
+        tenants: tuple[str, ...] = ()
+        port: int | None = None
+        ratio: float = 1.0
+        loud: bool = False
+
+
+    class Stub(FakeAdapter):
+        name = "stub"
+        settings_class = Settings
+
+        def __init__(self, settings, *, clock=None):
+            super().__init__(clock=clock)
+            self.settings = settings
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Nothing of the machine's own environment counts."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("TRANSFERKIT_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def stub(install_adapter):
+    """An installed adapter named `stub`, whose settings are of every type."""
+    install_adapter("stub", STUB)
+
+
+def problems(source=None):
+    with pytest.raises(ConfigError) as raised:
+        load_config(source)
+    return {problem.field: problem for problem in raised.value.problems}
+
+
+# --- where it comes from ----------------------------------------------------------------------------
+
+
+def test_a_dict_is_a_configuration():
+    config = load_config({"provider": "fake", "providers": {"fake": {}}})
+    assert config.provider == "fake"
+    assert config.store == "memory:"
+    assert config.callbacks == CallbackConfig()
+    assert config.lifecycle == LifecycleConfig()
+
+
+def test_so_is_a_file(tmp_path):
+    path = tmp_path / "transferkit.toml"
+    path.write_text(
+        dedent(
+            """
+            provider = "fake"
+            store = "memory:"
+
+            [callbacks]
+            public_url = "https://app.contoso.com/callbacks"
+            max_body_bytes = 1000
+
+            [lifecycle]
+            grace = 2.5
+            max_attempts = 3
+
+            [providers.fake]
+            """
+        ),
+        encoding="utf-8",
+    )
+    for source in (path, str(path)):
+        config = load_config(source)
+        assert config.callbacks.public_url == "https://app.contoso.com/callbacks"
+        assert config.callbacks.max_body_bytes == 1000
+        assert config.lifecycle.grace == timedelta(seconds=2.5)
+        assert config.lifecycle.max_attempts == 3
+        assert config.source == str(path)
+        assert config.base == tmp_path
+
+
+def test_so_is_the_environment(stub, monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDER", "stub")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__ACCEPT_UNVERIFIED", "true")
+    monkeypatch.setenv("TRANSFERKIT_LIFECYCLE__GRACE", "2.5")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "r-1")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__PORT", "8080")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__TENANTS", "one, two")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__SHADE", "dark")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__KEY__ENV", "STUB_KEY")
+    monkeypatch.setenv("STUB_KEY", "xyzzy")
+    config = load_config()
+    settings = config.providers["stub"]
+    assert config.callbacks.accept_unverified is True
+    assert config.lifecycle.grace == timedelta(seconds=2.5)
+    assert (settings.resource, settings.port, settings.tenants) == ("r-1", 8080, ("one", "two"))
+    assert repr(settings.shade) == "<Shade.DARK: 'dark'>"
+    assert settings.key.resolve() == "xyzzy"
+
+
+def test_a_number_in_a_variable_is_text_where_text_is_wanted(stub, monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "42")
+    assert load_config().providers["stub"].resource == "42"
+
+
+def test_a_variable_may_name_a_file_and_others_win_over_it(stub, tmp_path, monkeypatch):
+    path = tmp_path / "transferkit.toml"
+    path.write_text(
+        '[providers.stub]\nresource = "file"\nport = 1\n[callbacks]\nmax_body_bytes = 7\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("TRANSFERKIT_CONFIG", str(path))
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "variable")
+    config = load_config()
+    assert config.providers["stub"].resource == "variable"
+    assert config.providers["stub"].port == 1
+    assert config.callbacks.max_body_bytes == 7
+    assert config.base == tmp_path
+
+
+def test_a_table_and_a_text_of_the_same_name_are_a_problem_not_a_crash(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS", "x")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__PUBLIC_URL", "https://x")
+    assert any(field.startswith("callbacks") for field in problems())
+
+
+@pytest.mark.parametrize("name", ["nothing.toml", "."])
+def test_a_file_that_cannot_be_read_is_said_so(tmp_path, name):
+    found = problems(tmp_path / name)
+    assert "cannot be read" in found["file"].message
+
+
+@pytest.mark.parametrize("content", [b"provider = ", b"\xff\xfe", b"[a]\n[a]\n"])
+def test_a_file_that_is_no_toml_is_said_so(tmp_path, content):
+    (tmp_path / "transferkit.toml").write_bytes(content)
+    assert "is not TOML" in problems(tmp_path / "transferkit.toml")["file"].message
+
+
+def test_reading_resolves_no_secret_and_opens_nothing(stub):
+    config = load_config({"providers": {"stub": {"resource": "r", "key": {"env": "NO_SUCH_VARIABLE"}}}})
+    AsyncClient(config)
+    with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
+        config.providers["stub"].key.resolve()
+
+
+# --- the default provider ---------------------------------------------------------------------------
+
+
+def test_the_only_provider_is_the_default_one():
+    assert load_config({"providers": {"fake": {}}}).provider == "fake"
+
+
+def test_of_several_one_must_be_named(stub):
+    tables = {"fake": {}, "stub": {"resource": "r"}}
+    found = problems({"providers": tables})
+    assert found.keys() == {"provider"}
+    assert "missing" in found["provider"].message
+    assert found["provider"].accepts == "fake, stub"
+    assert load_config({"provider": "stub", "providers": tables}).provider == "stub"
+
+
+def test_the_default_must_be_configured():
+    found = problems({"provider": "acs", "providers": {"fake": {}}})
+    assert "'acs' has no [providers.acs] table" in found["provider"].message
+    assert found["provider"].accepts == "fake"
+
+
+def test_nothing_at_all_lacks_a_provider():
+    assert problems({}).keys() == {"provider"}
+    assert problems().keys() == {"provider"}
+
+
+# --- strictness -------------------------------------------------------------------------------------
+
+
+def test_every_problem_is_reported_at_once(stub):
+    found = problems(
+        {
+            "provder": "fake",
+            "store": 5,
+            "callbacks": {"public_ur": "x", "accept_unverified": "yes"},
+            "lifecycle": {"grace": -1, "max_attempts": 1.5},
+            "providers": {
+                "stub": {"shade": "grey", "port": "80", "resorce": "r", "tenants": "one"},
+                "carrier-pigeon": {},
+            },
+        }
+    )
+    assert found.keys() >= {
+        "provder",
+        "store",
+        "callbacks.public_ur",
+        "callbacks.accept_unverified",
+        "lifecycle.grace",
+        "lifecycle.max_attempts",
+        "providers.stub.shade",
+        "providers.stub.port",
+        "providers.stub.resorce",
+        "providers.stub.resource",
+        "providers.stub.tenants",
+        "providers.carrier-pigeon",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "says", "accepts"),
+    [
+        ({"provder": "fake"}, "provder", "not a known key", "provider, store, callbacks"),
+        ({"callbacks": {"url": "x"}}, "callbacks.url", "not a known key", "public_url"),
+        (
+            {"callbacks": {"accept_unverified": "yes"}},
+            "callbacks.accept_unverified",
+            "'yes'",
+            "true or false",
+        ),
+        ({"callbacks": {"accept_unverified": 1}}, "callbacks.accept_unverified", "1", "true or false"),
+        ({"callbacks": {"max_body_bytes": "big"}}, "callbacks.max_body_bytes", "'big'", "whole number"),
+        ({"callbacks": {"max_body_bytes": True}}, "callbacks.max_body_bytes", "True", "whole number"),
+        ({"callbacks": {"max_body_bytes": 1.5}}, "callbacks.max_body_bytes", "1.5", "whole number"),
+        ({"callbacks": {"public_url": 5}}, "callbacks.public_url", "5", "text"),
+        ({"callbacks": 5}, "callbacks", "5 is no table", "table"),
+        ({"lifecycle": {"grace": -1}}, "lifecycle.grace", "-1", "seconds"),
+        ({"lifecycle": {"grace": "5s"}}, "lifecycle.grace", "'5s'", "number"),
+        ({"lifecycle": {"grace": float("nan")}}, "lifecycle.grace", "nan", "seconds"),
+        ({"lifecycle": {"grace": float("inf")}}, "lifecycle.grace", "inf", "seconds"),
+        ({"store": 5}, "store", "5", "memory:"),
+        ({"provider": 5}, "provider", "5", "stub"),
+        ({"providers": 5}, "providers", "5 is no table", "[providers.NAME]"),
+        ({"providers": {"stub": 5}}, "providers.stub", "5 is no table", "table"),
+        ({"providers": {"stub": {}}}, "providers.stub.resource", "missing", "text"),
+        ({"providers": {"stub": {"resource": 5}}}, "providers.stub.resource", "5", "text"),
+        ({"providers": {"stub": {"shade": "grey"}}}, "providers.stub.shade", "'grey'", "light, dark"),
+        ({"providers": {"stub": {"tenants": "one"}}}, "providers.stub.tenants", "'one'", "list of text"),
+        ({"providers": {"stub": {"tenants": [1]}}}, "providers.stub.tenants", "1", "text"),
+        ({"providers": {"stub": {"port": "80"}}}, "providers.stub.port", "'80'", "whole number"),
+        ({"providers": {"stub": {"certificate": 5}}}, "providers.stub.certificate", "5", "path"),
+        ({"providers": {"stub": {"timeout": "x"}}}, "providers.stub.timeout", "'x'", "number"),
+        (
+            {"providers": {"stub": {"resourse": "r"}}},
+            "providers.stub.resourse",
+            "not a known key",
+            "resource",
+        ),
+        ({"providers": {"stub": {"key": 5}}}, "providers.stub.key", "int", '{ env = "NAME" }'),
+        ({"providers": {"stub": {"key": {"env": 5}}}}, "providers.stub.key", "dict", '{ env = "NAME" }'),
+        ({"providers": {"stub": {"key": {"env": "A", "file": "b"}}}}, "providers.stub.key", "dict", "env"),
+    ],
+)
+def test_a_problem_names_the_key_what_it_holds_and_what_is_accepted(stub, table, field, says, accepts):
+    found = problems({"providers": {"stub": {"resource": "r"}}, **table})
+    assert says in found[field].message
+    assert accepts in found[field].accepts
+
+
+def test_a_text_in_a_variable_must_still_be_a_number(stub, monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "r")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__PORT", "eighty")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__ACCEPT_UNVERIFIED", "maybe")
+    found = problems()
+    assert "'eighty'" in found["providers.stub.port"].message
+    assert "'maybe'" in found["callbacks.accept_unverified"].message
+
+
+def test_the_message_names_the_source_and_lists_everything(tmp_path):
+    path = tmp_path / "transferkit.toml"
+    path.write_text("store = 5\nprovider = 6\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+    first, *lines = str(raised.value).splitlines()
+    assert str(path) in first
+    assert len(lines) == len(raised.value.problems) == 2
+
+
+def test_a_missing_adapter_is_one_of_the_problems():
+    found = problems({"provider": "carrier-pigeon", "providers": {"carrier-pigeon": {}}})
+    assert found.keys() == {"providers.carrier-pigeon"}
+    assert "fake" in found["providers.carrier-pigeon"].accepts
+
+
+def test_whole_numbers_are_fine_where_numbers_are(stub):
+    settings = load_config({"providers": {"stub": {"resource": "r", "ratio": 2, "timeout": 3}}}).providers[
+        "stub"
+    ]
+    assert settings.ratio == 2.0
+    assert settings.timeout == timedelta(seconds=3)
+
+
+def test_a_store_of_an_unknown_kind_is_refused_when_the_client_is_made():
+    config = load_config({"store": "punchcards://drawer", "providers": {"fake": {}}})
+    with pytest.raises(ConfigError, match=r"store: .*punchcards"):
+        AsyncClient(config)
+
+
+# --- secrets and paths ------------------------------------------------------------------------------
+
+
+def test_secrets_are_text_or_a_place(stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUB_KEY", "from env")
+    (tmp_path / "key.txt").write_text("from file\n", encoding="utf-8")
+    path = tmp_path / "transferkit.toml"
+    for given, secret in (
+        ('"outright"', "outright"),
+        ('{ env = "STUB_KEY" }', "from env"),
+        ('{ file = "key.txt" }', "from file"),
+    ):
+        path.write_text(f'[providers.stub]\nresource = "r"\nkey = {given}\n', encoding="utf-8")
+        key = load_config(path).providers["stub"].key
+        assert isinstance(key, Secret)
+        assert key.resolve() == secret
+
+
+def test_a_secret_knows_its_key(stub):
+    config = load_config({"providers": {"stub": {"resource": "r", "key": {"file": "/no/such/file"}}}})
+    with pytest.raises(ConfigError, match=r"providers\.stub\.key: .*/no/such/file"):
+        config.providers["stub"].key.resolve()
+
+
+def test_relative_paths_are_relative_to_the_file(stub, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = elsewhere / "transferkit.toml"
+    path.write_text('[providers.stub]\nresource = "r"\ncertificate = "cert.pem"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for source in (path, "elsewhere/transferkit.toml"):
+        assert load_config(source).providers["stub"].certificate == elsewhere / "cert.pem"
+
+
+def test_or_to_the_working_directory_where_there_is_no_file(stub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = {"resource": "r", "certificate": "cert.pem"}
+    assert load_config({"providers": {"stub": table}}).providers["stub"].certificate == tmp_path / "cert.pem"
+    absolute = load_config({"providers": {"stub": {**table, "certificate": "/etc/cert.pem"}}})
+    assert absolute.providers["stub"].certificate == Path("/etc/cert.pem")
+
+
+def test_no_configuration_shows_a_secret(stub, planted):
+    config = load_config({"providers": {"stub": {"resource": "r", "key": planted.client_secret}}})
+    assert config.providers["stub"].key.resolve() == planted.client_secret
+    assert not planted.shown_in(f"{config!r} {config} {config.providers!r} {config.providers['stub']!r}")
+    assert not planted.shown_in(vars(AsyncClient(config)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda s: [s], lambda s: {"value": s}, lambda s: {"env": [s]}, lambda s: {s: s}]
+)
+def test_no_problem_shows_a_secret(stub, planted, wrong):
+    with pytest.raises(ConfigError) as raised:
+        load_config({"providers": {"stub": {"key": wrong(planted.client_secret), "port": planted.number}}})
+    assert "providers.stub.key" in str(raised.value)
+    assert not planted.shown_in(f"{raised.value} {raised.value!r}")
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None or raised.value.__suppress_context__

@@ -1,0 +1,354 @@
+"""Who someone is: Microsoft's raw ids, what people type, and every text in between."""
+
+import pickle
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transferkit import (
+    Cloud,
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsExtensionUser,
+    TeamsUser,
+    UnknownIdentifier,
+    parse_identifier,
+)
+
+OID = "5d1a1b7e-6b0c-4c5f-9a0a-2f6b7a1c9e33"
+RESOURCE = "b9614373-fd0b-480c-8fd2-cb58b70eab9f"
+USER = "da7be3a9-8788-42a6-85c6-56b2cf784fce"
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+
+# The grammar that Azure's communication SDKs publish, form by form.
+GRAMMAR = {
+    "4:+14255550123": PhoneNumber("+14255550123"),
+    "4:14255550123": PhoneNumber("14255550123"),
+    "4:anonymous": PhoneNumber("anonymous"),
+    "4:+14255550123_bridge1": PhoneNumber("+14255550123", asserted_id="bridge1"),
+    "4:anonymous_bridge1": PhoneNumber("anonymous", asserted_id="bridge1"),
+    f"8:orgid:{OID}": TeamsUser(OID),
+    f"8:dod:{OID}": TeamsUser(OID, cloud=Cloud.DOD),
+    f"8:gcch:{OID}": TeamsUser(OID, cloud=Cloud.GCCH),
+    f"8:teamsvisitor:{OID}": TeamsUser(OID, anonymous=True),
+    f"28:orgid:{OID}": TeamsApp(OID),
+    f"28:dod:{OID}": TeamsApp(OID, cloud=Cloud.DOD),
+    f"28:gcch:{OID}": TeamsApp(OID, cloud=Cloud.GCCH),
+    f"8:acs:{RESOURCE}_{USER}": CommunicationUser(f"8:acs:{RESOURCE}_{USER}"),
+    f"8:dod-acs:{RESOURCE}_{USER}": CommunicationUser(f"8:dod-acs:{RESOURCE}_{USER}"),
+    f"8:gcch-acs:{RESOURCE}_{USER}": CommunicationUser(f"8:gcch-acs:{RESOURCE}_{USER}"),
+    f"8:spool:{RESOURCE}_{USER}": CommunicationUser(f"8:spool:{RESOURCE}_{USER}"),
+    f"8:spool:{RESOURCE}_{TENANT}_{USER}": CommunicationUser(f"8:spool:{RESOURCE}_{TENANT}_{USER}"),
+    f"8:acs:{RESOURCE}_{TENANT}_{USER}": TeamsExtensionUser(
+        user_id=USER, tenant_id=TENANT, resource_id=RESOURCE
+    ),
+    f"8:dod-acs:{RESOURCE}_{TENANT}_{USER}": TeamsExtensionUser(
+        user_id=USER, tenant_id=TENANT, resource_id=RESOURCE, cloud=Cloud.DOD
+    ),
+    f"8:gcch-acs:{RESOURCE}_{TENANT}_{USER}": TeamsExtensionUser(
+        user_id=USER, tenant_id=TENANT, resource_id=RESOURCE, cloud=Cloud.GCCH
+    ),
+}
+
+# Kinds of Graph's identity set that have no class here: the provider's word, a colon, the id.
+GRAPH_ONLY = ["encrypted", "guest", "onPremises", "assertedIdentity", "device", "applicationInstance"]
+
+TYPED = {
+    "+14255550123": PhoneNumber("+14255550123"),
+    "+14255550123_bridge1": PhoneNumber("+14255550123", asserted_id="bridge1"),
+    f"teams:{OID}": TeamsUser(OID),
+    f"app:{OID}": TeamsApp(OID),
+    f"acs:{RESOURCE}_{USER}": CommunicationUser(f"8:acs:{RESOURCE}_{USER}"),
+    f"acs:{RESOURCE}_{TENANT}_{USER}": TeamsExtensionUser(
+        user_id=USER, tenant_id=TENANT, resource_id=RESOURCE
+    ),
+}
+SHORTCUTS = ("+", "teams:", "app:", "acs:")
+
+NO_KNOWN_FORM = [
+    "4:",
+    "8:orgid:",
+    "8:acs:",
+    "28:orgid:",
+    "28:orgid",
+    "8:teamsvisitor:",
+    "8:live:someone",
+    "28:bot",
+    "48:calllogs",
+    "19:meeting@thread.v2",
+    "14255550123",
+    "someone@contoso.com",
+    "teams:",
+    ":",
+    " ",
+    "_",
+]
+
+
+# --- the grammar ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "value"), GRAMMAR.items(), ids=str)
+def test_a_raw_id_is_read(text, value):
+    assert parse_identifier(text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), GRAMMAR.items(), ids=str)
+def test_and_written_as_it_was(text, value):
+    assert value.raw_id == text
+
+
+@pytest.mark.parametrize("kind", GRAPH_ONLY)
+def test_a_kind_without_a_class_keeps_the_providers_word(kind):
+    someone = parse_identifier(f"{kind}:{OID}")
+    assert someone == UnknownIdentifier(OID, kind=kind)
+    assert someone.raw_id == f"{kind}:{OID}"
+
+
+@pytest.mark.parametrize(("text", "value"), TYPED.items(), ids=str)
+def test_what_people_type_is_read(text, value):
+    assert parse_identifier(text) == value
+    assert parse_identifier(value.raw_id) == value
+
+
+@pytest.mark.parametrize("text", NO_KNOWN_FORM)
+def test_an_unknown_form_is_kept(text):
+    someone = parse_identifier(text)
+    assert someone == UnknownIdentifier(text)
+    assert someone.raw_id == text
+
+
+def test_two_parts_are_an_acs_user_and_three_a_teams_extension_user():
+    assert isinstance(parse_identifier("8:acs:a_b"), CommunicationUser)
+    assert isinstance(parse_identifier("8:acs:a_b_c"), TeamsExtensionUser)
+    assert isinstance(parse_identifier("8:acs:a_b_c_d"), CommunicationUser)
+    assert isinstance(parse_identifier("8:acs:a__c"), CommunicationUser)
+
+
+@pytest.mark.parametrize(
+    ("text", "cloud"),
+    [("8:acs:a_b", Cloud.PUBLIC), ("8:dod-acs:a_b", Cloud.DOD), ("8:gcch-acs:a_b", Cloud.GCCH)],
+)
+def test_an_acs_users_cloud_is_in_the_id(text, cloud):
+    assert CommunicationUser(text).cloud is cloud
+
+
+def test_nobody_has_an_empty_text():
+    with pytest.raises(ValueError, match="empty"):
+        parse_identifier("")
+
+
+# --- round trips ------------------------------------------------------------------------------------
+
+RAW_IDS = st.builds(
+    str.__add__,
+    st.sampled_from(
+        [
+            "",
+            "4:",
+            "8:",
+            "28:",
+            "8:orgid:",
+            "8:acs:",
+            "8:dod-acs:",
+            "8:spool:",
+            "8:teamsvisitor:",
+            "guest:",
+            "28:dod:",
+        ]
+    ),
+    st.text() | st.text("ab_:+1"),
+).filter(bool)
+
+
+@given(RAW_IDS)
+def test_every_text_comes_back_as_it_was(text):
+    someone = parse_identifier(text)
+    if text.startswith(SHORTCUTS):  # what people type comes back as the raw id
+        assert parse_identifier(someone.raw_id) == someone
+    else:
+        assert someone.raw_id == text
+
+
+@given(st.from_type(Identifier))
+def test_every_value_is_the_one_that_its_raw_id_names(someone):
+    again = parse_identifier(someone.raw_id)
+    assert type(again) is type(someone)
+    assert again.raw_id == someone.raw_id
+
+
+@given(
+    st.from_type(Identifier).map(lambda someone: parse_identifier(someone.raw_id))
+    | RAW_IDS.map(parse_identifier)
+)
+def test_a_value_that_says_no_more_than_its_raw_id_comes_back_whole(someone):
+    assert parse_identifier(someone.raw_id) == someone
+
+
+@given(st.from_type(Identifier))
+def test_a_value_is_hashable_and_picklable(someone):
+    again = pickle.loads(pickle.dumps(someone))  # noqa: S301 - our own
+    assert again == someone
+    assert hash(again) == hash(someone)
+
+
+# --- constructors -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: PhoneNumber(""), "number"),
+        (lambda: PhoneNumber("+14255550123_bridge1"), "asserted_id"),
+        (lambda: PhoneNumber("+14255550123", asserted_id="a_b"), "underscore"),
+        (lambda: PhoneNumber("+14255550123", asserted_id=""), "asserted_id"),
+        (lambda: TeamsUser(""), "id"),
+        (lambda: TeamsApp(""), "id"),
+        (lambda: CommunicationUser("8:acs:"), "8:acs:"),
+        (lambda: CommunicationUser(f"{RESOURCE}_{USER}"), "8:acs:"),
+        (lambda: CommunicationUser(f"8:orgid:{OID}"), "8:acs:"),
+        (lambda: CommunicationUser("8:acs:a_b_c"), "TeamsExtensionUser"),
+        (lambda: TeamsExtensionUser(user_id="a_b", tenant_id="c", resource_id="d"), "user_id"),
+        (lambda: TeamsExtensionUser(user_id="a", tenant_id="b_c", resource_id="d"), "tenant_id"),
+        (lambda: TeamsExtensionUser(user_id="a", tenant_id="b", resource_id="c_d"), "resource_id"),
+        (lambda: UnknownIdentifier(""), "id"),
+        (lambda: UnknownIdentifier(f"8:orgid:{OID}"), "parse_identifier"),
+        (lambda: UnknownIdentifier("+14255550123"), "parse_identifier"),
+        (lambda: UnknownIdentifier("guest:someone"), "parse_identifier"),
+        (lambda: UnknownIdentifier("someone", kind="teams"), "kind"),
+        (lambda: UnknownIdentifier("someone", kind="two words"), "kind"),
+        (lambda: UnknownIdentifier("someone", kind="8"), "kind"),
+        (lambda: UnknownIdentifier("someone", kind=""), "kind"),
+        (lambda: TeamsUser(OID, cloud="mars"), "Cloud|cloud"),
+    ],
+)
+def test_what_could_not_come_back_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("kind", [PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, UnknownIdentifier])
+def test_an_id_is_text(kind, planted):
+    with pytest.raises(TypeError) as raised:
+        kind(int(planted.digits))
+    assert "expected str" in str(raised.value)
+    assert not planted.shown_in(raised.value)
+
+
+def test_somebody_of_no_kind_has_no_text_form():
+    with pytest.raises(TypeError, match="kinds of identifier"):
+        _ = Identifier().raw_id
+
+
+def test_an_identifier_does_not_change():
+    with pytest.raises(FrozenInstanceError):
+        TeamsUser(OID).id = "somebody else"
+
+
+@pytest.mark.parametrize("text", GRAMMAR)
+def test_an_identifier_has_no_room_for_more(text):
+    assert not hasattr(parse_identifier(text), "__dict__")
+
+
+# --- phone numbers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "valid"),
+    [
+        ("+14255550123", True),
+        ("+1234567", True),
+        ("+123456789012345", True),
+        ("+123456", False),
+        ("+1234567890123456", False),
+        ("+04255550123", False),
+        ("14255550123", False),
+        ("+1 425 555 0123", False),
+        ("+1425555012\u0663", False),
+        ("anonymous", False),
+        ("+14255550123\n", False),
+    ],
+)
+def test_e164(number, valid):
+    assert PhoneNumber(number).is_e164 is valid
+
+
+def test_who_withholds_the_number_is_anonymous():
+    assert parse_identifier("4:anonymous").is_anonymous
+    assert not PhoneNumber("+14255550123").is_anonymous
+
+
+# --- safe to show -----------------------------------------------------------------------------------
+
+
+def test_a_number_keeps_its_last_two_digits():
+    assert repr(PhoneNumber("+14255550123")) == "PhoneNumber('+*********23')"
+    assert str(PhoneNumber("+14255550123")) == "4:+*********23"
+
+
+def test_an_id_is_shown_whole():
+    assert str(TeamsUser(OID)) == f"8:orgid:{OID}"
+    assert OID in repr(TeamsUser(OID))
+    assert str(parse_identifier(f"8:acs:{RESOURCE}_{USER}")) == f"8:acs:{RESOURCE}_{USER}"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{number}",
+        "4:{number}",
+        "4:{digits}",
+        "4:{number}_bridge1",
+        "4:{digits}_bridge1",
+        "{digits}",
+        "guest:{number}",
+        "guest:{digits}",
+        "tel:{number}",
+        "sip:{number}@contoso.com",
+        "99:{digits}",
+        "teams:{number}",
+        "app:{number}",
+        "teams:{digits}",
+        "acs:{number}",
+        "8:acs:a_{number}",
+        "8:acs:a_b_{number}",
+    ],
+)
+def test_no_whole_number_is_shown_wherever_it_stands(form, planted):
+    someone = parse_identifier(form.format(number=planted.number, digits=planted.digits))
+    assert planted.shown_in(someone.raw_id), "the number must be there to be hidden"
+    assert not planted.shown_in(str(someone)), "str"
+    assert not planted.shown_in(repr(someone)), "repr"
+
+
+@given(
+    digits=st.from_regex(r"[1-9][0-9]{9,13}", fullmatch=True), shape=st.sampled_from(["+{}", "4:+{}", "4:{}"])
+)
+def test_no_more_than_two_digits_of_a_number_are_shown(digits, shape):
+    someone = parse_identifier(shape.format(digits))
+    assert sum(map(str.isdigit, repr(someone))) == 2
+    assert (
+        str(someone)
+        == f"4:{someone.raw_id[2:-2].translate(dict.fromkeys(map(ord, '0123456789'), '*'))}{digits[-2:]}"
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        CommunicationUser,
+        UnknownIdentifier,
+        lambda number: UnknownIdentifier("someone", kind=number),
+        lambda number: PhoneNumber(f"{number}_1"),
+        lambda number: TeamsExtensionUser(user_id=f"{number}_1", tenant_id="b", resource_id="c"),
+        lambda number: TeamsUser("a", cloud=number),
+    ],
+)
+def test_no_refusal_shows_a_number(make, planted):
+    with pytest.raises(ValueError, match=r".") as raised:
+        make(planted.number)
+    assert not planted.shown_in(raised.value)

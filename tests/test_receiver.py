@@ -1,0 +1,460 @@
+"""Receiving: one callback in, one answer out, and a 2xx only after the commit."""
+
+import json
+import logging
+
+import pytest
+
+from transferkit import (
+    AsyncClient,
+    CallbackConfig,
+    CallbackRequest,
+    CallbackRoute,
+    Config,
+    MalformedCallback,
+    MemoryStore,
+    StoreError,
+)
+from transferkit.lifecycle import CallKey
+from transferkit.testing import FakeAdapter, ManualClock, scenario
+
+CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
+
+
+def body(*signals, call=CALL, delivery="d-1", **more):
+    said = {"id": delivery, "call_id": call, "time": "2026-01-01T12:00:00+00:00", "signals": signals, **more}
+    return json.dumps(said).encode()
+
+
+def post(content=None, url="/fake", **more):
+    return CallbackRequest(**{"method": "POST", "url": url, "body": content or body("started"), **more})
+
+
+class Choosy(FakeAdapter):
+    """A fake with several callback paths, which answers with 202 and takes bodies of many lines."""
+
+    def route(self, path):
+        if path in {"", "/eventgrid"}:
+            return CallbackRoute(name=path or "main", policy=None, success_status=202)
+        if path.startswith("/transfers/"):
+            return CallbackRoute(name="own", policy=None, transfer_id=path.removeprefix("/transfers/"))
+        return None
+
+    @classmethod
+    def decode(cls, callback):
+        facts, wrong = [], None
+        for number, line in enumerate(callback.body.splitlines()):
+            import attrs
+
+            try:
+                facts += super().decode(attrs.evolve(callback, body=line))
+            except MalformedCallback as error:
+                wrong = (f"[{number}]", error.message)
+        if wrong:
+            raise MalformedCallback(cls.name, *wrong, facts=facts)
+        return tuple(facts)
+
+
+class Flaky(MemoryStore):
+    """A store that fails as often as it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.failures = 0
+
+    async def apply_all(self, inputs, step):
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("disk full")
+        return await super().apply_all(inputs, step)
+
+
+@pytest.fixture
+def store():
+    return Flaky()
+
+
+@pytest.fixture
+def make(store):
+    def make(adapter=FakeAdapter, **callbacks):
+        clock = ManualClock()
+        config = Config(
+            source="test",
+            provider="fake",
+            callbacks=CallbackConfig(**{"accept_unverified": True, **callbacks}),
+        )
+        return AsyncClient(config, store=store, adapters={"fake": adapter(clock=clock)}, clock=clock)
+
+    return make
+
+
+async def kept(store, call=CALL):
+    return [event.kind for event in await store.call_events(CallKey("fake", call))]
+
+
+# --- the way in -------------------------------------------------------------------------------------
+
+
+async def test_a_callback_becomes_events_and_a_2xx(make, store):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        response = await client.receive(post(body("started")))
+        assert response.status == 200
+        assert [event.kind for event in response.events][-1] == "transfer.started"
+        assert {event.transfer_id for event in response.events} == {transfer.id}
+        response = await client.receive(post(body("accepted", "succeeded", delivery="d-2")))
+        assert (await transfer.outcome(timeout=5)) == response.events[-1]
+        assert all(event.sequence and event.id for event in response.events)
+
+
+async def test_what_is_not_ours_comes_back_for_the_application(make):
+    async with make() as client:
+        response = await client.receive(post(body("returned", call="theirs")))
+    assert [(event.kind, event.call_id, event.transfer_id) for event in response.events] == [
+        ("call.connected", "theirs", None)
+    ]
+    assert response.events[0].raw["signals"] == ("returned",)
+
+
+async def test_the_success_status_is_the_providers(make):
+    async with make(Choosy) as client:
+        assert (await client.receive(post())).status == 202
+
+
+async def test_a_repetition_is_a_success_without_events(make, store):
+    async with make() as client:
+        await client.receive(post())
+        again = await client.receive(post())
+    assert (again.status, again.events) == (200, ())
+    assert await kept(store) == ["provider.other"]
+
+
+async def test_a_path_of_a_transfers_own_names_it(make, store):
+    async with make(Choosy) as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        response = await client.receive(post(body("failed"), url="/fake/transfers/another"))
+        assert [(event.kind, event.transfer_id) for event in response.events] == [("provider.other", None)]
+        response = await client.receive(
+            post(body("failed", delivery="d-2"), url=f"/fake/transfers/{transfer.id}")
+        )
+        assert response.events[-1].kind == "transfer.failed"
+
+
+@pytest.mark.parametrize("url", ["/fake", "/fake/", "/fake?token=x", "https://app.contoso.com/fake", "fake"])
+async def test_ways_to_write_the_path(make, url):
+    async with make() as client:
+        assert (await client.receive(post(url=url))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("https://app.contoso.com/callbacks/fake", 200),
+        ("/callbacks/fake", 200),
+        ("/fake", 200),
+        ("/callbacksfake", 404),
+        ("/callbacks/callbacks/fake", 404),
+        ("/callbacks", 404),
+        ("/other/fake", 404),
+    ],
+)
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_the_path_of_the_public_url_may_be_there_or_not(make, url, status, slash):
+    async with make(public_url=f"https://app.contoso.com/callbacks{slash}") as client:
+        assert (await client.receive(post(url=url))).status == status
+
+
+def test_header_names_have_no_case():
+    request = CallbackRequest(method="POST", url="/fake", headers={"Authorization": "x", "X-MS-Thing": "y"})
+    assert request.headers == {"authorization": "x", "x-ms-thing": "y"}
+
+
+async def test_headers_and_time_reach_the_adapter(make):
+    seen = []
+
+    class Watching(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            seen.append(callback)
+            return super().decode(callback)
+
+    async with make(Watching) as client:
+        await client.receive(post(headers={"X-Thing": "y"}))
+    assert seen[0].headers["x-thing"] == "y"
+    assert seen[0].received_at == ManualClock().now()
+    assert seen[0].route == "fake"
+
+
+# --- refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["/", "", "/acs", "/fake/no/such", "/FAKE", "//fake2", "/fake%2f"])
+async def test_an_unknown_path_is_not_found(make, store, url):
+    async with make() as client:
+        response = await client.receive(post(url=url))
+    assert response.status == 404
+    assert json.loads(response.body)["error"]
+    assert response.headers["content-type"] == "application/json"
+    assert await kept(store) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD", "DELETE"])
+async def test_only_post(make, store, method):
+    async with make() as client:
+        response = await client.receive(post(method=method))
+    assert response.status == 405
+    assert response.headers["allow"] == "POST"
+    assert await kept(store) == []
+
+
+async def test_a_body_has_a_limit(make, store):
+    content = body("started")
+    async with make(max_body_bytes=len(content)) as client:
+        assert (await client.receive(post(content))).status == 200
+        response = await client.receive(post(content + b" "))
+    assert response.status == 413
+    assert str(len(content)) in json.loads(response.body)["error"]
+
+
+async def test_who_is_not_verified_is_refused_by_default(make, store, caplog, planted):
+    decoded = []
+
+    class Watching(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            decoded.append(callback)
+            return ()
+
+    async with make(Watching, accept_unverified=False) as client:
+        response = await client.receive(post(headers={"authorization": f"Bearer {planted.token}"}))
+    assert response.status == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert decoded == [], "its body is never parsed"
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_refused"]
+    assert record.levelno == logging.WARNING
+    assert record.provider == "fake"
+    assert "callback refused: " in record.message
+    assert await kept(store) == []
+
+
+async def test_the_size_is_looked_at_before_the_sender(make):
+    async with make(accept_unverified=False, max_body_bytes=5) as client:
+        assert (await client.receive(post())).status == 413
+
+
+async def test_to_accept_anyone_is_said_at_the_start(make, caplog):
+    async with make():
+        pass
+    (record,) = [
+        record for record in caplog.records if getattr(record, "event", "") == "callbacks_unverified"
+    ]
+    assert record.levelno == logging.WARNING
+    assert "accept_unverified" in record.message
+
+
+async def test_and_nothing_is_said_otherwise(make, caplog):
+    async with make(accept_unverified=False):
+        pass
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"null", b'{"id": "1"}', b"[" * 100_000])
+async def test_a_malformed_body_is_the_senders_fault(make, store, content, caplog):
+    async with make() as client:
+        response = await client.receive(post(content))
+    assert response.status == 400
+    assert json.loads(response.body)["error"].startswith("body: ")
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_malformed"]
+    assert (record.levelno, record.provider, record.kept) == (logging.WARNING, "fake", 0)
+
+
+async def test_one_bad_element_costs_no_good_one(make, store, caplog):
+    content = b"\n".join([body("started", call="one"), b"{", body("started", call="two")])
+    async with make(Choosy) as client:
+        response = await client.receive(post(content))
+    assert response.status == 400
+    assert json.loads(response.body)["error"].startswith("[1]: ")
+    assert await kept(store, "one") == await kept(store, "two") == ["provider.other"]
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_malformed"]
+    assert record.kept == 2
+
+
+async def test_an_empty_callback_is_a_success(make, store):
+    async with make(Choosy) as client:
+        response = await client.receive(CallbackRequest(method="POST", url="/fake"))
+    assert (response.status, response.events) == (202, ())
+
+
+async def test_one_callback_is_one_transaction(make, store):
+    class Half(Flaky):
+        async def apply_all(self, inputs, step):
+            assert len(inputs) == 2
+            return await super().apply_all(inputs, step)
+
+    store = Half()
+    config = Config(source="test", provider="fake", callbacks=CallbackConfig(accept_unverified=True))
+    client = AsyncClient(config, store=store, adapters={"fake": Choosy()}, clock=ManualClock())
+    async with client:
+        response = await client.receive(post(b"\n".join([body("started"), body("accepted", delivery="d-2")])))
+    assert len(response.events) == 2
+
+
+async def test_what_cannot_be_kept_is_not_acknowledged(make, store, caplog):
+    async with make() as client:
+        store.failures = 1000
+        response = await client.receive(post())
+        store.failures = 0
+        assert response.status == 503
+        assert response.headers["retry-after"] == "5"
+        assert response.events == ()
+        assert await kept(store) == []
+        (record,) = [
+            record for record in caplog.records if getattr(record, "event", "") == "callback_not_stored"
+        ]
+        assert record.levelno == logging.ERROR
+        assert (await client.receive(post())).status == 200
+    assert await kept(store) == ["provider.other"]
+
+
+async def test_a_commit_that_fails_once_is_tried_again(make, store):
+    async with make() as client:
+        store.failures = 1
+        assert (await client.receive(post())).status == 200
+    assert await kept(store) == ["provider.other"]
+
+
+async def test_no_refusal_shows_what_was_sent(make, planted, store):
+    hot = f"{planted.number} {planted.token} {planted.client_secret}"
+    async with make() as client:
+        for request in (
+            post(url=f"/{hot}"),
+            post(hot.encode()),
+            post(json.dumps({"id": "1", "call_id": "2", "time": hot, "signals": [hot]}).encode()),
+            post(body("started", reason=hot)),
+        ):
+            response = await client.receive(request)
+            assert response.status in {400, 404}
+            assert not planted.shown_in(
+                f"{response!r} {response.body!r} {dict(response.headers)} {request!r}"
+            )
+
+
+# --- as an ASGI app ---------------------------------------------------------------------------------
+
+
+async def call(app, *chunks, path="/fake", root_path="", method="POST", headers=(), more_forever=False):
+    """One request to an ASGI app: the status, headers and body, and how many chunks were read."""
+    taken, sent = 0, []
+    messages = [
+        {"type": "http.request", "body": chunk, "more_body": more_forever or number < len(chunks) - 1}
+        for number, chunk in enumerate(chunks)
+    ]
+
+    async def receive():
+        nonlocal taken
+        taken += 1
+        return messages[taken - 1] if taken <= len(messages) else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "root_path": root_path, "headers": list(headers)}
+    await app(scope, receive, send)
+    if not sent:
+        return None, {}, b"", taken
+    start, *parts = sent
+    assert start["type"] == "http.response.start"
+    assert all(part["type"] == "http.response.body" for part in parts)
+    answered = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], answered, b"".join(part["body"] for part in parts), taken
+
+
+async def test_the_receiver_is_an_asgi_app(make, store):
+    client = make()
+    app = client.asgi()  # before the client is open
+    async with client:
+        status, headers, content, _ = await call(app, body("started"))
+    assert (status, content) == (200, b"")
+    assert headers["content-length"] == "0"
+    assert await kept(store) == ["provider.other"]
+
+
+async def test_a_body_comes_in_chunks(make, store):
+    content = body("started")
+    async with make() as client:
+        status, _, _, taken = await call(client.asgi(), content[:10], b"", content[10:20], content[20:])
+    assert (status, taken) == (200, 4)
+    assert await kept(store) == ["provider.other"]
+
+
+async def test_too_large_a_body_is_not_read_to_its_end(make, store):
+    async with make(max_body_bytes=100) as client:
+        status, headers, content, taken = await call(client.asgi(), *[b"x" * 60] * 1000)
+    assert status == 413
+    assert taken == 2
+    assert headers["content-length"] == str(len(content))
+    assert "100" in json.loads(content)["error"]
+
+
+async def test_a_sender_who_goes_away_gets_and_leaves_nothing(make, store):
+    async with make() as client:
+        status, _, _, _ = await call(client.asgi(), body("started"), more_forever=True)
+    assert status is None
+    assert await kept(store) == []
+
+
+async def test_it_may_be_mounted_below_a_path(make):
+    async with make() as client:
+        status, *_ = await call(
+            client.asgi(), body("started"), path="/callbacks/fake", root_path="/callbacks"
+        )
+    assert status == 200
+
+
+async def test_it_is_served_at_a_path_of_its_own_by_some_frameworks(make):
+    """Older ASGI servers leave the mount's prefix out of `path`."""
+    async with make() as client:
+        status, *_ = await call(client.asgi(), body("started"), path="/fake", root_path="/callbacks")
+    assert status == 200
+
+
+async def test_headers_reach_the_receiver(make):
+    seen = []
+
+    class Watching(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            seen.append(dict(callback.headers))
+            return super().decode(callback)
+
+    async with make(Watching) as client:
+        await call(client.asgi(), body("started"), headers=[(b"x-thing", b"caf\xe9")])
+    assert seen == [{"x-thing": "caf\xe9"}]
+
+
+async def test_a_refusal_is_json(make):
+    async with make() as client:
+        status, headers, content, _ = await call(client.asgi(), b"", method="GET")
+    assert status == 405
+    assert headers["allow"] == "POST"
+    assert headers["content-type"] == "application/json"
+    assert json.loads(content)["error"]
+
+
+async def test_the_lifespan_is_the_applications(make):
+    received = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent = []
+
+    async def receive():
+        return received.pop(0)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await make().asgi()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_anything_but_http_is_refused(make):
+    with pytest.raises(ValueError, match="websocket"):
+        await make().asgi()({"type": "websocket"}, None, None)
