@@ -82,6 +82,8 @@ def check_entry_points() -> None:
     check(found == sorted(ADAPTERS), f"the adapters are {', '.join(found)}")
     for point in adapters:
         check(isinstance(point.load(), type), f"adapter {point.name} loads")
+    for point in metadata.entry_points(group="transferkit.emulators"):
+        check(isinstance(point.load(), type), f"emulator {point.name} loads")
     plugins = metadata.entry_points(group="pytest11", name="transferkit")
     check([point.module for point in plugins] == ["transferkit.testing.plugin"], "pytest plug-in")
 

@@ -23,7 +23,6 @@ from transferkit.signals import Fact, Result
 
 if TYPE_CHECKING:
     from transferkit.clock import Clock
-    from transferkit.testing.emulator import Emulator
 
 __all__ = ["Adapter", "Callback", "CallbackRoute", "Deliver", "Inspection", "Submission", "TokenPolicy"]
 
@@ -156,11 +155,6 @@ class Adapter(ABC):
 
         For a provider that speaks over a connection of the adapter's own; HTTP callbacks need nothing here.
         """
-
-    @classmethod
-    def emulator(cls) -> type[Emulator] | None:
-        """The provider's emulator, where the distribution ships one."""
-        return None
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to close is fine
         """Close connections. The adapter may be used again afterwards."""

@@ -1,4 +1,7 @@
-"""Adapters by name, found through the entry point group `transferkit.adapters` and loaded when first used."""
+"""Adapters by name, found through the entry point group `transferkit.adapters` and loaded when first used.
+
+A distribution may announce its provider's emulator beside it, in the group `transferkit.emulators`.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,25 @@ if TYPE_CHECKING:
 
     from transferkit.adapter import Adapter
 
-__all__ = ["GROUP", "adapter_class", "adapter_names"]
+__all__ = ["ADAPTERS", "EMULATORS", "adapter_class", "adapter_names", "announced"]
 
-GROUP = "transferkit.adapters"
+ADAPTERS = "transferkit.adapters"
+EMULATORS = "transferkit.emulators"
 
 
-def _entry_points() -> tuple[EntryPoint, ...]:
+def announced(group: str) -> dict[str, list[EntryPoint]]:
+    """What installed distributions announce in an entry point group, by name. Loads none of it."""
     from importlib.metadata import entry_points
 
-    return tuple(entry_points(group=GROUP))
-
-
-def _by_name() -> dict[str, list[EntryPoint]]:
     found: dict[str, dict[str, EntryPoint]] = defaultdict(dict)
-    for point in _entry_points():
+    for point in entry_points(group=group):
         found[point.name].setdefault(point.value, point)  # an editable install may be listed twice
     return {name: list(points.values()) for name, points in found.items()}
 
 
 def adapter_names() -> tuple[str, ...]:
     """The names of the adapters that are installed, in alphabetical order. Loads none of them."""
-    return tuple(sorted(_by_name()))
+    return tuple(sorted(announced(ADAPTERS)))
 
 
 def adapter_class(name: str) -> type[Adapter]:
@@ -42,7 +43,7 @@ def adapter_class(name: str) -> type[Adapter]:
     Raises `AdapterNotFound` with what to install, `DuplicateAdapter` where two distributions claim the
     name, and `ConfigError` where the entry point does not lead to an adapter.
     """
-    points = _by_name().get(name, [])
+    points = announced(ADAPTERS).get(name, [])
     if not points:
         raise AdapterNotFound(
             "adapters",

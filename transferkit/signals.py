@@ -71,6 +71,7 @@ class Fact:
       whose verdict this is.
     * `call_wide`: the provider's verdict is about the call as a whole (it was ended by a transfer) and names
       no transfer: the open one's, unless an earlier one of the call succeeded.
+    * `redirect_only`: the success in it is a redirect's (somebody else answered) and proves no transfer.
     * `target`, `transferee`: as the provider states them.
     * `call_alive`: whether the caller is still on the application's leg, where the fact says.
     * `tenant_id`: the verified tenant of the callback.
@@ -83,6 +84,7 @@ class Fact:
     transfer_id: str | None = None
     echoes_context: bool = False
     call_wide: bool = False
+    redirect_only: bool = False
     target: Identifier | None = None
     transferee: Identifier | None = None
     call_alive: bool | None = None

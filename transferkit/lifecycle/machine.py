@@ -488,7 +488,7 @@ def _verdict(turn: _Turn, progress: Progress, signal: Signal, fact: Fact) -> Non
 
 def _is_about_open(state: CallState, fact: Fact) -> bool:
     """Whether a verdict can be the open transfer's: by its address, else by the context it echoes."""
-    if state.open is None:
+    if state.open is None or (fact.redirect_only and state.open.kind is RequestKind.TRANSFER):
         return False
     if fact.transfer_id is not None:
         return fact.transfer_id == state.open.id

@@ -13,7 +13,7 @@ from uuid import uuid4
 from attrs import field, frozen
 
 from transferkit.client import AsyncClient
-from transferkit.registry import adapter_class, adapter_names
+from transferkit.registry import EMULATORS, announced
 from transferkit.testing.emulator import Emulator
 from transferkit.testing.server import serve
 
@@ -48,14 +48,12 @@ class Stage:
 
 @asynccontextmanager
 async def emulators(*, pace: float = 0.02) -> AsyncGenerator[Emulators]:
-    """Serve the emulator of every installed adapter that ships one, each on a port of its own."""
+    """Serve every emulator that an installed distribution announces, each on a port of its own."""
     running: dict[str, Emulator] = {}
     tables: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
-        for name in adapter_names():
-            emulator_class = adapter_class(name).emulator()
-            if emulator_class is None:
-                continue
+        for name, (announcement, *_) in sorted(announced(EMULATORS).items()):
+            emulator_class: type[Emulator] = announcement.load()
             emulator = running[name] = emulator_class(pace=pace)
             server = await stack.enter_async_context(serve(emulator.app, tls=emulator.needs_tls))
             stack.push_async_callback(emulator.aclose)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
 
     from transferkit.clock import Clock
-    from transferkit.testing.emulator import Emulator
 
 __all__ = ["AcsAdapter"]
 
@@ -179,10 +178,3 @@ class AcsAdapter(Adapter):
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
         """What a callback says."""
         return callbacks.decode(callback)
-
-    @classmethod
-    def emulator(cls) -> type[Emulator] | None:
-        """ACS's emulator."""
-        from transferkit_acs.emulator import AcsEmulator
-
-        return AcsEmulator

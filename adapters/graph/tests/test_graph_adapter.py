@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from transferkit_graph import GraphAdapter, GraphSettings
-from transferkit_graph.emulator import GraphEmulator
 
 from transferkit.identifiers import TeamsUser
 from transferkit.requests import Redirect, Transfer
@@ -67,10 +66,6 @@ class TestCallbackRoute:
     @pytest.mark.parametrize("path", ["/", "/eventgrid", "/d0a7c1f2"])
     def test_there_is_no_other(self, path):
         assert GraphAdapter(GraphSettings(client_id="c1")).route(path) is None
-
-
-def test_the_distribution_ships_the_emulator():
-    assert GraphAdapter.emulator() is GraphEmulator
 
 
 def test_nothing_shows_the_secret():

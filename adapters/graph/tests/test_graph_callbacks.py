@@ -277,6 +277,22 @@ def test_a_redirect_says_who_answered(decode):
 
 
 @pytest.mark.parametrize(
+    ("said", "redirect_only"),
+    [
+        ({"answeredBy": ANSWERED}, True),
+        ({"terminationReason": "AppRedirected"}, True),
+        ({"terminationReason": "AppTransferred"}, False),
+        ({"resultInfo": result(0, 7015), "answeredBy": ANSWERED}, False),
+    ],
+    ids=["answered by another", "AppRedirected", "AppTransferred", "7015"],
+)
+def test_what_proves_a_redirect_proves_no_transfer(decode, said, redirect_only):
+    (fact,) = decode(body(element("deleted", state="terminated", **said)))
+    assert Signal.SUCCEEDED in fact.signals
+    assert fact.redirect_only is redirect_only
+
+
+@pytest.mark.parametrize(
     ("value", "read"),
     [
         (7015, 7015),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import httpx
 
     from transferkit.clock import Clock
-    from transferkit.testing.emulator import Emulator
 
 __all__ = ["GraphAdapter"]
 
@@ -138,12 +137,6 @@ class GraphAdapter(Adapter):
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
         return callbacks.decode(callback, provider=cls.name)
-
-    @classmethod
-    def emulator(cls) -> type[Emulator]:
-        from transferkit_graph.emulator import GraphEmulator
-
-        return GraphEmulator
 
     async def aclose(self) -> None:
         await self._tokens.aclose()

@@ -48,7 +48,6 @@ _MESSAGE_ID = "x-microsoft-skype-message-id"
 _ERROR = 300
 _IN_CALLS = re.compile(r"/calls/(?P<id>[^/?#]+)(?:/(?P<part>[a-z]+)(?:/(?P<item>[^/?#]+))?)?", re.IGNORECASE)
 _ENDED = frozenset({"terminated", "disconnected"})
-_HANDED_OVER = frozenset({"apptransferred", "appredirected"})
 _PROGRESS = {
     "transferring": Signal.STARTED,
     "redirecting": Signal.STARTED,
@@ -186,20 +185,19 @@ class _Notification:
     def _ended(self) -> Fact:
         result = result_info(self.data)
         answered_by = _answered_by(self.data)
-        handed_over = (
-            (result is not None and result.subcode == TRANSFER_COMPLETED)
-            or normal(self.data.get("terminationreason")) in _HANDED_OVER
-            or answered_by is not None
-        )
+        why = normal(self.data.get("terminationreason"))
+        transferred = why == "apptransferred" or (result is not None and result.subcode == TRANSFER_COMPLETED)
+        redirected = why == "appredirected" or answered_by is not None
         words: dict[str, Any] = {}
         if result is not None:
             words = {"code": result.code, "subcode": result.subcode, "message": result.message}
         return self._fact(
             CallEnded,
-            *([Signal.SUCCEEDED] if handed_over else []),
+            *([Signal.SUCCEEDED] if transferred or redirected else []),
             Signal.CALL_ENDED,
             target=answered_by,
             call_alive=False,
+            redirect_only=redirected and not transferred,
             **words,
         )
 
@@ -251,6 +249,7 @@ class _Notification:
         transfer_id: str | None = None,
         target: Identifier | None = None,
         call_alive: bool | None = None,
+        redirect_only: bool = False,
         **fields: Any,
     ) -> Fact:
         return Fact(
@@ -268,6 +267,7 @@ class _Notification:
             transfer_id=transfer_id or self.callback.transfer_id,
             target=target,
             call_alive=call_alive,
+            redirect_only=redirect_only,
             tenant_id=self.callback.tenant_id,
         )
 
