@@ -137,11 +137,88 @@ def test_waiting_prints_the_outcome_and_exits_by_it(run, config, number, kind, e
     assert lines(result)[-1]["kind"] == f"transfer.{kind}"
 
 
+# --- redirect --------------------------------------------------------------------------------------
+
+
+def test_every_option_of_a_redirect_reaches_the_request(run, tmp_path):
+    (tmp_path / "context.txt").write_text("opaque\n")
+    result = run(
+        "redirect", "call-1", "-p", "fake", "--dry-run",
+        "--to", "teams:agent",
+        "--to", "+14255550100",
+        "--tenant", "tenant-1",
+        "--incoming-context", f"@{tmp_path / 'context.txt'}",
+        "--ring-timeout", "30",
+        "--disposition", "simultaneousRing",
+        "--mask-caller",
+        "--no-mask-callee",
+        "--caller-id", "+14255550101",
+        "--sip", "X-MS-Custom-Case=42",
+        "--operation-context", "case 42",
+        "--callback-uri", "https://app.contoso.com/cb",
+        "--deadline", "20",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["body"] == {
+        "type": "redirect",
+        "call": {"provider": "fake", "id": "call-1", "tenant_id": "tenant-1"},
+        "to": ["8:orgid:agent", "4:+14255550100"],
+        "incoming_context": "opaque",
+        "ring_timeout": 30.0,
+        "disposition": "simultaneousRing",
+        "mask_caller": True,
+        "mask_callee": False,
+        "caller_id": "4:+14255550101",
+        "context": {"sip": {"X-MS-Custom-Case": "42"}},
+        "operation_context": "case 42",
+        "callback_uri": "https://app.contoso.com/cb",
+        "deadline": 20.0,
+    }
+
+
+def test_a_redirect_is_sent_and_waited_for(run, config):
+    result = run("redirect", "call-1", "--config", config, "--to", "+14255550100", "--wait")
+    assert result.exit_code == 0
+    assert lines(result)[-1]["kind"] == "redirect.completed"
+
+
+# --- what both take --------------------------------------------------------------------------------
+
+
+def test_teams_details_and_extra_are_json_or_a_file(run, tmp_path):
+    details = {"session_id": "s-1", "caller": {"caller": "4:+14255550107", "name": "A", "phone_number": "B"}}
+    (tmp_path / "teams.json").write_text(json.dumps(details))
+    arguments = ["transfer", "call-1", "-p", "fake", "--to", "+14255550100", "--dry-run"]
+    extra = ["--extra", '{"a": {"b": null}}']
+    for teams in (json.dumps(details), f"@{tmp_path / 'teams.json'}"):
+        result = run(*arguments, "--teams", teams, *extra)
+        assert result.exit_code == 0, result.stderr
+        body = json.loads(result.stdout)["body"]
+        assert body["context"]["teams"] == details
+        assert body["extra"] == {"a": {"b": None}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--teams", "{"],
+        ["--teams", '{"nonsense": 1}'],
+        ["--teams", "@nowhere"],
+        ["--extra", "[]"],
+        ["--extra", "no"],
+    ],
+)
+def test_json_that_is_none_exits_with_2(run, wrong):
+    result = run("transfer", "call-1", "-p", "fake", "--to", "+14255550100", *wrong, "--dry-run")
+    assert result.exit_code == 2
+
+
 # --- decode ----------------------------------------------------------------------------------------
 
 
-def test_decode_reads_standard_input(run):
-    result = run("decode", "--provider", "fake", stdin=json.dumps(HEARD))
+@pytest.mark.parametrize("named", [[], ["-"]])
+def test_decode_reads_standard_input(run, named):
+    result = run("decode", "--provider", "fake", *named, stdin=json.dumps(HEARD))
     assert result.exit_code == 0
     (event,) = lines(result)
     assert event["file"] == "-"
@@ -180,7 +257,7 @@ def test_a_bad_body_costs_no_good_one(run, tmp_path):
 def test_help_names_the_commands(run):
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("demo", "transfer", "decode"):
+    for command in ("demo", "transfer", "redirect", "decode"):
         assert command in result.stdout
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 
 from transferkit.adapter import Adapter, Callback
 from transferkit.codec import encode
-from transferkit.errors import MalformedCallback
+from transferkit.errors import ConfigError, MalformedCallback
 from transferkit.events import (
     Basis,
     Event,
@@ -24,22 +25,44 @@ from transferkit.events import (
 from transferkit.registry import adapter_class
 from transferkit.signals import Fact, Result, Signal
 
-__all__ = ["as_events", "run"]
+__all__ = ["as_events", "decode"]
+
+_STDIN = Path("-")
+_FAILED = 1
+_UNUSABLE = 2
 
 
-def run(provider: str, files: Sequence[Path], *, stdin: BinaryIO) -> bool:
-    """Print each body's events; False if any body was malformed or unreadable."""
-    adapter = adapter_class(provider)
-    if not files:
-        return _print(adapter, "-", stdin.read())
-    good = True
-    for path in files:
-        try:
-            good = _print(adapter, str(path), path.read_bytes()) and good
-        except OSError as error:
-            typer.echo(f"{path}: {error.strerror}", err=True)
-            good = False
-    return good
+def decode(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files with one callback body each; without any, or for -, standard input."),
+    ] = None,
+    *,
+    provider: Annotated[str, typer.Option("--provider", "-p", help="Whose callbacks they are.")],
+) -> None:
+    """Read callback bodies and print what they say, one event a line. Needs no configuration, no network.
+
+    Exits with 1 if any body was malformed or unreadable; the others are printed all the same.
+
+    Example: transferkit decode --provider graph notification.json
+    """
+    try:
+        adapter = adapter_class(provider)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(_UNUSABLE) from None
+    good = [_decode(adapter, path) for path in files or [_STDIN]]
+    if not all(good):
+        raise typer.Exit(_FAILED)
+
+
+def _decode(adapter: type[Adapter], path: Path) -> bool:
+    try:
+        body = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
+    except OSError as error:
+        typer.echo(f"{path}: {error.strerror}", err=True)
+        return False
+    return _print(adapter, str(path), body)
 
 
 def _print(adapter: type[Adapter], name: str, body: bytes) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from typing import Annotated
 
 import typer
 from attrs import frozen
@@ -21,7 +23,9 @@ from transferkit.identifiers import Identifier
 from transferkit.testing.scenarios import scenario
 from transferkit.testing.staging import Stage, emulators, stage
 
-__all__ = ["run"]
+__all__ = ["demo"]
+
+_FAILED = 1
 
 
 @frozen(kw_only=True)
@@ -71,7 +75,18 @@ async def application(client: AsyncClient, call_id: str, step: Step) -> Outcome:
     return await transfer.outcome()
 
 
-async def run(*, as_json: bool) -> bool:
+def demo(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
+    """Run the same application code on each provider's emulator and show the timelines.
+
+    Needs no account and no network. Exits with 0 only if every outcome was the expected one.
+
+    Example: transferkit demo
+    """
+    if not asyncio.run(_run(as_json=as_json)):
+        raise typer.Exit(_FAILED)
+
+
+async def _run(*, as_json: bool) -> bool:
     """Run all steps on every provider whose adapter ships an emulator; True if all went as expected."""
     logging.getLogger("transferkit").addHandler(logging.NullHandler())  # the timelines say it all
     show = _Lines() if as_json else _Timelines()

@@ -1,4 +1,4 @@
-"""`transferkit transfer`: one request from the command line."""
+"""One request from the command line: shown, or sent and followed."""
 
 from __future__ import annotations
 
@@ -39,14 +39,11 @@ async def preview(request: Transfer | Redirect, *, config: Path | None, provider
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
-async def send(
-    request: Transfer | Redirect, *, config: Path | None, provider: str | None, wait: bool
-) -> bool:
+async def send(request: Transfer | Redirect, *, config: Path | None, wait: bool) -> bool:
     """Send and print the events, until the provider took it or (`wait`) until the outcome.
 
     False if it failed, or was to be waited for and did not complete.
     """
-    del provider  # a request that is sent needs a configuration, which has its own table of providers
     async with AsyncClient.from_config(config) as client, client.events() as stream:
         handle = await client.submit(request)
         async for event in stream:
