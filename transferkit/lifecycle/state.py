@@ -85,6 +85,7 @@ class Finished:
     """A transfer that has its outcome; `verdict` is what the provider stated, None where it did not."""
 
     id: str
+    kind: RequestKind = RequestKind.TRANSFER
     operation_context: str | None = field(default=None, repr=safe_repr)
     verdict: LateVerdict | None = None
 

@@ -1,0 +1,211 @@
+"""One step under way: the state as it changes and the decision as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, final
+from uuid import NAMESPACE_URL, uuid5
+
+from attrs import evolve
+
+from transferkit.events import (
+    Basis,
+    Event,
+    Evidence,
+    LateVerdict,
+    Outcome,
+    RedirectCompleted,
+    RedirectExpired,
+    RedirectFailed,
+    RedirectRequested,
+    RedirectSubmitted,
+    TransferCompleted,
+    TransferExpired,
+    TransferFailed,
+    TransferRequested,
+    TransferSubmitted,
+)
+from transferkit.lifecycle.decision import CallKey, Decision, Due, Lease, Work
+from transferkit.lifecycle.state import CallState, Finished, Progress, RequestKind
+from transferkit.signals import Fact, Result
+
+__all__ = ["Turn", "kinds"]
+
+
+@final
+class Turn:
+    """Mutable within one step; nothing outside sees it before the decision is made."""
+
+    def __init__(self, call: CallKey, state: CallState, at: datetime) -> None:
+        self.call = call
+        self.state = state
+        self.at = at
+        self.events: list[Event] = []
+        self.outcome: Outcome | None = None
+        self._due: dict[tuple[str, Work], Due | None] = {}
+
+    def decision(self, **more: Any) -> Decision:
+        return Decision(
+            state=self.state,
+            events=tuple(self.events),
+            due=tuple(due for due in self._due.values() if due),
+            cleared=tuple(key for key, due in self._due.items() if due is None),
+            outcome=self.outcome,
+            **more,
+        )
+
+    @property
+    def open(self) -> Progress | None:
+        return self.state.open
+
+    def open_as(self, transfer_id: str) -> Progress | None:
+        """The open transfer, if it is this one."""
+        return self.open if self.open and self.open.id == transfer_id else None
+
+    def progress(self, progress: Progress, **changes: Any) -> Progress:
+        progress = evolve(progress, **changes)
+        self.state = evolve(self.state, open=progress)
+        return progress
+
+    def append(self, event: Event, **changes: Any) -> Event:
+        sequence = self.state.sequence + 1
+        name = f"transferkit:{self.call.provider}\n{self.call.id}\n{sequence}"
+        event = evolve(event, sequence=sequence, id=str(uuid5(NAMESPACE_URL, name)), **changes)
+        self.state = evolve(self.state, sequence=sequence)
+        self.events.append(event)
+        return event
+
+    def emit(
+        self, event: Callable[..., Event], progress: Progress, fact: Fact | None = None, **fields: Any
+    ) -> Event:
+        """Append an event of `progress`, which a fact or we ourselves brought about."""
+        if fact:
+            fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
+        return self.append(
+            event(
+                time=fact.time if fact else self.at,
+                provider=self.call.provider,
+                call_id=self.call.id,
+                transfer_id=progress.id,
+                operation_context=progress.operation_context,
+                **fields,
+            )
+        )
+
+    def set_due(self, progress: Progress, work: Work, at: datetime, lease: Lease | None = None) -> None:
+        self._due[progress.id, work] = Due(transfer_id=progress.id, work=work, at=at, lease=lease)
+
+    def clear(self, progress: Progress, *works: Work) -> None:
+        for work in works:
+            self._due[progress.id, work] = None
+
+    def nothing(self, transfer_id: str) -> Decision:
+        """The transfer has its outcome: no work of it is left to do."""
+        for work in Work:
+            self._due[transfer_id, work] = None
+        return self.decision()
+
+    def inspect_soon(self, progress: Progress) -> None:
+        """Ask the provider, but not more often than the rules allow."""
+        at = self.at
+        if progress.last_inspected_at is not None:
+            at = max(at, progress.last_inspected_at + progress.rules.inspect_gap)
+        self.set_due(progress, Work.INSPECT, at)
+
+    def submitted(self, progress: Progress, fact: Fact | None = None, **fields: Any) -> Progress:
+        """The provider has the request: by its answer, or because it speaks of it."""
+        if progress.submitted:
+            return progress
+        progress = self.progress(progress, submitted=True)
+        self.clear(progress, Work.SUBMIT)
+        self.emit(kinds(progress).submitted, progress, fact, **fields)
+        return progress
+
+    def conclude(
+        self,
+        progress: Progress,
+        event: Callable[..., Event],
+        *,
+        basis: Basis,
+        fact: Fact | None = None,
+        verdict: LateVerdict | None = None,
+        result: Result | None = None,
+        **fields: Any,
+    ) -> None:
+        """The one terminal event."""
+        words = {"code": result.code, "subcode": result.subcode, "message": result.message} if result else {}
+        outcome = self.emit(
+            event,
+            progress,
+            fact,
+            target=_target(progress, fact),
+            transferee=(fact and fact.transferee) or progress.transferee,
+            basis=basis,
+            elapsed=max(self.at - progress.requested_at, timedelta(0)),
+            **words,
+            **fields,
+        )
+        if not isinstance(outcome, Outcome):  # the kinds' own types say so; this tells the type checker
+            raise TypeError(f"{outcome.kind} is no outcome")
+        self.outcome = outcome
+        self.clear(progress, *Work)
+        done = Finished(
+            id=progress.id,
+            kind=progress.kind,
+            operation_context=progress.operation_context,
+            verdict=verdict if basis is Basis.STATED else None,
+        )
+        self.state = evolve(self.state, open=None, finished=(*self.state.finished, done))
+
+    def fail(
+        self,
+        progress: Progress,
+        result: Result,
+        *,
+        basis: Basis,
+        call_alive: bool | None,
+        fact: Fact | None = None,
+    ) -> None:
+        self.conclude(
+            progress,
+            kinds(progress).failed,
+            basis=basis,
+            fact=fact,
+            verdict=LateVerdict.FAILED,
+            result=result,
+            reason=result.reason,
+            call_alive=False if self.state.ended else call_alive,
+            advice=result.advice,
+            request_id=result.request_id,
+        )
+
+    def expire(self, progress: Progress) -> None:
+        self.conclude(
+            progress,
+            kinds(progress).expired,
+            basis=Basis.INFERRED,
+            evidence=progress.evidence or Evidence.SILENCE,
+        )
+
+
+class _TransferKinds:
+    requested, submitted = TransferRequested, TransferSubmitted
+    completed, failed, expired = TransferCompleted, TransferFailed, TransferExpired
+
+
+class _RedirectKinds:
+    requested, submitted = RedirectRequested, RedirectSubmitted
+    completed, failed, expired = RedirectCompleted, RedirectFailed, RedirectExpired
+
+
+def kinds(progress: Progress) -> type[_TransferKinds | _RedirectKinds]:
+    """The event classes of a transfer's or a redirect's life."""
+    return _TransferKinds if progress.kind is RequestKind.TRANSFER else _RedirectKinds
+
+
+def _target(progress: Progress, fact: Fact | None) -> Any:
+    """Who received the call: as stated, else the only one asked for."""
+    if fact and fact.target:
+        return fact.target
+    return progress.targets[0] if len(progress.targets) == 1 else None
