@@ -58,7 +58,7 @@ class LifecycleConfig:
     grace: timedelta = timedelta(seconds=5)
     inspect_gap: timedelta = timedelta(seconds=5)
     max_attempts: int = 6
-    lease: timedelta = timedelta(seconds=90)
+    lease: timedelta = timedelta(seconds=120)
 
 
 @final
