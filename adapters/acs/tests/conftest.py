@@ -186,7 +186,8 @@ class Bench:
         """An adapter configured as the emulator says."""
         table = self.emulator.config(self.url)
         secret = Secret(key="providers.acs.connection_string", value=table.pop("connection_string"))
-        adapter = AcsAdapter(AcsSettings(**table, connection_string=secret, timeout=5.0, **more))
+        table |= {"connection_string": secret, "timeout": 5.0, **more}
+        adapter = AcsAdapter(AcsSettings(**table))
         self.adapters.append(adapter)
         return adapter
 

@@ -1,24 +1,35 @@
 """Credentials: which are used, what is said where they are missing, and what the token authority can do."""
 
+import base64
 import json
 import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs
 
+import jwt
 import msal
 import pytest
+from attrs import define, field
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from transferkit_acs import AcsAdapter, AcsSettings
 
+from transferkit.errors import ConfigError
 from transferkit.events import FailureReason
 from transferkit.lifecycle import NotSent, Refused, Taken
 from transferkit.secret import Secret
 from transferkit.testing.server import serve
 
 KEY = "c2VjcmV0LWtleQ=="
-ENTRA = {
-    "endpoint": "https://127.0.0.1:1",
-    "tenant_id": "t1",
-    "client_id": "c1",
-    "client_secret": Secret(key="providers.acs.client_secret", value="entra-secret"),
-}
+SCOPE = "https://communication.azure.com//.default"
+APPLICATION = {"endpoint": "https://127.0.0.1:1", "tenant_id": "t1", "client_id": "c1"}
+ENTRA = APPLICATION | {"client_secret": Secret(key="providers.acs.client_secret", value="entra-secret")}
+
+
+def unset(name: str) -> Secret:
+    return Secret(key=f"providers.acs.{name}", env="NOT_SET")
 
 
 async def submit(adapter, wanted):
@@ -28,33 +39,45 @@ async def submit(adapter, wanted):
         await adapter.aclose()
 
 
+# --- what is missing ------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("table", "keys"),
     [
         ({}, ["connection_string"]),
         ({"endpoint": "https://a.example"}, ["connection_string"]),
         ({"client_id": "c1"}, ["endpoint", "tenant_id", "client_secret"]),
-        (ENTRA | {"client_secret": None}, ["client_secret"]),
+        ({"managed_identity": "system"}, ["endpoint"]),
         (
-            ENTRA | {"client_secret": Secret(key="providers.acs.client_secret", env="NOT_SET")},
-            ["client_secret"],
+            {"certificate": Secret(key="providers.acs.certificate", value="none")},
+            ["endpoint", "tenant_id", "client_id", "certificate"],
         ),
+        (APPLICATION, ["client_secret"]),
+        (APPLICATION | {"client_secret": unset("client_secret")}, ["client_secret"]),
+        ({"client_secret": unset("client_secret")}, ["endpoint", "tenant_id", "client_id", "client_secret"]),
         (
-            {"connection_string": Secret(key="providers.acs.connection_string", env="NOT_SET")},
-            ["connection_string"],
+            APPLICATION
+            | {"certificate": unset("certificate"), "certificate_password": unset("certificate_password")},
+            ["certificate", "certificate_password"],
         ),
+        ({"connection_string": unset("connection_string")}, ["connection_string"]),
         (
             {"connection_string": Secret(key="providers.acs.connection_string", value="broken")},
             ["connection_string"],
         ),
+        ({"connection_string": unset("connection_string"), "ca_file": "."}, ["ca_file", "connection_string"]),
     ],
 )
-async def test_missing_credentials_are_a_refusal_that_names_the_keys(table, keys, submission, transfer):
+async def test_missing_credentials_are_a_refusal_that_names_the_keys(
+    tmp_path, table, keys, submission, transfer
+):
+    table = table | ({"ca_file": tmp_path} if "ca_file" in table else {})
     answer = await submit(AcsAdapter(AcsSettings(**table)), submission(transfer))
     assert isinstance(answer, Refused)
     assert answer.result.reason is FailureReason.UNAUTHORIZED
-    assert all(f"providers.acs.{key}" in answer.result.advice for key in keys)
-    assert answer.result.advice.count("providers.acs.") == len(keys)
+    named = [problem.partition(":")[0] for problem in answer.result.advice.split("; providers.acs.")]
+    assert sorted(name.removeprefix("providers.acs.") for name in named) == sorted(keys)
 
 
 async def test_secrets_are_resolved_when_something_is_sent(monkeypatch, submission, transfer):
@@ -67,98 +90,323 @@ async def test_secrets_are_resolved_when_something_is_sent(monkeypatch, submissi
     assert isinstance(await submit(adapter, submission(transfer)), NotSent)
 
 
-async def test_a_preview_with_entra_shows_a_bearer_and_no_token(submission, transfer):
-    wire = await AcsAdapter(AcsSettings(**ENTRA)).wire(submission(transfer))
+@pytest.mark.parametrize(
+    "table",
+    [
+        ENTRA,
+        APPLICATION | {"certificate": Secret(file=Path("/none.pem"))},
+        {"endpoint": "https://127.0.0.1:1", "managed_identity": "system"},
+    ],
+    ids=["secret", "certificate", "managed identity"],
+)
+async def test_a_preview_with_entra_shows_a_bearer_and_no_token(submission, transfer, table):
+    wire = await AcsAdapter(AcsSettings(**table)).wire(submission(transfer))
     assert wire.headers["Authorization"] == "Bearer ***"
     assert "x-ms-date" not in wire.headers
     assert wire.url.startswith("https://127.0.0.1:1/calling/")
 
 
-class Msal:
-    """In the place of msal's application: says what the test wants."""
+# --- tokens, over the wire ------------------------------------------------------------------------------
 
-    answer = None
-    made = None
-    scopes = None
 
-    def __init__(self, client_id, *, authority, client_credential, timeout):
-        type(self).made = (client_id, authority, client_credential, timeout)
+@define
+class Entra:
+    """An ASGI app: the token authority and ACS on one port. `says` is the authority's answer."""
 
-    def acquire_token_for_client(self, *, scopes, claims_challenge):
-        type(self).scopes = (scopes, claims_challenge)
-        if isinstance(self.answer, threading.Event):
-            self.answer.wait(5)
-            return {}
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+    says: tuple[int, bytes] = (200, json.dumps({"access_token": "a-token", "expires_in": 3600}).encode())
+    discovered: tuple[int, bytes] | None = None
+    asked: list[dict[str, list[str]]] = field(factory=list)
+    headers: list[dict[bytes, bytes]] = field(factory=list)
+    bearers: list[bytes] = field(factory=list)
+    challenges: list[bytes] = field(factory=list)
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = dict(scope["headers"])
+        body = (await receive()).get("body", b"")
+        extra = []
+        if scope["path"].startswith("/calling"):
+            self.bearers.append(headers[b"authorization"])
+            status, content = (401, b"{}") if self.challenges else (202, b"{}")
+            extra = [(b"www-authenticate", self.challenges.pop())] if self.challenges else []
+        elif scope["path"].endswith("openid-configuration"):
+            base = f"https://{headers[b'host'].decode()}/t1"
+            names = ("authorization_endpoint", "token_endpoint", "issuer")
+            found = json.dumps({name: f"{base}/{name}" for name in names}).encode()
+            status, content = self.discovered or (200, found)
+        else:
+            self.asked.append(parse_qs((body or scope["query_string"]).decode()))
+            self.headers.append(headers)
+            status, content = self.says
+        lines = [(b"content-type", b"application/json"), *extra]
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": content})
 
 
 @pytest.fixture
-def authority(monkeypatch):
-    monkeypatch.setattr(msal, "ConfidentialClientApplication", Msal)
+def through(submission, transfer):
+    """Submits with Entra's tokens, all of it served over TLS on loopback; gives the answer."""
 
-    def says(answer):
-        monkeypatch.setattr(Msal, "answer", answer)
+    async def go(entra: Entra, *, times: int = 1, **table):
+        async with serve(entra, tls=True) as server:
+            table = {"endpoint": server.url, "authority": server.url, "ca_file": server.ca_file, **table}
+            adapter = AcsAdapter(AcsSettings(**table))
+            try:
+                for _ in range(times):
+                    answer = await adapter.submit(submission(transfer))
+            finally:
+                await adapter.aclose()
+        return answer
 
-    return says
+    return go
 
 
-async def test_a_token_of_entra_goes_with_the_request(authority, submission, transfer):
-    authority({"access_token": "a-token", "expires_in": 3600})
-    got = []
+SECRET = {"tenant_id": "t1", "client_id": "c1", "client_secret": ENTRA["client_secret"]}
 
-    async def app(scope, receive, send):
-        got.append(dict(scope["headers"])[b"authorization"])
-        await receive()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 202,
-                "headers": [(b"content-type", b"application/json")],
-            }
-        )
-        await send({"type": "http.response.body", "body": b"{}"})
 
-    async with serve(app, tls=True) as server:
-        table = ENTRA | {"endpoint": server.url, "ca_file": server.ca_file}
-        answer = await submit(AcsAdapter(AcsSettings(**table)), submission(transfer))
-    assert isinstance(answer, Taken)
-    assert got == [b"Bearer a-token"]
-    assert Msal.made == ("c1", "https://login.microsoftonline.com/t1", "entra-secret", 30.0)
-    assert Msal.scopes == (["https://communication.azure.com//.default"], None)
+async def test_a_token_of_entra_goes_with_the_request_and_is_kept(through):
+    entra = Entra()
+    assert isinstance(await through(entra, times=2, **SECRET), Taken)
+    assert entra.bearers == [b"Bearer a-token"] * 2
+    (asked,) = entra.asked
+    assert asked["client_id"] == ["c1"]
+    assert asked["client_secret"] == ["entra-secret"]
+    assert asked["scope"] == [SCOPE]
+    assert asked["grant_type"] == ["client_credentials"]
+
+
+async def test_nothing_but_ca_file_is_trusted(through, monkeypatch, tmp_path):
+    entra = Entra()
+    (tmp_path / "other.pem").write_text("")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    assert isinstance(await through(entra, **SECRET), Taken)
+    answer = await through(entra, ca_file=None, **SECRET)
+    assert isinstance(answer, NotSent)
 
 
 @pytest.mark.parametrize(
-    ("says", "kind", "reason"),
+    ("says", "kind"),
     [
-        (
-            {"error": "invalid_client", "error_description": "Wrong secret."},
-            Refused,
-            FailureReason.UNAUTHORIZED,
-        ),
-        ({}, Refused, FailureReason.UNAUTHORIZED),
-        (ValueError("no such tenant"), Refused, FailureReason.UNAUTHORIZED),
-        ({"error": "temporarily_unavailable"}, NotSent, FailureReason.PROVIDER_ERROR),
-        (ConnectionError("down"), NotSent, FailureReason.PROVIDER_ERROR),
-        (json.JSONDecodeError("not JSON", "<html>", 0), NotSent, FailureReason.PROVIDER_ERROR),
+        ((400, b'{"error": "invalid_client", "error_description": "Wrong secret."}'), Refused),
+        ((401, b'{"error": "unauthorized_client"}'), Refused),
+        ((200, b"{}"), Refused),
+        ((200, b"<html>"), NotSent),
+        ((200, b"[]"), NotSent),
+        ((400, b'{"error": "temporarily_unavailable"}'), NotSent),
+        ((429, b'{"error": "invalid_request"}'), NotSent),
+        ((500, b'{"error": "server_error"}'), NotSent),
+        ((503, b""), NotSent),
     ],
-    ids=["refused", "empty", "no tenant", "unavailable", "down", "garbage"],
 )
-async def test_what_a_token_authority_can_do(authority, says, kind, reason, submission, transfer):
-    authority(says)
-    answer = await submit(AcsAdapter(AcsSettings(**ENTRA)), submission(transfer))
-    assert isinstance(answer, kind)
-    assert answer.result.reason is reason
+async def test_what_a_token_authority_can_answer(through, says, kind):
+    entra = Entra(says=says)
+    answer = await through(entra, **SECRET)
+    assert type(answer) is kind
+    assert answer.result.reason is {Refused: FailureReason.UNAUTHORIZED}.get(
+        kind, FailureReason.PROVIDER_ERROR
+    )
     assert answer.result.message
-    assert "entra-secret" not in repr(answer)
+    assert entra.bearers == [], "nothing may be sent without a token"
+    if kind is Refused:
+        assert "tenant_id, client_id and client_secret" in answer.result.advice
 
 
-async def test_a_token_authority_that_does_not_answer_in_time(authority, submission, transfer):
+@pytest.mark.parametrize(
+    ("discovered", "kind"),
+    [((400, b"{}"), Refused), ((200, b"<html>"), NotSent), ((429, b""), NotSent), ((502, b""), NotSent)],
+)
+async def test_what_an_authority_can_answer_that_is_asked_for_its_endpoints(through, discovered, kind):
+    assert type(await through(Entra(discovered=discovered), **SECRET)) is kind
+
+
+async def test_a_challenge_for_more_claims_is_met_once(through):
+    claims = base64.urlsafe_b64encode(b'{"access_token": {"nbf": {"essential": true}}}').rstrip(b"=")
+    entra = Entra(challenges=[b'Bearer error="insufficient_claims", claims="' + claims + b'"'])
+    assert isinstance(await through(entra, **SECRET), Taken)
+    assert len(entra.bearers) == 2, "the first was answered 401, so it did not execute"
+    assert "nbf" in entra.asked[1]["claims"][0]
+
+
+# --- certificates ---------------------------------------------------------------------------------------
+
+
+@define
+class Papers:
+    """A private key and its certificate, in the forms that files have."""
+
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def make(cls, key) -> "Papers":
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bot")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .sign(key, hashes.SHA256())
+        )
+        return cls(key, certificate)
+
+    @property
+    def public(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def private(self, password: str | None = None) -> str:
+        lock = (
+            serialization.NoEncryption()
+            if password is None
+            else serialization.BestAvailableEncryption(password.encode())
+        )
+        form = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.PEM, form, lock).decode()
+
+    def pem(self, password: str | None = None) -> str:
+        return self.public + self.private(password)
+
+
+@pytest.fixture(scope="module")
+def papers() -> Papers:
+    return Papers.make(rsa.generate_private_key(65537, 2048))
+
+
+@pytest.fixture(scope="module")
+def others() -> Papers:
+    return Papers.make(rsa.generate_private_key(65537, 2048))
+
+
+def certified(pem: str, password: str | None = None) -> dict:
+    secret = None if password is None else Secret(key="providers.acs.certificate_password", value=password)
+    return {
+        "tenant_id": "t1",
+        "client_id": "c1",
+        "certificate": Secret(key="providers.acs.certificate", value=pem),
+        "certificate_password": secret,
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "password"),
+    [
+        (lambda own, _: own.public + own.private(), None),
+        (lambda own, _: own.private("a-pass-phrase") + own.public, "a-pass-phrase"),
+        (lambda own, issuer: issuer.public + own.public + own.private(), None),
+    ],
+    ids=["plain", "encrypted", "a chain"],
+)
+async def test_an_application_may_show_a_certificate(through, papers, others, make, password):
+    entra = Entra()
+    assert isinstance(await through(entra, **certified(make(papers, others), password)), Taken)
+    (asked,) = entra.asked
+    assert "client_secret" not in asked
+    (assertion,) = asked["client_assertion"]
+    said = jwt.decode(assertion, papers.key.public_key(), algorithms=["PS256"], options={"verify_aud": False})
+    assert (said["iss"], said["sub"]) == ("c1", "c1")
+    digest = base64.urlsafe_b64encode(papers.certificate.fingerprint(hashes.SHA256())).decode()
+    assert jwt.get_unverified_header(assertion)["x5t#S256"].rstrip("=") == digest.rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("make", "password", "advice"),
+    [
+        (lambda _own, _other: "nonsense", None, ": holds no private key"),
+        (lambda own, _: own.public, None, ": holds no private key"),
+        (lambda own, _: own.private(), None, ": holds no certificate"),
+        (lambda own, _: own.pem("right"), "wrong", ": holds no private key"),
+        (lambda own, _: own.pem("right"), None, "_password: is missing"),
+        (lambda own, _: own.pem(), "needless", "_password: is given"),
+        (lambda own, other: own.public + other.private(), None, ": holds the private key of another"),
+        (
+            lambda _own, _other: Papers.make(ec.generate_private_key(ec.SECP256R1())).pem(),
+            None,
+            ": holds a private key of a kind",
+        ),
+    ],
+    ids=[
+        "nonsense",
+        "no key",
+        "no certificate",
+        "wrong password",
+        "no password",
+        "needless password",
+        "another's key",
+        "no RSA key",
+    ],
+)
+async def test_an_unusable_certificate_is_named_and_not_shown(
+    papers, others, make, password, advice, submission, transfer
+):
+    table = certified(make(papers, others), password) | {"endpoint": "https://127.0.0.1:1"}
+    answer = await submit(AcsAdapter(AcsSettings(**table)), submission(transfer))
+    assert isinstance(answer, Refused)
+    assert answer.result.advice.startswith(f"providers.acs.certificate{advice}")
+    assert "BEGIN" not in answer.result.advice
+
+
+# --- managed identities ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("identity", "client_id"),
+    [("system", None), ("c1", ["c1"])],
+    ids=["the machine's", "one assigned by the user"],
+)
+async def test_a_managed_identity_gives_tokens(through, monkeypatch, identity, client_id):
+    expires = int(datetime.now(UTC).timestamp()) + 86_400
+    token = {"access_token": "m-token", "expires_on": str(expires), "token_type": "Bearer", "resource": "r"}
+    machine, acs = Entra(says=(200, json.dumps(token).encode())), Entra()
+    async with serve(machine) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "a-header")
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        answer = await through(acs, managed_identity=identity)
+    assert isinstance(answer, Taken)
+    assert acs.bearers == [b"Bearer m-token"]
+    (asked,) = machine.asked
+    assert asked["resource"] == ["https://communication.azure.com/"]
+    assert asked.get("client_id") == client_id
+    assert machine.headers[0][b"x-identity-header"] == b"a-header"
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"),
+    [
+        ((400, b'{"statusCode": 400, "message": "No identity."}'), Refused),
+        ((404, b""), NotSent),
+        ((503, b""), NotSent),
+    ],
+)
+async def test_what_a_machine_can_answer(through, monkeypatch, says, kind):
+    acs = Entra()
+    async with serve(Entra(says=says)) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", server.url)
+        monkeypatch.setenv("IDENTITY_HEADER", "a-header")
+        answer = await through(acs, managed_identity="system")
+    assert type(answer) is kind
+    assert acs.bearers == []
+    assert kind is NotSent or "managed_identity" in answer.result.advice
+
+
+# --- an authority that is silent ------------------------------------------------------------------------
+
+
+async def test_a_token_authority_that_does_not_answer_in_time(monkeypatch, submission, transfer):
     late = threading.Event()
-    authority(late)
+    monkeypatch.setattr(msal, "ConfidentialClientApplication", lambda *_, **__: late.wait(5))
     try:
         answer = await submit(AcsAdapter(AcsSettings(**ENTRA, timeout=0.05)), submission(transfer))
     finally:
         late.set()
     assert isinstance(answer, NotSent), "nothing can have left without a token"
+
+
+def test_secrets_are_in_no_repr():
+    table = ENTRA | {"certificate_password": None}
+    assert "entra-secret" not in repr(AcsSettings(**table))
+    with pytest.raises(ConfigError) as caught:
+        unset("client_secret").resolve()
+    assert "entra-secret" not in str(caught.value)

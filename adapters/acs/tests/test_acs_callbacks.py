@@ -19,6 +19,7 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
+from transferkit.frozenmap import thaw
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsUser, UnknownIdentifier
 from transferkit.signals import Delivery, Signal
 
@@ -255,17 +256,6 @@ def test_an_incoming_call_without_data_has_an_id_all_the_same(callback):
     assert fact.event.incoming_context is None
 
 
-def test_a_subscription_validation_is_kept(callback):
-    event = {
-        "id": "v1",
-        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
-        "data": {"validationCode": "512d38b6"},
-    }
-    fact = only(callback([event], route="eventgrid"))
-    assert fact.event.name == "SubscriptionValidationEvent"
-    assert fact.event.raw == event
-
-
 def test_event_grids_path_moves_no_life_cycle(callback, cloud_event):
     event = cloud_event("CallTransferAccepted", {"resultInformation": DONE})
     fact = only(callback([event], route="eventgrid"))
@@ -391,3 +381,72 @@ def test_any_contents_of_known_events(name, data, envelope):
     event = {"type": f"Microsoft.Communication.{name}", "data": data, **envelope}
     facts = decode_anything(json.dumps(event).encode())
     assert len(facts) <= 1
+    assert all(thaw(fact.event.raw) == event for fact in facts), "nothing that was delivered disappears"
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_mutated_callback_costs_nothing_but_what_was_changed(data):
+    """Any one member of a good event is taken away, renamed in letter case or given another value."""
+    event = data.draw(st.sampled_from(GOOD))
+    at = data.draw(st.sampled_from(sorted(members(event))))
+    name, inside = at[-1], json.loads(json.dumps(event))
+    place = inside
+    for step in at[:-1]:
+        place = place[step]
+    match data.draw(st.sampled_from(["remove", "case", "value"])):
+        case "remove":
+            del place[name]
+        case "case":
+            place[name.swapcase()] = place.pop(name)
+        case _:
+            place[name] = data.draw(LEAVES)
+    body = json.dumps([event, inside]).encode()
+    facts = decode_anything(body)
+    named_no_more = len(facts) == 1
+    assert not named_no_more or name == "type", "an event may lack anything but its type"
+    assert [thaw(fact.event.raw) for fact in facts] == ([event] if named_no_more else [event, inside])
+
+
+GOOD = [
+    {
+        "id": f"event-{name}",
+        "source": f"calling/callConnections/{CALL}",
+        "type": f"Microsoft.Communication.{name}",
+        "data": {
+            "callConnectionId": CALL,
+            "operationContext": "case 42",
+            "resultInformation": DONE,
+            "transferTarget": {"rawId": "4:+14255550101", "phoneNumber": {"value": "+14255550101"}},
+            "participants": [],
+            "customContext": {"sipHeaders": {"X-a": "1"}},
+        },
+        "time": "2026-05-04T09:29:58.1234567+00:00",
+    }
+    for name in NAMES
+]
+
+
+def members(value: object, at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Where the members of an object are, at any depth."""
+    if not isinstance(value, dict):
+        return set()
+    deeper = {path for name, item in value.items() for path in members(item, (*at, name))}
+    return deeper | {(*at, name) for name in value}
+
+
+@pytest.mark.parametrize("batch", [True, False], ids=["array", "single"])
+@pytest.mark.parametrize("cloud", [True, False], ids=["CloudEvents", "Event Grid"])
+def test_a_subscription_validation_gives_the_code_to_answer_with(callback, cloud, batch):
+    name = "Microsoft.EventGrid.SubscriptionValidationEvent"
+    data = {"validationCode": "512d38b6", "validationUrl": "https://grid.example/validate?id=512d38b6"}
+    kind = {"type": name, "source": "/subscriptions/1"} if cloud else {"eventType": name, "topic": "/subs/1"}
+    event = {"id": "v1", "data": data, **kind}
+    fact = only(callback([event] if batch else event, route="eventgrid"))
+    assert isinstance(fact.event, ProviderOther)
+    assert fact.event.name == "SubscriptionValidationEvent"
+    assert fact.event.raw["data"]["validationCode"] == "512d38b6"
+    assert fact.signals == ()

@@ -42,25 +42,80 @@ def redirect(**more):
     return Redirect(**{"call": "incoming:1", "to": PHONE, "incoming_context": "opaque", **more})
 
 
-SINCE = [
-    ("to", {"to": USER}, ApiVersion.V2023_03_06),
-    ("to", {"to": TeamsUser("o1")}, ApiVersion.V2023_03_06),
-    ("to", {"to": TeamsApp("a1")}, ApiVersion.V2024_04_15),
-    ("to", {"to": EXTENSION}, ApiVersion.V2025_06_15),
-    ("to", {"to": PhoneNumber("+14255550101", asserted_id="x")}, ApiVersion.V2025_06_15),
-    ("transferee", {"transferee": USER}, ApiVersion.V2023_10_15),
-    ("callback_uri", {"callback_uri": "https://app.example/acs/1"}, ApiVersion.V2023_10_15),
-    ("context.sip", {"context": CallingContext(sip={"X-MS-Custom-a": "1"})}, ApiVersion.V2023_10_15),
-    ("context.voip", {"context": CallingContext(voip={"a": "1"})}, ApiVersion.V2023_10_15),
-    ("caller_id", {"caller_id": PHONE}, ApiVersion.V2024_09_15),
-    ("context.teams", {"context": CallingContext(teams=TEAMS)}, ApiVersion.V2026_03_12),
+V2023_03, V2023_10, V2024_04, V2024_09 = list(ApiVersion)[:4]
+V2025_06, V2026_03 = list(ApiVersion)[5:]
+ASSERTED, ANONYMOUS = PhoneNumber("+14255550101", asserted_id="x"), PhoneNumber("anonymous")
+
+# The models of ACS REST by api-version: what each version brought. `None`: no version has it.
+TRANSFER_SINCE = [
+    ("to", {"to": PHONE}, V2023_03),
+    ("to", {"to": USER}, V2023_03),
+    ("to", {"to": TeamsUser("o1")}, V2023_03),
+    ("to", {"to": TeamsApp("a1")}, V2024_04),
+    ("to", {"to": EXTENSION}, V2025_06),
+    ("to", {"to": ASSERTED}, V2025_06),
+    ("operation_context", {"operation_context": "case 42"}, V2023_03),
+    ("transferee", {"transferee": PHONE}, V2023_10),
+    ("transferee", {"transferee": USER}, V2023_10),
+    ("transferee", {"transferee": TeamsApp("a1")}, V2024_04),
+    ("transferee", {"transferee": EXTENSION}, V2025_06),
+    ("transferee", {"transferee": ASSERTED}, V2025_06),
+    ("transferee", {"transferee": ANONYMOUS}, V2025_06),
+    ("callback_uri", {"callback_uri": "https://app.example/acs/1"}, V2023_10),
+    ("context.sip", {"context": CallingContext(sip={"X-MS-Custom-a": "1"})}, V2023_10),
+    ("context.voip", {"context": CallingContext(voip={"a": "1"})}, V2023_10),
+    ("caller_id", {"caller_id": PHONE}, V2024_09),
+    ("context.teams", {"context": CallingContext(teams=TEAMS)}, V2026_03),
+    ("replaces", {"replaces": "c2"}, None),
+    ("participant_id", {"participant_id": "p1"}, None),
 ]
+REDIRECT_SINCE = [
+    ("to[0]", {"to": PHONE}, V2023_03),
+    ("to[0]", {"to": USER}, V2023_03),
+    ("to[0]", {"to": TeamsUser("o1")}, V2023_03),
+    ("to[0]", {"to": TeamsApp("a1")}, V2024_04),
+    ("to[0]", {"to": EXTENSION}, V2025_06),
+    ("to[0]", {"to": ASSERTED}, V2025_06),
+    ("to", {"to": [PHONE, USER]}, None),
+    ("caller_id", {"caller_id": PHONE}, None),
+    ("callback_uri", {"callback_uri": "https://app.example/acs/1"}, None),
+    ("context.sip", {"context": CallingContext(sip={"X-MS-Custom-a": "1"})}, None),
+    ("context.voip", {"context": CallingContext(voip={"a": "1"})}, None),
+    ("context.teams", {"context": CallingContext(teams=TEAMS)}, None),
+    ("ring_timeout", {"ring_timeout": 30}, None),
+]
+SINCE = [(transfer, *row) for row in TRANSFER_SINCE] + [(redirect, *row) for row in REDIRECT_SINCE]
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-@pytest.mark.parametrize(("name", "given", "since"), SINCE, ids=[f"{n}-{s}" for n, _, s in SINCE])
-def test_a_field_is_carried_from_the_version_that_brought_it(name, given, since, version):
-    assert problems(transfer(**given), version) == ([] if version >= since else [name])
+@pytest.mark.parametrize(
+    ("request_of", "name", "given", "since"), SINCE, ids=[f"{r.__name__}-{n}-{s}" for r, n, _, s in SINCE]
+)
+def test_a_field_is_carried_from_the_version_that_brought_it(request_of, name, given, since, version):
+    carried = since is not None and version >= since
+    assert set(problems(request_of(**given), version)) == (set() if carried else {name})
+
+
+def test_what_a_version_lacks_is_said_with_what_it_has():
+    adapter = AcsAdapter(AcsSettings(api_version=V2023_03))
+    everything = transfer(
+        to=EXTENSION,
+        transferee=ANONYMOUS,
+        caller_id=PHONE,
+        callback_uri="https://app.example/acs/1",
+        context=CallingContext(sip={"X-a": "1"}, voip={"a": "1"}, teams=TEAMS),
+    )
+    found = adapter.plan(everything).problems
+    assert {problem.field for problem in found} == {
+        "to",
+        "transferee",
+        "caller_id",
+        "callback_uri",
+        "context.sip",
+        "context.voip",
+        "context.teams",
+    }
+    assert all(problem.accepts for problem in found)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from transferkit_acs.emulator import AcsEmulator
 
 from transferkit.client import AsyncClient
 from transferkit.config import CallbackConfig, Config, LifecycleConfig
+from transferkit.errors import InvalidRequest
 from transferkit.events import (
     Basis,
     CallIncoming,
@@ -19,6 +20,7 @@ from transferkit.events import (
     TransferExpired,
     TransferFailed,
 )
+from transferkit.identifiers import PhoneNumber
 from transferkit.secret import Secret
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
 from transferkit.testing.server import serve
@@ -88,3 +90,50 @@ async def test_an_incoming_call_is_redirected(office):
     assert isinstance(outcome, RedirectCompleted)
     assert outcome.basis is Basis.INFERRED
     assert office.emulator.executions(incoming.call_id) == 1
+
+
+async def test_a_redirects_caller_id_is_refused_before_anything_is_sent(office):
+    """The SDK would leave it out and say nothing."""
+    async with office.client.events() as stream:
+        office.emulator.ring(callback_url=f"{office.callbacks}/eventgrid")
+        incoming = await anext(stream)
+        to, caller_id = scenario("answers").number, PhoneNumber("+14255550100")
+        with pytest.raises(InvalidRequest) as caught:
+            await office.client.redirect(incoming, to=to, caller_id=caller_id)
+        assert [problem.field for problem in caught.value.problems] == ["caller_id"]
+        assert office.emulator.requests == []
+        redirect = await office.client.redirect(incoming, to=to, caller_id=caller_id, on_unsupported="drop")
+        await redirect.outcome(timeout=10)
+        requested = await anext(stream)
+    assert requested.dropped == ("caller_id",)
+    assert office.emulator.executions(incoming.call_id) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        (b"HTTP/1.1 503 Busy\r\nRetry-After: 0.1\r\nContent-Length: 0\r\n\r\n", TransferFailed),
+        (b"HTTP/1.1 429 Slow down\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n", TransferFailed),
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", TransferExpired),
+    ],
+    ids=["503", "429", "500"],
+)
+async def test_tries_are_counted_once_and_carry_one_id(answers, adapter_at, first, kind):
+    """The SDK's own tries would multiply ours. Each of ours repeats the same request under the same id."""
+    async with answers(first) as (url, seen):
+        config = Config(
+            source="test",
+            provider="acs",
+            lifecycle=LifecycleConfig(max_attempts=2, inspect_gap=timedelta(milliseconds=50)),
+        )
+        async with AsyncClient(config, adapters={"acs": adapter_at(url)}) as client:
+            transfer = await client.transfer("call-1", to=PhoneNumber("+14255550101"), deadline=2)
+            outcome = await transfer.outcome(timeout=20)
+    sent = [raw for raw in seen if raw.startswith(b"POST")]
+    assert isinstance(outcome, kind)
+    assert len(sent) == 2
+    heads = [raw.partition(b"\r\n\r\n")[0].lower().split(b"\r\n") for raw in sent]
+    repeated = [{line for line in head if line.startswith(b"repeatability-")} for head in heads]
+    assert len(repeated[0]) == 2
+    assert repeated[0] == repeated[1]
+    assert f"repeatability-request-id: {transfer.id}".encode() in repeated[0]

@@ -1,6 +1,8 @@
 """The emulator: what it checks, executes and calls back, and that the official SDK works with it."""
 
+import asyncio
 import base64
+import functools
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,10 +11,19 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from azure.communication.callautomation import CommunicationUserIdentifier, PhoneNumberIdentifier
+from azure.communication.callautomation import (
+    CallAutomationClient as BlockingClient,
+)
+from azure.communication.callautomation import (
+    CommunicationUserIdentifier,
+    PhoneNumberIdentifier,
+)
+from azure.communication.callautomation import (
+    TeamsPhoneCallDetails as SdkTeamsDetails,
+)
 from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from transferkit_acs import AcsAdapter, AcsSettings, ApiVersion
 from transferkit_acs.emulator import AcsEmulator
 from transferkit_acs.emulator_checks import Refusal, check_signature, signature_of
@@ -22,7 +33,7 @@ from transferkit.adapter import Callback
 from transferkit.events import FailureReason
 from transferkit.identifiers import PhoneNumber
 from transferkit.lifecycle import Presence, Refused, Taken
-from transferkit.requests import Call, Redirect, Transfer
+from transferkit.requests import Call, CallingContext, Redirect, TeamsPhoneCallDetails, Transfer
 from transferkit.secret import Secret
 from transferkit.testing.clock import ManualClock
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
@@ -53,10 +64,35 @@ def signed(method="POST", target=TARGET, body=BODY, **headers):
 # --- signatures -----------------------------------------------------------------------------------------
 
 
-def test_a_signature_as_openssl_makes_it():
-    signed()
-    text = f"POST\n{TARGET}\nMon, 04 May 2026 09:30:00 GMT;acs.example;{HASH}"
-    assert signature_of(KEY, text) == SIGNATURE
+VECTORS = [  # method, target, host, body, its SHA-256, the signature; the date is that of SIGNED
+    ("POST", TARGET, "acs.example", BODY, HASH, SIGNATURE),
+    (
+        "POST",
+        "/calling/callConnections:redirect?api-version=2026-03-12",
+        "acs.example:8443",
+        b'{"incomingCallContext":"opaque","target":{"rawId":"8:acs:r1_u1"}}',
+        "d9P96PUEjrxyQwxysB06j9K5Q+IqAujBmITEWtCxndY=",
+        "CLCSbYuwT4dEjrPWD+yN4gXIYneM9RW22l9eXPBPEMs=",
+    ),
+    (
+        "GET",
+        "/calling/callConnections/c1?api-version=2026-03-12",
+        "acs.example",
+        b"",
+        "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+        "OslWaInB178qXMublmwen+0SU/0iZWn1P+OVGcLYySM=",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "host", "body", "digest", "signature"), VECTORS, ids=["transfer", "redirect", "get"]
+)
+def test_a_signature_as_openssl_makes_it(method, target, host, body, digest, signature):
+    authorization = SIGNED["authorization"].replace(SIGNATURE, signature)
+    headers = {"host": host, "x-ms-content-sha256": digest, "authorization": authorization}
+    signed(method, target, body, **headers)
+    assert signature_of(KEY, f"{method}\n{target}\n{SIGNED['x-ms-date']};{host};{digest}") == signature
 
 
 @pytest.mark.parametrize(
@@ -268,6 +304,45 @@ async def test_who_does_not_sign_is_refused(bench):
     assert bench.emulator.requests[-1].headers["authorization"] == "***"
 
 
+async def test_what_the_sdk_signs_for_us_is_verified_with_the_emulators_key_alone(bench, submission):
+    ringing = bench.emulator.ring(callback_url=bench.url)
+    await bench.emulator.settle()
+    transfer = Transfer(call=bench.call(), to=ANSWERS, operation_context="caf\u00e9 \U0001f4de")
+    redirect = Redirect(
+        call=ringing.call_id, to=ANSWERS, incoming_context=ringing.incoming_context, extra={"new": None}
+    )
+    bench.emulator.pace = 60  # the call stays for as long as this takes
+    other = bench.adapter(connection_string=_secret(bench.url, "b3RoZXIta2V5"))
+    own = bench.adapter()
+    for request in (transfer, redirect):
+        refused = await other.submit(submission(request, transfer_id=str(uuid4())))
+        assert isinstance(refused, Refused)
+        assert (refused.result.code, refused.result.subcode) == (401, 7509)
+        assert "access key" in refused.result.advice
+        assert (await other.inspect(transfer.call)).presence is Presence.UNKNOWN
+        assert bench.emulator.executions(request.call.id) == 0
+        assert (await own.inspect(transfer.call)).presence is Presence.CONNECTED
+    for request in (redirect, transfer):
+        assert isinstance(await own.submit(submission(request, transfer_id=str(uuid4()))), Taken)
+        assert bench.emulator.executions(request.call.id) == 1
+    sent = bench.emulator.requests[-1].headers
+    assert sent["authorization"] == "***"
+    assert {"x-ms-date", "x-ms-content-sha256", "repeatability-request-id"} <= set(sent)
+
+
+def _secret(url: str, key: str) -> Secret:
+    return Secret(key="providers.acs.connection_string", value=f"endpoint={url};accesskey={key}")
+
+
+async def test_teams_details_travel_alone(bench, submission):
+    """The SDK's own method would leave them out where no SIP or VoIP header goes with them."""
+    details = TeamsPhoneCallDetails(call_topic="billing")
+    request = Transfer(call=bench.call(), to=ANSWERS, context=CallingContext(teams=details))
+    assert isinstance(await bench.adapter().submit(submission(request)), Taken)
+    (sent,) = bench.emulator.requests
+    assert sent.body["customCallingContext"] == {"teamsPhoneCallDetails": {"callTopic": "billing"}}
+
+
 async def test_a_taken_transfer(bench, wire):
     call = bench.call()
     reply = await wire(
@@ -310,6 +385,31 @@ async def test_a_repeated_transfer_executes_once(bench, wire):
     assert [reply.status_code for reply in replies] == [202, 202, 202]
     assert len({reply.headers["X-Microsoft-Skype-Chain-ID"] for reply in replies}) == 3
     assert bench.emulator.executions(call) == 1
+
+
+async def test_a_repetition_is_answered_as_before_when_the_call_has_moved_on(bench, wire):
+    """Who repeats learns that it was taken; how the call is now, the call itself tells."""
+    call, headers = bench.call(), repeatable()
+    body = {"targetParticipant": {"rawId": ANSWERS.raw_id}, "operationContext": "case 42"}
+    first = await wire("POST", transfer_path(call), body, **headers)
+    await bench.emulator.settle()
+    again = await wire("POST", transfer_path(call), body, **headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json() == {"operationContext": "case 42"}
+    assert {reply.headers["Repeatability-Result"] for reply in (first, again)} == {"accepted"}
+    assert (await wire("GET", f"/calling/callConnections/{call}")).status_code == 404
+    new = await wire("POST", transfer_path(call), body, **repeatable())
+    assert (new.status_code, new.json()["error"]["code"]) == (404, "8522")
+    assert bench.emulator.executions(call) == 1
+    assert bench.sink.names() == ["CallTransferAccepted", "CallDisconnected"]
+
+
+async def test_an_id_belongs_to_one_request_of_one_call(bench, wire):
+    one, other, headers = bench.call(), bench.call(), repeatable()
+    await wire("POST", transfer_path(one), silent(), **headers)
+    reply = await wire("POST", transfer_path(other), silent(), **headers)
+    assert (reply.status_code, reply.headers["Repeatability-Result"]) == (400, "rejected")
+    assert (bench.emulator.executions(one), bench.emulator.executions(other)) == (1, 0)
 
 
 async def test_a_repeated_refusal_is_the_same_refusal(bench, wire):
@@ -471,27 +571,76 @@ async def test_nobody_who_listens_is_no_trouble(bench, submission):
 # --- the official SDK -----------------------------------------------------------------------------------
 
 
+class Sync:
+    """The official client, in a thread: each of its methods as one that is awaited."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.client.close()
+
+    def __getattr__(self, name):
+        found = getattr(self.client, name)
+        if name == "get_call_connection":
+            return lambda call: Sync(found(call))
+        return functools.partial(asyncio.to_thread, found)
+
+
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # the SDK's own headers
-async def test_the_official_sdk_works_unchanged(bench):
+@pytest.mark.parametrize(
+    "client_of",
+    [lambda *given: Sync(BlockingClient(*given)), CallAutomationClient],
+    ids=["sync", "aio"],
+)
+async def test_the_official_sdk_works_unchanged(bench, client_of):
     call = bench.call()
-    client = CallAutomationClient(bench.url, AzureKeyCredential(bench.emulator.access_key))
+    client = client_of(bench.url, AzureKeyCredential(bench.emulator.access_key))
     async with client:
         connection = client.get_call_connection(call)
-        assert (await connection.get_call_properties()).call_connection_state == "connected"
-        result = await connection.transfer_call_to_participant(
-            PhoneNumberIdentifier("+14255550186"),
-            operation_context="case 42",
-            transferee=CommunicationUserIdentifier("8:acs:r1_u1"),
-            sip_headers={"X-MS-Custom-a": "1"},
-            voip_headers={"a": "1"},
-            source_caller_id_number=PhoneNumberIdentifier("+14255550102"),
-        )
+        found = await connection.get_call_properties()
+        assert (found.call_connection_state, found.call_connection_id) == ("connected", call)
+        assert found.source.raw_id == "4:+14255550150"
+        busy = PhoneNumberIdentifier(scenario("busy").number.number)
+        more = {
+            "operation_context": "case 42",
+            "transferee": CommunicationUserIdentifier("8:acs:r1_u1"),
+            "sip_headers": {"X-MS-Custom-a": "1"},
+            "voip_headers": {"a": "1"},
+            "teams_phone_call_details": SdkTeamsDetails(call_topic="billing"),
+            "source_caller_id_number": PhoneNumberIdentifier("+14255550102"),
+            "operation_callback_url": f"{bench.url}/own",
+        }
+        result = await connection.transfer_call_to_participant(busy, **more)
         assert result.operation_context == "case 42"
         await bench.emulator.settle()
+        assert bench.emulator.executions(call) == 1
         ringing = bench.emulator.ring(callback_url=bench.url)
         await client.redirect_call(ringing.incoming_context, CommunicationUserIdentifier("8:acs:r1_u1"))
+        assert bench.emulator.executions(ringing.call_id) == 1
         with pytest.raises(HttpResponseError) as caught:
-            await client.get_call_connection("none").get_call_properties()
-        assert caught.value.status_code == 404
-    await bench.emulator.settle()
-    assert bench.sink.names() == ["CallTransferFailed", "IncomingCall"]
+            await client.redirect_call(ringing.incoming_context, busy)
+        assert (caught.value.status_code, caught.value.error.code) == (404, "8522")
+        answers = PhoneNumberIdentifier(ANSWERS.number)
+        await connection.transfer_call_to_participant(answers)
+        await bench.emulator.settle()
+        with pytest.raises(ResourceNotFoundError):
+            await connection.get_call_properties()
+    assert bench.sink.names() == [
+        "CallTransferFailed",
+        "IncomingCall",
+        "CallTransferAccepted",
+        "CallDisconnected",
+    ]
+    assert [path for path, _ in bench.sink.got] == ["/own", "/", "/calls", "/calls"]
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+async def test_the_official_sdk_is_told_of_a_wrong_key(bench):
+    client = CallAutomationClient(bench.url, AzureKeyCredential("b3RoZXIta2V5"))
+    async with client:
+        with pytest.raises(ClientAuthenticationError):
+            await client.get_call_connection(bench.call()).get_call_properties()

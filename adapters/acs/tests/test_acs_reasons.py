@@ -86,6 +86,60 @@ FAILURES = [
 ]
 
 
+# The published rows: learn.microsoft.com troubleshooting codes (Call Automation, PSTN, calling), by the way
+# on which they come. A family 560xxx or 540xxx is its SIP codes on an outbound or inbound leg.
+PUBLISHED_REFUSALS = {
+    8501, 8505, 8516, 8519, 8520, 8522, 8523, 8528, 8548, 8558, 8585, 8607, 7504, 7505, 7507, 7509,
+}  # fmt: skip
+PUBLISHED_FAILURES = {
+    8538, 8539, 8541, 8544, 8549, 8550, 8551, 8555, 10003, 10004, 10024, 510403, 4521, 7000,
+    560403, 560404, 560408, 560480, 560486, 560487, 560603, 540486, 540487,
+}  # fmt: skip
+PUBLISHED_STATUSES = {400, 401, 403, 404, 405, 408, 409, 412, 429, 500, 502, 503, 504}
+
+
+def test_every_published_row_is_walked():
+    assert {subcode for _, subcode, _ in REFUSALS} >= PUBLISHED_REFUSALS
+    assert {subcode for _, subcode, _ in FAILURES} >= PUBLISHED_FAILURES
+    assert {status for status, subcode, _ in REFUSALS if subcode is None} >= PUBLISHED_STATUSES
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (refusal(404, 8522), ["ended", "another resource"]),
+        (refusal(404), ["ended", "another resource"]),
+        (refusal(405, 8522), ["configuration"]),
+        (refusal(400, 8523), ["correct", "parameter", "message"]),
+        (refusal(400), ["correct", "parameter"]),
+        (refusal(400, 8501), ["CallConnected"]),
+        (refusal(400, 8505), ["transferee"]),
+        (refusal(409, 8607), ["already", "outcome"]),
+        (refusal(409), ["wait"]),
+        (refusal(412), ["five minutes", "clock"]),
+        (refusal(412, 8583), ["five minutes", "clock"]),
+        (refusal(412, 8523), ["five minutes", "clock"]),
+        (refusal(401), ["connection string", "Entra", "role"]),
+        (refusal(401, 7509), ["signature", "access key", "clock"]),
+        (refusal(403), ["credentials", "created or answered"]),
+        (refusal(403, 7504), ["credentials", "created or answered"]),
+        (refusal(403, 7507), ["credentials", "created or answered"]),
+        (refusal(403, 7505), ["tenant"]),
+        (refusal(405, 8520), ["kind of call"]),
+        (refusal(429, 8516), ["less often"]),
+        (failure(603, 560603), ["fraud", "at once"]),
+        (failure(403, 510403), ["caller_id"]),
+        (failure(403, 560403), ["caller_id"]),
+        (failure(404, 560404), ["E.164"]),
+        (failure(404, 8548), ["transferee"]),
+        (failure(404, 8558), ["transferee"]),
+    ],
+    ids=lambda value: f"{value.code}-{value.subcode}" if hasattr(value, "code") else "",
+)
+def test_what_to_do_is_said_where_the_cause_is_known(result, words):
+    assert [word for word in words if word not in result.advice] == []
+
+
 @pytest.mark.parametrize(("status", "subcode", "reason"), REFUSALS)
 def test_refusals(status, subcode, reason):
     result = refusal(status, subcode, message="words", request_id="chain")

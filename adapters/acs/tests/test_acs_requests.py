@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from transferkit_acs.identities import identifier_of, model_of
+from transferkit_acs.identities import identifier_of, model_of, response_model_of
 from transferkit_acs.requests import body_of, headers_of, merge_patch
 
 from transferkit.adapter import Submission
@@ -26,26 +26,25 @@ from transferkit.requests import (
 )
 
 PHONE = PhoneNumber("+14255550101")
-PHONE_MODEL = {"kind": "phoneNumber", "rawId": "4:+14255550101", "phoneNumber": {"value": "+14255550101"}}
+PHONE_MODEL = {"kind": "phoneNumber", "phoneNumber": {"value": "+14255550101"}}
 USER = CommunicationUser("8:acs:r1_u1")
-USER_MODEL = {"kind": "communicationUser", "rawId": "8:acs:r1_u1", "communicationUser": {"id": "8:acs:r1_u1"}}
+USER_MODEL = {"kind": "communicationUser", "communicationUser": {"id": "8:acs:r1_u1"}}
 
 MODELS = [
     (PHONE, PHONE_MODEL),
     (
         PhoneNumber("+14255550101", asserted_id="b2"),
-        {
-            "kind": "phoneNumber",
-            "rawId": "4:+14255550101_b2",
-            "phoneNumber": {"value": "+14255550101", "assertedId": "b2"},
-        },
+        {"kind": "phoneNumber", "phoneNumber": {"value": "+14255550101", "assertedId": "b2"}},
+    ),
+    (
+        PhoneNumber("anonymous"),
+        {"kind": "phoneNumber", "phoneNumber": {"value": "anonymous", "isAnonymous": True}},
     ),
     (USER, USER_MODEL),
     (
-        TeamsUser("o1"),
+        TeamsUser("o1", tenant_id="t1", display_name="Ann"),
         {
             "kind": "microsoftTeamsUser",
-            "rawId": "8:orgid:o1",
             "microsoftTeamsUser": {"userId": "o1", "isAnonymous": False, "cloud": "public"},
         },
     ),
@@ -53,35 +52,38 @@ MODELS = [
         TeamsUser("v1", anonymous=True),
         {
             "kind": "microsoftTeamsUser",
-            "rawId": "8:teamsvisitor:v1",
             "microsoftTeamsUser": {"userId": "v1", "isAnonymous": True, "cloud": "public"},
         },
     ),
     (
         TeamsApp("a1", cloud=Cloud.GCCH),
-        {
-            "kind": "microsoftTeamsApp",
-            "rawId": "28:gcch:a1",
-            "microsoftTeamsApp": {"appId": "a1", "cloud": "gcch"},
-        },
+        {"kind": "microsoftTeamsApp", "microsoftTeamsApp": {"appId": "a1", "cloud": "gcch"}},
     ),
     (
-        TeamsExtensionUser(user_id="u1", tenant_id="t1", resource_id="r1"),
+        TeamsExtensionUser(user_id="u1", tenant_id="t1", resource_id="r1", cloud=Cloud.DOD),
         {
             "kind": "teamsExtensionUser",
-            "rawId": "8:acs:r1_t1_u1",
-            "teamsExtensionUser": {"userId": "u1", "tenantId": "t1", "resourceId": "r1", "cloud": "public"},
+            "teamsExtensionUser": {"userId": "u1", "tenantId": "t1", "resourceId": "r1", "cloud": "dod"},
         },
     ),
 ]
 
 
-@pytest.mark.parametrize(("someone", "model"), MODELS, ids=[model["rawId"] for _, model in MODELS])
+@pytest.mark.parametrize(("someone", "model"), MODELS, ids=[one.raw_id for one, _ in MODELS])
 def test_an_identifier_has_its_published_form_and_comes_back_from_it(someone, model):
     assert model_of(someone) == model
-    assert identifier_of(model) == someone
-    without_raw_id = {name: value for name, value in model.items() if name != "rawId"}
-    assert identifier_of(without_raw_id) == someone
+    assert identifier_of(model).raw_id == someone.raw_id
+
+
+@pytest.mark.parametrize("someone", [one for one, _ in MODELS], ids=lambda one: one.raw_id)
+def test_a_response_has_the_raw_id_too(someone):
+    assert response_model_of(someone) == {**model_of(someone), "rawId": someone.raw_id}
+
+
+def test_an_unknown_kind_is_kept_by_its_raw_id():
+    model = response_model_of(UnknownIdentifier("48:echo"))
+    assert model == {"kind": "unknown", "rawId": "48:echo"}
+    assert identifier_of(model) == UnknownIdentifier("48:echo")
 
 
 def test_a_kind_without_a_published_form_is_an_error():
@@ -189,12 +191,24 @@ def test_a_redirect():
 
 
 def test_extra_is_merged_into_the_body():
-    extra = {"targetParticipant": {"kind": None}, "new": {"deep": [1]}}
+    extra = {"targetParticipant": {"kind": None, "rawId": "8:acs:r1_u1"}, "new": {"deep": [1], "none": None}}
     body = body_of(Transfer(call="c", to=USER, extra=extra))
     assert body == {
-        "targetParticipant": {k: v for k, v in USER_MODEL.items() if k != "kind"},
+        "targetParticipant": {"communicationUser": {"id": "8:acs:r1_u1"}, "rawId": "8:acs:r1_u1"},
         "new": {"deep": [1]},
     }
+
+
+def test_extra_may_take_a_field_away_or_put_another_in_its_place():
+    context = CallingContext(sip={"X-a": "1", "X-b": "2"}, voip={"a": "1"})
+    extra = {"customCallingContext": {"sipHeaders": {"X-a": None, "X-b": "3"}, "voipHeaders": None}}
+    body = body_of(Transfer(call="c", to=USER, context=context, extra=extra))
+    assert body["customCallingContext"] == {"sipHeaders": {"X-b": "3"}}
+
+
+def test_extra_reaches_a_redirect():
+    request = Redirect(call="incoming:1", to=USER, incoming_context="opaque", extra={"target": {"new": 1}})
+    assert body_of(request)["target"] == {**USER_MODEL, "new": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The configuration keys, and what is said about wrong ones."""
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from transferkit_acs import AcsSettings, ApiVersion
 from transferkit_acs.settings import ConnectionString
 
+from transferkit.config import load_config
 from transferkit.errors import ConfigError
 from transferkit.secret import Secret
 
@@ -59,6 +61,52 @@ def test_an_unusable_connection_string_is_named_and_not_shown(text):
 def test_wrong_settings_name_the_key(table, name):
     with pytest.raises(ValueError, match=name):
         AcsSettings(**table)
+
+
+SECRET = Secret(value="x")
+
+
+def test_every_contradiction_of_credentials_is_named_at_once():
+    with pytest.raises(ValueError, match="only one") as caught:
+        AcsSettings(
+            connection_string=SECRET,
+            client_secret=SECRET,
+            certificate_password=SECRET,
+            managed_identity="",
+            tenant_id="t1",
+            endpoint="http://a.example",
+        )
+    assert str(caught.value).split("; ") == [
+        "connection_string and client_secret and managed_identity: only one of them may be given",
+        "tenant_id: not beside connection_string",
+        "tenant_id: not beside managed_identity",
+        'managed_identity: expected "system" or a client id',
+        "certificate_password: needs certificate",
+        "endpoint: a token of Entra is sent over https only",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    list(combinations(["connection_string", "client_secret", "certificate", "managed_identity"], 2)),
+)
+def test_there_is_one_kind_of_credential(first, second):
+    values = {"managed_identity": "system"}
+    for name in (first, second):
+        AcsSettings(**{name: values.get(name, SECRET)})
+    with pytest.raises(ValueError, match=f"{first} and {second}: only one"):
+        AcsSettings(**{name: values.get(name, SECRET) for name in (first, second)})
+
+
+def test_the_keys_are_read_from_a_configuration(tmp_path):
+    (tmp_path / "bot.pem").write_text("a certificate")
+    table = {"managed_identity": "system", "endpoint": "https://a.example"}
+    config = load_config({"providers": {"acs": table}})
+    assert config.providers["acs"].managed_identity == "system"
+    table = {"certificate": {"file": str(tmp_path / "bot.pem")}, "certificate_password": {"env": "NOT_SET"}}
+    settings = load_config({"providers": {"acs": table}}).providers["acs"]
+    assert settings.certificate.resolve() == "a certificate"
+    assert settings.certificate_password.key == "providers.acs.certificate_password"
 
 
 def test_the_newest_known_version_is_the_default():

@@ -8,6 +8,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from azure.communication.callautomation import PhoneNumberIdentifier
+from azure.communication.callautomation.aio import CallAutomationClient
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import HttpResponseError
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.answers import retry_after
 
@@ -147,13 +151,38 @@ async def test_an_answer_that_does_not_say_whether_it_executed(submit, status):
     assert answer.result.code == status
 
 
-async def test_no_answer_makes_the_sdk_send_again(answers, adapter_at, submission, transfer):
-    for status in (307, 429, 500, 503):
-        async with answers(http(status, None, Retry_After="0", Location="/again")) as (url, seen):
-            adapter = adapter_at(url)
-            await adapter.submit(submission(transfer))
-            await adapter.aclose()
-            assert len(seen) == 1
+UNSETTLED = [(307, {"Location": "/again"})] + [
+    (status, {"Retry_After": "0"} if told else {})
+    for status in (408, 429, 500, 502, 503, 504)
+    for told in (True, False)
+]
+
+
+@pytest.mark.parametrize(("status", "headers"), UNSETTLED)
+async def test_a_submission_is_sent_once_whatever_the_answer(
+    answers, adapter_at, submission, transfer, status, headers
+):
+    async with answers(http(status, None, **headers)) as (url, seen):
+        adapter = adapter_at(url)
+        await adapter.submit(submission(transfer))
+        assert len(seen) == 1
+        await adapter.inspect(transfer.call)
+        assert len(seen) == 2
+        await adapter.aclose()
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # the SDK's own headers
+@pytest.mark.parametrize(("status", "header"), [(500, {}), (503, {}), (429, {"Retry_After": "0"})])
+async def test_the_sdk_left_to_itself_would_send_again(answers, transfer, status, header):
+    """What makes the test above worth having: here it can be seen to count."""
+    async with answers(http(status, None, **header)) as (url, seen):
+        client = CallAutomationClient(url, AzureKeyCredential("a2V5"), retry_backoff_factor=0)
+        async with client:
+            with pytest.raises(HttpResponseError):
+                await client.get_call_connection(transfer.call.id).transfer_call_to_participant(
+                    PhoneNumberIdentifier("+14255550100")
+                )
+        assert len(seen) == 4
 
 
 # --- no answer ------------------------------------------------------------------------------------------

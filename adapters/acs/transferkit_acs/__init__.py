@@ -1,8 +1,9 @@
 """The Azure Communication Services adapter of transferkit: `transferToParticipant` and `redirectCall`.
 
 From the ground up: `settings` says where requests go, `identities` who they are about, `capabilities` what
-can be carried; `requests`, `published_body`, `auth`, `sdk` and `answers` are the way out, `reasons`,
-`payloads` and `callbacks` the way in. `adapter` puts them together; `emulator` is the other side of the wire.
+can be carried. The way out: `requests`, `published_body`, `certificates`, `tokens`, `auth`, `sdk`, `answers`.
+The way in: `reasons`, `payloads`, `callbacks`. `adapter` puts them together; `emulator` is the other side of
+the wire.
 """
 
 from transferkit_acs.adapter import AcsAdapter

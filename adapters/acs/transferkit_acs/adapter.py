@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
 
     from transferkit.clock import Clock
+    from transferkit_acs.tokens import EntraCredential
 
 __all__ = ["AcsAdapter"]
 
@@ -49,6 +50,7 @@ class AcsAdapter(Adapter):
         self._settings = settings
         self._clock = clock or SystemClock()
         self._client: CallAutomationClient | None = None
+        self._tokens: EntraCredential | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -143,16 +145,22 @@ class AcsAdapter(Adapter):
         """The SDK's client, made when first needed. Raises `ConfigError`."""
         from transferkit_acs.auth import connect
         from transferkit_acs.sdk import open_client
+        from transferkit_acs.tokens import EntraCredential
 
         if self._client is None:
-            self._client = open_client(self._settings, *connect(self._settings))
+            endpoint, credential = connect(self._settings)
+            self._tokens = credential if isinstance(credential, EntraCredential) else None
+            self._client = open_client(self._settings, endpoint, credential)
         return self._client
 
     async def aclose(self) -> None:
         """Close connections."""
         client, self._client = self._client, None
+        tokens, self._tokens = self._tokens, None
         if client is not None:
             await client.close()
+        if tokens is not None:  # the SDK leaves it to whoever made it
+            await tokens.close()
 
     # --- the way in ---------------------------------------------------------------------------------
 

@@ -90,9 +90,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
 
 def answer_without_reply(error: Exception) -> Answer:
     """What an error means that came in the place of an answer."""
-    from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL
-
-    from transferkit_acs.auth import AuthorityUnreachable, TokenRefused
+    from transferkit_acs.tokens import AuthorityUnreachable, TokenRefused
 
     match error:
         case ConfigError():
@@ -105,12 +103,11 @@ def answer_without_reply(error: Exception) -> Answer:
                 )
             )
         case TokenRefused():
-            advice = "Check tenant_id, client_id and client_secret in [providers.acs]."
             return Refused(
-                result=Result(reason=FailureReason.UNAUTHORIZED, message=error.message, advice=advice)
+                result=Result(reason=FailureReason.UNAUTHORIZED, message=str(error), advice=error.advice)
             )
         case AuthorityUnreachable():
-            return NotSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=error.message))
+            return NotSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=str(error)))
     # The SDK has one error for all that happens on the way, even to a request that has left: its cause tells.
     cause = getattr(error, "inner_exception", None) or error
     timed_out = isinstance(cause, TimeoutError)
@@ -118,11 +115,21 @@ def answer_without_reply(error: Exception) -> Answer:
         reason=FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR,
         message=f"{type(cause).__name__}: {cause}".removesuffix(": "),
     )
-    if isinstance(
-        cause, (ClientConnectorError, ConnectionTimeoutError, InvalidURL)
-    ):  # no connection was made
-        return NotSent(result=result)
-    return MaybeSent(result=result)
+    return NotSent(result=result) if _never_left(cause) else MaybeSent(result=result)
+
+
+def _never_left(error: BaseException) -> bool:
+    """Whether no connection was made on which the request could have gone. Redirects come after one."""
+    import aiohttp
+
+    unconnected = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+        aiohttp.NonHttpUrlClientError,
+    )
+    return isinstance(error, unconnected) and not isinstance(error, aiohttp.RedirectClientError)
 
 
 # `callConnectionState`, ACS REST 2026-03-12. `connecting` and `unknown` say nothing of a call in transfer.

@@ -1,147 +1,114 @@
-"""Credentials: the access key of a connection string, or tokens of an Entra application through msal."""
+"""Credentials: the access key of a connection string, or tokens of Entra."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
-from types import TracebackType
-from typing import Any, final
+import ssl
+from collections.abc import Iterator, Mapping
 
-from azure.core.credentials import AccessToken, AzureKeyCredential
-from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from attrs import fields
+from azure.core.credentials import AzureKeyCredential
 
 from transferkit.errors import ConfigError, Problem
-from transferkit_acs.settings import AcsSettings
+from transferkit.secret import Secret
+from transferkit_acs.settings import AcsSettings, ConnectionString
+from transferkit_acs.tokens import Application, EntraCredential, MachineIdentity, PlaceholderToken
 
-__all__ = [
-    "AuthorityUnreachable",
-    "EntraCredential",
-    "PlaceholderToken",
-    "TokenRefused",
-    "connect",
-    "placeholder",
-]
+__all__ = ["connect", "placeholder"]
 
-# What an authority answers when it cannot serve, as opposed to when it will not (RFC 6749, section 4.1.2.1).
-_UNAVAILABLE = frozenset({"server_error", "temporarily_unavailable"})
-
-
-class TokenRefused(ClientAuthenticationError):
-    """The authority answered that it gives no token."""
-
-
-class AuthorityUnreachable(AzureError):
-    """The authority could not be asked for a token."""
+_TABLE = "providers.acs"
+_SYSTEM = "system"
+_ANY_KIND = (
+    "a connection string; or endpoint with managed_identity; or endpoint, tenant_id and client_id with "
+    "client_secret or certificate"
+)
 
 
 def connect(settings: AcsSettings) -> tuple[str, AzureKeyCredential | EntraCredential]:
-    """The endpoint and the credential for it. Resolves secrets; raises `ConfigError` for missing ones."""
-    if settings.connection_string is not None:
-        read = settings.read_connection_string(settings.connection_string)
+    """The endpoint and the credential for it.
+
+    Resolves secrets. Raises `ConfigError`, which names everything that is missing or unusable.
+    """
+    problems = [*_untrusted(settings), *_missing(settings)]
+    secrets = _resolved(settings, problems)
+    read, proof = None, None
+    try:
+        if "connection_string" in secrets:
+            read = ConnectionString.read(secrets["connection_string"], key=f"{_TABLE}.connection_string")
+        elif settings.certificate_password is None or "certificate_password" in secrets:
+            proof = _proof(secrets)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ConfigError(_TABLE, problems)
+    if read is not None:
         endpoint = read.endpoint if settings.endpoint is None else settings.shown_endpoint
         return endpoint, AzureKeyCredential(read.access_key)
-    tenant, client, secret = settings.tenant_id, settings.client_id, settings.client_secret
-    if settings.endpoint is None or tenant is None or client is None or secret is None:
-        raise ConfigError("providers.acs", _missing(settings))
-    credential = EntraCredential(
-        client_id=client,
-        client_secret=secret.resolve(),
-        authority=f"{settings.authority.rstrip('/')}/{tenant}",
-        timeout=settings.timeout,
-    )
-    return settings.shown_endpoint, credential
+    return settings.shown_endpoint, EntraCredential(_source(settings, proof), timeout=settings.timeout)
 
 
-def _missing(settings: AcsSettings) -> list[Problem]:
+def _resolved(settings: AcsSettings, problems: list[Problem]) -> dict[str, str]:
+    """The secrets that there are; adds to `problems` those that cannot be resolved."""
+    found: dict[str, str] = {}
+    for attribute in fields(AcsSettings):
+        secret = getattr(settings, attribute.name)
+        if isinstance(secret, Secret):
+            try:
+                found[attribute.name] = secret.resolve()
+            except ConfigError as error:
+                problems.extend(error.problems)
+    return found
+
+
+def _untrusted(settings: AcsSettings) -> Iterator[Problem]:
+    """What is wrong with `ca_file`, at which the SDK would fail in the middle of a request."""
+    if settings.ca_file is None:
+        return
+    try:
+        ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        why = f"{settings.ca_file} cannot be used: {error}"
+        yield Problem(f"{_TABLE}.ca_file", why, "a file of PEM certificates")
+
+
+def _missing(settings: AcsSettings) -> Iterator[Problem]:
+    if settings.connection_string is not None:
+        return
     if not settings.uses_entra:
-        either = "a connection string, or endpoint, tenant_id, client_id and client_secret"
-        return [Problem("providers.acs.connection_string", "is missing", either)]
-    names = ("endpoint", "tenant_id", "client_id", "client_secret")
-    return [
-        Problem(f"providers.acs.{name}", "is missing; a token of Entra needs it")
-        for name in names
-        if getattr(settings, name) is None
-    ]
+        yield Problem(f"{_TABLE}.connection_string", "is missing", _ANY_KIND)
+        return
+    registration = () if settings.managed_identity is not None else ("tenant_id", "client_id")
+    for name in ("endpoint", *registration):
+        if getattr(settings, name) is None:
+            yield Problem(f"{_TABLE}.{name}", "is missing; a token of Entra needs it")
+    if not any((settings.managed_identity, settings.client_secret, settings.certificate)):
+        yield Problem(f"{_TABLE}.client_secret", "is missing, and there is no certificate in its place")
 
 
-class _Credential(AsyncTokenCredential):
-    """What azure-core asks of a credential beside its tokens: there is nothing to close."""
+def _proof(secrets: Mapping[str, str]) -> str | Mapping[str, str] | None:
+    """What an application shows the authority; None where it shows nothing. Raises `ConfigError`."""
+    if "certificate" not in secrets:
+        return secrets.get("client_secret")
+    from transferkit_acs.certificates import read_certificate
 
-    async def close(self) -> None:
-        """Nothing is held open."""
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.close()
+    return read_certificate(secrets["certificate"], secrets.get("certificate_password"))
 
 
-@final
-class EntraCredential(_Credential):
-    """Tokens of an application, by its secret: an azure-core `AsyncTokenCredential` around msal.
-
-    msal blocks, so it works in a thread; it keeps tokens until they expire.
-    """
-
-    def __init__(self, *, client_id: str, client_secret: str, authority: str, timeout: float) -> None:
-        self._client_id = client_id
-        self._client_secret = client_secret
-        self._authority = authority
-        self._timeout = timeout
-        self._app: Any = None
-
-    async def get_token(self, *scopes: str, claims: str | None = None, **_: Any) -> AccessToken:
-        """A token for `scopes`. Raises `TokenRefused` or `AuthorityUnreachable`."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await asyncio.to_thread(self._acquire, list(scopes), claims)
-        except TimeoutError:
-            raise AuthorityUnreachable("the token authority did not answer in time") from None
-
-    def _acquire(self, scopes: list[str], claims: str | None) -> AccessToken:
-        try:
-            if self._app is None:
-                self._app = self._open()
-            answer = self._app.acquire_token_for_client(scopes=scopes, claims_challenge=claims)
-        except json.JSONDecodeError:
-            raise AuthorityUnreachable("the token authority's answer is not JSON") from None
-        except OSError as error:  # as all errors of msal's HTTP client are
-            raise AuthorityUnreachable(
-                f"the token authority cannot be reached: {type(error).__name__}"
-            ) from None
-        except ValueError as error:  # there is no such tenant or authority
-            raise TokenRefused(str(error)) from None
-        if token := answer.get("access_token"):
-            return AccessToken(token, int(time.time()) + int(answer.get("expires_in", 0)))
-        message = str(answer.get("error_description") or answer.get("error") or "no token")
-        if answer.get("error") in _UNAVAILABLE:
-            raise AuthorityUnreachable(message)
-        raise TokenRefused(message)
-
-    def _open(self) -> Any:
-        """Asks the authority for its endpoints, so it is done where msal may block."""
-        import msal
-
-        return msal.ConfidentialClientApplication(
-            self._client_id,
-            authority=self._authority,
-            client_credential=self._client_secret,
-            timeout=self._timeout,
+def _source(settings: AcsSettings, proof: str | Mapping[str, str] | None) -> Application | MachineIdentity:
+    if proof is None:
+        return MachineIdentity(
+            client_id=None if settings.managed_identity == _SYSTEM else settings.managed_identity,
+            timeout=settings.timeout,
+            advice="Check managed_identity in [providers.acs], and that this machine has it.",
         )
-
-
-@final
-class PlaceholderToken(_Credential):
-    """Stands in for an Entra credential where a request is shown and not sent."""
-
-    async def get_token(self, *_: str, **__: Any) -> AccessToken:
-        """No token at all, for a long time."""
-        return AccessToken("placeholder", int(time.time()) + 86_400)
+    kind = "certificate" if settings.certificate else "client_secret"
+    return Application(
+        client_id=settings.client_id or "",
+        proof=proof,
+        authority=f"{settings.authority.rstrip('/')}/{settings.tenant_id}",
+        timeout=settings.timeout,
+        ca_file=settings.ca_file,
+        advice=f"Check tenant_id, client_id and {kind} in [providers.acs].",
+    )
 
 
 def placeholder(settings: AcsSettings) -> AzureKeyCredential | PlaceholderToken:

@@ -128,8 +128,16 @@ def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]
             yield Problem(f"extra.{name}", "belongs to the request itself", f"the field {field}")
     if version < ApiVersion.V2025_06_15:
         for where, someone in _everyone(request):
-            if isinstance(someone, PhoneNumber) and someone.asserted_id is not None:
-                yield Problem(where, f"api-version {version} has no asserted id", "2025-06-15 or later")
+            if isinstance(someone, PhoneNumber):
+                for lacking in _newer_words(someone):
+                    yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
+
+
+def _newer_words(number: PhoneNumber) -> Iterator[str]:
+    if number.asserted_id is not None:
+        yield "asserted id"
+    if number.is_anonymous:
+        yield "word for a caller who withholds the number"
 
 
 def _everyone(request: Request) -> Iterator[tuple[str, Identifier | None]]:

@@ -23,12 +23,12 @@ from transferkit.events import FailureReason
 from transferkit.frozenmap import FrozenMap
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
 from transferkit.testing.emulator import Emulator, RecordedRequest
-from transferkit.testing.scenarios import Ending, Scenario, scenario_for
+from transferkit.testing.scenarios import Ending, scenario_for
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.emulator_checks import Refusal, RepeatableRequests, check_signature
 from transferkit_acs.emulator_schema import redirect_problems, transfer_problems
-from transferkit_acs.identities import identifier_of, model_of
+from transferkit_acs.identities import identifier_of, response_model_of
 from transferkit_acs.payloads import read_json
 from transferkit_acs.reasons import TRANSFER_COMPLETED
 from transferkit_acs.settings import ApiVersion
@@ -158,8 +158,8 @@ class AcsEmulator(Emulator):
             "topic": f"/subscriptions/{uuid4()}/communicationServices/emulator",
             "subject": "/caller/recipient",
             "data": {
-                "to": model_of(_CALLEE),
-                "from": model_of(_CALLER),
+                "to": response_model_of(_CALLEE),
+                "from": response_model_of(_CALLER),
                 "serverCallId": base64.b64encode(secrets.token_bytes(24)).decode(),
                 "callerDisplayName": "",
                 "incomingCallContext": incoming_context,
@@ -257,8 +257,8 @@ class AcsEmulator(Emulator):
         return {
             "callConnectionId": call.id,
             "serverCallId": call.server_call_id,
-            "source": model_of(_CALLER),
-            "targets": [model_of(someone) for someone in call.others],
+            "source": response_model_of(_CALLER),
+            "targets": [response_model_of(someone) for someone in call.others],
             "callConnectionState": call.state,
             "callbackUri": call.callback_url,
             "correlationId": call.correlation_id,
@@ -279,7 +279,7 @@ class AcsEmulator(Emulator):
             raise _invalid(["request.targetParticipant names nobody"])
         call.state = "transferring"
         call.executions += 1
-        self.play(self._play(call, body, scenario_for(target), version))
+        self.play(self._play(call, target, body, version))
         context = body.get("operationContext")
         return HTTPStatus.ACCEPTED, {} if context is None else {"operationContext": context}
 
@@ -294,8 +294,9 @@ class AcsEmulator(Emulator):
 
     # --- callbacks ----------------------------------------------------------------------------------
 
-    async def _play(self, call: _Call, body: dict[str, Any], scenario: Scenario, version: ApiVersion) -> None:
+    async def _play(self, call: _Call, target: Identifier, body: dict[str, Any], version: ApiVersion) -> None:
         """What follows an accepted transfer."""
+        scenario = scenario_for(target)
         await self.step()
         match scenario.ending:
             case Ending.SILENT:
@@ -310,23 +311,31 @@ class AcsEmulator(Emulator):
                     call, body, version, "CallTransferFailed", {"resultInformation": _result(code)}
                 )
             case Ending.COMPLETES:
-                await self._complete(call, body, version)
+                await self._complete(call, target, body, version)
 
-    async def _complete(self, call: _Call, body: dict[str, Any], version: ApiVersion) -> None:
+    async def _complete(
+        self, call: _Call, target: Identifier, body: dict[str, Any], version: ApiVersion
+    ) -> None:
         """Out of a 1:1 call the application goes, out of a group call the transferee does."""
-        transferee = body.get("transferee") or model_of(_CALLER)
+        transferee = identifier_of(body.get("transferee")) or _CALLER
         call.state = "connected" if call.group else "disconnected"
         accepted: dict[str, Any] = {"resultInformation": _result(_COMPLETED)}
         if version >= ApiVersion.V2023_10_15:
-            accepted |= {"transferTarget": body["targetParticipant"], "transferee": transferee}
+            accepted |= {
+                "transferTarget": response_model_of(target),
+                "transferee": response_model_of(transferee),
+            }
         await self._verdict(call, body, version, "CallTransferAccepted", accepted)
         await self.step()
         if not call.group:
             await self._end(call, version, _COMPLETED)
             return
-        gone = identifier_of(transferee)
         call.rosters += 1
-        present = [{"identifier": model_of(one), "isMuted": False} for one in call.others if one != gone]
+        present = [
+            {"identifier": response_model_of(one), "isMuted": False}
+            for one in call.others
+            if one != transferee
+        ]
         await self._say(
             call, version, "ParticipantsUpdated", {"participants": present, "sequenceNumber": call.rosters}
         )

@@ -1,7 +1,8 @@
 """Identifiers as ACS writes them (`CommunicationIdentifierModel`), and back.
 
-A request carries `kind`, `rawId` and the typed object of that kind, as published (ACS REST 2026-03-12). What
-arrives is read by its raw id, which responses must have, else by whichever typed object is there.
+A request carries `kind` and the typed object of that kind, as the published examples do (ACS REST
+2026-03-12); a raw id is optional there and would say nothing more. What arrives is read by its raw id, which
+responses must have, else by whichever typed object is there.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from transferkit.identifiers import (
     TeamsApp,
     TeamsExtensionUser,
     TeamsUser,
+    UnknownIdentifier,
     parse_identifier,
 )
 from transferkit_acs.payloads import member, text_of
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["KINDS_SINCE", "identifier_of", "kinds_of", "model_of", "phone_model_of"]
+__all__ = ["KINDS_SINCE", "identifier_of", "kinds_of", "model_of", "phone_model_of", "response_model_of"]
 
 KINDS_SINCE: dict[type[Identifier], ApiVersion] = {
     PhoneNumber: ApiVersion.V2023_03_06,
@@ -39,7 +41,15 @@ def kinds_of(version: ApiVersion) -> tuple[type[Identifier], ...]:
 
 
 def model_of(someone: Identifier) -> dict[str, Any]:
-    """The published form of an identifier. Raises `TypeError` for a kind that has none."""
+    """An identifier as requests have it. Raises `TypeError` for a kind that has no published form."""
+    kind, typed = _typed(someone)
+    return {"kind": kind, kind: typed}
+
+
+def response_model_of(someone: Identifier) -> dict[str, Any]:
+    """An identifier as responses and events have it: with its raw id, which is all of an unknown one."""
+    if isinstance(someone, UnknownIdentifier):
+        return {"kind": "unknown", "rawId": someone.raw_id}
     kind, typed = _typed(someone)
     return {"kind": kind, "rawId": someone.raw_id, kind: typed}
 
@@ -47,6 +57,8 @@ def model_of(someone: Identifier) -> dict[str, Any]:
 def phone_model_of(number: PhoneNumber) -> dict[str, Any]:
     """A bare phone number (`PhoneNumberIdentifierModel`)."""
     model: dict[str, Any] = {"value": number.number}
+    if number.is_anonymous:
+        model["isAnonymous"] = True
     if number.asserted_id is not None:
         model["assertedId"] = number.asserted_id
     return model

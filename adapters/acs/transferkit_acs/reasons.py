@@ -14,6 +14,7 @@ Sources, by name in the tables:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import final
 
 from attrs import frozen
@@ -66,7 +67,7 @@ _CONFLICT = Meaning(
 )
 _INVALID = Meaning(
     FailureReason.UNSUPPORTED,
-    "ACS does not accept the request as it stands: the message names the parameter.",
+    "ACS does not accept the request as it stands: correct the parameter that the message names.",
 )
 _UNSUPPORTED = Meaning(
     FailureReason.UNSUPPORTED, "ACS does not offer this for this kind of call, target or api-version."
@@ -80,14 +81,16 @@ _NOT_ESTABLISHED = Meaning(
 )
 _CREDENTIALS = Meaning(
     FailureReason.UNAUTHORIZED,
-    "Check the connection string, or the Entra application and its role on the resource.",
+    "Check the connection string, or the identity in Entra and its role on the resource.",
 )
 _PERMISSION = Meaning(
     FailureReason.FORBIDDEN,
     "The credentials must be those of the resource that created or answered the call.",
 )
 _TENANT = Meaning(FailureReason.TENANT_MISMATCH, "The call belongs to another tenant than the credentials.")
-_THROTTLED = Meaning(FailureReason.THROTTLED)
+_THROTTLED = Meaning(
+    FailureReason.THROTTLED, "Ask less often, or have the resource's limits raised (support request)."
+)
 _RETARGET = Meaning(FailureReason.UNSUPPORTED, "The call's other party cannot be moved to this target.")
 _TEAMS = Meaning(
     FailureReason.TARGET_NOT_ALLOWED,
@@ -280,7 +283,9 @@ def refusal(
 ) -> Result:
     """An HTTP error answer, with what it means; `subcode` is the number in `error.code`."""
     other = _PROVIDER if status >= 500 else _NOTHING  # noqa: PLR2004 - the range of server errors
-    meaning = _exact(status, subcode) or HTTP_STATUSES.get(status, other)
+    # Only repeatability answers 412, whatever else the error says.
+    exact = None if status == HTTPStatus.PRECONDITION_FAILED else _exact(status, subcode)
+    meaning = exact or HTTP_STATUSES.get(status, other)
     return Result(
         code=status,
         subcode=subcode,

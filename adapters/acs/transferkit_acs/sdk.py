@@ -5,8 +5,6 @@ Tries are counted and spaced by the life cycle, which alone knows whether anothe
 
 from __future__ import annotations
 
-import ssl
-from pathlib import Path
 from typing import Any, final
 
 from azure.communication.callautomation import UnknownIdentifier
@@ -18,7 +16,6 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from transferkit.adapter import Submission
-from transferkit.errors import ConfigError, Problem
 from transferkit.requests import Transfer, WireRequest
 from transferkit_acs.auth import placeholder
 from transferkit_acs.published_body import OPTION, PublishedBody
@@ -37,9 +34,7 @@ def open_client(
     *,
     transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse] | None = None,
 ) -> CallAutomationClient:
-    """The SDK's client. It connects when first used; raises `ConfigError` for an unusable `ca_file`."""
-    if settings.ca_file is not None:
-        _check_trust(settings.ca_file)
+    """The SDK's client. It connects when first used."""
     return CallAutomationClient(
         endpoint,
         credential,
@@ -52,17 +47,6 @@ def open_client(
         connection_verify=str(settings.ca_file) if settings.ca_file else True,
         transport=transport,
     )
-
-
-def _check_trust(ca_file: Path) -> None:
-    """The SDK would fail in the middle of a request."""
-    try:
-        ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        problem = Problem(
-            "providers.acs.ca_file", f"{ca_file} cannot be used: {error}", "a file of PEM certificates"
-        )
-        raise ConfigError("providers.acs", [problem]) from None
 
 
 async def send(client: CallAutomationClient, submission: Submission, **options: Any) -> None:

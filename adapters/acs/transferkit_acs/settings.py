@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, final
@@ -94,13 +95,26 @@ def _unusable(key: str, why: str) -> NoReturn:
     raise ConfigError("providers.acs", [Problem(key, why, _CONNECTION_STRING_FORM)])
 
 
+_KINDS = ("connection_string", "client_secret", "certificate", "managed_identity")
+# What belongs to a registration in Entra says nothing to the others.
+_STRAYS = dict.fromkeys(("connection_string", "managed_identity"), ("tenant_id", "client_id"))
+
+
 @final
 @frozen(kw_only=True)
 class AcsSettings:
     """`[providers.acs]`.
 
+    One kind of credential:
+
     * `connection_string`: the resource's endpoint and access key; or
-    * `endpoint` with `tenant_id`, `client_id` and `client_secret`: an application registered in Entra.
+    * `endpoint` with `tenant_id` and `client_id` of an application registered in Entra, and its
+      `client_secret`, or its `certificate` together with the private key in PEM form, which
+      `certificate_password` opens where it is encrypted; or
+    * `endpoint` with `managed_identity`: `"system"`, or the client id of one assigned by the user.
+
+    And for all of them:
+
     * `resource_id`: the resource's immutable id, which is the audience of its callbacks.
     * `api_version`: which fields there are, and the `version` of the calls' events.
     * `openid_url`, `issuers`: who signs callbacks, where it is not the public cloud's usual signer.
@@ -117,6 +131,9 @@ class AcsSettings:
     tenant_id: str | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
+    certificate: Secret | None = None
+    certificate_password: Secret | None = None
+    managed_identity: str | None = None
     resource_id: str | None = None
     api_version: ApiVersion = field(default=ApiVersion.V2026_03_12, converter=_version)
     authority: str = field(default="https://login.microsoftonline.com", validator=_is_url("https"))
@@ -131,17 +148,27 @@ class AcsSettings:
     timeout: float = field(default=30.0, validator=_is_a_while)
 
     def __attrs_post_init__(self) -> None:
-        if not self.uses_entra:
-            return
-        if self.connection_string is not None:
-            raise ValueError("connection_string: not beside tenant_id, client_id and client_secret")
-        if self.endpoint is not None and _split(self.endpoint).scheme != "https":
-            raise ValueError("endpoint: a token of Entra is sent over https only")
+        if problems := list(self._contradictions()):
+            raise ValueError("; ".join(problems))
+
+    def _contradictions(self) -> Iterator[str]:
+        given = [name for name in _KINDS if getattr(self, name) is not None]
+        if len(given) > 1:
+            yield f"{' and '.join(given)}: only one of them may be given"
+        for kind, names in _STRAYS.items():
+            if kind in given:
+                yield from (f"{name}: not beside {kind}" for name in names if getattr(self, name) is not None)
+        if self.managed_identity == "":
+            yield 'managed_identity: expected "system" or a client id'
+        if self.certificate_password is not None and self.certificate is None:
+            yield "certificate_password: needs certificate"
+        if self.uses_entra and self.endpoint is not None and _split(self.endpoint).scheme != "https":
+            yield "endpoint: a token of Entra is sent over https only"
 
     @property
     def uses_entra(self) -> bool:
         """Whether requests carry a token of Entra instead of a signature."""
-        return any(value is not None for value in (self.tenant_id, self.client_id, self.client_secret))
+        return any(getattr(self, name) is not None for name in ("tenant_id", "client_id", *_KINDS[1:]))
 
     @property
     def shown_endpoint(self) -> str:

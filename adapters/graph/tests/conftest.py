@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
-from transferkit_graph import GraphAdapter, GraphSettings
+from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
 
 from transferkit.adapter import Callback, Submission
@@ -57,8 +57,12 @@ def decode():
 
 def settings_of(table):
     """Settings from an emulator's plain table, as the configuration would read them."""
-    secret = Secret(value=table["client_secret"], key="providers.graph.client_secret")
-    return GraphSettings(**{**table, "client_secret": secret, "ca_file": Path(table["ca_file"])})
+    secrets = {
+        name: Secret(value=table[name], key=f"providers.graph.{name}")
+        for name in ("client_secret", "certificate", "certificate_password")
+        if isinstance(table.get(name), str)
+    }
+    return GraphSettings(**{**table, **secrets, "ca_file": Path(table["ca_file"])})
 
 
 class Bench:
@@ -141,9 +145,13 @@ class Tokenless:
         pass
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def graph_at():
-    """An adapter whose Graph is at that address and whose tokens need no authority."""
+@pytest_asyncio.fixture(loop_scope="module", params=["aiohttp", "httpx"])
+async def graph_at(request, monkeypatch):
+    """An adapter whose Graph is at that address and whose tokens need no authority, on either transport."""
+    if request.param == "aiohttp":
+        pytest.importorskip("httpx_aiohttp")
+    else:
+        monkeypatch.setattr(transport, "find_spec", lambda _: None)
     adapters = []
 
     def make(base_url, **more):

@@ -227,7 +227,7 @@ NEVER = (500, "never asked")
 )
 async def test_what_an_authority_may_answer(tokens_at, discovery, token, kind):
     tokens = tokens_at("https://login.test")
-    tokens._client = Authority(discovery, token)
+    tokens._http.authority = lambda: Authority(discovery, token)
     assert isinstance(await tokens.bearer(None), kind)
 
 

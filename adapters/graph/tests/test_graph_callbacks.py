@@ -602,3 +602,72 @@ def test_a_good_body_with_anything_in_any_place_is_decoded_or_malformed(meaning,
     for fact in total(json.dumps(whole).encode()):
         assert fact.event.call_id
         assert fact.event.raw
+
+
+def respelt(value, spell, write):
+    """The same, names spelt and numbers written differently."""
+    if isinstance(value, dict):
+        return {spell(name): respelt(item, spell, write) for name, item in value.items()}
+    if isinstance(value, list):
+        return [respelt(item, spell, write) for item in value]
+    return write(value) if type(value) is int else value
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, str.lower, str.title], ids=lambda spell: spell.__name__)
+@pytest.mark.parametrize("write", [int, str, float], ids=lambda write: write.__name__)
+@pytest.mark.parametrize(("notification", "event", "signals"), MEANINGS.values(), ids=MEANINGS)
+def test_spelling_changes_no_meaning(decode, notification, event, signals, spell, write):
+    (fact,) = decode(respelt(body(notification), spell, write))
+    assert (type(fact.event), fact.signals) == (event, signals)
+
+
+def changed(value, data):
+    """The body, one place of it taken out, doubled, wrapped, emptied or given another's content."""
+    whole = copy.deepcopy(value)
+    *way, last = data.draw(st.sampled_from([path for path in places(whole) if path]))
+    holder = whole
+    for key in way:
+        holder = holder[key]
+    match data.draw(st.sampled_from(["out", "twice", "wrapped", "emptied", "another's"])):
+        case "out":
+            del holder[last]
+        case "twice" if isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[last]))
+        case "twice":
+            holder[f"{last}2"] = copy.deepcopy(holder[last])
+        case "wrapped":
+            holder[last] = data.draw(st.sampled_from([[holder[last]], {"value": holder[last]}]))
+        case "emptied":
+            holder[last] = type(holder[last])()
+        case _:
+            other = body(data.draw(st.sampled_from(list(MEANINGS.values())))[0])
+            place = data.draw(st.sampled_from(list(places(other))))
+            for key in place:
+                other = other[key]
+            holder[last] = other
+    return whole
+
+
+@given(st.lists(st.sampled_from([meaning[0] for meaning in MEANINGS.values()]), max_size=3), st.data())
+def test_a_good_body_that_is_changed_anywhere_is_decoded_or_malformed(notifications, data):
+    whole = body(*notifications)
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole = changed(whole, data)
+        if not isinstance(whole, dict) or not whole:
+            break
+    elements = whole.get("value", ()) if isinstance(whole, dict) else ()
+    facts = total(json.dumps(whole).encode())
+    assert len(facts) <= max(len(elements) if isinstance(elements, list) else 1, 1)
+    for fact in facts:
+        assert fact.event.call_id
+        assert fact.event.time == NOW
+
+
+@given(st.lists(st.sampled_from(list(MEANINGS.values())), min_size=1, max_size=5), st.data())
+def test_a_bad_element_anywhere_costs_no_good_one(meanings, data):
+    elements = [meaning[0] for meaning in meanings]
+    bad = st.sampled_from([None, 1, "x", [], {}, {"changeType": "updated"}, {"resourceUrl": "/app"}])
+    elements.insert(data.draw(st.integers(0, len(elements))), data.draw(bad))
+    facts = total(json.dumps(body(*elements)).encode())
+    assert [fact.signals for fact in facts] == [meaning[2] for meaning in meanings]
+    assert [thaw(fact.event.raw) for fact in facts] == [meaning[0] for meaning in meanings]

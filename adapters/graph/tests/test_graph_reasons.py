@@ -2,7 +2,7 @@
 
 import pytest
 from transferkit_graph.emulator.notifications import FAILURES
-from transferkit_graph.reasons import CALL_CODES, of_call, of_http
+from transferkit_graph.reasons import CALL_CODES, HTTP_CODES, of_call, of_http
 
 from transferkit.events import FailureReason as Reason
 from transferkit.testing.scenarios import SCENARIOS, Ending
@@ -46,8 +46,20 @@ TRANSFER_FAILURES = {
     (500, 7000): Reason.UNKNOWN,
     (500, 7700): Reason.UNKNOWN,
 }
-SEEN = {
+# Recorded in issues: microsoft-graph-docs-contrib 63, microsoft-graph-docs participant-invite,
+# azure-sdk-for-js 28369.
+ISSUES = {
     (404, 10202): Reason.CALL_NOT_FOUND,
+    (408, 13025): Reason.TIMEOUT,
+    (500, 3002): Reason.PROVIDER_ERROR,
+    (500, 3003): Reason.PROVIDER_ERROR,
+    (500, 7106): Reason.PROVIDER_ERROR,
+    (500, 7117): Reason.PROVIDER_ERROR,
+    (500, 1203002): Reason.PROVIDER_ERROR,
+    (500, 1203003): Reason.PROVIDER_ERROR,
+    (580, 5201): Reason.PROVIDER_ERROR,
+}
+SEEN = {
     (486, 560486): Reason.BUSY,
     (480, 560480): Reason.NO_ANSWER,
     (408, 560408): Reason.NO_ANSWER,
@@ -58,20 +70,24 @@ SEEN = {
     (487, 10004): Reason.NO_ANSWER,
     (486, None): Reason.BUSY,
     (600, 1): Reason.BUSY,
-    (500, 7106): Reason.PROVIDER_ERROR,
-    (580, 5201): Reason.PROVIDER_ERROR,
 }
 
 
-@pytest.mark.parametrize(("codes", "reason"), (END_REASONS | TRANSFER_FAILURES | SEEN).items())
+@pytest.mark.parametrize(("codes", "reason"), (END_REASONS | TRANSFER_FAILURES | ISSUES | SEEN).items())
 def test_a_call_s_codes(codes, reason):
     result = of_call(*codes, "as Graph says")
     assert (result.code, result.subcode, result.message, result.reason) == (*codes, "as Graph says", reason)
 
 
-@pytest.mark.parametrize("codes", END_REASONS | TRANSFER_FAILURES)
+@pytest.mark.parametrize("codes", END_REASONS | TRANSFER_FAILURES | ISSUES)
 def test_every_published_pair_has_a_row_of_its_own(codes):
     assert codes in CALL_CODES
+
+
+def test_no_row_stands_for_nothing():
+    """Each row of the tables is published, is the calling service's, or is SIP's alone."""
+    published = set(END_REASONS | TRANSFER_FAILURES | ISSUES) | {(0, 7015)}
+    assert {(code, subcode) for code, subcode in CALL_CODES if code and subcode} <= published
 
 
 def test_a_transfer_that_failed_for_reasons_unsaid_says_so():
@@ -107,10 +123,30 @@ def test_an_http_error(status, error, reason):
     assert of_http(status, error).reason is reason
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 423, 429])
+@pytest.mark.parametrize("error", [7505, 8522, 8523, 8607, 9999])
+def test_graph_s_own_number_says_more_than_the_status(status, error):
+    assert of_http(status, error).reason is of_http(599, error).reason is not Reason.UNKNOWN
+
+
+# learn.microsoft.com graph/errors, its table of statuses
+@pytest.mark.parametrize(
+    "status",
+    [400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 423, 429, 500, 501, 503, 504, 507, 509],
+)
+def test_every_published_status_has_a_row(status):
+    assert (status, None) in HTTP_CODES
+
+
 @pytest.mark.parametrize(
     ("status", "error", "says"),
     [
-        (403, 7505, "tenant"),
+        (403, 7505, "tenant_id="),
+        (404, 8522, "15 seconds"),
+        (400, 8523, "name the transferee"),
+        (409, 8607, "transferred already"),
+        (500, 9999, "request id"),
+        (429, None, "50,000"),
         (403, None, "Calls.Initiate.All"),
         (400, 8523, "transferee"),
         (401, None, "client_id"),

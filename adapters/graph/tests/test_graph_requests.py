@@ -60,27 +60,13 @@ def test_a_call_id_cannot_break_out_of_its_place_in_the_address():
     assert action_url(GraphSettings(), odd).endswith("/calls/..%2F..%2Fusers%3Fx%23y/transfer")
 
 
-def test_a_blind_transfer_to_a_teams_user():
-    someone = TeamsUser(OID, tenant_id=TENANT, display_name="Adele")
-    assert body(transfer(to=someone, endpoint=EndpointType.DEFAULT, language_id="en-us", region="amer")) == {
-        "transferTarget": {
-            "@odata.type": INVITATION,
-            "endpointType": "default",
-            "identity": {
-                "@odata.type": IDENTITY_SET,
-                "user": {"@odata.type": IDENTITY, "id": OID, "tenantId": TENANT, "displayName": "Adele"},
-            },
-            "languageId": "en-us",
-            "region": "amer",
-        }
-    }
-
-
 @pytest.mark.parametrize(
     ("someone", "member"),
     [
         (PhoneNumber("+14255550101"), {"phone": {"@odata.type": IDENTITY, "id": "+14255550101"}}),
+        (TeamsUser(OID), {"user": {"@odata.type": IDENTITY, "id": OID}}),
         (TeamsApp(OID), {"application": {"@odata.type": IDENTITY, "id": OID}}),
+        (UnknownIdentifier("d1", kind="device"), {"device": {"@odata.type": IDENTITY, "id": "d1"}}),
         (
             CommunicationUser("8:acs:res_user"),
             {"azureCommunicationServicesUser": {"@odata.type": IDENTITY, "id": "8:acs:res_user"}},
@@ -90,9 +76,36 @@ def test_a_blind_transfer_to_a_teams_user():
     ],
 )
 def test_each_kind_of_target_has_its_member(someone, member):
-    assert body(transfer(to=someone))["transferTarget"]["identity"] == {
+    assert body(transfer(to=someone, replaces=CONSULT_ID))["transferTarget"]["identity"] == {
         "@odata.type": IDENTITY_SET,
         **member,
+    }
+
+
+@pytest.mark.parametrize(
+    ("someone", "says_its_type"),
+    [
+        (TeamsUser(OID), False),
+        (TeamsApp(OID), False),
+        (UnknownIdentifier("d1", kind="device"), False),
+        (PhoneNumber("+14255550101"), True),
+        (CommunicationUser("8:acs:res_user"), True),
+        (UnknownIdentifier("x2", kind="guest"), True),
+    ],
+)
+def test_a_blind_transfer_says_the_type_of_what_the_schema_does_not_declare(someone, says_its_type):
+    target = body(transfer(to=someone))["transferTarget"]
+    (member,) = target["identity"].values()
+    assert ("@odata.type" in member) is says_its_type
+    assert "@odata.type" not in target
+
+
+def test_a_transferee_is_typed_as_the_target_is():
+    request = transfer(transferee=TeamsUser("aa-bb"), participant_id="p-1", replaces=CONSULT_ID)
+    assert body(request)["transferee"] == {
+        "@odata.type": "#microsoft.graph.participantInfo",
+        "identity": {"@odata.type": IDENTITY_SET, "user": {"@odata.type": IDENTITY, "id": "aa-bb"}},
+        "participantId": "p-1",
     }
 
 
@@ -100,28 +113,13 @@ def test_a_consultative_transfer_names_the_call_with_the_target():
     assert body(transfer(replaces=CONSULT_ID))["transferTarget"]["replacesCallId"] == CONSULT_ID
 
 
-def test_a_transfer_out_of_a_group_call_names_who_is_handed_over():
-    request = transfer(transferee=TeamsUser("aa-bb", tenant_id=TENANT), participant_id="p-1")
-    assert body(request)["transferee"] == {
-        "@odata.type": "#microsoft.graph.participantInfo",
-        "identity": {
-            "@odata.type": IDENTITY_SET,
-            "user": {"@odata.type": IDENTITY, "id": "aa-bb", "tenantId": TENANT},
-        },
-        "participantId": "p-1",
-    }
+@pytest.mark.parametrize("endpoint", EndpointType)
+def test_which_endpoint_rings_is_said_in_graph_s_word(endpoint):
+    assert body(transfer(endpoint=endpoint))["transferTarget"]["endpointType"] == endpoint.value
 
 
-def test_the_body_of_2018_has_a_target_and_both_contexts():
-    assert body(transfer(replaces=CONSULT_ID, operation_context="case 42"), BodyForm.Y2018) == {
-        "clientContext": SUBMISSION,
-        "operationContext": "case 42",
-        "target": {
-            "@odata.type": INVITATION,
-            "identity": {"@odata.type": IDENTITY_SET, "user": {"@odata.type": IDENTITY, "id": OID}},
-            "replacesCallId": CONSULT_ID,
-        },
-    }
+def test_the_body_of_2018_names_the_submission():
+    assert body(transfer(), BodyForm.Y2018)["clientContext"] == SUBMISSION
 
 
 def test_the_body_of_today_carries_no_operation_context():
@@ -158,7 +156,7 @@ def test_what_is_not_given_is_not_sent():
 
 def test_extra_is_merged_into_the_body():
     extra = {"transferTarget": {"region": "emea", "identity": {"user": {"@odata.type": None}}}, "new": [1]}
-    sent = body(transfer(region="amer", extra=extra))
+    sent = body(transfer(region="amer", replaces=CONSULT_ID, extra=extra))
     assert sent["transferTarget"]["region"] == "emea"
     assert sent["transferTarget"]["identity"]["user"] == {"id": OID}
     assert sent["new"] == [1]

@@ -59,12 +59,38 @@ def test_the_configuration_reads_every_key(tmp_path):
         ({"base_url": "https://graph.test:no"}, "base_url: expected an address"),
         ({"authority": "http://login.test/t"}, "authority: expected an address"),
         ({"client": "c"}, "is not a known key"),
+        ({"client_secret": "s", "certificate": "c"}, "client_secret and certificate: only one"),
+        (
+            {"client_secret": "s", "managed_identity": "system"},
+            "client_secret and managed_identity: only one",
+        ),
+        ({"certificate": "c", "managed_identity": "system"}, "certificate and managed_identity: only one"),
+        (
+            {"client_secret": "s", "certificate": "c", "managed_identity": "system"},
+            "client_secret and certificate and managed_identity: only one",
+        ),
+        ({"certificate_password": "p"}, "certificate_password: needs certificate"),
+        ({"managed_identity": ""}, "managed_identity: expected"),
+        ({"managed_identity": True}, "providers.graph.managed_identity"),
     ],
 )
 def test_what_is_wrong_is_named(table, says):
     with pytest.raises(ConfigError) as caught:
         read(table)
     assert says in str(caught.value)
+
+
+def test_every_contradiction_of_the_credentials_is_named_at_once():
+    with pytest.raises(ConfigError) as caught:
+        read({"client_secret": "s", "certificate_password": "p", "managed_identity": ""})
+    for words in ("only one", "needs certificate", "expected"):
+        assert words in str(caught.value)
+
+
+def test_secrets_know_their_keys():
+    settings = read({"certificate": {"env": "PEM"}, "certificate_password": {"env": "PASSWORD"}})
+    assert settings.certificate.key == "providers.graph.certificate"
+    assert settings.certificate_password.key == "providers.graph.certificate_password"
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,39 @@ async def test_no_such_host_is_not_sent(graph_at, submission):
     assert isinstance(answered, NotSent)
 
 
+async def test_the_environment_s_proxy_is_used(raw_server, graph_at, submission, monkeypatch):
+    asked = []
+
+    async def forward(reader, writer):
+        asked.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(202))
+        await writer.drain()
+
+    async with raw_server(forward) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert await graph_at("http://graph.invalid").submit(submission()) == Taken()
+    assert asked[0].startswith(b"POST http://graph.invalid/v1.0/communications/calls/")
+
+
+async def test_a_proxy_that_is_not_there_leaves_it_unsent(graph_at, submission, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        answered = await graph_at("https://graph.invalid").submit(submission())
+    assert isinstance(answered, NotSent)
+
+
+async def test_a_proxy_that_refuses_to_connect_leaves_it_unsent(
+    raw_server, graph_at, submission, answering, monkeypatch
+):
+    async with raw_server(answering(http(403))) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        answered = await graph_at("https://graph.invalid").submit(submission())
+    assert isinstance(answered, NotSent)
+
+
 async def test_a_broken_tls_handshake_is_not_sent(raw_server, graph_at, submission):
     async def speak_plainly(_, writer):
         writer.write(http(202))
@@ -197,6 +230,27 @@ async def test_a_broken_exchange_may_have_been_sent(submit, behave):
     answered = await submit(behave)
     assert isinstance(answered, MaybeSent)
     assert answered.result.reason is Reason.PROVIDER_ERROR
+
+
+async def test_a_kept_connection_that_breaks_carries_the_request_once(raw_server, graph_at, submission):
+    seen = []
+
+    async def answer_one_and_drop_the_next(reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            seen.append(head)
+            if len(seen) > 1:
+                reset(writer)
+                return
+            length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+
+    async with raw_server(answer_one_and_drop_the_next) as url:
+        adapter = graph_at(url)
+        assert await adapter.submit(submission()) == Taken()
+        assert isinstance(await adapter.submit(submission()), MaybeSent)
+    assert len(seen) == 2
 
 
 async def test_no_answer_in_time_may_have_been_sent(submit):

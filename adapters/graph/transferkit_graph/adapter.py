@@ -14,16 +14,18 @@ from transferkit._redact import MASK
 from transferkit.adapter import Adapter, Callback, CallbackRoute, Inspection, Submission, TokenPolicy
 from transferkit.capabilities import Capabilities, Plan
 from transferkit.errors import ConfigError
+from transferkit.events import FailureReason
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import Call, Request, Transfer, WireRequest
-from transferkit.signals import Fact
+from transferkit.signals import Fact, Result
 from transferkit_graph import callbacks
-from transferkit_graph.answers import answer_of, failure_of, presence_of
-from transferkit_graph.auth import Tokens, misconfigured, trust
+from transferkit_graph.answers import answer_of, presence_of
+from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens, misconfigured
 from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
 from transferkit_graph.requests import action_url, body_of, call_url
-from transferkit_graph.settings import GraphSettings
+from transferkit_graph.settings import CredentialKind, GraphSettings
+from transferkit_graph.transport import failure_of, open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -36,13 +38,17 @@ _log = logging.getLogger("transferkit.graph")
 
 _CALLBACK_ACCEPTED = 202  # 204 asks for the form before Graph's, 3xx sends the notification elsewhere
 _UNLIKED = frozenset({401, 403})
+_CLOSED = Result(
+    message="the HTTP client is closed",
+    advice="Keep the client that was given to the adapter open for as long as the adapter is used.",
+)
 
 
 @final
 class GraphAdapter(Adapter):
     """Microsoft Graph cloud communications: `call: transfer` and `call: redirect`.
 
-    `http` is an httpx client to use instead of an own one; whoever gives it closes it.
+    `http` is an httpx client to use instead of an own one, on any transport; whoever gives it closes it.
     """
 
     name: ClassVar[str] = "graph"
@@ -99,6 +105,8 @@ class GraphAdapter(Adapter):
         answer = (
             reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
         )
+        if isinstance(answer, Refused) and answer.result.reason is FailureReason.TENANT_MISMATCH:
+            answer = self._of_another_tenant(answer)
         _log.debug(
             "submission %s: %s",
             submission.id,
@@ -148,12 +156,12 @@ class GraphAdapter(Adapter):
         self, wire: WireRequest, tenant: str | None
     ) -> httpx.Response | Refused | NotSent | MaybeSent:
         """Send `wire` once, with the real token in place of the mask."""
-        import httpx
-
         try:
             client = self._http()
         except ConfigError as error:
             return misconfigured(error)
+        if client.is_closed:
+            return Refused(result=_CLOSED)
         token = await self._tokens.bearer(tenant)
         if not isinstance(token, str):
             return token
@@ -169,19 +177,23 @@ class GraphAdapter(Adapter):
                     timeout=self._settings.timeout,
                     follow_redirects=False,
                 )
-        except (httpx.HTTPError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - a transport may raise anything, and the request may be out
             return failure_of(error)
         if response.status_code in _UNLIKED:
             self._tokens.forget(tenant)
         return response
 
-    def _http(self) -> httpx.AsyncClient:
-        import httpx
+    def _of_another_tenant(self, answer: Refused) -> Refused:
+        """The refusal, advising what can be done with the credential that there is."""
+        if self._settings.credential is not CredentialKind.MANAGED_IDENTITY:
+            return answer
+        return evolve(answer, result=evolve(answer.result, advice=OWN_TENANT_ONLY))
 
+    def _http(self) -> httpx.AsyncClient:
         if self._given_http is not None:
             return self._given_http
         if self._own_http is None:
-            self._own_http = httpx.AsyncClient(verify=trust(self._settings))
+            self._own_http = open_client(self._settings)
         return self._own_http
 
     def _now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""What an HTTP answer, or the lack of one, says about a submission.
+"""What an HTTP answer says about a submission, or about a call.
 
 Error bodies and `Retry-After` (which may be decimal): learn.microsoft.com graph/errors and graph/throttling.
 """
@@ -13,7 +13,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from transferkit.events import FailureReason
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
 from transferkit_graph.reasons import of_http
@@ -22,7 +21,7 @@ from transferkit_graph.wording import chain_id, folded, normal, number, result_i
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["answer_of", "failure_of", "presence_of"]
+__all__ = ["answer_of", "presence_of"]
 
 _CALL_NOT_FOUND = 8522
 _LONGEST_WAIT = timedelta(days=1)
@@ -63,18 +62,6 @@ def presence_of(response: httpx.Response) -> tuple[Presence, Result | None]:
         return (Presence.GONE if gone or result.subcode == _CALL_NOT_FOUND else Presence.UNKNOWN), result
     call = folded(_json(response))
     return _PRESENCE.get(normal(call.get("state")), Presence.UNKNOWN), result_info(call)
-
-
-def failure_of(error: Exception) -> NotSent | MaybeSent:
-    """What a broken exchange says: a connection that never was cannot have carried anything."""
-    import httpx
-
-    timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
-    reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
-    # The exception's own text may quote an address or a header.
-    result = Result(message=f"no answer from Graph ({type(error).__name__})", reason=reason)
-    unconnected = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-    return NotSent(result=result) if isinstance(error, unconnected) else MaybeSent(result=result)
 
 
 def error_result(response: httpx.Response) -> Result:

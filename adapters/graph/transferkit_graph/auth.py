@@ -1,40 +1,29 @@
-"""Tokens for Graph: client credentials through msal, one application a tenant, msal's own cache.
-
-learn.microsoft.com entra v2-oauth2-client-creds-grant-flow. Nothing here is loaded or resolved before the
-first token is asked for.
-"""
+"""Tokens for Graph, one cache a tenant: fetched off the event loop, one question for everybody who asks."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from typing import TYPE_CHECKING, Any, final
+import logging
+from typing import Any, final
 
-from transferkit.errors import ConfigError, Problem
+from transferkit.errors import ConfigError
 from transferkit.events import FailureReason
 from transferkit.lifecycle import NotSent, Refused
 from transferkit.signals import Result
-from transferkit_graph.settings import GraphSettings
+from transferkit_graph.credentials import HttpClients, Source, open_source, require
+from transferkit_graph.settings import CredentialKind, GraphSettings
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = ["OWN_TENANT_ONLY", "Tokens", "misconfigured"]
 
-__all__ = ["Tokens", "misconfigured", "trust"]
+OWN_TENANT_ONLY = (
+    "A managed identity's tokens are of its own tenant only: carry this call with a client_secret or a "
+    "certificate of an application that the call's tenant knows."
+)
 
-_SOURCE = "configuration"
+_log = logging.getLogger("transferkit.graph")
+
 _PASSING = frozenset({"temporarily_unavailable", "server_error"})
-
-
-def trust(settings: GraphSettings) -> ssl.SSLContext | bool:
-    """What certificates to believe: `ca_file` alone, or httpx's choice. Raises `ConfigError`."""
-    if settings.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ValueError) as error:
-        why = f"{settings.ca_file} cannot be used ({type(error).__name__})"
-        raise ConfigError(_SOURCE, [Problem("providers.graph.ca_file", why, "a PEM file")]) from None
 
 
 def misconfigured(error: ConfigError) -> Refused:
@@ -49,18 +38,22 @@ class Tokens:
 
     def __init__(self, settings: GraphSettings) -> None:
         self._settings = settings
-        self._client: httpx.Client | None = None
-        self._applications: dict[str, Any] = {}
-        self._asking: dict[str, asyncio.Task[str | Refused | NotSent]] = {}
+        self._http = HttpClients(settings)
+        self._sources: dict[str | None, Source] = {}
+        self._asking: dict[str | None, asyncio.Task[str | Refused | NotSent]] = {}
 
     async def bearer(self, tenant: str | None) -> str | Refused | NotSent:
         """A token for the call's tenant, or why there is none.
 
         `Refused` where the authority or the configuration says no, `NotSent` where nobody could be asked.
         """
-        tenant = tenant or self._settings.default_tenant
-        if tenant is None:
-            return misconfigured(self._missing("tenant_id"))
+        if not self._settings.reaches(tenant):
+            return Refused(result=Result(reason=FailureReason.TENANT_MISMATCH, advice=OWN_TENANT_ONLY))
+        tenant = self._key(tenant)
+        try:
+            require(self._settings, tenant)
+        except ConfigError as error:
+            return misconfigured(error)
         asking = self._asking.get(tenant)
         if asking is None:
             asking = asyncio.create_task(asyncio.to_thread(self._acquire, tenant))
@@ -69,76 +62,56 @@ class Tokens:
         return await asyncio.shield(asking)
 
     def forget(self, tenant: str | None) -> None:
-        """Ask the authority anew next time: Graph did not like the token."""
-        application = self._applications.get(tenant or self._settings.default_tenant or "")
-        if application is not None:
-            application.remove_tokens_for_client()
+        """Begin anew next time, secrets included: somebody did not like what came of the last time."""
+        self._sources.pop(self._key(tenant), None)
 
     async def aclose(self) -> None:
         """Close connections."""
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        self._applications.clear()
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._sources.clear()
+        self._http.close()
 
-    def _acquire(self, tenant: str) -> str | Refused | NotSent:
-        import httpx
-        from msal.exceptions import MsalError
+    def _key(self, tenant: str | None) -> str | None:
+        """Whose token it is: a tenant's, or the managed identity's."""
+        if self._settings.credential is CredentialKind.MANAGED_IDENTITY:
+            return None
+        return tenant or self._settings.default_tenant
 
+    def _acquire(self, tenant: str | None) -> str | Refused | NotSent:
+        """Ask, in a thread. Whatever goes wrong, nothing has been sent to Graph."""
         try:
-            answer = self._application(tenant).acquire_token_for_client([self._settings.scope])
+            source = self._sources.get(tenant)
+            if source is None:
+                source = self._sources[tenant] = open_source(self._settings, tenant, self._http)
+            answer = _read(source(), self._settings)
         except ConfigError as error:
             return misconfigured(error)
-        except httpx.TimeoutException as error:
+        except Exception as error:  # noqa: BLE001 - msal lets its HTTP client's errors through, whichever
+            return self._failed(error, tenant)
+        if isinstance(answer, Refused):  # a secret or certificate that is renewed is to be read anew
+            self.forget(tenant)
+        return answer
+
+    def _failed(self, error: Exception, tenant: str | None) -> Refused | NotSent:
+        import requests
+        from msal.managed_identity import ManagedIdentityError
+
+        _log.debug("no token: %s", type(error).__name__)
+        if isinstance(error, (requests.Timeout, TimeoutError)):
             return _unreached(error, FailureReason.TIMEOUT)
-        except (httpx.HTTPError, MsalError, json.JSONDecodeError, RuntimeError) as error:
-            return _unreached(error)
-        except ValueError:  # msal's word for an authority that knows no such tenant
-            return Refused(
-                result=Result(
-                    message=f"no token authority at {self._settings.authority_of(tenant)}",
-                    reason=FailureReason.UNAUTHORIZED,
-                    advice="Check providers.graph.tenant_id and providers.graph.cloud.",
-                )
+        if isinstance(error, ManagedIdentityError):
+            return _refused(
+                f"no managed identity here ({type(error).__name__})",
+                "Give the machine a managed identity, or the application a client_secret or certificate.",
             )
-        except (KeyError, TypeError, AttributeError) as error:  # an answer of another shape than published
-            return _unreached(error)
-        return _read(answer)
-
-    def _application(self, tenant: str) -> Any:
-        """The msal application for the tenant; finding the authority is I/O."""
-        known = self._applications.get(tenant)
-        if known is not None:
-            return known
-        from msal import ConfidentialClientApplication
-
-        settings = self._settings
-        if settings.client_id is None:
-            raise self._missing("client_id")
-        if settings.client_secret is None:
-            raise self._missing("client_secret")
-        application = ConfidentialClientApplication(
-            settings.client_id,
-            client_credential=settings.client_secret.resolve(),
-            authority=settings.authority_of(tenant),
-            # The authority is ours or the operator's choice, and other clouds need not reach the global one.
-            instance_discovery=False,
-            http_client=self._http(),
-        )
-        return self._applications.setdefault(tenant, application)
-
-    def _http(self) -> httpx.Client:
-        # msal's own client, requests, would let REQUESTS_CA_BUNDLE overrule `ca_file`.
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.Client(verify=trust(self._settings), timeout=self._settings.timeout)
-        return self._client
-
-    @staticmethod
-    def _missing(key: str) -> ConfigError:
-        return ConfigError(_SOURCE, [Problem(f"providers.graph.{key}", "is missing")])
+        # A plain ValueError is msal's word for an authority that knows no such tenant, or that is none.
+        unknown = type(error) is ValueError and not isinstance(error.__context__, json.JSONDecodeError)
+        if tenant is not None and unknown:
+            return _refused(
+                f"no token authority at {self._settings.authority_of(tenant)}",
+                "Check providers.graph.tenant_id and providers.graph.cloud.",
+            )
+        return _unreached(error)
 
 
 def _unreached(error: Exception, reason: FailureReason = FailureReason.PROVIDER_ERROR) -> NotSent:
@@ -147,15 +120,27 @@ def _unreached(error: Exception, reason: FailureReason = FailureReason.PROVIDER_
     )
 
 
-def _read(answer: Any) -> str | Refused | NotSent:
+def _refused(message: str, advice: str) -> Refused:
+    return Refused(result=Result(message=message, reason=FailureReason.UNAUTHORIZED, advice=advice))
+
+
+def _read(answer: Any, settings: GraphSettings) -> str | Refused | NotSent:
+    """Raises as odd answers make it."""
     token = answer.get("access_token")
     if isinstance(token, str) and token:
         return token
-    message = answer.get("error_description") or answer.get("error")
+    error = answer.get("error")
+    said = answer.get("error_description") or error
+    keys = {
+        CredentialKind.CLIENT_SECRET: "client_id, client_secret and tenant_id",
+        CredentialKind.CERTIFICATE: "client_id, certificate and tenant_id",
+        CredentialKind.MANAGED_IDENTITY: "managed_identity, and that this machine has it",
+        None: "client_id",
+    }[settings.credential]
     result = Result(
-        message=str(message) if message else None,
+        message=(said if isinstance(said, str) else json.dumps(said)) if said else None,
         reason=FailureReason.UNAUTHORIZED,
-        advice="Check providers.graph.client_id, client_secret and tenant_id; the message is Entra's.",
+        advice=f"Check providers.graph.{keys}; the message is Entra's.",
         request_id=answer.get("correlation_id"),
     )
-    return NotSent(result=result) if answer.get("error") in _PASSING else Refused(result=result)
+    return NotSent(result=result) if isinstance(error, str) and error in _PASSING else Refused(result=result)

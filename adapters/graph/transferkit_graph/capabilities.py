@@ -60,9 +60,15 @@ def _redirect(settings: GraphSettings) -> dict[str, Limit]:
 
 
 def further_problems(request: Request, settings: GraphSettings) -> Iterator[Problem]:
-    """What is wrong with fields together, and with what an identifier says beside its id."""
+    """What is wrong with fields together, with the call's tenant, and with identifiers."""
     if isinstance(request, Transfer) and request.participant_id and request.transferee is None:
         yield Problem("participant_id", "says which endpoint of the transferee", "give the transferee, too")
+    if not settings.reaches(request.call.tenant_id):
+        yield Problem(
+            "call.tenant_id",
+            "a managed identity has tokens of its own tenant only",
+            "a call of tenant_id, or a client_secret or certificate",
+        )
     for name, someone in _everyone(request):
         yield from _unsaid(name, someone, settings.facts.identifiers)
 

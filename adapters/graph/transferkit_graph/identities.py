@@ -31,11 +31,14 @@ CLASSLESS = ("applicationInstance", "assertedIdentity", "device", "encrypted", "
 
 _USER, _PHONE, _APP, _INSTANCE = "user", "phone", "application", "applicationInstance"
 _ACS_USER = "azureCommunicationServicesUser"
+_DECLARED = frozenset({_USER, _APP, "device"})
 _FIRST = (_USER, _PHONE, _APP, _INSTANCE, _ACS_USER, *CLASSLESS)
 
 
-def identity_set(someone: Identifier) -> dict[str, Any]:
-    """`someone` as a typed `identitySet`. Raises `TypeError` for a kind that has no member in it.
+def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
+    """`someone` as an `identitySet`. Raises `TypeError` for a kind that has no member in it.
+
+    Not `typed`, types are left out where the schema says them: of a member that `identitySet` declares.
 
     A `TeamsApp` is the member `application`, as in Microsoft's example of a redirect to a bot, and as
     Microsoft advises for queues and auto attendants (microsoft-graph-comms-samples issue 260). Who needs the
@@ -59,13 +62,10 @@ def identity_set(someone: Identifier) -> dict[str, Any]:
         "tenantId": getattr(someone, "tenant_id", None),
         "displayName": getattr(someone, "display_name", None),
     }
-    return {
-        "@odata.type": "#microsoft.graph.identitySet",
-        word: {
-            "@odata.type": "#microsoft.graph.identity",
-            **{name: value for name, value in said.items() if value is not None},
-        },
-    }
+    member = {name: value for name, value in said.items() if value is not None}
+    if typed or word not in _DECLARED:
+        member = {"@odata.type": "#microsoft.graph.identity", **member}
+    return {"@odata.type": "#microsoft.graph.identitySet", word: member} if typed else {word: member}
 
 
 def read_identity_set(value: object) -> Identifier | None:

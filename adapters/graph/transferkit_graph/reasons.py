@@ -6,7 +6,9 @@ Sources, by name in the tables:
 * *transfer*: learn.microsoft.com call-transfer (v1.0 and beta), the failed notifications;
 * *calling*: the calling service beneath Graph is also that of Azure Communication Services, which publishes
   more of its codes (learn.microsoft.com communication-services troubleshooting codes);
-* *issues*: microsoft-graph-comms-samples issues 171, 173, 413, 512 and azure-sdk-for-js issue 28369.
+* *issues*: microsoft-graph-comms-samples issues 171, 173, 413, 512, microsoft-graph-docs-contrib issue 63
+  and azure-sdk-for-js issue 28369;
+* *throttling*: learn.microsoft.com graph/throttling-limits.
 
 `message` is never looked at: it is for people.
 """
@@ -65,7 +67,12 @@ _PERMISSION = Meaning(
 )
 _CALL_UNKNOWN = Meaning(
     FailureReason.CALL_NOT_FOUND,
-    "The call has ended, or another application's or tenant's token was used.",
+    "The call has ended (an unanswered one does after 15 seconds), or another application's or tenant's "
+    "token was used.",
+)
+_THROTTLED = Meaning(
+    FailureReason.THROTTLED,
+    "Graph takes 50,000 requests about calls in 15 seconds from an application in one tenant.",
 )
 _UNSAID = Meaning(
     FailureReason.UNKNOWN,
@@ -112,6 +119,15 @@ CALL_CODES: Codes = {
     (500, 1000): _UNSAID,
     (500, 7000): _UNSAID,
     (500, 7700): _UNSAID,
+    # issues: of calls whose media or signalling broke, meanings unpublished
+    (408, 13025): Meaning(FailureReason.TIMEOUT),
+    (500, 3002): _PROVIDER,
+    (500, 3003): _PROVIDER,
+    (500, 7106): _PROVIDER,
+    (500, 7117): _PROVIDER,
+    (500, 1203002): _PROVIDER,
+    (500, 1203003): _PROVIDER,
+    (580, 5201): _PROVIDER,
     # calling
     (404, 10202): Meaning(FailureReason.CALL_NOT_FOUND, "The consult call had ended before the transfer."),
     (None, 10004): _NO_ANSWER,
@@ -149,13 +165,16 @@ HTTP_CODES: Codes = {
         FailureReason.UNSUPPORTED,
         "The call is a group call, as it is for good after an invitation: name the transferee.",
     ),
-    (None, 9999): _PROVIDER,
+    (None, 9999): Meaning(
+        FailureReason.PROVIDER_ERROR,
+        "An error within Graph: if it lasts, give Microsoft's support the request id.",
+    ),
     # calling
     (None, 7504): _PERMISSION,
     (None, 7507): _PERMISSION,
     (None, 8501): _NOT_ESTABLISHED,
     (None, 8505): _CONFLICT,
-    (None, 8516): Meaning(FailureReason.THROTTLED),
+    (None, 8516): _THROTTLED,
     (None, 8519): _CONFLICT,
     (None, 8520): _UNSUPPORTED,
     (None, 8528): _ENDED,
@@ -183,14 +202,14 @@ HTTP_CODES: Codes = {
     (415, None): _UNSUPPORTED,
     (422, None): _UNSUPPORTED,
     (423, None): _CONFLICT,
-    (429, None): Meaning(FailureReason.THROTTLED),
+    (429, None): _THROTTLED,
     (500, None): _PROVIDER,
     (501, None): _UNSUPPORTED,
     (502, None): _PROVIDER,
     (503, None): _PROVIDER,
     (504, None): Meaning(FailureReason.TIMEOUT),
     (507, None): _PROVIDER,
-    (509, None): Meaning(FailureReason.THROTTLED),
+    (509, None): _THROTTLED,
 }
 """HTTP answers: (status, the number in `error.code`); None stands for any."""
 

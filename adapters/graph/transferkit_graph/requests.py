@@ -1,7 +1,8 @@
 """Request values as Graph's URLs and JSON bodies. Pure.
 
-Bodies: learn.microsoft.com call-transfer (v1.0 and beta; the typed examples 2 and 4), call-redirect, and the
-2018 documentation of call: transfer.
+Bodies: learn.microsoft.com call-transfer (v1.0 and beta), call-redirect, and the 2018 documentation of call:
+transfer. `@odata.type` stands where it stands there: everywhere in a consultative transfer, a redirect and
+the body of 2018; in a blind transfer only where the schema does not say the type.
 """
 
 from __future__ import annotations
@@ -46,14 +47,11 @@ def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str
 
 
 def _transfer(request: Transfer) -> dict[str, Any]:
-    body = {"transferTarget": _transfer_target(request)}
+    typed = request.replaces is not None
+    body = {"transferTarget": _transfer_target(request, typed=typed)}
     if request.transferee is not None:
-        body["transferee"] = _given(
-            {
-                "@odata.type": "#microsoft.graph.participantInfo",
-                "identity": identity_set(request.transferee),
-                "participantId": request.participant_id,
-            }
+        body["transferee"] = _participant(
+            "participantInfo", request.transferee, typed=typed, participantId=request.participant_id
         )
     return body
 
@@ -63,14 +61,16 @@ def _transfer_2018(request: Transfer, submission_id: str) -> dict[str, Any]:
         {
             "clientContext": submission_id,
             "operationContext": request.operation_context,
-            "target": _transfer_target(request),
+            "target": _transfer_target(request, typed=True),
         }
     )
 
 
-def _transfer_target(request: Transfer) -> dict[str, Any]:
-    return _invitation(
+def _transfer_target(request: Transfer, *, typed: bool) -> dict[str, Any]:
+    return _participant(
+        "invitationParticipantInfo",
         request.to,
+        typed=typed,
         endpointType=request.endpoint and request.endpoint.value,
         languageId=request.language_id,
         region=request.region,
@@ -82,7 +82,7 @@ def _redirect(request: Redirect) -> dict[str, Any]:
     ring = request.ring_timeout
     return _given(
         {
-            "targets": [_invitation(target) for target in request.to],
+            "targets": [_participant("invitationParticipantInfo", each, typed=True) for each in request.to],
             "targetDisposition": request.disposition and request.disposition.value,
             "timeout": None if ring is None else int(ring.total_seconds()),
             "maskCallee": request.mask_callee,
@@ -92,11 +92,11 @@ def _redirect(request: Redirect) -> dict[str, Any]:
     )
 
 
-def _invitation(someone: Identifier, **more: str | None) -> dict[str, Any]:
+def _participant(type_: str, someone: Identifier, *, typed: bool, **more: str | None) -> dict[str, Any]:
     return _given(
         {
-            "@odata.type": "#microsoft.graph.invitationParticipantInfo",
-            "identity": identity_set(someone),
+            "@odata.type": f"#microsoft.graph.{type_}" if typed else None,
+            "identity": identity_set(someone, typed=typed),
             **more,
         }
     )

@@ -13,7 +13,7 @@ from attrs import Attribute, field, frozen
 from transferkit.secret import Secret
 from transferkit_graph.clouds import CLOUDS, CloudFacts, GraphCloud
 
-__all__ = ["Api", "BodyForm", "CallsPath", "GraphSettings"]
+__all__ = ["Api", "BodyForm", "CallsPath", "CredentialKind", "GraphSettings"]
 
 
 class Api(StrEnum):
@@ -40,6 +40,14 @@ class BodyForm(StrEnum):
     """`transferTarget` and `transferee`."""
     Y2018 = "2018"
     """`target`, `clientContext` and `operationContext`."""
+
+
+class CredentialKind(StrEnum):
+    """How the application proves who it is: the key that says so."""
+
+    CLIENT_SECRET = "client_secret"  # noqa: S105 - the key's name
+    CERTIFICATE = "certificate"
+    MANAGED_IDENTITY = "managed_identity"
 
 
 def _is_url(*schemes: str) -> Any:
@@ -70,13 +78,30 @@ def _has_app_id(settings: GraphSettings, _: object, value: CallsPath) -> None:
         raise ValueError("app_id: needed where path is applications")
 
 
+def _has_one_credential(settings: GraphSettings, _: object, identity: str | None) -> None:
+    """Every contradiction of the keys about credentials, in one error."""
+    given = [kind for kind in CredentialKind if getattr(settings, kind) is not None]
+    wrong: list[str] = []
+    if len(given) > 1:
+        wrong.append(f"{' and '.join(given)}: only one of them may be given")
+    if settings.certificate_password is not None and settings.certificate is None:
+        wrong.append("certificate_password: needs certificate")
+    if identity == "":
+        wrong.append('managed_identity: expected "system" or a client id')
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
 @final
 @frozen(kw_only=True)
 class GraphSettings:
     """`[providers.graph]`.
 
-    * `tenant_id`, `client_id`, `client_secret`: the application's registration in Entra. A call's own tenant
-      goes before `tenant_id`.
+    * `tenant_id`, `client_id`: the application's registration in Entra. A call's own tenant goes before
+      `tenant_id`.
+    * One of `client_secret`; `certificate`, a private key and its certificate in PEM form, with
+      `certificate_password` where the key is encrypted; and `managed_identity`, `"system"` or the client id
+      of one assigned by the user, whose tokens are of its own tenant, `tenant_id`, only.
     * `cloud`, `api`, `path` (`applications` needs `app_id`), `body`: which of the published forms is used,
       each independent of the others.
     * `allowed_tenants`: the tenants whose callbacks are taken; every tenant unless told.
@@ -89,6 +114,9 @@ class GraphSettings:
     tenant_id: str | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
+    certificate: Secret | None = None
+    certificate_password: Secret | None = None
+    managed_identity: str | None = field(default=None, validator=_has_one_credential)
     cloud: GraphCloud = field(default=GraphCloud.GLOBAL, converter=GraphCloud)
     api: Api = field(default=Api.V1, converter=Api)
     path: CallsPath = field(default=CallsPath.COMMUNICATIONS, converter=CallsPath, validator=_has_app_id)
@@ -106,6 +134,17 @@ class GraphSettings:
     def facts(self) -> CloudFacts:
         """The chosen cloud's."""
         return CLOUDS[self.cloud]
+
+    @property
+    def credential(self) -> CredentialKind | None:
+        """Which kind is given; None where none is."""
+        return next((kind for kind in CredentialKind if getattr(self, kind) is not None), None)
+
+    def reaches(self, tenant: str | None) -> bool:
+        """Whether tokens of `tenant` are to be had: a managed identity has its own tenant's only."""
+        if self.managed_identity is None or tenant is None or self.default_tenant is None:
+            return True
+        return tenant.lower() == self.default_tenant.lower()
 
     @property
     def calls_url(self) -> str:

@@ -177,9 +177,23 @@ _PARTICIPANT = _record(
         "region": _text,
     },
 )
-_TRANSFER = _record({"transferTarget": _INVITATION}, {"transferee": _PARTICIPANT, "clientContext": _context})
+_TRANSFER = _record(
+    {"transferTarget": _INVITATION},
+    {
+        "transferee": _PARTICIPANT,
+        "clientContext": _context,
+        # In no schema, but in the published example of a group call.
+        "languageId": _text,
+        "region": _text,
+    },
+)
 _TRANSFER_2018 = _record({"target": _INVITATION}, {"clientContext": _context, "operationContext": _text})
-_REDIRECT_FIELDS: dict[str, Check] = {"timeout": _ring_timeout, "callbackUri": _https}
+_REDIRECT_FIELDS: dict[str, Check] = {
+    "timeout": _ring_timeout,
+    "callbackUri": _https,
+    # In no schema, but in the published example with several targets.
+    "routingPolicies": _list_of(_text, 0, 25),
+}
 _REDIRECT_TARGETS: dict[str, Check] = {"targets": _list_of(_INVITATION, 1, 25)}
 _REDIRECT = _record(_REDIRECT_TARGETS, _REDIRECT_FIELDS)
 _REDIRECT_BETA = _record(

@@ -49,6 +49,7 @@ CALLER = TeamsUser(
 _ENTRA = re.compile(
     r"/(?P<tenant>[^/]+)/(?P<what>v2\.0/\.well-known/openid-configuration|oauth2/v2\.0/token)"
 )
+_MACHINE = "/metadata/identity/oauth2/token"
 _CALL = re.compile(
     r"/(?P<api>v1\.0|beta)/(?:(?P<path>communications|app)|applications/(?P<app>[^/]+))"
     r"/calls/(?P<id>[^/]+)(?:/(?P<action>transfer|redirect))?"
@@ -146,6 +147,18 @@ class GraphEmulator(Emulator):
         """Let the caller end the call: the provider forgets it at once, and says so in a notification."""
         self.play(self._end(self._calls[call_id.lower()], CALLER_HUNG_UP))
 
+    def add_certificate(self, pem: str) -> None:
+        """Let the application prove itself by a certificate: assertions are verified with it."""
+        self._entra.add_certificate(pem)
+
+    def add_managed_identity(self, client_id: str | None = None) -> None:
+        """Be the machine's own token endpoint, too, for that identity; for the system's unless told.
+
+        msal finds it where the variable AZURE_POD_IDENTITY_AUTHORITY_HOST holds the emulator's address. Its
+        tokens are of the emulator's own tenant, whatever call they are wanted for.
+        """
+        self._entra.add_identity(client_id)
+
     def revoke_tokens(self) -> None:
         """Answer 401 to every token that was issued so far."""
         self._entra.revoke()
@@ -174,7 +187,9 @@ class GraphEmulator(Emulator):
         request = Request(scope, receive)
         body = await request.body()
         path = request.url.path
-        if entra := _ENTRA.fullmatch(path):
+        if path == _MACHINE:
+            reply = self._machine(request)
+        elif entra := _ENTRA.fullmatch(path):
             reply = self._authority(request, entra, body)
         else:
             reply = self._graph(request, path, body)
@@ -190,11 +205,18 @@ class GraphEmulator(Emulator):
         asks_for_token = entra["what"].endswith("token")
         if request.method != ("POST" if asks_for_token else "GET"):
             return _Reply(status=405)
+        base = f"{request.url.scheme}://{request.url.netloc}"
         if asks_for_token:
-            status, answer = self._entra.token(entra["tenant"], body)
+            status, answer = self._entra.token(entra["tenant"], body, here=f"{base}{request.url.path}")
         else:
-            base = f"{request.url.scheme}://{request.url.netloc}"
             status, answer = self._entra.openid_document(base, entra["tenant"])
+        return _Reply(status=status, body=answer)
+
+    def _machine(self, request: Request) -> _Reply:
+        if request.method != "GET":
+            return _Reply(status=405)
+        metadata = request.headers.get("metadata")
+        status, answer = self._entra.machine_token(request.query_params, metadata=metadata, tenant=TENANT_ID)
         return _Reply(status=status, body=answer)
 
     def _graph(self, request: Request, path: str, body: bytes) -> _Reply:

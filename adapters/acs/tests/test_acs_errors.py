@@ -1,0 +1,207 @@
+"""Every exception of the layers beneath: each has an answer, and none comes through.
+
+azure-core and aiohttp carry the request; msal, requests and urllib3 fetch its token.
+"""
+
+import asyncio
+import inspect
+import ssl
+from unittest.mock import MagicMock
+
+import aiohttp
+import aiohttp.client_exceptions
+import aiohttp.http_exceptions
+import azure.core.exceptions
+import msal
+import msal.exceptions
+import msal.managed_identity
+import msal.oauth2cli.oidc
+import pytest
+import requests.exceptions
+import urllib3.exceptions
+from azure.core.pipeline.transport import AioHttpTransport
+from transferkit_acs import AcsAdapter, AcsSettings
+
+from transferkit.events import FailureReason
+from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
+from transferkit.secret import Secret
+
+# No connection was made, so nothing can have been executed (docs.aiohttp.org, "Client exceptions"). All other
+# errors may come when the request has left, also those that azure-core calls ServiceRequestError.
+NEVER_LEFT = {
+    "ClientConnectorCertificateError",
+    "ClientConnectorDNSError",
+    "ClientConnectorError",
+    "ClientConnectorSSLError",
+    "ClientHttpProxyError",
+    "ClientProxyConnectionError",
+    "ClientSSLError",
+    "ConnectionTimeoutError",
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "NonHttpUrlClientError",
+    "UnixClientConnectorError",
+}
+TIME_OUTS = {"ConnectionTimeoutError", "ServerTimeoutError", "SocketTimeoutError", "TimeoutError"}
+# msal's words for a tenant, an authority or an identity that there is not.
+REFUSALS = {"ArcPlatformNotSupportedError", "ManagedIdentityError", "ValueError"}
+
+
+def exceptions_of(*modules) -> list[type[Exception]]:
+    """Every class of exception that the modules name, once each."""
+    found = {
+        one
+        for module in modules
+        for one in vars(module).values()
+        if inspect.isclass(one) and issubclass(one, Exception) and not issubclass(one, Warning)
+    }
+    return sorted(found, key=lambda one: (one.__module__, one.__name__))
+
+
+BUILT_IN = [
+    ConnectionAbortedError,
+    ConnectionResetError,
+    BrokenPipeError,
+    EOFError,
+    OSError,
+    TimeoutError,
+    ssl.SSLError,
+    asyncio.IncompleteReadError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    UnicodeDecodeError,
+    ValueError,
+]
+AIOHTTP = exceptions_of(aiohttp, aiohttp.client_exceptions, aiohttp.http_exceptions)
+AZURE = exceptions_of(azure.core.exceptions)
+TOKENS = exceptions_of(
+    msal.exceptions,
+    msal.managed_identity,
+    msal.oauth2cli.oidc,
+    requests.exceptions,
+    urllib3.exceptions,
+)
+
+
+def name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+# Constructors that look closer at what they are given.
+ARGUMENTS = {
+    UnicodeDecodeError: ("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    aiohttp.WebSocketError: (1002, "text"),
+    asyncio.IncompleteReadError: (b"", 1),
+    requests.exceptions.JSONDecodeError: ("no JSON", "<html>", 0),
+    urllib3.exceptions.IncompleteRead: (0, 1),
+}
+
+
+def make(cls: type[Exception]) -> Exception:
+    """An exception of any class, given what its constructor must have."""
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except ValueError:  # a class written in C
+        return cls(*ARGUMENTS.get(cls, ("text",)))
+    known = {"os_error": OSError(1, "no"), "error": "text", "error_description": "text"}
+    needed = [one for one in parameters if one.default is one.empty]
+    given = [known.get(one.name, MagicMock()) for one in needed if one.kind is one.POSITIONAL_OR_KEYWORD]
+    named = {one.name: known[one.name] for one in needed if one.kind is one.KEYWORD_ONLY}
+    return cls(*ARGUMENTS.get(cls, given), **named)
+
+
+def raising(error: Exception):
+    async def method(*_, **__):
+        raise error
+
+    return method
+
+
+async def answers(adapter, wanted):
+    """What is said of a submission and of an inspection."""
+    try:
+        return await adapter.submit(wanted), await adapter.inspect(wanted.request.call)
+    finally:
+        await adapter.aclose()
+
+
+def check_carried(error: Exception, answer, inspection) -> None:
+    expected = NotSent if type(error).__name__ in NEVER_LEFT else MaybeSent
+    assert type(answer) is expected
+    timed_out = type(error).__name__ in TIME_OUTS
+    assert answer.result.reason is (FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR)
+    assert answer.result.message.startswith(type(error).__name__)
+    assert inspection.presence is Presence.UNKNOWN
+
+
+@pytest.mark.parametrize("cls", [*AIOHTTP, *BUILT_IN], ids=name)
+async def test_every_exception_of_the_http_client_has_an_answer(
+    monkeypatch, adapter_at, submission, transfer, cls
+):
+    error = make(cls)
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", raising(error))
+    adapter = adapter_at("http://127.0.0.1:1")
+    check_carried(error, *await answers(adapter, submission(transfer)))
+
+
+@pytest.mark.parametrize("cls", AZURE, ids=name)
+async def test_every_exception_of_azure_core_has_an_answer(
+    monkeypatch, adapter_at, submission, transfer, cls
+):
+    error = make(cls)
+    monkeypatch.setattr(AioHttpTransport, "send", raising(error))
+    adapter = adapter_at("http://127.0.0.1:1")
+    check_carried(error, *await answers(adapter, submission(transfer)))
+
+
+class Broken:
+    """In the place of msal's clients."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, *_, **__):
+        return self
+
+    def acquire_token_for_client(self, *_, **__):
+        raise self.error
+
+
+@pytest.mark.parametrize("identity", [None, "system"], ids=["application", "managed identity"])
+@pytest.mark.parametrize("cls", [*TOKENS, *BUILT_IN], ids=name)
+async def test_every_exception_on_the_way_to_a_token_has_an_answer(
+    monkeypatch, submission, transfer, cls, identity
+):
+    broken = Broken(make(cls))
+    monkeypatch.setattr(msal, "ConfidentialClientApplication", broken)
+    monkeypatch.setattr(msal, "ManagedIdentityClient", broken)
+    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
+    table = {"managed_identity": identity} if identity else proof
+    adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table))
+    answer, inspection = await answers(adapter, submission(transfer))
+    refused = cls.__name__ in REFUSALS
+    assert type(answer) is (Refused if refused else NotSent), "nothing can have left without a token"
+    assert answer.result.reason is (FailureReason.UNAUTHORIZED if refused else FailureReason.PROVIDER_ERROR)
+    assert answer.result.message
+    assert bool(answer.result.advice) is refused
+    assert inspection.presence is Presence.UNKNOWN
+
+
+def test_the_lists_are_not_empty():
+    assert {"ServiceRequestError", "HttpResponseError"} <= {cls.__name__ for cls in AZURE}
+    assert {"ClientOSError", "ServerDisconnectedError", "BadStatusLine"} <= {cls.__name__ for cls in AIOHTTP}
+    assert {"MsalServiceError", "ManagedIdentityError", "ConnectTimeout", "ProtocolError"} <= {
+        cls.__name__ for cls in TOKENS
+    }
+    assert {cls.__name__ for cls in AIOHTTP} >= NEVER_LEFT
+
+
+@pytest.mark.parametrize("stop", [asyncio.CancelledError, KeyboardInterrupt])
+async def test_who_wants_to_stop_is_not_answered(monkeypatch, adapter_at, submission, transfer, stop):
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", raising(stop()))
+    adapter = adapter_at("http://127.0.0.1:1")
+    with pytest.raises(stop):
+        await adapter.submit(submission(transfer))
+    await adapter.aclose()

@@ -1,0 +1,247 @@
+"""Every error of every layer beneath, and what it says: never sent, perhaps sent, or not to be sent."""
+
+import asyncio
+import importlib
+import inspect
+import ssl
+from types import SimpleNamespace
+
+import h11
+import httpcore
+import httpx
+import pytest
+from transferkit_graph import GraphAdapter, GraphSettings, transport
+
+from transferkit.events import FailureReason as Reason
+from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
+from transferkit.requests import Call
+
+httpx_aiohttp = pytest.importorskip("httpx_aiohttp")
+aiohttp = importlib.import_module("aiohttp")
+
+
+def exceptions_of(*modules):
+    """Every exception class that a module shows, by name."""
+    return sorted(
+        {
+            one
+            for module in modules
+            for one in vars(module).values()
+            if inspect.isclass(one) and issubclass(one, Exception)
+        },
+        key=lambda one: (one.__module__, one.__qualname__),
+    )
+
+
+KEY = SimpleNamespace(host="graph.test", port=443, ssl=True, is_ssl=True)
+INFO = aiohttp.RequestInfo("https://graph.test", "POST", {}, "https://graph.test")
+
+
+def made(cls):
+    """An instance of the class, whatever its constructor wants."""
+    arguments = {
+        aiohttp.ClientResponseError: (INFO, ()),
+        aiohttp.ClientConnectorError: (KEY, OSError(111, "refused")),
+        aiohttp.ClientConnectorCertificateError: (KEY, ssl.SSLError(1, "bad certificate")),
+        aiohttp.ServerFingerprintMismatch: (b"1", b"2", "graph.test", 443),
+        aiohttp.InvalidURL: ("https://graph.test",),
+        aiohttp.NonHttpUrlClientError: ("ftp://graph.test",),
+        UnicodeDecodeError: ("utf-8", b"", 0, 1, "why"),
+        UnicodeEncodeError: ("utf-8", "", 0, 1, "why"),
+        UnicodeTranslateError: ("", 0, 1, "why"),
+        ExceptionGroup: ("several", [OSError()]),
+        asyncio.IncompleteReadError: (b"", 1),
+        asyncio.LimitOverrunError: ("why", 1),
+    }
+    if cls is aiohttp.client_exceptions.UnixClientConnectorError:
+        return cls("/socket", KEY, OSError(111, "refused"))
+    if cls is httpx.HTTPStatusError:
+        request = httpx.Request("POST", "https://graph.test")
+        return cls("why", request=request, response=httpx.Response(500, request=request))
+    if issubclass(
+        cls, (httpx.StreamConsumed, httpx.ResponseNotRead, httpx.RequestNotRead, httpx.StreamClosed)
+    ):
+        return cls()
+    for known, given in arguments.items():
+        if issubclass(cls, known):
+            return cls(*given)
+    return cls("why")
+
+
+HTTPX = exceptions_of(httpx)
+AIOHTTP = [
+    one
+    for one in exceptions_of(aiohttp, aiohttp.client_exceptions)
+    if issubclass(one, (aiohttp.ClientError, aiohttp.WSMessageTypeError))
+]
+OTHERS = [
+    one
+    for one in exceptions_of(
+        httpcore, asyncio, ssl, importlib.import_module("socket"), importlib.import_module("builtins"), h11
+    )
+    if not issubclass(one, Warning) and one is not h11.ProtocolError  # which is abstract
+]
+
+# Classes whose instances mean that no connection was made, so nothing can have left.
+NEVER_CONNECTED = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError}
+CANNOT_BE_SENT = {httpx.InvalidURL, httpx.UnsupportedProtocol}
+NEVER_CONNECTED_AIOHTTP = {
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "ClientConnectorSSLError",
+    "ClientConnectorCertificateError",
+    "ClientProxyConnectionError",
+    "ClientSSLError",
+    "UnixClientConnectorError",
+    "ConnectionTimeoutError",
+    "ClientHttpProxyError",
+}
+CANNOT_BE_SENT_AIOHTTP = {
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "InvalidUrlRedirectClientError",
+    "NonHttpUrlClientError",
+    "NonHttpUrlRedirectClientError",
+}
+
+
+class Raising(httpx.AsyncBaseTransport):
+    """A transport that raises, as the real ones do."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def handle_async_request(self, request):
+        raise self._error
+
+
+class RaisingAiohttp(httpx.AsyncBaseTransport):
+    """httpx-aiohttp, with aiohttp raising beneath it."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def handle_async_request(self, request):
+        with httpx_aiohttp.transport.map_aiohttp_exceptions():
+            raise self._error
+
+
+async def outcome(carrier, submission):
+    client = httpx.AsyncClient(transport=carrier)
+    adapter = GraphAdapter(GraphSettings(base_url="https://graph.test"), http=client)
+    adapter._tokens = _Tokens()
+    try:
+        assert (await adapter.inspect(Call("graph", "c1"))).presence is Presence.UNKNOWN
+        return await adapter.submit(submission())
+    finally:
+        await client.aclose()
+
+
+class _Tokens:
+    async def bearer(self, tenant):
+        return "token-of-nobody"
+
+
+def test_the_lists_are_not_empty():
+    assert {httpx.ReadError, httpx.InvalidURL, httpx.CookieConflict} <= set(HTTPX)
+    assert {aiohttp.ServerDisconnectedError, aiohttp.ClientOSError} <= set(AIOHTTP)
+    assert {httpcore.ReadTimeout, OSError, RuntimeError, h11.LocalProtocolError} <= set(OTHERS)
+    assert {one.__name__ for one in AIOHTTP} >= NEVER_CONNECTED_AIOHTTP
+
+
+@pytest.mark.parametrize("cls", HTTPX, ids=lambda cls: cls.__name__)
+async def test_each_error_of_httpx(submission, cls):
+    answer = await outcome(Raising(made(cls)), submission)
+    expected = NotSent if cls in NEVER_CONNECTED else Refused if cls in CANNOT_BE_SENT else MaybeSent
+    assert isinstance(answer, expected)
+    assert (answer.result.reason is Reason.TIMEOUT) is issubclass(cls, httpx.TimeoutException)
+    assert cls.__name__ in answer.result.message
+
+
+@pytest.mark.parametrize("cls", AIOHTTP, ids=lambda cls: cls.__name__)
+async def test_each_error_of_aiohttp_beneath_httpx(submission, cls):
+    answer = await outcome(RaisingAiohttp(made(cls)), submission)
+    unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
+    never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
+    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+    assert (answer.result.reason is Reason.TIMEOUT) is issubclass(cls, TimeoutError)
+
+
+@pytest.mark.parametrize("cls", AIOHTTP, ids=lambda cls: cls.__name__)
+async def test_each_error_of_aiohttp_that_nobody_translated(submission, cls):
+    answer = await outcome(Raising(made(cls)), submission)
+    unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
+    never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
+    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+
+
+@pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+async def test_any_other_error_may_have_come_after_the_request(submission, cls):
+    assert isinstance(await outcome(Raising(made(cls)), submission), MaybeSent)
+
+
+class RaisingHttpcore:
+    """httpx's own pool, raising."""
+
+    def __init__(self, error):
+        self._error = error
+
+    async def handle_async_request(self, request):
+        raise self._error
+
+    async def aclose(self):
+        pass
+
+
+@pytest.mark.parametrize("cls", exceptions_of(httpcore), ids=lambda cls: cls.__name__)
+async def test_each_error_of_httpcore_beneath_httpx(submission, cls):
+    carrier = httpx.AsyncHTTPTransport()
+    carrier._pool = RaisingHttpcore(made(cls))
+    answer = await outcome(carrier, submission)
+    never = cls in {httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.ProxyError}
+    unsendable = cls is httpcore.UnsupportedProtocol
+    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+
+
+async def test_a_cancelled_submission_is_cancelled(submission):
+    with pytest.raises(asyncio.CancelledError):
+        await outcome(Raising(asyncio.CancelledError()), submission)
+
+
+async def test_no_error_s_own_text_is_repeated(submission):
+    answer = await outcome(Raising(httpx.ReadError("Bearer s3cr3t to +14255550100")), submission)
+    assert "s3cr3t" not in repr(answer)
+    assert "55501" not in repr(answer)
+
+
+async def test_a_closed_client_is_said_so(submission):
+    client = httpx.AsyncClient()
+    await client.aclose()
+    adapter = GraphAdapter(GraphSettings(), http=client)
+    answer = await adapter.submit(submission())
+    assert isinstance(answer, Refused)
+    assert "open" in answer.result.advice
+
+
+async def test_an_address_that_cannot_be_used_names_its_key(submission):
+    adapter = GraphAdapter(GraphSettings(base_url="https://xn--graph-\u0378.test"))
+    adapter._tokens = _Closing()
+    answer = await adapter.submit(submission())
+    assert isinstance(answer, Refused)
+    assert "base_url" in answer.result.advice
+    await adapter.aclose()
+
+
+class _Closing(_Tokens):
+    async def aclose(self):
+        pass
+
+
+async def test_requests_leave_over_aiohttp_where_it_is_installed(monkeypatch):
+    client = transport.open_client(GraphSettings())
+    assert isinstance(client, httpx_aiohttp.HttpxAiohttpClient)
+    await client.aclose()
+    monkeypatch.setattr(transport, "find_spec", lambda _: None)
+    client = transport.open_client(GraphSettings())
+    assert type(client) is httpx.AsyncClient
+    await client.aclose()

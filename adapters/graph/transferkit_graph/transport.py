@@ -1,0 +1,99 @@
+"""How requests leave: the HTTP client, the certificates that it believes, and what its errors say.
+
+The client is httpx's. Its own connection pool spends several times the CPU a request that aiohttp's does
+beneath the same API (benchmarks/graph_transport.py: twice with one request in flight, eight times with 50),
+so aiohttp carries the requests where httpx-aiohttp is installed, as it is with this package.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from transferkit.errors import ConfigError, Problem
+from transferkit.events import FailureReason
+from transferkit.lifecycle import MaybeSent, NotSent, Refused
+from transferkit.signals import Result
+from transferkit_graph.settings import GraphSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["failure_of", "open_client", "trust"]
+
+
+def open_client(settings: GraphSettings) -> httpx.AsyncClient:
+    """The client for requests to Graph. Raises `ConfigError`."""
+    verify = trust(settings)
+    if find_spec("httpx_aiohttp") is None:
+        import httpx
+
+        return httpx.AsyncClient(verify=verify)
+    from httpx_aiohttp import HttpxAiohttpClient
+
+    return HttpxAiohttpClient(verify=verify)
+
+
+def trust(settings: GraphSettings) -> ssl.SSLContext | bool:
+    """What certificates to believe: `ca_file` alone, or httpx's choice. Raises `ConfigError`."""
+    if settings.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ValueError) as error:
+        why = f"{settings.ca_file} cannot be used ({type(error).__name__})"
+        raise ConfigError("configuration", [Problem("providers.graph.ca_file", why, "a PEM file")]) from None
+
+
+def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:
+    """What a broken exchange says.
+
+    A connection that never was cannot have carried anything. Of everything else, an error that nobody foresaw
+    included, nobody knows.
+    """
+    import httpx
+
+    origin = _origin(error)
+    # The exception's own text may quote an address or a header.
+    message = f"no answer from Graph ({type(origin).__name__})"
+    unusable = (httpx.InvalidURL, httpx.UnsupportedProtocol, *_aiohttp("InvalidURL", "NonHttpUrlClientError"))
+    if isinstance(origin, unusable):
+        result = Result(
+            message=message,
+            reason=FailureReason.UNSUPPORTED,
+            advice="The address cannot be used: check providers.graph.base_url.",
+        )
+        return Refused(result=result)
+    timed_out = isinstance(origin, (TimeoutError, httpx.TimeoutException))
+    reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
+    result = Result(message=message, reason=reason)
+    return NotSent(result=result) if isinstance(origin, _unconnected()) else MaybeSent(result=result)
+
+
+def _origin(error: Exception) -> Exception:
+    """The error of aiohttp's, where it is one.
+
+    httpx-aiohttp makes httpx's `ConnectTimeout` of every broken connection, of one that broke when the
+    request had been sent, too. aiohttp's own classes tell them apart.
+    """
+    client_error = _aiohttp("ClientError")
+    cause = error.__cause__
+    return cause if isinstance(cause, Exception) and isinstance(cause, client_error) else error
+
+
+def _unconnected() -> tuple[type[Exception], ...]:
+    """The errors of a connection that was never made, TLS and proxy included."""
+    import httpx
+
+    return (
+        *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
+        *_aiohttp("ClientConnectorError", "ConnectionTimeoutError", "ClientHttpProxyError"),
+    )
+
+
+def _aiohttp(*names: str) -> tuple[type[Exception], ...]:
+    """Those classes of aiohttp's; none where nobody uses aiohttp."""
+    aiohttp: Any = sys.modules.get("aiohttp")
+    return () if aiohttp is None else tuple(getattr(aiohttp, name) for name in names)
