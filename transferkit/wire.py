@@ -10,15 +10,20 @@ from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any
 
+from transferkit.frozenmap import thaw
+
 __all__ = ["content_key", "merge_patch", "retry_after"]
 
 _LONGEST_WAIT = timedelta(days=1)
 
 
 def merge_patch(target: object, patch: object) -> Any:
-    """`target` after a JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces."""
+    """`target` after a JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
+
+    The patch may be frozen; what comes from it is plain JSON.
+    """
     if not isinstance(patch, Mapping):
-        return patch
+        return thaw(patch)
     merged = dict(target) if isinstance(target, Mapping) else {}
     for name, value in patch.items():
         if value is None:
@@ -43,9 +48,9 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
         except ValueError:
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    if not math.isfinite(seconds):
+    if math.isnan(seconds):
         return None
-    return min(max(timedelta(seconds=min(seconds, 1e9)), timedelta(0)), _LONGEST_WAIT)
+    return timedelta(seconds=min(max(seconds, 0), _LONGEST_WAIT.total_seconds()))
 
 
 def content_key(value: object) -> str:

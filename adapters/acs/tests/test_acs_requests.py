@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from transferkit_acs.identities import identifier_of, model_of, response_model_of
-from transferkit_acs.requests import body_of, headers_of, merge_patch
+from transferkit_acs.requests import body_of, headers_of
 
 from transferkit.adapter import Submission
 from transferkit.identifiers import (
@@ -209,30 +209,6 @@ def test_extra_may_take_a_field_away_or_put_another_in_its_place():
 def test_extra_reaches_a_redirect():
     request = Redirect(call="incoming:1", to=USER, incoming_context="opaque", extra={"target": {"new": 1}})
     assert body_of(request)["target"] == {**USER_MODEL, "new": 1}
-
-
-@pytest.mark.parametrize(
-    ("target", "patch", "result"),
-    [  # RFC 7396, appendix A
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-        ({"a": "b"}, {"a": None}, {}),
-        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        (["a", "b"], ["c", "d"], ["c", "d"]),
-        ({"a": "b"}, ["c"], ["c"]),
-        ({"a": "foo"}, None, None),
-        ({"a": "foo"}, "bar", "bar"),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ],
-)
-def test_merge_patch(target, patch, result):
-    assert merge_patch(target, patch) == result
 
 
 @pytest.mark.parametrize(

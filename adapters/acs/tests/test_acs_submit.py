@@ -13,7 +13,6 @@ from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
 from transferkit_acs import AcsAdapter, AcsSettings
-from transferkit_acs.answers import retry_after
 
 from transferkit.events import FailureReason
 from transferkit.identifiers import PhoneNumber
@@ -124,24 +123,6 @@ async def test_retry_after_may_be_a_date(answers, submission, transfer):
         answer = await adapter.submit(submission(transfer))
         await adapter.aclose()
     assert answer.retry_after == timedelta(seconds=90)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("-5", 0),
-        ("inf", 86_400),
-        ("nan", None),
-        ("", None),
-        ("Mon, 04 May 2026 09:29:00 GMT", 0),
-        ("Mon, 04 May 2026 09:31:00 GMT", 60),
-        ("Mon, 04 May 2026 09:31:00 -0000", 60),
-        ("Mon, 99 May 2026 09:31:00 GMT", None),
-    ],
-)
-def test_retry_after(text, seconds):
-    span = retry_after({"retry-after": text}, now=NOW)
-    assert span == (None if seconds is None else timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("status", [301, 307, 408, 500, 502, 503, 504])

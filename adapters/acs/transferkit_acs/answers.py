@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, final
 
@@ -16,12 +14,11 @@ from transferkit.errors import ConfigError
 from transferkit.events import FailureReason
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
+from transferkit.wire import retry_after
 from transferkit_acs.payloads import member, number_of, read_json, text_of
 from transferkit_acs.reasons import refusal
 
-__all__ = ["Reply", "answer_of", "answer_without_reply", "inspection_of", "retry_after"]
-
-_LONGEST_WAIT = timedelta(days=1)
+__all__ = ["Reply", "answer_of", "answer_without_reply", "inspection_of"]
 
 
 @final
@@ -70,22 +67,6 @@ def answer_of(reply: Reply, *, now: datetime) -> Answer:
     if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - the range of refusals
         return Refused(result=reply.result)
     return MaybeSent(result=reply.result)
-
-
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
-    """`Retry-After` as a span: seconds, also decimal ones, or a date. None where it is missing or neither."""
-    text = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    if math.isnan(seconds):
-        return None
-    return timedelta(seconds=min(max(seconds, 0), _LONGEST_WAIT.total_seconds()))
 
 
 def answer_without_reply(error: Exception) -> Answer:

@@ -25,9 +25,10 @@ from transferkit.events import (
 )
 from transferkit.frozenmap import FrozenMap, freeze
 from transferkit.signals import Delivery, Fact, Result, Signal
+from transferkit.wire import content_key
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
-from transferkit_acs.payloads import content_key, instant_of, member, number_of, read_json, text_of
+from transferkit_acs.payloads import instant_of, member, number_of, read_json, text_of
 from transferkit_acs.reasons import TRANSFER_COMPLETED, failure
 
 __all__ = ["EVENT_GRID", "PROVIDER", "canonical_call_id", "decode"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["content_key", "instant_of", "member", "number_of", "read_json", "text_of"]
+__all__ = ["instant_of", "member", "number_of", "read_json", "text_of"]
 
 _DEEPEST = 64
 _LARGEST = 2**53
@@ -48,11 +47,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
     return True
-
-
-def content_key(value: object) -> str:
-    """A digest that equal JSON values share, however they were written."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def member(value: object, name: str) -> Any:

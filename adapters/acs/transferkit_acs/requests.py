@@ -6,13 +6,11 @@ Repeatable Requests 1.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC
 from email.utils import format_datetime
 from typing import Any
 
 from transferkit.adapter import Submission
-from transferkit.frozenmap import thaw
 from transferkit.requests import (
     CallingContext,
     Redirect,
@@ -22,15 +20,16 @@ from transferkit.requests import (
     TeamsPhoneSourceDetails,
     Transfer,
 )
+from transferkit.wire import merge_patch
 from transferkit_acs.identities import model_of, phone_model_of
 
-__all__ = ["body_of", "headers_of", "merge_patch"]
+__all__ = ["body_of", "headers_of"]
 
 
 def body_of(request: Request) -> dict[str, Any]:
     """The body of a request that the plan found nothing wrong with."""
     body = _transfer(request) if isinstance(request, Transfer) else _redirect(request)
-    merged: dict[str, Any] = merge_patch(body, thaw(request.extra))
+    merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged
 
 
@@ -40,19 +39,6 @@ def headers_of(submission: Submission) -> dict[str, str]:
         "Repeatability-Request-ID": submission.id,
         "Repeatability-First-Sent": format_datetime(submission.first_sent_at.astimezone(UTC), usegmt=True),
     }
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """`target` after a JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
 
 
 def _transfer(request: Transfer) -> dict[str, Any]:

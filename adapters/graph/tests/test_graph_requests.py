@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from transferkit_graph import GraphSettings
-from transferkit_graph.requests import action_url, body_of, merge_patch
+from transferkit_graph.requests import action_url, body_of
 from transferkit_graph.settings import BodyForm
 
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
@@ -160,26 +160,3 @@ def test_extra_is_merged_into_the_body():
     assert sent["transferTarget"]["region"] == "emea"
     assert sent["transferTarget"]["identity"]["user"] == {"id": OID}
     assert sent["new"] == [1]
-
-
-@pytest.mark.parametrize(
-    ("target", "patch", "merged"),
-    [
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-        ({"a": "b"}, {"a": None}, {}),
-        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        (["a", "b"], ["c", "d"], ["c", "d"]),
-        ({"a": "b"}, ["c"], ["c"]),
-        ({"a": "foo"}, None, None),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ],
-)
-def test_a_merge_patch_is_that_of_rfc_7396(target, patch, merged):
-    assert merge_patch(target, patch) == merged

@@ -112,7 +112,7 @@ async def test_told_to_wait_it_was_not_sent(submit, answering, status, retry_aft
     assert answered.retry_after == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("nonsense", ["soon", "-1", "nan", "inf", ""])
+@pytest.mark.parametrize("nonsense", ["soon", "nan", ""])
 async def test_429_is_not_sent_even_where_it_does_not_say_how_long(submit, answering, nonsense):
     answered = await submit(answering(http(429, Retry_After=nonsense)))
     assert isinstance(answered, NotSent)

@@ -100,7 +100,7 @@ class GraphAdapter(Adapter):
 
     async def submit(self, submission: Submission) -> Answer:
         wire = await self.wire(submission)
-        tenant = submission.tenant_id or submission.request.call.tenant_id
+        tenant = submission.request.call.tenant_id or submission.tenant_id
         reply = await self._send(wire, tenant)
         answer = (
             reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
@@ -123,7 +123,7 @@ class GraphAdapter(Adapter):
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
         wire = WireRequest(method="GET", url=call_url(self._settings, call.id), headers=headers)
-        reply = await self._send(wire, tenant_id or call.tenant_id)
+        reply = await self._send(wire, call.tenant_id or tenant_id)
         if isinstance(reply, (Refused, NotSent, MaybeSent)):
             return Inspection(presence=Presence.UNKNOWN, result=reply.result)
         presence, result = presence_of(reply)

@@ -6,15 +6,13 @@ Error bodies and `Retry-After` (which may be decimal): learn.microsoft.com graph
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
+from transferkit.wire import retry_after
 from transferkit_graph.reasons import of_http
 from transferkit_graph.wording import chain_id, folded, normal, number, result_info, text_of
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["answer_of", "presence_of"]
 
 _CALL_NOT_FOUND = 8522
-_LONGEST_WAIT = timedelta(days=1)
 
 _PRESENCE = {
     "established": Presence.CONNECTED,
@@ -45,9 +42,9 @@ def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
         return Taken(correlation_id=chain_id(response.headers))
     result = error_result(response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return NotSent(result=result, retry_after=_retry_after(response.headers, now))
+        return NotSent(result=result, retry_after=retry_after(response.headers, now=now))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        wait = _retry_after(response.headers, now)
+        wait = retry_after(response.headers, now=now)
         return MaybeSent(result=result) if wait is None else NotSent(result=result, retry_after=wait)
     if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - refusals
         return Refused(result=result)
@@ -81,19 +78,3 @@ def _json(response: httpx.Response) -> object:
         return json.loads(response.content)
     except (ValueError, RecursionError):
         return None
-
-
-def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """`Retry-After` as seconds, decimal or whole, or as an HTTP date; None where it says nothing usable."""
-    text = headers.get("retry-after", "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        seconds = max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0)
-    if not math.isfinite(seconds) or seconds < 0:
-        return None
-    return timedelta(seconds=min(seconds, _LONGEST_WAIT.total_seconds()))

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 from uuid import UUID
@@ -32,6 +31,7 @@ from transferkit.events import (
 from transferkit.frozenmap import freeze
 from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
 from transferkit.signals import Delivery, Fact, Signal
+from transferkit.wire import content_key
 from transferkit_graph.identities import read_identity_set
 from transferkit_graph.reasons import TRANSFER_COMPLETED
 from transferkit_graph.wording import chain_id, folded, normal, result_info, text_of
@@ -287,13 +287,13 @@ def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str
 def _delivery(callback: Callback, index: int, element: object) -> Delivery:
     """By the number of the sender's message (observed, not documented), else by content."""
     try:
-        content = json.dumps(element, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+        content = content_key(element)
     except ValueError:
         raise _Unreadable("holds what JSON cannot say: half a character, or no number") from None
     message_id = callback.headers.get(_MESSAGE_ID)
     if message_id:
         return Delivery(f"{message_id}#{index}", exact=True)
-    return Delivery(sha256(content).hexdigest(), exact=False)
+    return Delivery(content, exact=False)
 
 
 def _answered_by(call: Mapping[str, Any]) -> Identifier | None:

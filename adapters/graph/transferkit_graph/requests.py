@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from transferkit.frozenmap import thaw
 from transferkit.identifiers import Identifier
 from transferkit.requests import Redirect, Request, Transfer
+from transferkit.wire import merge_patch
 from transferkit_graph.identities import identity_set
 from transferkit_graph.settings import BodyForm, GraphSettings
 
-__all__ = ["action_url", "body_of", "call_url", "merge_patch"]
+__all__ = ["action_url", "body_of", "call_url"]
 
 
 def call_url(settings: GraphSettings, call_id: str) -> str:
@@ -104,16 +104,3 @@ def _participant(type_: str, someone: Identifier, *, typed: bool, **more: str | 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def merge_patch(target: object, patch: object) -> Any:
-    """`target` with the JSON merge patch applied (RFC 7396): a null removes, an object merges."""
-    if not isinstance(patch, Mapping):
-        return thaw(patch)
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
