@@ -110,7 +110,7 @@ class World:
         self.table = {**direct, address: proxy.url}
 
     @asynccontextmanager
-    async def client(self, *, timeout=5.0):
+    async def client(self, *, timeout=30.0):
         """A client on the one store; callbacks go to whichever was opened last."""
         config = {
             "provider": self.provider,
@@ -168,7 +168,7 @@ class World:
 
     async def arrived(self, submissions, *, executions=0):
         """Return when so many submissions arrived, and the provider executed so many of them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.submissions) < submissions or self.executions < executions:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
@@ -367,7 +367,7 @@ async def test_what_the_network_does_to_a_submission(world, row):
     world.proxy.will(*faults, method="POST")
     world.speaking.clear()
     stalls = any(isinstance(fault, Stall) for fault in faults)
-    async with world.client(timeout=0.2 if stalls else 5) as client:
+    async with world.client(timeout=0.2 if stalls else 30) as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS)
         await world.pass_time(60)
         world.speaking.set()
@@ -387,7 +387,7 @@ async def test_what_is_never_answered_for_is_never_called_failed(world, row):
     told = wanted[world.provider == "acs"]
     world.proxy.will(*faults, method="POST")
     stalls = any(isinstance(fault, Stall) for fault in faults)
-    async with world.client(timeout=0.2 if stalls else 5) as client:
+    async with world.client(timeout=0.2 if stalls else 30) as client:
         transfer = await client.transfer(world.place_call(), to=SILENT)
         outcome = await world.outcome(transfer)
 
@@ -564,7 +564,7 @@ async def test_callbacks_overtake_the_answer(world):
     world.proxy.will(Hold(arrives, forwarded=True), method="POST")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS)
-        assert isinstance(await transfer.outcome(timeout=5), TransferCompleted)
+        assert isinstance(await transfer.outcome(timeout=30), TransferCompleted)
         arrives.set()
         await world.outcome(transfer)
     assert await world.told(transfer) == COMPLETED[world.provider]

@@ -153,7 +153,7 @@ class Stage:
         call_id = self.emulator.place_call(callback_url=f"{self.callbacks_url}/{self.emulator.name}")
         transfer = await self.client.transfer(call_id, to=to, operation_context=f"case {number}")
         self.postman.transfers[call_id] = transfer.id
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not self.emulator.executions(call_id):  # noqa: ASYNC110 - the emulator has no event for it
                 await asyncio.sleep(0.001)
         await self.emulator.settle()

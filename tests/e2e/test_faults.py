@@ -42,7 +42,7 @@ async def proxy(request, bodies):
 
 @pytest.fixture
 async def http(proxy):
-    async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=30) as client:
         yield client
 
 
@@ -69,7 +69,7 @@ async def test_without_a_fault_it_relays_on_a_kept_connection(proxy, http, bodie
 async def test_the_answer_never_comes(proxy, http, bodies, fault, error, forwarded):
     proxy.will(fault(forwarded=forwarded))
     with pytest.raises(error):
-        await http.post("/", content=b"one", timeout=0.2 if fault is Stall else 5)
+        await http.post("/", content=b"one", timeout=0.2 if fault is Stall else 30)
     assert len(bodies) == forwarded
     assert (await http.post("/", content=b"two")).text == "ok", "the next request is relayed"
 

@@ -337,7 +337,7 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
         elif line.startswith(b"transfer-encoding:"):
-            raise NotImplementedError("a request whose length is not told beforehand cannot be proxied")
+            raise ValueError("only requests that tell their length beforehand are proxied")
     return head, await reader.readexactly(length)
 
 
