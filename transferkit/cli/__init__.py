@@ -12,5 +12,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich", "click"}:
             raise
-        sys.exit("the command line is an extra: pip install 'transferkit[cli]'")
+        print("the command line is an extra: pip install 'transferkit[cli]'", file=sys.stderr)
+        sys.exit(2)
     app()
