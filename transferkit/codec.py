@@ -49,8 +49,9 @@ def to_json_line(event: Event) -> str:
 
 def fingerprint(request: Request) -> str:
     """Equal for requests that ask for the same thing; the idempotency key itself is no part of it."""
-    text = json.dumps(encode(evolve(request, idempotency_key=None)), sort_keys=True)
-    return sha256(text.encode()).hexdigest()
+    asked = encode(request)
+    asked.pop("idempotency_key", None)  # as if it had none: what is not given is left out
+    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _write_identifier(identifier: Identifier) -> Any:
@@ -108,15 +109,15 @@ def _converter() -> Converter:
 
     converter = Converter(omit_if_default=True, forbid_extra_keys=True)
     converter.register_unstructure_hook_func(_is(Identifier), _write_identifier)
-    converter.register_structure_hook_func(lambda cls: cls is PhoneNumber, _read_number)
     converter.register_structure_hook_func(_is(Identifier), _read_identifier)
+    converter.register_structure_hook_func(lambda cls: cls is PhoneNumber, _read_number)  # goes before
     converter.register_unstructure_hook_func(_is(Enum), _plain)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, _read_time)
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
     converter.register_structure_hook(timedelta, lambda data, _: timedelta(seconds=float(data)))
     converter.register_structure_hook_func(_is_map, _read_json_map)
-    converter.register_unstructure_hook_func(_is_map, _write_map)
+    converter.register_unstructure_hook_factory(_is_map, _map_writer)
     _tag(converter, Event, "kind", lambda value: value.kind, event_class)
     _tag(converter, Transfer, "type", lambda _: "transfer", _REQUESTS.__getitem__)
     _tag(converter, Redirect, "type", lambda _: "redirect", _REQUESTS.__getitem__)
@@ -124,6 +125,12 @@ def _converter() -> Converter:
         lambda cls: cls == Request, lambda data, _: converter.structure(data, _REQUESTS[data["type"]])
     )
     return converter
+
+
+def _map_writer(cls: Any) -> Callable[[Any], Any]:
+    """How to write a map that is declared so; only where nothing is said of what is in it, look."""
+    item = (get_args(cls) or (object,))[-1]
+    return thaw if item is Any or item is str else _write_map
 
 
 def _write_map(value: object) -> Any:

@@ -16,9 +16,9 @@ from uuid import uuid4
 from transferkit._redact import redact
 from transferkit.adapter import Adapter, Inspection, Submission
 from transferkit.clock import Clock
-from transferkit.config import LifecycleConfig
+from transferkit.config import LifecycleConfig, RetentionConfig
 from transferkit.errors import StoreError
-from transferkit.events import Event, FailureReason, ProviderOther
+from transferkit.events import FailureReason
 from transferkit.lifecycle import (
     Answer,
     Answered,
@@ -34,15 +34,20 @@ from transferkit.lifecycle import (
     Presence,
     Requested,
     Rules,
+    Taken,
     Work,
     step,
 )
+from transferkit.log_events import LogEvent
+from transferkit.log_records import about, report_answer, report_event
 from transferkit.signals import Result
 from transferkit.stores import Applied, Store
+from transferkit.telemetry import Telemetry
 
 __all__ = ["Worker"]
 
 _log = logging.getLogger("transferkit.work")
+
 
 _BATCH = 32
 _STORE_TRIES = 3
@@ -53,14 +58,27 @@ class Worker:
     """One process's hand in the due work of a store."""
 
     def __init__(
-        self, *, store: Store, adapter: Callable[[str], Adapter], clock: Clock, timing: LifecycleConfig
+        self,
+        *,
+        store: Store,
+        adapter: Callable[[str], Adapter],
+        clock: Clock,
+        timing: LifecycleConfig,
+        retention: RetentionConfig,
+        telemetry: Telemetry,
     ) -> None:
         self.owner = uuid4().hex
         self._store = store
         self._adapter = adapter
         self._clock = clock
         self._timing = timing
+        self._retention = retention
+        self._telemetry = telemetry
         self._changed = asyncio.Event()
+        self._waits_until: datetime | None = None
+        """When the background task looks next of its own accord; None while it is at it."""
+        self._looked = False
+        self._next_due: datetime | None = None
 
     async def begin(self, opened: Opened, *, dropped: tuple[str, ...]) -> Applied:
         """Record a request, with this process as its sender. Raises what the store's `apply` raises."""
@@ -82,7 +100,7 @@ class Worker:
     async def send(self, opened: Opened, begun: Applied) -> None:
         """Send the attempt that `begun` recorded as begun, and record how it went."""
         progress = begun.state.open
-        if progress is None or progress.first_sent_at is None:
+        if progress is None or progress.first_sent_at is None:  # pragma: no cover - what was begun has both
             return
         submission = Submission(
             id=opened.id,
@@ -90,16 +108,25 @@ class Worker:
             first_sent_at=progress.first_sent_at,
             tenant_id=begun.state.tenant_id,
         )
-        answer = await self._submit(opened, submission)
+        with self._telemetry.attempt(opened, progress.attempts) as span:
+            answer = await self._submit(opened, submission)
+            span.answered(answer)
+            report_answer(opened, progress.attempts, answer)
         answered = Answered(
             at=self._clock.now(), transfer_id=opened.id, attempt=progress.attempts, answer=answer
         )
-        for attempt_left in reversed(range(_STORE_TRIES)):
+        for attempt_left in reversed(range(_STORE_TRIES)):  # pragma: no branch - the last one ends it
             try:
                 await self.apply(opened.call, answered)
-            except StoreError:
+            except StoreError as error:
                 if not attempt_left:
                     raise
+                self._telemetry.commit_retried()
+                _log.warning(
+                    "commit failed, trying again: %s",
+                    error,
+                    extra=about(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
+                )
             else:
                 return
 
@@ -109,7 +136,8 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - see below
             # An adapter raises for nothing; if one does, nobody knows what left.
             _log.exception(
-                "adapter failed while sending", extra=_about(opened.call, opened.id, "adapter_failed")
+                "adapter failed while sending",
+                extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             message = redact(f"{type(error).__name__}: {error}")
             return MaybeSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=message))
@@ -124,9 +152,26 @@ class Worker:
         applied = await self._store.apply_all(inputs, step)
         for one in applied:
             for event in one.events:
-                _report(event)
-        self._changed.set()
+                report_event(event)
+        self._telemetry.committed(inputs, applied)
+        if any(self._is_sooner(happened, one) for (_, happened), one in zip(inputs, applied, strict=True)):
+            self._changed.set()
         return applied
+
+    def _is_sooner(self, happened: Input, applied: Applied) -> bool:
+        """Whether work may be due now before the background task looks again: looking costs a read.
+
+        All work is an open transfer's. A request's is due when its sender's lease ends or at its deadline; an
+        answer that it is taken makes none. Of all else nothing is known here.
+        """
+        progress, until = applied.state.open, self._waits_until
+        if until is None:
+            return True
+        if progress is None or (isinstance(happened, Answered) and isinstance(happened.answer, Taken)):
+            return False
+        if isinstance(happened, Requested):
+            return min(happened.sender.until, progress.deadline_at) < until
+        return True
 
     async def run_due(self) -> int:
         """Do all that is due and that nobody else is at; returns how many pieces of work that was."""
@@ -142,35 +187,87 @@ class Worker:
     async def run(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Do what is due whenever it is due, until cancelled. `spawn` starts work that may take long."""
         self._changed = asyncio.Event()  # of the loop that runs now; a client may be opened in another later
+        tidy_at = self._clock.now()
         while True:
+            self._waits_until = None
             self._changed.clear()
             try:
-                now = self._clock.now()
-                for due in await self._store.lease_due(now=now, lease=self._lease(now), limit=_BATCH):
-                    spawn(self._do(due))
-                until = await self._store.next_due()
+                if tidy_at <= self._clock.now():
+                    tidy_at = self._clock.now() + self._retention.every
+                    spawn(self._tidy())
+                until = await self._start_due(spawn)
             except StoreError:
-                _log.exception("due work cannot be read from the store", extra={"event": "store_failed"})
+                _log.exception(
+                    "due work cannot be read from the store", extra={"event": LogEvent.STORE_FAILED}
+                )
                 until = self._clock.now() + self._timing.inspect_gap
-            await self._clock.wait(self._changed, until)
+            if self._store.poll is not None:  # other processes may add work, or die at it
+                poll = self._clock.now() + self._store.poll
+                until = poll if until is None else min(until, poll)
+            self._waits_until = tidy_at if until is None else min(until, tidy_at)
+            await self._clock.wait(self._changed, self._waits_until)
+
+    async def _start_due(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> datetime | None:
+        """Start what is due; returns when the next work will be. Takes no lock where nothing is due."""
+        while True:
+            now = self._clock.now()
+            until = self._next_due = await self._store.next_due()
+            self._looked = True
+            if until is None or until > now:
+                return until
+            for due in await self._store.lease_due(now=now, lease=self._lease(now), limit=_BATCH):
+                spawn(self._do(due))
+
+    def lateness(self) -> float | None:
+        """For how many seconds the oldest work has been due that nobody began, as the background task knows.
+
+        It grows while the store cannot be read. None where no background task ever looked.
+        """
+        if not self._looked:
+            return None
+        late = 0.0 if self._next_due is None else (self._clock.now() - self._next_due).total_seconds()
+        return max(late, 0.0)
+
+    async def _tidy(self) -> None:
+        try:
+            gone = await self.prune()
+        except StoreError:
+            _log.exception("old calls could not be removed", extra={"event": LogEvent.PRUNE_FAILED})
+        else:
+            if gone:
+                _log.info("%d old calls removed", gone, extra={"event": LogEvent.PRUNED, "calls": gone})
+
+    async def prune(self) -> int:
+        """Remove the calls that are over and older than the retention allows; returns how many."""
+        gone = 0
+        while True:
+            now = self._clock.now()
+            batch = await self._store.prune(
+                before=now - self._retention.age, idle_since=now - self._retention.group_idle, limit=_BATCH
+            )
+            gone += batch
+            if batch < _BATCH:
+                return gone
 
     async def _do(self, due: Due) -> None:
-        stored = await self._store.transfer(due.transfer_id)
-        if stored is None:
-            return
-        opened = stored.opened
+        known: dict[str, object] = {"event": LogEvent.WORK_FAILED, "transfer_id": due.transfer_id}
         try:
+            stored = await self._store.transfer(due.transfer_id)
+            if stored is None:
+                return
+            opened = stored.opened
+            known = about(opened.call, opened.id, LogEvent.WORK_FAILED)
             match due.work:
                 case Work.SUBMIT:
                     await self._resume(opened)
                 case Work.INSPECT:
                     await self._inspect(opened)
-                case Work.GRACE | Work.DEADLINE:
+                case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
                     reached = DueReached(at=self._clock.now(), transfer_id=opened.id, work=due.work)
                     await self.apply(opened.call, reached)
         except StoreError:
             # The lease runs out and somebody does it again.
-            _log.exception("due work failed", extra=_about(opened.call, opened.id, "work_failed"))
+            _log.exception("due work failed", extra={**known, "work": due.work})
 
     async def _resume(self, opened: Opened) -> None:
         """Send again, or for the first time after a crash, if the life cycle allows it."""
@@ -183,36 +280,21 @@ class Worker:
 
     async def _inspect(self, opened: Opened) -> None:
         state = await self._store.state(opened.call)
-        try:
-            inspection = await self._adapter(opened.call.provider).inspect(
-                opened.request.call, tenant_id=state.tenant_id
-            )
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception(
-                "adapter failed while asking", extra=_about(opened.call, opened.id, "adapter_failed")
-            )
-            inspection = Inspection(presence=Presence.UNKNOWN)
+        with self._telemetry.inspection(opened) as span:
+            inspection = await self._ask(opened, state.tenant_id)
+            span.found(inspection)
         inspected = Inspected(at=self._clock.now(), transfer_id=opened.id, presence=inspection.presence)
         await self.apply(opened.call, inspected)
 
+    async def _ask(self, opened: Opened, tenant_id: str | None) -> Inspection:
+        try:
+            return await self._adapter(opened.call.provider).inspect(opened.request.call, tenant_id=tenant_id)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception(
+                "adapter failed while asking",
+                extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+            )
+            return Inspection(presence=Presence.UNKNOWN)
+
     def _lease(self, now: datetime) -> Lease:
         return Lease(self.owner, now + self._timing.lease)
-
-
-def _about(call: CallKey, transfer_id: str | None, name: str) -> dict[str, str | None]:
-    return {"event": name, "provider": call.provider, "call_id": call.id, "transfer_id": transfer_id}
-
-
-def _report(event: Event) -> None:
-    call = CallKey(event.provider, event.call_id)
-    extra = _about(call, event.transfer_id, event.kind) | {"correlation_id": event.correlation_id}
-    if isinstance(event, ProviderOther) and event.late_verdict:
-        _log.warning(
-            "transfer %s on %s: the provider says %s after the outcome; the outcome stands",
-            event.transfer_id,
-            call,
-            event.late_verdict,
-            extra=extra,
-        )
-    else:
-        _log.info("%s on %s", event.kind, call, extra=extra)

@@ -20,7 +20,7 @@ from transferkit.lifecycle.inputs import (
     Requested,
     Taken,
 )
-from transferkit.lifecycle.machine import step
+from transferkit.lifecycle.machine import CallRings, step
 from transferkit.lifecycle.state import CallState, Finished, Progress, RequestKind, Rules
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Answered",
     "Attempted",
     "CallKey",
+    "CallRings",
     "CallState",
     "Decision",
     "Due",

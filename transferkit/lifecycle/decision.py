@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from transferkit.events import Event, Outcome
+from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.lifecycle.state import CallState
 from transferkit.requests import Redirect, Request
 
@@ -59,7 +60,10 @@ class Due:
 @final
 @frozen(kw_only=True)
 class Opened:
-    """A request as it is stored, once. `legs` are the calls it occupies until its outcome."""
+    """A request as it is stored, once. `legs` are the calls it occupies until its outcome.
+
+    `trace` is what led to it, in W3C's form (`traceparent`, `tracestate`), for whoever goes on with it.
+    """
 
     id: str
     call: CallKey
@@ -67,6 +71,7 @@ class Opened:
     fingerprint: str
     at: datetime
     legs: tuple[CallKey, ...]
+    trace: FrozenMap[str] = field(default=EMPTY)
 
     @property
     def is_redirect(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve
@@ -10,6 +11,7 @@ from transferkit.events import (
     Basis,
     CallConnected,
     CallEnded,
+    CallIncoming,
     Event,
     Evidence,
     LateVerdict,
@@ -143,6 +145,11 @@ def _on_the_stream(turn: Turn, fact: Fact, *, moved: bool) -> None:
     event = fact.event
     news = True
     match event:
+        case CallIncoming(respond_by=datetime() as respond_by):
+            if turn.state.respond_by is None:
+                turn.state = evolve(turn.state, respond_by=respond_by)
+            else:  # told again: it rings no longer for that
+                event = evolve(event, stale=True, respond_by=turn.state.respond_by)
         case CallConnected() if not (turn.state.connected or turn.state.ended):
             turn.state = evolve(turn.state, connected=True)
         case CallEnded() if not turn.state.ended:

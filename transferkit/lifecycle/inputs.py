@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from transferkit.lifecycle.decision import Lease, Opened, Work
 from transferkit.lifecycle.state import Rules
@@ -32,9 +32,14 @@ __all__ = [
 @final
 @frozen(kw_only=True)
 class Taken:
-    """The provider's 2xx: it has the request. Never a success."""
+    """The provider's 2xx: it has the request. Never a success.
+
+    `status` (HTTP) and `request_id` are for those who look for it; they make it no other answer.
+    """
 
     correlation_id: str | None = None
+    status: int | None = field(default=None, eq=False)
+    request_id: str | None = field(default=None, eq=False)
 
 
 @final

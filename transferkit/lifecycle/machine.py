@@ -43,9 +43,10 @@ from transferkit.lifecycle.state import CallState, Progress, RequestKind
 from transferkit.lifecycle.turn import Turn, kinds
 from transferkit.signals import Result
 
-__all__ = ["step"]
+__all__ = ["CallRings", "step"]
 
 _LONGEST_BACKOFF = timedelta(seconds=30)
+_MOST_DOUBLINGS = 16  # far beyond the longest backoff, and far from a span that cannot be said
 
 # The caller's leg after a refusal: it is untouched, unless the refusal says that there is none.
 _GONE = frozenset({FailureReason.CALL_NOT_FOUND, FailureReason.CALL_ENDED, FailureReason.CALLER_LEFT})
@@ -64,11 +65,15 @@ _NOBODY_TOOK_IT = frozenset(
 )
 
 
+class CallRings(Exception):
+    """A transfer was asked for of a call that still rings. Nothing follows from it."""
+
+
 def step(call: CallKey, state: CallState, happened: Input, seen: str | None = None) -> Decision:
     """Decide what follows from `happened` to `call`.
 
     `seen` is the mark under which the same delivery was recorded before, if it was. Pure: the same
-    arguments give the same decision.
+    arguments give the same decision. Raises `CallRings`.
     """
     turn = Turn(call, state, happened.at)
     match happened:
@@ -82,7 +87,7 @@ def step(call: CallKey, state: CallState, happened: Input, seen: str | None = No
             return observe(turn, happened.fact, seen)
         case Inspected():
             return _inspected(turn, happened)
-        case DueReached():
+        case DueReached():  # pragma: no branch - these are all the inputs
             return _due(turn, happened)
 
 
@@ -93,6 +98,8 @@ def _request(turn: Turn, asked: Requested) -> Decision:
     """Record the request; its sender already holds the lease and sends attempt 1."""
     opened = asked.opened
     request = opened.request
+    if not opened.is_redirect and turn.state.rings(asked.at):
+        raise CallRings(str(opened.call))
     progress = Progress(
         id=opened.id,
         kind=RequestKind.REDIRECT if opened.is_redirect else RequestKind.TRANSFER,
@@ -185,13 +192,14 @@ def _unanswered(turn: Turn, progress: Progress, answer: Answer) -> None:
             turn.inspect_soon(progress)
         case NotSent(result=result, retry_after=retry_after):
             _again(turn, progress, result, retry_after)
-        case MaybeSent(result=result):
+        case MaybeSent(result=result):  # pragma: no branch - these are all the answers
             _again(turn, turn.progress(progress, ambiguous=True), result, None)
 
 
 def _again(turn: Turn, progress: Progress, result: Result, retry_after: timedelta | None) -> None:
     """Send again if that is safe and in time; otherwise say what is known."""
-    pause = min(progress.rules.backoff * 2 ** (progress.attempts - 1), _LONGEST_BACKOFF)
+    doublings = min(progress.attempts - 1, _MOST_DOUBLINGS)
+    pause = min(progress.rules.backoff * 2**doublings, _LONGEST_BACKOFF)
     at = turn.at + max(pause, retry_after or timedelta(0))
     safe = not progress.ambiguous or _repeatable(progress, at)
     if safe and at < progress.deadline_at and progress.attempts < progress.rules.max_attempts:

@@ -98,9 +98,15 @@ class CallState:
     sequence: int = 0
     connected: bool = False
     ended: bool = False
+    respond_by: datetime | None = None
+    """Until when the call rings unless it is answered, where the provider says so."""
     tenant_id: str | None = None
     open: Progress | None = None
     finished: tuple[Finished, ...] = ()
+
+    def rings(self, at: datetime) -> bool:
+        """Whether the call is known to ring at that time: it can be redirected, not transferred."""
+        return not (self.connected or self.ended) and self.respond_by is not None and at < self.respond_by
 
     @property
     def era(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, final
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL
 
 from attrs import evolve
 
@@ -39,11 +40,25 @@ class Turn:
 
     def __init__(self, call: CallKey, state: CallState, at: datetime) -> None:
         self.call = call
-        self.state = state
         self.at = at
         self.events: list[Event] = []
         self.outcome: Outcome | None = None
+        self._state = state
+        self._open = state.open
+        self._sequence = state.sequence
         self._due: dict[tuple[str, Work], Due | None] = {}
+
+    @property
+    def state(self) -> CallState:
+        """As it stands now; made when asked for, as most of a step's changes are followed by another."""
+        known = self._state
+        if self._open is not known.open or self._sequence != known.sequence:
+            self._state = evolve(known, open=self._open, sequence=self._sequence)
+        return self._state
+
+    @state.setter
+    def state(self, state: CallState) -> None:
+        self._state, self._open, self._sequence = state, state.open, state.sequence
 
     def decision(self, **more: Any) -> Decision:
         return Decision(
@@ -57,24 +72,23 @@ class Turn:
 
     @property
     def open(self) -> Progress | None:
-        return self.state.open
+        return self._open
 
     def open_as(self, transfer_id: str) -> Progress | None:
         """The open transfer, if it is this one."""
         return self.open if self.open and self.open.id == transfer_id else None
 
     def progress(self, progress: Progress, **changes: Any) -> Progress:
-        progress = evolve(progress, **changes)
-        self.state = evolve(self.state, open=progress)
-        return progress
+        self._open = evolve(progress, **changes)
+        return self._open
 
-    def append(self, event: Event, **changes: Any) -> Event:
-        sequence = self.state.sequence + 1
-        name = f"transferkit:{self.call.provider}\n{self.call.id}\n{sequence}"
-        event = evolve(event, sequence=sequence, id=str(uuid5(NAMESPACE_URL, name)), **changes)
-        self.state = evolve(self.state, sequence=sequence)
-        self.events.append(event)
-        return event
+    def append(self, event: Event, **changes: Any) -> None:
+        """Append an event that has no place on the stream yet."""
+        self.events.append(evolve(event, **self._next_place(), **changes))
+
+    def _next_place(self) -> dict[str, Any]:
+        self._sequence += 1
+        return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence)}
 
     def emit(
         self, event: Callable[..., Event], progress: Progress, fact: Fact | None = None, **fields: Any
@@ -82,16 +96,17 @@ class Turn:
         """Append an event of `progress`, which a fact or we ourselves brought about."""
         if fact:
             fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
-        return self.append(
-            event(
-                time=fact.time if fact else self.at,
-                provider=self.call.provider,
-                call_id=self.call.id,
-                transfer_id=progress.id,
-                operation_context=progress.operation_context,
-                **fields,
-            )
+        made = event(
+            time=fact.time if fact else self.at,
+            provider=self.call.provider,
+            call_id=self.call.id,
+            transfer_id=progress.id,
+            operation_context=progress.operation_context,
+            **self._next_place(),
+            **fields,
         )
+        self.events.append(made)
+        return made
 
     def set_due(self, progress: Progress, work: Work, at: datetime, lease: Lease | None = None) -> None:
         self._due[progress.id, work] = Due(transfer_id=progress.id, work=work, at=at, lease=lease)
@@ -146,7 +161,7 @@ class Turn:
             **words,
             **fields,
         )
-        if not isinstance(outcome, Outcome):  # the kinds' own types say so; this tells the type checker
+        if not isinstance(outcome, Outcome):  # pragma: no cover - for the type checker: each kind here is one
             raise TypeError(f"{outcome.kind} is no outcome")
         self.outcome = outcome
         self.clear(progress, *Work)
@@ -187,6 +202,16 @@ class Turn:
             basis=Basis.INFERRED,
             evidence=progress.evidence or Evidence.SILENCE,
         )
+
+
+def _event_id(call: CallKey, sequence: int) -> str:
+    """The same for the same place on the stream: a UUID of version 5 (RFC 9562), whatever text the id is."""
+    name = f"transferkit:{call.provider}\n{call.id}\n{sequence}".encode("utf-8", "surrogatepass")
+    digest = bytearray(hashlib.sha1(NAMESPACE_URL.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # of RFC 9562's variant
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class _TransferKinds:

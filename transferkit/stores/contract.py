@@ -7,14 +7,15 @@ conformance suite `transferkit.testing.StoreContract` says so for every store.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import NewType, final
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar, NewType, final
 
 from attrs import field, frozen
 
 from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened
+from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 
 __all__ = ["Applied", "KeyUsed", "LegOccupied", "Position", "Step", "Store", "StoredTransfer", "delivery_key"]
 
@@ -74,6 +75,12 @@ class Store(ABC):
     Every method may raise `StoreError`; after that nothing of the call is kept.
     """
 
+    poll: ClassVar[timedelta | None] = None
+    """How often to look for what other processes wrote; None where the store is this process's alone."""
+
+    partitions: int = 16
+    """Into how many partitions the log is divided for consumer groups; never changes for one store."""
+
     @abstractmethod
     async def open(self) -> None:
         """Make ready. Opening an open store does nothing."""
@@ -126,12 +133,78 @@ class Store(ABC):
         """The place after the last event."""
 
     @abstractmethod
-    async def read(self, after: Position, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
-        """Events after a place, in the order of the log: per call, that of `sequence`."""
+    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+        """Events after a place, in the log's order: per call, that of `sequence`.
+
+        With None, from the oldest that is kept.
+        """
 
     @abstractmethod
     async def wait(self, after: Position, *, timeout: float) -> None:
         """Return when there may be events after a place, at the latest after `timeout` seconds.
 
         A hint: it may return early, and at once when the store closes.
+        """
+
+    # --- consumer groups ----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def open_group(self, group: str, *, start: GroupStart) -> None:
+        """Make the group known; does nothing to one that is."""
+
+    @abstractmethod
+    async def hold(
+        self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
+    ) -> frozenset[int]:
+        """Renew a consumer's lease, and settle which partitions it holds from now on.
+
+        In one transaction: forget consumers whose lease has ended by `now`, give up what is more than the
+        fair share among those that live (never a partition in `busy`), take partitions that nobody holds up
+        to that share, each with a new epoch. `member.owner` names the consumer.
+        """
+
+    @abstractmethod
+    async def begin_next(
+        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+    ) -> Begun:
+        """Acknowledge `done` and begin the next event of the partitions that `owner` holds.
+
+        One transaction. Released events come first, then the oldest of the log. Beginning an event that was
+        begun before counts as another attempt; one that had `max_attempts` is parked and the next is begun.
+        """
+
+    @abstractmethod
+    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
+        """The event is dealt with. False where the partition has changed hands: nothing moves then."""
+
+    @abstractmethod
+    async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
+        """Give up the lease and all partitions. `unused` was begun, but its attempt shall not count."""
+
+    @abstractmethod
+    async def groups(self) -> tuple[GroupStatus, ...]:
+        """Every group, by name."""
+
+    @abstractmethod
+    async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
+        """The group's parked events, the oldest first."""
+
+    @abstractmethod
+    async def release(self, group: str, event_id: str) -> bool:
+        """Have a parked event delivered once more, its attempts forgotten; False where there is none."""
+
+    @abstractmethod
+    async def remove_group(self, group: str) -> bool:
+        """Forget a group, its cursors and its parked events; False where there is none."""
+
+    # --- retention ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
+        """Remove up to `limit` calls that are over and done with; returns how many that was.
+
+        A call goes as a whole: its state, events, marks, requests and their keys. It goes when it has no open
+        transfer (also as a consult leg), its last event was recorded before `before`, and every group has
+        passed it and parked none of its events. A group that no consumer was at since `idle_since` holds
+        nothing back.
         """

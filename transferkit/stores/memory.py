@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from datetime import datetime
+from heapq import heappop, heappush
 from typing import TypeVar, final
 
 from attrs import Factory, define, evolve, frozen
@@ -22,6 +23,16 @@ from transferkit.stores.contract import (
     StoredTransfer,
     delivery_key,
 )
+from transferkit.stores.groups import (
+    Begun,
+    GroupDelivery,
+    GroupStart,
+    GroupStatus,
+    ParkedEvent,
+    partition_of,
+)
+from transferkit.stores.memory_groups import MemoryGroup
+from transferkit.stores.memory_log import Entry, MemoryLog
 
 __all__ = ["MemoryStore"]
 
@@ -45,7 +56,7 @@ class _Transaction:
 
     tables: _Tables
     written: _Tables = Factory(_Tables)
-    events: list[Event] = Factory(list)
+    events: list[tuple[Event, datetime]] = Factory(list)
 
     def over(self) -> _Tables:
         """The tables as this transaction sees them; writing to them writes beside."""
@@ -83,8 +94,10 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._tables = _Tables()
-        self._log: list[Event] = []
-        self._by_call: dict[CallKey, list[Event]] = {}
+        self._agenda: list[tuple[datetime, str, Work]] = []
+        """When each row of due work is free, the first on top; also times that rows had before."""
+        self._log = MemoryLog(self.partitions)
+        self._groups: dict[str, MemoryGroup] = {}
         self._waiters: set[asyncio.Future[None]] = set()
 
     async def open(self) -> None:
@@ -98,9 +111,9 @@ class MemoryStore(Store):
         tables = transaction.over()
         applied = tuple(self._apply(tables, transaction, call, happened, step) for call, happened in inputs)
         transaction.commit()
-        for event in transaction.events:
-            self._log.append(event)
-            self._by_call.setdefault(CallKey(event.provider, event.call_id), []).append(event)
+        self._enter(transaction.written.due.values())
+        for event, recorded_at in transaction.events:
+            self._log.append(event, recorded_at)
         if transaction.events or transaction.written.due:
             self._wake()
         return applied
@@ -118,7 +131,7 @@ class MemoryStore(Store):
             tables.marks[call, key] = decision.mark
         _write_due(tables, decision)
         _conclude(tables, decision)
-        transaction.events.extend(decision.events)
+        transaction.events.extend((event, happened.at) for event in decision.events)
         return Applied(
             state=decision.state,
             events=decision.events,
@@ -133,30 +146,39 @@ class MemoryStore(Store):
         return self._tables.transfers.get(transfer_id)
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
-        return tuple(self._by_call.get(call, ()))
+        return tuple(entry.event for entry in self._log.of_call(call))
 
     async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
         rows = [row for row in self._tables.due.values() if row and _free_at(row) <= now]
         taken = tuple(evolve(row, lease=lease) for row in sorted(rows, key=lambda row: row.at)[:limit])
         for row in taken:
             self._tables.due[row.transfer_id, row.work] = row
+        self._enter(taken)
         return taken
 
+    def _enter(self, rows: Iterable[Due | None]) -> None:
+        for row in rows:
+            if row is not None:
+                heappush(self._agenda, (_free_at(row), row.transfer_id, row.work))
+
     async def next_due(self) -> datetime | None:
-        return min((_free_at(row) for row in self._tables.due.values() if row), default=None)
+        while self._agenda:
+            at, transfer_id, work = self._agenda[0]
+            row = self._tables.due.get((transfer_id, work))
+            if row is not None and _free_at(row) == at:
+                return at
+            heappop(self._agenda)
+        return None
 
     async def end_of_log(self) -> Position:
-        return Position(str(len(self._log)))
+        return Position(str(self._log.end))
 
-    async def read(self, after: Position, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
-        start = int(after)
-        return tuple(
-            (Position(str(index)), event)
-            for index, event in enumerate(self._log[start : start + limit], start=start + 1)
-        )
+    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+        entries = self._log.read(int(after or 0), limit)
+        return tuple((Position(str(entry.position)), entry.event) for entry in entries)
 
     async def wait(self, after: Position, *, timeout: float) -> None:
-        if int(after) < len(self._log):
+        if int(after) < self._log.end:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
@@ -170,6 +192,87 @@ class MemoryStore(Store):
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    # --- consumer groups ----------------------------------------------------------------------------
+
+    async def open_group(self, group: str, *, start: GroupStart) -> None:
+        if group not in self._groups:
+            cursor = self._log.end if start is GroupStart.NOW else 0
+            self._groups[group] = MemoryGroup(group, self._log, partitions=self.partitions, cursor=cursor)
+
+    async def hold(
+        self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
+    ) -> frozenset[int]:
+        known = self._groups.get(group)
+        return known.hold(member, now=now, busy=busy) if known else frozenset()
+
+    async def begin_next(
+        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+    ) -> Begun:
+        known = self._groups.get(group)
+        if known is None:
+            return Begun(stale=done is not None)
+        stale = done is not None and not known.acknowledge(done, owner)
+        return evolve(known.begin_next(owner, now=now, max_attempts=max_attempts), stale=stale)
+
+    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
+        known = self._groups.get(delivery.group)
+        return known is not None and known.acknowledge(delivery, owner)
+
+    async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
+        known = self._groups.get(group)
+        if known is not None:
+            known.leave(owner, unused)
+            self._wake()
+
+    async def groups(self) -> tuple[GroupStatus, ...]:
+        return tuple(known.status() for _, known in sorted(self._groups.items()))
+
+    async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
+        known = self._groups.get(group)
+        return known.parked() if known else ()
+
+    async def release(self, group: str, event_id: str) -> bool:
+        known = self._groups.get(group)
+        released = known is not None and known.release(event_id)
+        self._wake()
+        return released
+
+    async def remove_group(self, group: str) -> bool:
+        return self._groups.pop(group, None) is not None
+
+    # --- retention ----------------------------------------------------------------------------------
+
+    async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
+        attended = [group for group in self._groups.values() if group.seen_at and group.seen_at >= idle_since]
+        over: dict[CallKey, Sequence[Entry]] = {}
+        for call in self._tables.calls:
+            entries = self._log.of_call(call)
+            if len(over) == limit:
+                break
+            if self._tables.legs.get(call) or not entries or entries[-1].recorded_at >= before:
+                continue
+            partition = partition_of(call, self.partitions)
+            if all(group.has_passed(partition, entries) for group in attended):
+                over[call] = entries
+        self._remove(over)
+        return len(over)
+
+    def _remove(self, over: MutableMapping[CallKey, Sequence[Entry]]) -> None:
+        tables = self._tables
+        for group in self._groups.values():
+            for entries in over.values():
+                group.forget_events(entries)
+        for call in over:
+            del tables.calls[call]
+        for mark in [mark for mark in tables.marks if mark[0] in over]:
+            del tables.marks[mark]
+        requests = [stored.opened for stored in tables.transfers.values() if stored.opened.call in over]
+        for opened in requests:
+            del tables.transfers[opened.id]
+            if opened.request.idempotency_key is not None:
+                tables.keys.pop(opened.request.idempotency_key, None)
+        self._log.remove(set(over))
 
 
 def _free_at(row: Due) -> datetime:

@@ -1,0 +1,64 @@
+"""Which store an address of the configuration means."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote
+
+from transferkit.stores.contract import Store
+
+__all__ = ["ADDRESSES", "problem_with", "store_at"]
+
+ADDRESSES = "memory: · sqlite:///FILE · postgresql://USER@HOST/DATABASE"
+"""What an address may look like, for people."""
+
+_KIND = re.compile(r"[a-z][a-z0-9+]{0,19}")
+_MEMORY = "memory:"
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql:", "postgres:")
+
+
+def problem_with(address: str) -> str | None:
+    """What is wrong with an address, in words that show nothing of it; None where it can be used."""
+    if address == _MEMORY or (address.startswith(_SQLITE) and address != _SQLITE):
+        return None
+    if address.startswith("sqlite:"):
+        return "names no file"
+    if address.startswith(_POSTGRES):
+        return _problem_with_postgres(address)
+    kind = address.partition(":")[0]
+    return f"{kind!r} is no kind of store" if _KIND.fullmatch(kind) else "is no kind of store that is known"
+
+
+def store_at(address: str, *, base: Path) -> Store:
+    """The store, not yet opened. A relative file is relative to `base`; four slashes make it absolute.
+
+    Raises `ValueError` with what `problem_with` says.
+    """
+    if problem := problem_with(address):
+        raise ValueError(problem)
+    if address == _MEMORY:
+        from transferkit.stores.memory import MemoryStore
+
+        return MemoryStore()
+    if address.startswith(_POSTGRES):
+        from transferkit.stores.postgres import PostgresStore
+
+        return PostgresStore(address)
+    from transferkit.stores.sqlite import SqliteStore
+
+    return SqliteStore(base / unquote(address.removeprefix(_SQLITE)))
+
+
+def _problem_with_postgres(address: str) -> str | None:
+    if not (find_spec("psycopg") and find_spec("psycopg_pool")):
+        return "needs a driver: pip install 'transferkit[postgres]'"
+    from transferkit.stores.postgres.address import read_address
+
+    try:
+        read_address(address)
+    except ValueError as error:
+        return str(error)
+    return None

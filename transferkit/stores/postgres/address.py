@@ -1,0 +1,85 @@
+"""A `postgresql://` address: what is libpq's, what is ours, and what of it may be shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from attrs import field, frozen
+
+__all__ = ["PostgresAddress", "read_address"]
+
+_SCHEMES: Final = ("postgresql", "postgres")
+_SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_SWITCH: Final = {"on": True, "off": False}
+_MOST_CONNECTIONS: Final = 1000
+
+
+@final
+@frozen(kw_only=True)
+class PostgresAddress:
+    """Where the store is and how this process uses it.
+
+    `dsn` goes to libpq as it is, password and all: it is never shown. `schema` is the PostgreSQL schema that
+    holds the tables. `migrate`: make or update the tables when the store is opened. `listen`: be told of news
+    with LISTEN/NOTIFY, which spares waiting for the next poll. `connections`: the most that this process
+    opens, beside the one that listens.
+    """
+
+    dsn: str = field(repr=False)
+    schema: str = "transferkit"
+    migrate: bool = True
+    listen: bool = True
+    connections: int = 8
+
+    def __str__(self) -> str:
+        """Host, port and database, for people."""
+        parts = urlsplit(self.dsn)
+        asked = dict(parse_qsl(parts.query))
+        host = parts.netloc.rpartition("@")[2] or asked.get("host") or "the local server"
+        name = unquote(parts.path.lstrip("/")) or asked.get("dbname") or "the default database"
+        return f"{unquote(host)}/{name}, schema {self.schema}"
+
+
+def read_address(text: str) -> PostgresAddress:
+    """Read an address. Raises `ValueError`, in words that show nothing of it."""
+    try:
+        parts = urlsplit(text)
+        asked = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("cannot be read as a URL: is a part of it not percent-encoded?") from None
+    if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
+        raise ValueError("is no postgresql:// URL")
+    if parts.fragment:
+        raise ValueError("holds a '#': write it as %23")
+    ours = {name: _OURS[name](name, value) for name, value in asked if name in _OURS}
+    theirs = [(name, value) for name, value in asked if name not in _OURS]
+    return PostgresAddress(dsn=urlunsplit(parts._replace(query=urlencode(theirs))), **ours)
+
+
+def _schema(_: str, value: str) -> str:
+    if not _SCHEMA.fullmatch(value):
+        raise ValueError("names a schema that is not made of a-z, 0-9 and _")
+    return value
+
+
+def _connections(name: str, value: str) -> int:
+    if not value.isdecimal() or not 1 < int(value) <= _MOST_CONNECTIONS:
+        raise ValueError(f"has {name!r} that are no number from 2 to {_MOST_CONNECTIONS}")
+    return int(value)
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in _SWITCH:
+        raise ValueError(f"has a {name!r} that is neither on nor off")
+    return _SWITCH[value]
+
+
+_OURS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "schema": _schema,
+    "migrate": _switch,
+    "listen": _switch,
+    "connections": _connections,
+}

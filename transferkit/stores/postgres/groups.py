@@ -1,0 +1,332 @@
+"""Consumer groups: what one transaction reads and writes of their cursors, members and parked events.
+
+A member's row is the lock of all that it holds: whoever reads as it, gives back for it or takes from it when
+its lease has ended has locked that row. What nobody holds changes hands under the lock of the group's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg import AsyncCursor
+
+from transferkit.events import Event
+from transferkit.lifecycle import Lease
+from transferkit.stores.encoding import from_json
+from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent, fair_share
+from transferkit.stores.postgres.columns import lookup, text, utc, written
+from transferkit.stores.postgres.session import Rows, Session
+
+__all__ = [
+    "acknowledge",
+    "begin_next",
+    "groups",
+    "hold",
+    "leave",
+    "open_group",
+    "parked",
+    "release",
+    "remove_group",
+]
+
+_NEXT: Final = (
+    "SELECT c.partition, c.epoch, c.begun, c.attempts, e.position, e.event FROM tk.cursors c"
+    " CROSS JOIN LATERAL ("
+    "  SELECT * FROM tk.events WHERE partition = c.partition AND position > c.position"
+    "  ORDER BY position LIMIT 1"
+    " ) e WHERE c.name = %s AND c.owner = %s ORDER BY e.number LIMIT 1"
+)
+_RELEASED: Final = (
+    "SELECT p.partition, p.position, p.attempts, e.event, c.epoch FROM tk.parked p"
+    " JOIN tk.events e USING (partition, position)"
+    " JOIN tk.cursors c ON c.name = p.name AND c.partition = p.partition"
+    " WHERE p.name = %s AND p.released AND c.owner = %s ORDER BY e.number"
+)
+_DONE_WITH: Final = (
+    "WITH moved AS ("
+    "  UPDATE tk.cursors SET position = begun, begun = NULL, attempts = 0"
+    "  WHERE name = %s AND partition = %s AND owner = %s AND epoch = %s AND begun = %s RETURNING 1"
+    ") SELECT 1 FROM moved UNION ALL"
+    " SELECT 1 FROM tk.cursors"
+    " WHERE name = %s AND partition = %s AND owner = %s AND epoch = %s AND position >= %s"
+)
+_DONE_WITH_RELEASED: Final = (
+    "WITH held AS ("
+    "  SELECT name, partition FROM tk.cursors"
+    "  WHERE name = %s AND partition = %s AND owner = %s AND epoch = %s"
+    "), gone AS ("
+    "  DELETE FROM tk.parked p USING held"
+    "  WHERE p.name = held.name AND p.partition = held.partition AND p.position = %s AND p.released"
+    ") SELECT 1 FROM held WHERE NOT EXISTS ("
+    "  SELECT 1 FROM tk.parked p WHERE p.name = held.name AND p.partition = held.partition"
+    "  AND p.position = %s AND NOT p.released"
+    ")"
+)
+
+
+async def open_group(session: Session, group: str, start: GroupStart) -> None:
+    """What `Store.open_group` does, in one statement."""
+    await session.execute(
+        "WITH made AS ("
+        "  INSERT INTO tk.consumer_groups (name) VALUES (%s) ON CONFLICT DO NOTHING RETURNING name"
+        ")"
+        " INSERT INTO tk.cursors (name, partition, position)"
+        " SELECT made.name, p.partition, CASE WHEN %s THEN p.position ELSE 0 END FROM made, tk.partitions p",
+        (written(group), start is GroupStart.NOW),
+    )
+
+
+async def remove_group(session: Session, group: str) -> bool:
+    """What `Store.remove_group` does, in one statement."""
+    return bool(
+        await session.rows("DELETE FROM tk.consumer_groups WHERE name = %s RETURNING 1", (written(group),))
+    )
+
+
+# --- holding ------------------------------------------------------------------------------------------
+
+
+async def hold(
+    session: Session, group: str, member: Lease, now: datetime, busy: Collection[int]
+) -> frozenset[int]:
+    """What `Store.hold` does, within a transaction."""
+    name, owner = written(group), written(member.owner)
+    known = await session.execute(
+        "UPDATE tk.consumer_groups SET seen_at = %s WHERE name = %s RETURNING 1", (now, name)
+    )
+    await session.execute(
+        "INSERT INTO tk.members SELECT name, %s, %s FROM tk.consumer_groups WHERE name = %s"
+        " ON CONFLICT (name, owner) DO UPDATE SET until = excluded.until",
+        (owner, member.until, name),
+    )
+    await session.execute(
+        "DELETE FROM tk.members WHERE name = %s AND until <= %s AND owner <> %s", (name, now, owner)
+    )
+    await session.execute(
+        "UPDATE tk.cursors SET owner = NULL WHERE name = %s"
+        " AND owner NOT IN (SELECT owner FROM tk.members WHERE name = %s)",
+        (name, name),
+    )
+    counted = await session.execute(
+        "SELECT count(*), count(*) FILTER (WHERE owner < %s) FROM tk.members WHERE name = %s", (owner, name)
+    )
+    listed = await session.execute(
+        "SELECT partition, owner FROM tk.cursors WHERE name = %s ORDER BY partition", (name,)
+    )
+    await session.sync()
+    if not await known.fetchall():
+        return frozenset()
+    ((members, rank),) = await counted.fetchall()
+    holders = await listed.fetchall()
+    mine = [partition for partition, holder in holders if holder == owner]
+    share = fair_share(len(holders), members, rank)
+    spare = [partition for partition in reversed(mine) if partition not in busy][: max(len(mine) - share, 0)]
+    free = [partition for partition, holder in holders if holder is None][: max(share - len(mine), 0)]
+    if spare:
+        await session.execute(
+            "UPDATE tk.cursors SET owner = NULL WHERE name = %s AND partition = ANY(%s)", (name, spare)
+        )
+    if free:
+        await session.execute(
+            "UPDATE tk.cursors SET owner = %s, epoch = epoch + 1 WHERE name = %s AND partition = ANY(%s)",
+            (owner, name, free),
+        )
+    return frozenset(mine).difference(spare).union(free)
+
+
+async def leave(session: Session, group: str, owner: str, unused: GroupDelivery | None) -> None:
+    """What `Store.leave` does, within a transaction."""
+    name, holder = written(group), written(owner)
+    await session.execute("DELETE FROM tk.members WHERE name = %s AND owner = %s", (name, holder))
+    if unused is not None and unused.released:
+        await session.execute(
+            "UPDATE tk.parked p SET attempts = 0 FROM tk.cursors c"
+            " WHERE p.name = %s AND p.partition = %s AND p.position = %s AND p.released"
+            " AND c.name = p.name AND c.partition = p.partition AND c.owner = %s AND c.epoch = %s",
+            (name, unused.partition, unused.position, holder, unused.epoch),
+        )
+    elif unused is not None:
+        await session.execute(
+            "UPDATE tk.cursors SET attempts = attempts - 1"
+            " WHERE name = %s AND partition = %s AND begun = %s AND owner = %s AND epoch = %s",
+            (name, unused.partition, unused.position, holder, unused.epoch),
+        )
+    await session.execute("UPDATE tk.cursors SET owner = NULL WHERE name = %s AND owner = %s", (name, holder))
+
+
+# --- delivering ---------------------------------------------------------------------------------------
+
+
+async def begin_next(
+    session: Session,
+    group: str,
+    owner: str,
+    *,
+    done: GroupDelivery | None,
+    now: datetime,
+    max_attempts: int,
+) -> Begun:
+    """What `Store.begin_next` does, within a transaction."""
+    name, holder = written(group), written(owner)
+    await _lock(session, name, holder)
+    moved = None if done is None else await _acknowledge(session, done, owner)
+    released = await session.execute(_RELEASED, (name, holder))
+    first = await session.execute(_NEXT, (name, holder))
+    await session.sync()
+    stale = moved is not None and not await moved.fetchall()
+    aside: list[ParkedEvent] = []
+    delivery = await _begin_released(session, group, await released.fetchall(), now, aside)
+    rows = await first.fetchall()
+    while rows and delivery is None:
+        ((partition, epoch, begun, attempts, position, stored),) = rows
+        event = from_json(Event, stored)
+        if begun != position:
+            attempts = 0
+        if attempts >= max_attempts:
+            await session.execute(
+                "INSERT INTO tk.parked (name, partition, position, event_id, attempts, parked_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (name, partition, position, lookup(event.id or ""), attempts, now),
+            )
+            await session.execute(
+                "UPDATE tk.cursors SET position = %s, begun = NULL, attempts = 0"
+                " WHERE name = %s AND partition = %s",
+                (position, name, partition),
+            )
+            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            rows = await session.rows(_NEXT, (name, holder))
+            continue
+        await session.execute(
+            "UPDATE tk.cursors SET begun = %s, attempts = %s WHERE name = %s AND partition = %s",
+            (position, attempts + 1, name, partition),
+        )
+        delivery = GroupDelivery(
+            event=event,
+            group=group,
+            partition=partition,
+            epoch=epoch,
+            position=position,
+            attempt=attempts + 1,
+        )
+    return Begun(delivery=delivery, stale=stale, parked=tuple(aside))
+
+
+async def _lock(session: Session, name: str, holder: str) -> None:
+    await session.execute(
+        "SELECT 1 FROM tk.members WHERE name = %s AND owner = %s FOR NO KEY UPDATE", (name, holder)
+    )
+
+
+async def _begin_released(
+    session: Session, group: str, rows: Rows, now: datetime, aside: list[ParkedEvent]
+) -> GroupDelivery | None:
+    """Begin the oldest released event; one that was begun since its release is parked again."""
+    name = written(group)
+    for partition, position, attempts, stored, epoch in rows:
+        event = from_json(Event, stored)
+        where = (name, partition, position)
+        if attempts:
+            await session.execute(
+                "UPDATE tk.parked SET released = false, parked_at = %s"
+                " WHERE name = %s AND partition = %s AND position = %s",
+                (now, *where),
+            )
+            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            continue
+        await session.execute(
+            "UPDATE tk.parked SET attempts = 1 WHERE name = %s AND partition = %s AND position = %s", where
+        )
+        return GroupDelivery(
+            event=event,
+            group=group,
+            partition=partition,
+            epoch=epoch,
+            position=position,
+            attempt=1,
+            released=True,
+        )
+    return None
+
+
+async def acknowledge(session: Session, delivery: GroupDelivery, owner: str) -> bool:
+    """What `Store.acknowledge` does, within a transaction."""
+    await _lock(session, written(delivery.group), written(owner))
+    moved = await _acknowledge(session, delivery, owner)
+    await session.sync()
+    return bool(await moved.fetchall())
+
+
+async def _acknowledge(session: Session, delivery: GroupDelivery, owner: str) -> AsyncCursor[Any]:
+    """Send what moves on past the event; it gives a row unless the partition has changed hands."""
+    held = (written(delivery.group), delivery.partition, written(owner), delivery.epoch)
+    if delivery.released:
+        return await session.execute(_DONE_WITH_RELEASED, (*held, delivery.position, delivery.position))
+    return await session.execute(_DONE_WITH, (*held, delivery.position, *held, delivery.position))
+
+
+# --- what was set aside, and how far it is ------------------------------------------------------------
+
+
+async def release(session: Session, group: str, event_id: str) -> bool:
+    """What `Store.release` does, in one statement."""
+    at = (written(group), lookup(event_id))
+    rows = await session.rows(
+        "WITH released AS ("
+        "  UPDATE tk.parked SET released = true, attempts = 0"
+        "  WHERE name = %s AND event_id = %s AND NOT released RETURNING 1"
+        ") SELECT 1 FROM tk.parked WHERE name = %s AND event_id = %s",
+        (*at, *at),
+    )
+    return bool(rows)
+
+
+async def parked(session: Session, group: str) -> tuple[ParkedEvent, ...]:
+    """The group's parked events, the oldest first."""
+    rows = await session.rows(
+        "SELECT e.event, p.attempts, p.parked_at, p.released FROM tk.parked p"
+        " JOIN tk.events e USING (partition, position) WHERE p.name = %s ORDER BY e.number",
+        (written(group),),
+    )
+    return tuple(
+        ParkedEvent(
+            group=group,
+            event=from_json(Event, event),
+            attempts=attempts,
+            parked_at=utc(parked_at),
+            released=released,
+        )
+        for event, attempts, parked_at, released in rows
+    )
+
+
+async def groups(session: Session) -> tuple[GroupStatus, ...]:
+    """Every group, by name."""
+    rows = await session.rows(
+        "SELECT g.name, g.seen_at, waiting.lag, oldest.event,"
+        " (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),"
+        " (SELECT count(*) FROM tk.members m WHERE m.name = g.name)"
+        " FROM tk.consumer_groups g"
+        " CROSS JOIN LATERAL ("
+        "  SELECT count(*) AS lag FROM tk.cursors c"
+        "  JOIN tk.events e ON e.partition = c.partition AND e.position > c.position WHERE c.name = g.name"
+        " ) waiting LEFT JOIN LATERAL ("
+        "  SELECT e.event FROM tk.cursors c CROSS JOIN LATERAL ("
+        "   SELECT * FROM tk.events WHERE partition = c.partition AND position > c.position"
+        "   ORDER BY position LIMIT 1"
+        "  ) e WHERE c.name = g.name ORDER BY e.number LIMIT 1"
+        " ) oldest ON true"
+    )
+    found = (
+        GroupStatus(
+            name=text(name),
+            lag=lag,
+            parked=aside,
+            members=members,
+            oldest=from_json(Event, oldest).time if oldest else None,
+            seen_at=utc(seen_at) if seen_at else None,
+        )
+        for name, seen_at, lag, oldest, aside, members in rows
+    )
+    return tuple(sorted(found, key=lambda status: status.name))

@@ -1,0 +1,110 @@
+"""What a transaction knows of the rows that it concerns, and what a step changes of them."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import MutableMapping
+from datetime import datetime
+from typing import final
+
+from attrs import Factory, frozen
+
+from transferkit.events import Event, Outcome
+from transferkit.lifecycle import CallKey, CallState, Due, Input, Opened, Work
+from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
+
+__all__ = ["Tables"]
+
+
+@final
+@frozen
+class Tables:
+    """Rows by their keys. A leg that is free, and work that is cleared, is None.
+
+    `recorded_at` is when a call was first heard of, or had its last event. `events` are those to append.
+    """
+
+    calls: MutableMapping[CallKey, CallState] = Factory(dict)
+    recorded_at: MutableMapping[CallKey, datetime] = Factory(dict)
+    marks: MutableMapping[tuple[CallKey, str], str] = Factory(dict)
+    keys: MutableMapping[str, Opened] = Factory(dict)
+    legs: MutableMapping[CallKey, str | None] = Factory(dict)
+    opened: MutableMapping[str, tuple[CallKey, Opened]] = Factory(dict)
+    outcomes: MutableMapping[str, Outcome] = Factory(dict)
+    due: MutableMapping[tuple[str, Work], Due | None] = Factory(dict)
+    events: list[tuple[CallKey, Event]] = Factory(list)
+
+    def over(self, base: Tables) -> Tables:
+        """These on top of others: reading falls through to those, writing stays here."""
+        return Tables(
+            calls=ChainMap(self.calls, base.calls),
+            recorded_at=self.recorded_at,
+            marks=ChainMap(self.marks, base.marks),
+            keys=ChainMap(self.keys, base.keys),
+            legs=ChainMap(self.legs, base.legs),
+            opened=self.opened,
+            outcomes=ChainMap(self.outcomes, base.outcomes),
+            due=self.due,
+            events=self.events,
+        )
+
+    def update(self, other: Tables) -> None:
+        """Take over what others hold."""
+        self.calls.update(other.calls)
+        self.recorded_at.update(other.recorded_at)
+        self.marks.update(other.marks)
+        self.keys.update(other.keys)
+        self.legs.update(other.legs)
+        self.opened.update(other.opened)
+        self.outcomes.update(other.outcomes)
+        self.due.update(other.due)
+        self.events.extend(other.events)
+
+    def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
+        """Run one step. Raises what it raises, and `KeyUsed` or `LegOccupied`."""
+        delivery = delivery_key(happened)
+        known = self.calls.get(call)
+        seen = None if delivery is None else self.marks.get((call, delivery))
+        decision = step(call, known or CallState(), happened, seen)
+        if decision.opened:
+            self._open(call, decision.opened)
+        self.calls[call] = decision.state
+        if decision.events or known is None:
+            self.recorded_at[call] = happened.at
+        if delivery is not None and decision.mark is not None:
+            self.marks[call, delivery] = decision.mark
+        for due in decision.due:
+            self.due[due.transfer_id, due.work] = due
+        for cleared in decision.cleared:
+            self.due[cleared] = None
+        if decision.outcome:
+            self._conclude(decision.outcome)
+        self.events.extend((call, event) for event in decision.events)
+        return Applied(
+            state=decision.state,
+            events=decision.events,
+            proceed=decision.proceed,
+            duplicate=decision.duplicate,
+        )
+
+    def _open(self, call: CallKey, opened: Opened) -> None:
+        key = opened.request.idempotency_key
+        if key is not None and key in self.keys:
+            first = self.keys[key]
+            raise KeyUsed(StoredTransfer(opened=first, outcome=self.outcomes.get(first.id)))
+        for leg in opened.legs:
+            holder = self.legs.get(leg)
+            if holder is not None:
+                raise LegOccupied(leg, holder)
+            self.legs[leg] = opened.id
+        if key is not None:
+            self.keys[key] = opened
+        self.opened[opened.id] = call, opened
+
+    def _conclude(self, outcome: Outcome) -> None:
+        if outcome.transfer_id is None:  # pragma: no cover - an outcome of the life cycle names it
+            return
+        self.outcomes[outcome.transfer_id] = outcome
+        for leg, holder in [*self.legs.items()]:
+            if holder == outcome.transfer_id:
+                self.legs[leg] = None

@@ -1,0 +1,238 @@
+"""Calls, their requests, their due work and the log: what one transaction reads and writes of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import final
+
+from transferkit.events import Event, Outcome
+from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Opened, Work
+from transferkit.stores.contract import (
+    Applied,
+    KeyUsed,
+    LegOccupied,
+    Position,
+    Step,
+    StoredTransfer,
+    delivery_key,
+)
+from transferkit.stores.encoding import StateCache, from_json, to_json
+from transferkit.stores.groups import partition_of
+from transferkit.stores.sqlite.columns import instant, key, micros, text
+
+__all__ = ["CallWriter", "call_events", "end_of_log", "lease_due", "next_due", "read", "state", "transfer"]
+
+
+@final
+class CallWriter:
+    """Runs steps inside the transaction that is open. For one thread."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._states = StateCache()
+
+    def apply_all(
+        self, db: sqlite3.Connection, inputs: Sequence[tuple[CallKey, Input]], step: Step
+    ) -> tuple[Applied, ...]:
+        """What `Store.apply_all` does, within a transaction. Undo it if this raises."""
+        return tuple(self._apply(db, call, happened, step) for call, happened in inputs)
+
+    def _apply(self, db: sqlite3.Connection, call: CallKey, happened: Input, step: Step) -> Applied:
+        delivery = delivery_key(happened)
+        number, state, seen = self._before(db, call, delivery)
+        decision = step(call, state, happened, seen)
+        if decision.opened:
+            _check_free(db, decision.opened)
+        if number is None or decision.state != state:
+            number = self._write_call(db, number, call, decision, happened.at)
+        if delivery is not None and decision.mark is not None:
+            db.execute(
+                "INSERT INTO marks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET mark = excluded.mark",
+                (number, key(delivery), key(decision.mark)),
+            )
+        self._append(db, number, call, decision.events)
+        if decision.opened:
+            _open(db, number, decision.opened)
+        _write_due(db, decision)
+        if decision.outcome:
+            _conclude(db, decision.outcome)
+        return Applied(
+            state=decision.state,
+            events=decision.events,
+            proceed=decision.proceed,
+            duplicate=decision.duplicate,
+        )
+
+    def _before(
+        self, db: sqlite3.Connection, call: CallKey, delivery: str | None
+    ) -> tuple[int | None, CallState, str | None]:
+        row = db.execute(
+            "SELECT number, state, mark FROM calls LEFT JOIN marks ON marks.call = number AND marks.key = ?"
+            " WHERE provider = ? AND id = ?",
+            (None if delivery is None else key(delivery), key(call.provider), key(call.id)),
+        ).fetchone()
+        if row is None:
+            return None, CallState(), None
+        number, stored, mark = row
+        return number, self._states.read(number, stored), None if mark is None else text(mark)
+
+    def _write_call(
+        self, db: sqlite3.Connection, number: int | None, call: CallKey, decision: Decision, at: datetime
+    ) -> int:
+        state = decision.state
+        is_open = state.open is not None
+        if number is None:
+            stored = to_json(state)
+            made = db.execute(
+                "INSERT INTO calls (provider, id, state, open, recorded_at) VALUES (?, ?, ?, ?, ?)",
+                (key(call.provider), key(call.id), stored, is_open, micros(at)),
+            )
+            number = int(made.lastrowid or 0)
+            self._states.keep(number, stored, state)
+        else:
+            db.execute(
+                "UPDATE calls SET state = ?, open = ?, recorded_at = coalesce(?, recorded_at)"
+                " WHERE number = ?",
+                (
+                    self._states.write(number, state),
+                    is_open,
+                    micros(at) if decision.events else None,
+                    number,
+                ),
+            )
+        return number
+
+    def _append(self, db: sqlite3.Connection, number: int, call: CallKey, events: Sequence[Event]) -> None:
+        partition = partition_of(call, self._partitions)
+        db.executemany(
+            "INSERT INTO events (partition, call, sequence, event) VALUES (?, ?, ?, ?)",
+            [(partition, number, event.sequence, to_json(event)) for event in events],
+        )
+
+
+def _check_free(db: sqlite3.Connection, opened: Opened) -> None:
+    idempotency_key = opened.request.idempotency_key
+    if idempotency_key is not None:
+        row = db.execute(
+            "SELECT opened, outcome FROM requests WHERE idempotency_key = ?", (key(idempotency_key),)
+        ).fetchone()
+        if row is not None:
+            raise KeyUsed(_stored(*row))
+    for leg in opened.legs:
+        row = db.execute(
+            "SELECT transfer_id FROM legs WHERE provider = ? AND id = ?", (key(leg.provider), key(leg.id))
+        ).fetchone()
+        if row is not None:
+            raise LegOccupied(leg, text(row[0]))
+
+
+def _open(db: sqlite3.Connection, number: int, opened: Opened) -> None:
+    idempotency_key = opened.request.idempotency_key
+    db.execute(
+        "INSERT INTO requests (id, call, idempotency_key, opened) VALUES (?, ?, ?, ?)",
+        (
+            key(opened.id),
+            number,
+            None if idempotency_key is None else key(idempotency_key),
+            to_json(opened),
+        ),
+    )
+    for leg in opened.legs:
+        db.execute("INSERT INTO legs VALUES (?, ?, ?)", (key(leg.provider), key(leg.id), key(opened.id)))
+
+
+def _write_due(db: sqlite3.Connection, decision: Decision) -> None:
+    for due in decision.due:
+        lease = due.lease
+        db.execute(
+            "INSERT OR REPLACE INTO due (transfer_id, work, at, owner, until) VALUES (?, ?, ?, ?, ?)",
+            (
+                key(due.transfer_id),
+                due.work.value,
+                micros(due.at),
+                key(lease.owner) if lease else None,
+                micros(lease.until) if lease else None,
+            ),
+        )
+    for transfer_id, work in decision.cleared:
+        db.execute("DELETE FROM due WHERE transfer_id = ? AND work = ?", (key(transfer_id), work.value))
+
+
+def _conclude(db: sqlite3.Connection, outcome: Outcome) -> None:
+    if outcome.transfer_id is None:  # pragma: no cover - an outcome of the life cycle names its transfer
+        return
+    transfer_id = key(outcome.transfer_id)
+    db.execute("UPDATE requests SET outcome = ? WHERE id = ?", (to_json(outcome), transfer_id))
+    db.execute("DELETE FROM legs WHERE transfer_id = ?", (transfer_id,))
+
+
+def lease_due(db: sqlite3.Connection, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+    """What `Store.lease_due` does, within a transaction."""
+    rows = db.execute(
+        "SELECT transfer_id, work, at FROM due WHERE free_at <= ? ORDER BY at LIMIT ?", (micros(now), limit)
+    ).fetchall()
+    db.executemany(
+        "UPDATE due SET owner = ?, until = ? WHERE transfer_id = ? AND work = ?",
+        [(key(lease.owner), micros(lease.until), transfer_id, work) for transfer_id, work, _ in rows],
+    )
+    return tuple(
+        Due(transfer_id=text(transfer_id), work=Work(work), at=instant(at), lease=lease)
+        for transfer_id, work, at in rows
+    )
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def state(db: sqlite3.Connection, call: CallKey) -> CallState:
+    """The call's state; a fresh one for a call never heard of."""
+    row = db.execute(
+        "SELECT state FROM calls WHERE provider = ? AND id = ?", (key(call.provider), key(call.id))
+    ).fetchone()
+    return CallState() if row is None else from_json(CallState, row[0])
+
+
+def transfer(db: sqlite3.Connection, transfer_id: str) -> StoredTransfer | None:
+    """A stored request by its id."""
+    row = db.execute("SELECT opened, outcome FROM requests WHERE id = ?", (key(transfer_id),)).fetchone()
+    return None if row is None else _stored(*row)
+
+
+def _stored(opened: str, outcome: str | None) -> StoredTransfer:
+    # An outcome is read as any event is: by its kind.
+    ended = None if outcome is None else from_json(Event, outcome)
+    return StoredTransfer(
+        opened=from_json(Opened, opened), outcome=ended if isinstance(ended, Outcome) else None
+    )
+
+
+def call_events(db: sqlite3.Connection, call: CallKey) -> tuple[Event, ...]:
+    """The call's events, in sequence."""
+    rows = db.execute(
+        "SELECT event FROM events WHERE call = (SELECT number FROM calls WHERE provider = ? AND id = ?)"
+        " ORDER BY sequence",
+        (key(call.provider), key(call.id)),
+    )
+    return tuple(from_json(Event, event) for (event,) in rows)
+
+
+def next_due(db: sqlite3.Connection) -> datetime | None:
+    """When the first work is due that nobody holds by then."""
+    (free_at,) = db.execute("SELECT min(free_at) FROM due").fetchone()
+    return None if free_at is None else instant(free_at)
+
+
+def end_of_log(db: sqlite3.Connection) -> int:
+    """The position of the last event ever, be it pruned."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return row[0] if row else 0
+
+
+def read(db: sqlite3.Connection, after: int, limit: int) -> tuple[tuple[Position, Event], ...]:
+    """Events after a position, in the order of the log."""
+    rows = db.execute(
+        "SELECT position, event FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+    )
+    return tuple((Position(str(position)), from_json(Event, event)) for position, event in rows)

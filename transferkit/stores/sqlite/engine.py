@@ -1,0 +1,257 @@
+"""The two threads at work on one file: one that writes, one that reads."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, final
+from weakref import WeakSet
+
+from transferkit.errors import StoreError
+from transferkit.stores.sqlite.calls import CallWriter, end_of_log
+from transferkit.stores.sqlite.failures import failure
+from transferkit.stores.sqlite.schema import connect, migrate, refuse_newer
+from transferkit.stores.sqlite.threads import ConnectionThread, Job, Waiters
+
+__all__ = ["Engine"]
+
+_LOOK_SECONDS: Final = 0.1
+"""How often to look whether another process has written, while anybody waits for it."""
+
+
+class _FileThread(ConnectionThread):
+    """A thread whose connection is to the file that has the path, for as long as it has it."""
+
+    def __init__(self, name: str, path: Path, busy_timeout: timedelta, waiters: Waiters) -> None:
+        self.path = path
+        self._name = str(path)
+        self.busy_timeout = busy_timeout
+        self.waiters = waiters
+        self._file: tuple[int, int] | None = None
+        super().__init__(name)
+
+    def explain(self, error: BaseException) -> BaseException:
+        match error:
+            case sqlite3.Error():
+                return failure(error, self.path)
+            case StoreError():  # each task raises one of its own
+                return StoreError(*error.args)
+            case _:
+                return error
+
+    def remember_file(self) -> None:
+        """The file that the connection is to."""
+        self._file = self._file_now()
+
+    def check_file(self) -> None:
+        """Refuse to go on with a file that was taken away: what it is given would be lost with it."""
+        if self._file_now() != self._file:
+            raise StoreError(
+                f"SQLite store {self.path}: the file was removed or replaced while it was open; nothing was "
+                "acknowledged. What to do: end every process that uses it before it is replaced"
+            )
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._name)  # noqa: PTH116 - for every commit, and a path takes twice as long
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+@final
+class _Writer(_FileThread):
+    """Commits together what queued up while the commit before was under way."""
+
+    def __init__(self, path: Path, *, partitions: int, busy_timeout: timedelta, waiters: Waiters) -> None:
+        self.partitions = partitions
+        self.calls = CallWriter(partitions)
+        self.commits = 0
+        """How many transactions there were."""
+        super().__init__("transferkit-sqlite-writer", path, busy_timeout, waiters)
+
+    def connect(self) -> sqlite3.Connection:
+        # Only the first time: a file that is gone later is not to be replaced by an empty one.
+        connection = connect(self.path, busy_timeout=self.busy_timeout, create=self._file is None)
+        try:
+            self.remember_file()
+            self.partitions = migrate(
+                connection, self.path, partitions=self.partitions, busy_timeout=self.busy_timeout
+            )
+        except BaseException:
+            connection.close()
+            raise
+        self.calls = CallWriter(self.partitions)
+        return connection
+
+    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        """One transaction for all. What raises undoes only itself.
+
+        No job has its result before the commit: were it to fail, all of them failed.
+        """
+        self.check_file()
+        try:
+            self._begin(connection)
+            results = self._run_jobs(connection, jobs)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        for job, result in zip(jobs, results, strict=True):
+            job.result = result
+        if self.waiters:
+            with suppress(sqlite3.Error):  # a hint, and what is committed is committed
+                self.waiters.wake(end_of_log(connection))
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        refuse_newer(connection, self.path)  # another process may have brought the file forward
+
+    def _run_jobs(
+        self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]
+    ) -> list[tuple[Any] | BaseException]:
+        """Few jobs raise, and a savepoint copies every page that its job changes: so first without any."""
+        try:
+            return [(job.run(connection),) for job in jobs]
+        except BaseException:
+            if not connection.in_transaction:
+                raise  # SQLite has undone the whole transaction
+            connection.execute("ROLLBACK")
+            self._begin(connection)
+            return [self._run_job(connection, job) for job in jobs]
+
+    def _run_job(self, connection: sqlite3.Connection, job: Job[Any]) -> tuple[Any] | BaseException:
+        """In a savepoint of its own."""
+        connection.execute("SAVEPOINT job")
+        try:
+            result = (job.run(connection),)
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise  # SQLite has undone the whole transaction: everybody's
+            connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+            return self.explain(error)
+        connection.execute("RELEASE job")
+        return result
+
+    def pause(self) -> None:
+        return None
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        pass  # pragma: no cover - it waits for jobs without a pause
+
+
+@final
+class _Reader(_FileThread):
+    """Reads, each time from one snapshot, and sees what other processes write."""
+
+    def __init__(self, path: Path, *, busy_timeout: timedelta, waiters: Waiters) -> None:
+        self._version = 0
+        super().__init__("transferkit-sqlite-reader", path, busy_timeout, waiters)
+
+    def connect(self) -> sqlite3.Connection:
+        connection = connect(self.path, busy_timeout=self.busy_timeout, query_only=True)
+        self._version = 0  # a connection counts by itself
+        self.remember_file()
+        return connection
+
+    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        self.check_file()
+        for job in jobs:
+            connection.execute("BEGIN")
+            try:
+                job.result = (job.run(connection),)
+            except sqlite3.Error:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is the job's own, the others go on
+                job.result = error
+            connection.execute("COMMIT")
+
+    def pause(self) -> float | None:
+        return _LOOK_SECONDS if self.waiters else None
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Wake who waits if anything was committed since: by this process or another."""
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self.waiters.wake(end_of_log(connection))
+
+
+@final
+class Engine:
+    """An open store's threads, in the process that opened it."""
+
+    def __init__(self, path: Path, *, partitions: int, busy_timeout: timedelta) -> None:
+        self._pid = os.getpid()
+        self.waiters = Waiters()
+        with _starting:
+            self.writer = _Writer(
+                path, partitions=partitions, busy_timeout=busy_timeout, waiters=self.waiters
+            )
+            self.reader = _Reader(path, busy_timeout=busy_timeout, waiters=self.waiters)
+            _running.add(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process whose threads these are, and not a fork of it."""
+        return self._pid == os.getpid()
+
+    async def start(self) -> None:
+        """Open both connections. Raises `StoreError`."""
+        await self.writer.ask(lambda _: None)
+        await self.reader.ask(end_of_log)
+
+    async def stop(self) -> None:
+        """Do what is queued, and let go of everything."""
+        self.waiters.wake()
+        try:
+            await self.reader.stop()
+        finally:
+            await self.writer.stop()
+            with _starting:
+                _running.discard(self)
+
+
+# SQLite keeps account of a process's file locks in its memory. A forked child inherits that account without
+# the locks: even a connection of its own would believe to hold what it does not. So no connection is open
+# while a process forks. In the parent a store goes on; in the child it is closed, and may be opened.
+
+_starting = threading.Lock()
+_running: WeakSet[Engine] = WeakSet()
+_held: list[Engine] = []
+
+
+def _before_fork() -> None:
+    _starting.acquire()
+    _held.extend(_running)
+    for engine in _held:
+        engine.writer.hold()
+        engine.reader.hold()
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        engine = _held.pop()
+        engine.reader.resume()
+        engine.writer.resume()
+    _starting.release()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
+    _running.clear()
+    _starting.release()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has no forks
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

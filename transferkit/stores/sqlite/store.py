@@ -1,0 +1,176 @@
+"""`SqliteStore`: every verb of the contract, done by the threads of an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import ClassVar, TypeVar, final
+
+from transferkit.errors import StoreError
+from transferkit.events import Event
+from transferkit.lifecycle import CallKey, CallState, Due, Input, Lease
+from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer
+from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
+from transferkit.stores.sqlite import calls, groups, retention
+from transferkit.stores.sqlite.engine import Engine
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+
+@final
+class SqliteStore(Store):
+    """Everything in one SQLite file on a local disk, for any number of processes on one machine.
+
+    What is acknowledged is on the disk: write-ahead log, full sync. Inputs that arrive while a commit is
+    under way are committed together by the next one, and one that raises concerns no other; nobody is
+    answered before that commit has returned. A caller who is cancelled detaches: what it asked for may still
+    be committed, wholly or not at all.
+
+    `path` is relative to the working directory of the moment; the folder must exist, the file is made.
+    `busy_timeout` is how long to wait while other processes write. `partitions` counts for a new file alone;
+    an open store tells the file's own number.
+
+    After a fork the parent's store goes on. In the child it is closed, and may be opened: it then has
+    connections of its own. A fork waits until the transaction under way has ended.
+    """
+
+    poll: ClassVar[timedelta | None] = timedelta(seconds=1)
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        busy_timeout: timedelta = timedelta(seconds=5),
+        partitions: int = Store.partitions,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.partitions = partitions
+        self._busy_timeout = busy_timeout
+        self._engine: Engine | None = None
+
+    async def open(self) -> None:
+        """Make ready; makes the file, or brings an older one up to date.
+
+        Raises `StoreError` for a file that cannot be used, belongs to something else, or was written by a
+        newer transferkit.
+        """
+        if self._engine is not None and self._engine.is_here:
+            return
+        engine = Engine(self.path, partitions=self.partitions, busy_timeout=self._busy_timeout)
+        try:
+            await engine.start()
+        except BaseException:
+            await engine.stop()
+            raise
+        if self._engine is not None and self._engine.is_here:
+            await engine.stop()  # another task was faster
+            return
+        self.partitions = engine.writer.partitions
+        self._engine = engine
+
+    async def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None and engine.is_here:
+            await engine.stop()
+
+    def _running(self) -> Engine:
+        if self._engine is None or not self._engine.is_here:
+            raise StoreError(
+                f"SQLite store {self.path}: it is not open in this process. What to do: open it first; a "
+                "process that was forked opens it anew"
+            )
+        return self._engine
+
+    async def _write(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._running().writer.ask(run)
+
+    async def _read(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._running().reader.ask(run)
+
+    # --- transfers ----------------------------------------------------------------------------------
+
+    async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
+        writer = self._running().writer
+        return await writer.ask(lambda db: writer.calls.apply_all(db, inputs, step))
+
+    async def state(self, call: CallKey) -> CallState:
+        return await self._read(lambda db: calls.state(db, call))
+
+    async def transfer(self, transfer_id: str) -> StoredTransfer | None:
+        return await self._read(lambda db: calls.transfer(db, transfer_id))
+
+    async def call_events(self, call: CallKey) -> tuple[Event, ...]:
+        return await self._read(lambda db: calls.call_events(db, call))
+
+    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+        return await self._write(lambda db: calls.lease_due(db, now, lease, limit))
+
+    async def next_due(self) -> datetime | None:
+        return await self._read(calls.next_due)
+
+    # --- the log ------------------------------------------------------------------------------------
+
+    async def end_of_log(self) -> Position:
+        return Position(str(await self._read(calls.end_of_log)))
+
+    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+        return await self._read(lambda db: calls.read(db, 0 if after is None else int(after), limit))
+
+    async def wait(self, after: Position, *, timeout: float) -> None:
+        waiters = self._running().waiters
+        grown = waiters.add(int(after))
+        try:
+            if int(await self.end_of_log()) <= int(after):
+                await asyncio.wait([grown], timeout=timeout)
+        finally:
+            waiters.discard(grown)
+
+    # --- consumer groups ----------------------------------------------------------------------------
+
+    async def open_group(self, group: str, *, start: GroupStart) -> None:
+        await self._write(lambda db: groups.open_group(db, group, start, self.partitions))
+
+    async def hold(
+        self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
+    ) -> frozenset[int]:
+        return await self._write(lambda db: groups.hold(db, group, member, now, busy))
+
+    async def begin_next(
+        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+    ) -> Begun:
+        return await self._write(
+            lambda db: groups.begin_next(db, group, owner, done=done, now=now, max_attempts=max_attempts)
+        )
+
+    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
+        return await self._write(lambda db: groups.acknowledge(db, delivery, owner))
+
+    async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
+        engine = self._running()
+        await engine.writer.ask(lambda db: groups.leave(db, group, owner, unused))
+        engine.waiters.wake()
+
+    async def groups(self) -> tuple[GroupStatus, ...]:
+        return await self._read(groups.groups)
+
+    async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
+        return await self._read(lambda db: groups.parked(db, group))
+
+    async def release(self, group: str, event_id: str) -> bool:
+        engine = self._running()
+        released = await engine.writer.ask(lambda db: groups.release(db, group, event_id))
+        engine.waiters.wake()
+        return released
+
+    async def remove_group(self, group: str) -> bool:
+        return await self._write(lambda db: groups.remove_group(db, group))
+
+    # --- retention ----------------------------------------------------------------------------------
+
+    async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
+        return await self._write(lambda db: retention.prune(db, before, idle_since, limit))

@@ -1,0 +1,215 @@
+"""Threads that own a connection each and do what is asked of them: the event loop waits for no disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar, final
+
+from transferkit.errors import StoreError
+
+__all__ = ["ConnectionThread", "Job", "Waiters"]
+
+T = TypeVar("T")
+
+_MOST_AT_ONCE: Final = 256
+
+
+@final
+class Job(Generic[T]):
+    """Something to do with a connection, and the task that waits for it, in whichever event loop.
+
+    `result` is what the thread makes of it: what `run` returned, as a tuple of one, or an error.
+    """
+
+    def __init__(self, run: Callable[[sqlite3.Connection], T]) -> None:
+        self.run = run
+        self.result: tuple[T] | BaseException = StoreError("the store gave no answer")
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> T:
+        """What `run` returned, or raise what it raised. Cancelling the wait does not cancel the job."""
+        await self.done
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result[0]
+
+
+def _wake(futures: Iterable[asyncio.Future[None]]) -> None:
+    """Finish these futures from any thread; one message for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for future in futures:
+        by_loop.setdefault(future.get_loop(), []).append(future)
+    for loop, theirs in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, and those who waited are gone with it
+            loop.call_soon_threadsafe(_finish, theirs)
+
+
+def _finish(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+@final
+class Waiters:
+    """Tasks that wait for the log to grow."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._after: dict[asyncio.Future[None], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._after)
+
+    def add(self, after: int) -> asyncio.Future[None]:
+        """A future that is done once there is something after the place `after`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._after[future] = after
+        return future
+
+    def discard(self, future: asyncio.Future[None]) -> None:
+        """Nobody waits for it any more."""
+        future.cancel()
+        with self._lock:
+            self._after.pop(future, None)
+
+    def wake(self, end: int | None = None) -> None:
+        """The log reaches to `end` now; None wakes everybody."""
+        with self._lock:
+            ready = [future for future, after in self._after.items() if end is None or after < end]
+            for future in ready:
+                del self._after[future]
+        _wake(ready)
+
+
+class ConnectionThread(ABC):
+    """A thread, its connection and its queue.
+
+    The connection is opened for the first job, and anew after a failure or a fork.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._using = threading.Lock()
+        self._queue: SimpleQueue[Job[Any]] = SimpleQueue()
+        self._last: Job[None] | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def ask(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """Run this with the connection. Raises what it raises, and `StoreError` where SQLite fails."""
+        job = Job(run)
+        self._queue.put(job)
+        if self._ended:
+            self._answer_the_rest()
+        return await job.wait()
+
+    async def stop(self) -> None:
+        """Do what is queued, close the connection and end the thread."""
+        last = self._last = Job(lambda _: None)
+        self._queue.put(last)
+        await last.done
+        self._thread.join()
+
+    def hold(self) -> None:
+        """Wait until the connection is idle, close it, and keep it so until `resume`."""
+        self._using.acquire()
+        self._let_go()
+
+    def resume(self) -> None:
+        """Go on after `hold`."""
+        self._using.release()
+
+    # --- what a kind of thread is -------------------------------------------------------------------
+
+    @abstractmethod
+    def connect(self) -> sqlite3.Connection:
+        """A new connection."""
+
+    @abstractmethod
+    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+        """Give each job its result. If this raises, that is every job's result."""
+
+    @abstractmethod
+    def explain(self, error: BaseException) -> BaseException:
+        """What to raise for an error, in each task that it concerns."""
+
+    @abstractmethod
+    def pause(self) -> float | None:
+        """After how many seconds to `look`; None for not at all."""
+
+    @abstractmethod
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Look around between jobs."""
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        going, looked = True, time.monotonic()
+        while going:
+            jobs = self._take()
+            work = [job for job in jobs if job is not self._last]
+            going = len(work) == len(jobs)
+            with self._using:
+                if work:
+                    self._do(work)
+                pause = self.pause()
+                if pause is not None and time.monotonic() - looked >= pause:
+                    looked = time.monotonic()
+                    self._look()
+                if not going:
+                    self._let_go()
+            _wake(job.done for job in jobs)
+        self._ended = True
+        self._answer_the_rest()
+
+    def _take(self) -> list[Job[Any]]:
+        """What has queued up; none if it is time to look around."""
+        jobs: list[Job[Any]] = []
+        with suppress(Empty):
+            jobs.append(self._queue.get(timeout=self.pause()))
+            while len(jobs) < _MOST_AT_ONCE and not self._queue.empty():
+                jobs.append(self._queue.get_nowait())
+        return jobs
+
+    def _do(self, jobs: Sequence[Job[Any]]) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self.connect()
+            self.work(self._connection, jobs)
+        except BaseException as error:  # noqa: BLE001 - it is the jobs' to raise; the thread lives on
+            for job in jobs:
+                job.result = self.explain(error)
+            self._let_go()
+
+    def _look(self) -> None:
+        if self._connection is not None:
+            try:
+                self.look(self._connection)
+            except sqlite3.Error:
+                self._let_go()  # the next job opens it anew, and tells what is wrong
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _answer_the_rest(self) -> None:
+        """Nobody does what was asked after the end; whoever asked shall know."""
+        jobs: list[Job[Any]] = []
+        with suppress(Empty):
+            while True:
+                jobs.append(self._queue.get_nowait())
+        for job in jobs:
+            job.result = StoreError("the store was closed; nothing was acknowledged")
+        _wake(job.done for job in jobs)
