@@ -1,6 +1,8 @@
 """One callback in, one answer out: authenticated, decoded and committed in one transaction before any 2xx.
 
-The path alone selects provider and authentication, so that no sender picks the weaker check.
+The path alone selects provider and authentication, so that no sender picks the weaker check. The content type
+is not looked at: providers do not publish it for every callback, the sender is verified, and a body that is
+not what its provider publishes is refused for that.
 """
 
 from __future__ import annotations
@@ -8,38 +10,55 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
-from transferkit.adapter import Adapter, Callback, CallbackRoute
+from transferkit._redact import redact
+from transferkit.adapter import Adapter, Callback, CallbackRoute, Greeting
+from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock
 from transferkit.config import CallbackConfig
 from transferkit.errors import CallbackNotVerified, MalformedCallback, StoreError
 from transferkit.events import Event
-from transferkit.frozenmap import EMPTY, FrozenMap
+from transferkit.frozenmap import EMPTY, FrozenMap, content_of
 from transferkit.lifecycle import CallKey, Input, Observed
-from transferkit.stores import Applied
+from transferkit.log_events import LogEvent
+from transferkit.signals import Fact
+from transferkit.stores import Applied, Store
+from transferkit.telemetry import Rejection, Span, Telemetry, origins
 
-__all__ = ["CallbackRequest", "CallbackResponse", "Receiver"]
+__all__ = ["CallbackRequest", "CallbackResponse", "Receiver", "refusal"]
 
 _log = logging.getLogger("transferkit.callbacks")
 
-_METHOD = "POST"
 _PAUSES = (0.05, 0.2)
 """Seconds between tries of a commit."""
+_DEEPEST = 64
+"""How deep a callback's JSON may be nested; real ones have a tenth of it."""
+_WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, default=content_of)
 
 
-def _lower_names(headers: Mapping[str, str]) -> FrozenMap[str]:
-    return FrozenMap({name.lower(): value for name, value in headers.items()})
+def _lower_names(headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> FrozenMap[str]:
+    """By name in lower case; one that is there more than once with all its values (RFC 9110 section 5.3)."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return FrozenMap(joined)
 
 
 @final
 @frozen(kw_only=True)
 class CallbackRequest:
-    """An HTTP request from a provider, as any framework can say it. `url` may be absolute or a path."""
+    """An HTTP request from a provider, as any framework can say it.
+
+    `url` may be absolute or a path, with its query; `headers` a mapping or pairs.
+    """
 
     method: str
     url: str = field(repr=False)
@@ -62,7 +81,8 @@ class CallbackResponse:
 class Receiver:
     """Turns callbacks into committed steps of the life cycle.
 
-    `adapters` gives the adapter of a provider's name, or None; `apply_all` commits several inputs at once.
+    `adapters` gives the adapter of a provider's name, or None; `apply_all` commits several inputs at once to
+    `store`.
     """
 
     def __init__(
@@ -70,54 +90,96 @@ class Receiver:
         *,
         adapters: Callable[[str], Adapter | None],
         apply_all: Callable[[list[tuple[CallKey, Input]]], Awaitable[tuple[Applied, ...]]],
+        verifier: Verifier,
         clock: Clock,
         config: CallbackConfig,
+        store: Store,
+        telemetry: Telemetry,
     ) -> None:
         self._adapters = adapters
         self._apply_all = apply_all
+        self._verifier = verifier
         self._clock = clock
         self._config = config
+        self._store = store
+        self._telemetry = telemetry
         self._prefix = urlsplit(config.public_url).path.rstrip("/") if config.public_url else ""
 
     async def receive(self, request: CallbackRequest) -> CallbackResponse:
-        """Answer one request. A 2xx means that everything in it is committed."""
-        path = urlsplit(request.url).path
+        """Answer one request. A 2xx means that everything in it is committed. Raises nothing."""
+        adapter: Adapter | None = None
+        try:
+            url = _split(request.url)
+            adapter, route = self._find(url.path)
+            if adapter is None or route is None:
+                self._telemetry.stray()
+                return refusal(404, "no provider is served at this path")
+            with self._telemetry.callback(adapter.name, route.name) as span:
+                return await self._answer(adapter, route, request, url.query, span)
+        except Exception:  # noqa: BLE001 - whatever it is, the sender must not take it for a success
+            about = {"event": LogEvent.CALLBACK_FAILED, "provider": adapter.name if adapter else None}
+            # Whose words are in it is not known: hence not `exc_info`.
+            _log.error("callback not taken: %s", redact(traceback.format_exc()), extra=about)
+            return refusal(500, "not taken")
+
+    def _find(self, path: str) -> tuple[Adapter | None, CallbackRoute | None]:
         if path.startswith(f"{self._prefix}/"):
             path = path.removeprefix(self._prefix)
         name, _, rest = path.strip("/").partition("/")
         adapter = self._adapters(name)
-        route = adapter.route(f"/{rest}" if rest else "") if adapter else None
-        if adapter is None or route is None:
-            return _answer(404, "no provider is served at this path")
-        if request.method != _METHOD:
-            return _answer(405, f"only {_METHOD}", {"allow": _METHOD})
+        return adapter, adapter.route(f"/{rest}" if rest else "") if adapter else None
+
+    async def _answer(
+        self, adapter: Adapter, route: CallbackRoute, request: CallbackRequest, query: str, span: Span
+    ) -> CallbackResponse:
+        if request.method not in route.methods:
+            span.rejected(Rejection.METHOD)
+            allowed = ", ".join(route.methods)
+            return refusal(405, f"only {allowed}", {"allow": allowed})
         if len(request.body) > self._config.max_body_bytes:
-            return _answer(413, f"more than {self._config.max_body_bytes} bytes")
-        try:
-            tenant_id = self._authenticate(route)
-        except CallbackNotVerified as error:
-            _log.warning(
-                "callback refused: %s", error, extra={"event": "callback_refused", "provider": adapter.name}
-            )
-            return _answer(401, "the sender is not verified", {"www-authenticate": "Bearer"})
+            span.rejected(Rejection.TOO_LARGE)
+            return refusal(413, f"more than {self._config.max_body_bytes} bytes")
+        tenant_id: str | None = None
+        if not self._config.accept_unverified:
+            try:
+                tenant_id = await self._verifier.verify(
+                    route, method=request.method, query=query, headers=request.headers
+                )
+            except CallbackNotVerified as error:
+                span.rejected(Rejection.UNVERIFIED)
+                about = _about(adapter, route, LogEvent.CALLBACK_REFUSED)
+                _log.warning("callback refused: %s", error, extra=about)
+                return refusal(401, "the sender is not verified", {"www-authenticate": "Bearer"})
         callback = Callback(
             body=request.body,
             headers=request.headers,
+            method=request.method,
             received_at=self._clock.now(),
             route=route.name,
             transfer_id=route.transfer_id,
             tenant_id=tenant_id,
         )
-        return await self._take(adapter, route, callback)
+        return await self._take(adapter, route, callback, span)
 
-    def _authenticate(self, route: CallbackRoute) -> str | None:
-        """The verified tenant, if the token names one."""
-        if self._config.accept_unverified:
-            return None
-        raise CallbackNotVerified(
-            f"route {route.name!r}: tokens cannot be verified by this version; set "
-            f"callbacks.accept_unverified = true for tests on loopback"
-        )
+    async def _take(
+        self, adapter: Adapter, route: CallbackRoute, callback: Callback, span: Span
+    ) -> CallbackResponse:
+        try:
+            greeting = adapter.greet(callback)
+            if greeting is not None:
+                return _greet(adapter, route, greeting)
+            events = await self._keep(adapter, callback, span)
+        except MalformedCallback as error:
+            span.rejected(Rejection.MALFORMED)
+            about = _about(adapter, route, LogEvent.CALLBACK_MALFORMED) | {"kept": len(error.facts)}
+            about |= _whose(error.facts)
+            _log.warning("%s", error, extra=about)
+            return refusal(400, f"{error.where}: {error.message}")
+        except StoreError:
+            span.rejected(Rejection.NOT_STORED)
+            _log.exception("callback not stored", extra=_about(adapter, route, LogEvent.CALLBACK_NOT_STORED))
+            return refusal(503, "not stored; send it again", {"retry-after": "5"})
+        return CallbackResponse(status=route.success_status, events=events)
 
     async def deliver(self, callback: Callback, *, adapter: Adapter) -> tuple[Event, ...]:
         """Commit what an authenticated callback says; returns the events that it became.
@@ -125,20 +187,24 @@ class Receiver:
         Raises `StoreError`, after which nothing is kept, and `MalformedCallback` after everything else that
         the callback said is committed.
         """
-        malformed: MalformedCallback | None = None
-        try:
-            facts = adapter.decode(callback)
-        except MalformedCallback as error:
-            malformed = error
-            facts = error.facts
+        with self._telemetry.callback(adapter.name, callback.route) as span:
+            return await self._keep(adapter, callback, span)
+
+    async def _keep(self, adapter: Adapter, callback: Callback, span: Span) -> tuple[Event, ...]:
+        facts, malformed = _decoded(adapter, callback)
         now = self._clock.now()
         inputs: list[tuple[CallKey, Input]] = [
             (CallKey(fact.event.provider, fact.event.call_id), Observed(at=now, fact=fact)) for fact in facts
         ]
         applied = await self._commit(inputs) if inputs else ()
+        events = tuple(event for one in applied for event in one.events)
+        news = [happened for happened, one in zip(inputs, applied, strict=True) if not one.duplicate]
+        self._telemetry.observed(callback.received_at, news)
+        if span.recording:
+            span.caused(events, await origins(self._store, events))
         if malformed is not None:
             raise malformed
-        return tuple(event for one in applied for event in one.events)
+        return events
 
     async def _commit(self, inputs: list[tuple[CallKey, Input]]) -> tuple[Applied, ...]:
         """Commit, and briefly try again: most senders do not."""
@@ -146,24 +212,114 @@ class Receiver:
             try:
                 return await self._apply_all(inputs)
             except StoreError as error:
-                _log.warning("commit failed, trying again: %s", error, extra={"event": "commit_retried"})
+                self._telemetry.commit_retried()
+                about = _whose([happened.fact for _, happened in inputs if isinstance(happened, Observed)])
+                _log.warning(
+                    "commit failed, trying again: %s", error, extra=about | {"event": LogEvent.COMMIT_RETRIED}
+                )
                 await asyncio.sleep(pause)
         return await self._apply_all(inputs)
 
-    async def _take(self, adapter: Adapter, route: CallbackRoute, callback: Callback) -> CallbackResponse:
-        extra = {"provider": adapter.name, "route": route.name}
-        try:
-            events = await self.deliver(callback, adapter=adapter)
-        except MalformedCallback as error:
-            _log.warning("%s", error, extra=extra | {"event": "callback_malformed", "kept": len(error.facts)})
-            return _answer(400, f"{error.where}: {error.message}")
-        except StoreError:
-            _log.exception("callback not stored", extra=extra | {"event": "callback_not_stored"})
-            return _answer(503, "not stored; send it again", {"retry-after": "5"})
-        return CallbackResponse(status=route.success_status, events=events)
+    async def aclose(self) -> None:
+        """Give up what is being fetched to verify senders. The receiver may be used again."""
+        await self._verifier.aclose()
 
 
-def _answer(status: int, why: str, headers: Mapping[str, str] | None = None) -> CallbackResponse:
+def _decoded(adapter: Adapter, callback: Callback) -> tuple[list[Fact], MalformedCallback | None]:
+    """The facts that can be kept, and what is wrong with the rest."""
+    malformed: MalformedCallback | None = None
+    try:
+        facts = adapter.decode(callback)
+    except MalformedCallback as error:
+        malformed = error
+        facts = error.facts
+    except RecursionError:
+        return [], MalformedCallback(adapter.name, "body", "is nested too deeply")
+    kept: list[Fact] = []
+    for number, fact in enumerate(facts):
+        problem = None if _is_written(fact.event.raw) else _problem_with(fact.event.raw)
+        if problem is None:
+            kept.append(fact)
+        elif malformed is None:
+            malformed = MalformedCallback(adapter.name, f"event {number}", problem)
+    if malformed is not None:
+        malformed = MalformedCallback(adapter.name, malformed.where, malformed.message, facts=kept)
+    return kept, malformed
+
+
+def _problem_with(raw: object) -> str | None:
+    """Why a provider's JSON cannot be stored and written again, where Python's parser let it through."""
+    level = [raw]
+    for _ in range(_DEEPEST):
+        inside: list[object] = []
+        for value in level:
+            if isinstance(value, str):
+                if not _is_unicode(value):
+                    return "has text that is not Unicode"
+            elif isinstance(value, float):
+                if not math.isfinite(value):
+                    return "has a number that is not finite"
+            elif isinstance(value, (FrozenMap, dict)):
+                inside.extend(value)
+                inside.extend(value.values())
+            elif isinstance(value, (tuple, list)):
+                inside.extend(value)
+        if not inside:
+            return None
+        level = inside
+    return f"is nested more than {_DEEPEST} deep"
+
+
+def _is_written(raw: object) -> bool:
+    """Whether it can be written beyond doubt: as sure as looking at each value, in a third of the time."""
+    try:
+        text = _WRITER.encode(raw)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return _is_unicode(text) and text.count("{") + text.count("[") <= _DEEPEST
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _split(url: str) -> SplitResult:
+    """Path and query. What begins with a slash is a path, also where two slashes would mean a host."""
+    if url.startswith("/"):
+        path, _, query = url.partition("#")[0].partition("?")
+        return SplitResult("", "", path, query, "")
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _greet(adapter: Adapter, route: CallbackRoute, greeting: Greeting) -> CallbackResponse:
+    _log.info("handshake answered", extra=_about(adapter, route, LogEvent.CALLBACK_GREETED))
+    return CallbackResponse(status=greeting.status, headers=greeting.headers, body=greeting.body)
+
+
+def _about(adapter: Adapter, route: CallbackRoute, event: str) -> dict[str, object]:
+    return {"event": event, "provider": adapter.name, "route": route.name}
+
+
+def _whose(facts: Sequence[Fact]) -> dict[str, object]:
+    """The calls that facts are about, and what a provider's support finds them by."""
+    events = [fact.event for fact in facts]
+    return {
+        "call_ids": sorted({event.call_id for event in events}),
+        "correlation_ids": sorted({event.correlation_id for event in events if event.correlation_id}),
+    }
+
+
+def refusal(status: int, why: str, headers: Mapping[str, str] | None = None) -> CallbackResponse:
+    """An answer that says in JSON why there is no other."""
     return CallbackResponse(
         status=status,
         headers={"content-type": "application/json", **(headers or {})},

@@ -1,0 +1,106 @@
+"""Who sent a callback: the token and the secret that its route asks for."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+from urllib.parse import parse_qsl
+
+from transferkit.adapter import CallbackRoute, TokenPolicy
+from transferkit.callbacks.fetching import Fetch, fetch_over_http
+from transferkit.callbacks.keys import KeyRing
+from transferkit.callbacks.tokens import Signed, SignedTokens, bearer_token, check, key_id_of, signed_claims
+from transferkit.clock import Clock
+from transferkit.config import CallbackConfig
+from transferkit.errors import CallbackNotVerified, ConfigError
+
+__all__ = ["Verifier"]
+
+_MOST_PARAMETERS = 100
+
+
+@final
+class Verifier:
+    """Holds the senders of callbacks to what their routes ask for; keeps one ring of keys for each signer."""
+
+    def __init__(self, *, clock: Clock, config: CallbackConfig, fetch: Fetch | None = None) -> None:
+        self._clock = clock
+        self._config = config
+        self._fetch = fetch or fetch_over_http
+        self._rings: dict[tuple[str, Path | None], KeyRing] = {}
+        self._signed = SignedTokens()
+
+    async def verify(
+        self, route: CallbackRoute, *, method: str, query: str, headers: Mapping[str, str]
+    ) -> str | None:
+        """The call's tenant, where the token names one.
+
+        Raises `CallbackNotVerified`, whose message says why and shows neither token nor secret.
+        """
+        if route.policy is None and not route.secrets:
+            raise CallbackNotVerified(f"nothing is configured to verify it with: set {route.needs}")
+        if route.secrets:
+            _check_secret(route, query)
+        if route.policy is None or (method != "POST" and "authorization" not in headers):
+            return None
+        return await self._tenant(route.policy, headers)
+
+    async def _tenant(self, policy: TokenPolicy, headers: Mapping[str, str]) -> str | None:
+        signed = await self._signed_token(self._ring(policy), headers)
+        check(signed.claims, policy=policy, now=self._clock.now(), skew=self._config.clock_skew)
+        return None if policy.tenant_claim is None else str(signed.claims[policy.tenant_claim])
+
+    async def _signed_token(self, ring: KeyRing, headers: Mapping[str, str]) -> Signed:
+        """The request's token, signed with a key of the ring."""
+        header = headers.get("authorization", "")
+        known = self._signed.find(header)
+        if known is not None and await ring.key(known.key_id) is known.key:
+            return known
+        token = bearer_token(headers)
+        key_id = key_id_of(token)
+        key = await ring.key(key_id)
+        signed = Signed(key_id, key, signed_claims(token, key))
+        self._signed.add(header, signed)
+        return signed
+
+    def _ring(self, policy: TokenPolicy) -> KeyRing:
+        source = (policy.openid_url, policy.ca_file)
+        if source not in self._rings:
+            self._rings[source] = KeyRing(
+                policy.openid_url,
+                ca_file=policy.ca_file,
+                fetch=self._fetch,
+                clock=self._clock,
+                refresh=self._config.key_refresh,
+                cooldown=self._config.key_cooldown,
+            )
+        return self._rings[source]
+
+    async def aclose(self) -> None:
+        """Give up what is being fetched."""
+        for ring in self._rings.values():
+            await ring.aclose()
+
+
+def _check_secret(route: CallbackRoute, query: str) -> None:
+    name = route.secret_parameter
+    try:
+        given = [
+            value.encode()
+            for key, value in parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+            if key == name
+        ]
+    except ValueError:
+        raise CallbackNotVerified("the query of its URL cannot be read") from None
+    if len(given) != 1:
+        raise CallbackNotVerified(f"its URL has {len(given)} parameters {name!r}, not one")
+    try:
+        wanted = [secret.resolve().encode() for secret in route.secrets]
+    except ConfigError as error:
+        raise CallbackNotVerified("; ".join(str(problem) for problem in error.problems)) from None
+    # Every one is compared, so that the time taken tells nothing; an empty secret is none.
+    same = [hmac.compare_digest(given[0], one) and bool(one) for one in wanted]
+    if not any(same):
+        raise CallbackNotVerified(f"the secret in its URL ({name!r}) is wrong")

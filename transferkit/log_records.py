@@ -1,0 +1,64 @@
+"""What happened to calls, as log records: the stream's events and the answers to submissions."""
+
+from __future__ import annotations
+
+import logging
+
+from transferkit._redact import redact
+from transferkit.events import Event, Outcome, ProviderOther
+from transferkit.lifecycle import Answer, CallKey, Opened, Taken
+from transferkit.log_events import LogEvent
+from transferkit.telemetry import answer_word
+
+__all__ = ["about", "report_answer", "report_event"]
+
+_log = logging.getLogger("transferkit.work")
+
+_OF_AN_ANSWER = ("status", "code", "subcode", "reason", "request_id", "correlation_id")
+_OF_AN_OUTCOME = ("basis", "code", "subcode", "reason", "evidence", "call_alive", "request_id")
+
+
+def about(call: CallKey, transfer_id: str | None, name: str) -> dict[str, object]:
+    """What every record about a call carries beside its message."""
+    return {"event": name, "provider": call.provider, "call_id": call.id, "transfer_id": transfer_id}
+
+
+def report_answer(opened: Opened, attempt: int, answer: Answer) -> None:
+    """Log what came of an attempt."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    word = answer_word(answer)
+    said = _said(answer if isinstance(answer, Taken) else answer.result, _OF_AN_ANSWER)
+    extra = about(opened.call, opened.id, LogEvent.SUBMISSION_ANSWERED)
+    extra |= {"attempt": attempt, "answer": word, **said}
+    _log.info("attempt %d to send %s: %s", attempt, opened.id, word, extra=extra)
+
+
+def report_event(event: Event) -> None:
+    """Log an event of the stream, under its kind."""
+    late = event.late_verdict if isinstance(event, ProviderOther) else None
+    level = logging.WARNING if late else logging.INFO
+    if not _log.isEnabledFor(level):
+        return
+    call = CallKey(event.provider, event.call_id)
+    extra = about(call, event.transfer_id, event.kind)
+    extra |= {"event_id": event.id, "sequence": event.sequence, **_said(event, ("correlation_id",))}
+    if isinstance(event, Outcome):
+        extra |= _said(event, _OF_AN_OUTCOME)
+        extra["elapsed"] = None if event.elapsed is None else event.elapsed.total_seconds()
+    if late:
+        _log.warning(
+            "transfer %s on %s: the provider says %s after the outcome; the outcome stands",
+            event.transfer_id,
+            call,
+            late,
+            extra=extra,
+        )
+    else:
+        _log.info("%s on %s", event.kind, call, extra=extra)
+
+
+def _said(value: object, names: tuple[str, ...]) -> dict[str, object]:
+    """Those of its fields that it has; a provider's text redacted."""
+    found = {name: getattr(value, name, None) for name in names}
+    return {name: redact(one) if type(one) is str else one for name, one in found.items()}
