@@ -1,95 +1,149 @@
 """Transfer and redirect calls on Microsoft Graph and Azure Communication Services, and know how it ended.
 
-Everything public is importable from here; `transferkit.testing` has what tests need.
+Everything public is importable from here; `transferkit.testing` has what tests need. Names load when they are
+first used, so that importing the package costs next to nothing.
 """
 
-from transferkit.adapter import (
-    Adapter,
-    Callback,
-    CallbackRoute,
-    Deliver,
-    Inspection,
-    Submission,
-    TokenPolicy,
-)
-from transferkit.callbacks import CallbackRequest, CallbackResponse
-from transferkit.client import AsyncClient, Handle, RedirectHandle, TransferHandle
-from transferkit.config import CallbackConfig, Config, LifecycleConfig, load_config
-from transferkit.errors import (
-    AdapterNotFound,
-    CallbackError,
-    CallbackNotVerified,
-    ClientClosed,
-    ConfigError,
-    DuplicateAdapter,
-    IdempotencyConflict,
-    InvalidRequest,
-    MalformedCallback,
-    Problem,
-    StoreError,
-    TransferInProgress,
-    TransferKitError,
-    TransferNotFound,
-    UsageError,
-)
-from transferkit.events import (
-    Basis,
-    CallConnected,
-    CallEnded,
-    CallIncoming,
-    CallParticipants,
-    Event,
-    Evidence,
-    FailureReason,
-    IncomingCall,
-    LateVerdict,
-    Outcome,
-    Participant,
-    ProviderOther,
-    RedirectCompleted,
-    RedirectExpired,
-    RedirectFailed,
-    RedirectOutcome,
-    RedirectRequested,
-    RedirectSubmitted,
-    TransferAccepted,
-    TransferCompleted,
-    TransferExpired,
-    TransferFailed,
-    TransferOutcome,
-    TransferRequested,
-    TransferStarted,
-    TransferSubmitted,
-)
-from transferkit.identifiers import (
-    Cloud,
-    CommunicationUser,
-    Identifier,
-    PhoneNumber,
-    TeamsApp,
-    TeamsExtensionUser,
-    TeamsUser,
-    UnknownIdentifier,
-    parse_identifier,
-)
-from transferkit.requests import (
-    Call,
-    CallDisposition,
-    CallingContext,
-    EndpointType,
-    OnUnsupported,
-    Redirect,
-    Request,
-    TeamsPhoneCallDetails,
-    TeamsPhoneCallerDetails,
-    TeamsPhoneSourceDetails,
-    Transfer,
-    WireRequest,
-)
-from transferkit.secret import Secret
-from transferkit.signals import Delivery, Fact, Result, Signal
-from transferkit.stores import MemoryStore, Store
-from transferkit.stream import EventStream
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transferkit.adapter import (
+        Adapter,
+        Callback,
+        CallbackRoute,
+        CheckResult,
+        Deliver,
+        Greeting,
+        Inspection,
+        Submission,
+        TokenPolicy,
+    )
+    from transferkit.blocking import (
+        BlockingEventStream,
+        BlockingHandle,
+        BlockingRedirectHandle,
+        BlockingTransferHandle,
+        Client,
+    )
+    from transferkit.callbacks.receiver import (
+        CallbackRequest,
+        CallbackResponse,
+    )
+    from transferkit.client import (
+        AsyncClient,
+        Handle,
+        RedirectHandle,
+        TransferHandle,
+    )
+    from transferkit.config import (
+        CallbackConfig,
+        Config,
+        GroupConfig,
+        LifecycleConfig,
+        RetentionConfig,
+        load_config,
+    )
+    from transferkit.errors import (
+        AdapterNotFound,
+        CallbackError,
+        CallbackNotVerified,
+        ClientClosed,
+        ConfigError,
+        DuplicateAdapter,
+        IdempotencyConflict,
+        InvalidRequest,
+        MalformedCallback,
+        Problem,
+        StoreError,
+        TransferInProgress,
+        TransferKitError,
+        TransferNotFound,
+        UsageError,
+    )
+    from transferkit.events import (
+        Basis,
+        CallConnected,
+        CallEnded,
+        CallIncoming,
+        CallParticipants,
+        Event,
+        Evidence,
+        FailureReason,
+        IncomingCall,
+        LateVerdict,
+        Outcome,
+        Participant,
+        ProviderOther,
+        RedirectCompleted,
+        RedirectExpired,
+        RedirectFailed,
+        RedirectOutcome,
+        RedirectRequested,
+        RedirectSubmitted,
+        TransferAccepted,
+        TransferCompleted,
+        TransferExpired,
+        TransferFailed,
+        TransferOutcome,
+        TransferRequested,
+        TransferStarted,
+        TransferSubmitted,
+    )
+    from transferkit.identifiers import (
+        Cloud,
+        CommunicationUser,
+        Identifier,
+        PhoneNumber,
+        TeamsApp,
+        TeamsExtensionUser,
+        TeamsUser,
+        UnknownIdentifier,
+        parse_identifier,
+    )
+    from transferkit.requests import (
+        Call,
+        CallDisposition,
+        CallingContext,
+        EndpointType,
+        OnUnsupported,
+        Redirect,
+        Request,
+        TeamsPhoneCallDetails,
+        TeamsPhoneCallerDetails,
+        TeamsPhoneSourceDetails,
+        Transfer,
+        WireRequest,
+    )
+    from transferkit.secret import (
+        Secret,
+    )
+    from transferkit.signals import (
+        Delivery,
+        Fact,
+        Result,
+        Signal,
+    )
+    from transferkit.stores.contract import (
+        Store,
+    )
+    from transferkit.stores.groups import (
+        GroupStart,
+        GroupStatus,
+        ParkedEvent,
+    )
+    from transferkit.stores.memory import (
+        MemoryStore,
+    )
+    from transferkit.stores.postgres import (
+        PostgresStore,
+    )
+    from transferkit.stores.sqlite import (
+        SqliteStore,
+    )
+    from transferkit.stream.contract import (
+        EventStream,
+    )
 
 __version__ = "0.1.0"
 
@@ -98,6 +152,10 @@ __all__ = [
     "AdapterNotFound",
     "AsyncClient",
     "Basis",
+    "BlockingEventStream",
+    "BlockingHandle",
+    "BlockingRedirectHandle",
+    "BlockingTransferHandle",
     "Call",
     "CallConnected",
     "CallDisposition",
@@ -112,6 +170,8 @@ __all__ = [
     "CallbackResponse",
     "CallbackRoute",
     "CallingContext",
+    "CheckResult",
+    "Client",
     "ClientClosed",
     "Cloud",
     "CommunicationUser",
@@ -126,6 +186,10 @@ __all__ = [
     "Evidence",
     "Fact",
     "FailureReason",
+    "Greeting",
+    "GroupConfig",
+    "GroupStart",
+    "GroupStatus",
     "Handle",
     "IdempotencyConflict",
     "Identifier",
@@ -138,8 +202,10 @@ __all__ = [
     "MemoryStore",
     "OnUnsupported",
     "Outcome",
+    "ParkedEvent",
     "Participant",
     "PhoneNumber",
+    "PostgresStore",
     "Problem",
     "ProviderOther",
     "Redirect",
@@ -152,8 +218,10 @@ __all__ = [
     "RedirectSubmitted",
     "Request",
     "Result",
+    "RetentionConfig",
     "Secret",
     "Signal",
+    "SqliteStore",
     "Store",
     "StoreError",
     "Submission",
@@ -184,3 +252,123 @@ __all__ = [
     "load_config",
     "parse_identifier",
 ]
+
+_HOMES = {
+    "Adapter": "adapter",
+    "Callback": "adapter",
+    "CallbackRoute": "adapter",
+    "CheckResult": "adapter",
+    "Deliver": "adapter",
+    "Greeting": "adapter",
+    "Inspection": "adapter",
+    "Submission": "adapter",
+    "TokenPolicy": "adapter",
+    "BlockingEventStream": "blocking",
+    "BlockingHandle": "blocking",
+    "BlockingRedirectHandle": "blocking",
+    "BlockingTransferHandle": "blocking",
+    "Client": "blocking",
+    "CallbackRequest": "callbacks.receiver",
+    "CallbackResponse": "callbacks.receiver",
+    "AsyncClient": "client",
+    "Handle": "client",
+    "RedirectHandle": "client",
+    "TransferHandle": "client",
+    "CallbackConfig": "config",
+    "Config": "config",
+    "GroupConfig": "config",
+    "LifecycleConfig": "config",
+    "RetentionConfig": "config",
+    "load_config": "config",
+    "AdapterNotFound": "errors",
+    "CallbackError": "errors",
+    "CallbackNotVerified": "errors",
+    "ClientClosed": "errors",
+    "ConfigError": "errors",
+    "DuplicateAdapter": "errors",
+    "IdempotencyConflict": "errors",
+    "InvalidRequest": "errors",
+    "MalformedCallback": "errors",
+    "Problem": "errors",
+    "StoreError": "errors",
+    "TransferInProgress": "errors",
+    "TransferKitError": "errors",
+    "TransferNotFound": "errors",
+    "UsageError": "errors",
+    "Basis": "events",
+    "CallConnected": "events",
+    "CallEnded": "events",
+    "CallIncoming": "events",
+    "CallParticipants": "events",
+    "Event": "events",
+    "Evidence": "events",
+    "FailureReason": "events",
+    "IncomingCall": "events",
+    "LateVerdict": "events",
+    "Outcome": "events",
+    "Participant": "events",
+    "ProviderOther": "events",
+    "RedirectCompleted": "events",
+    "RedirectExpired": "events",
+    "RedirectFailed": "events",
+    "RedirectOutcome": "events",
+    "RedirectRequested": "events",
+    "RedirectSubmitted": "events",
+    "TransferAccepted": "events",
+    "TransferCompleted": "events",
+    "TransferExpired": "events",
+    "TransferFailed": "events",
+    "TransferOutcome": "events",
+    "TransferRequested": "events",
+    "TransferStarted": "events",
+    "TransferSubmitted": "events",
+    "Cloud": "identifiers",
+    "CommunicationUser": "identifiers",
+    "Identifier": "identifiers",
+    "PhoneNumber": "identifiers",
+    "TeamsApp": "identifiers",
+    "TeamsExtensionUser": "identifiers",
+    "TeamsUser": "identifiers",
+    "UnknownIdentifier": "identifiers",
+    "parse_identifier": "identifiers",
+    "Call": "requests",
+    "CallDisposition": "requests",
+    "CallingContext": "requests",
+    "EndpointType": "requests",
+    "OnUnsupported": "requests",
+    "Redirect": "requests",
+    "Request": "requests",
+    "TeamsPhoneCallDetails": "requests",
+    "TeamsPhoneCallerDetails": "requests",
+    "TeamsPhoneSourceDetails": "requests",
+    "Transfer": "requests",
+    "WireRequest": "requests",
+    "Secret": "secret",
+    "Delivery": "signals",
+    "Fact": "signals",
+    "Result": "signals",
+    "Signal": "signals",
+    "Store": "stores.contract",
+    "GroupStart": "stores.groups",
+    "GroupStatus": "stores.groups",
+    "ParkedEvent": "stores.groups",
+    "MemoryStore": "stores.memory",
+    "PostgresStore": "stores.postgres",
+    "SqliteStore": "stores.sqlite",
+    "EventStream": "stream.contract",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from transferkit._deprecation import warned_of
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if not warned_of(f"{__name__}.{name}"):  # else each use has to come here
+        globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -79,7 +79,7 @@ def maybe(validator: Validator) -> Validator:
 
 def as_word(cls: type[StrEnum], value: object) -> Any:
     """The word as a member of `cls`."""
-    return next((member for member in cls if member == value), value)
+    return value if isinstance(value, cls) else next((member for member in cls if member == value), value)
 
 
 def as_map(value: Any) -> Any:

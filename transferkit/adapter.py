@@ -1,15 +1,17 @@
-"""The adapter's contract: all that is known about one provider, behind seven verbs.
+"""The adapter's contract: all that is known about one provider, behind nine verbs.
 
-`plan`, `wire`, `submit`, `inspect` lead out; `route` and `decode` lead in; `aclose` lets go. An adapter keeps
-no state of transfers, retries nothing and decides nothing: it says what happened, and the life cycle
-machine concludes. `transferkit.testing.AdapterContract` is the test class that every adapter passes.
+`plan`, `wire`, `submit`, `inspect` lead out; `route`, `greet` and `decode` lead in; `check` tells people
+whether it will work; `aclose` lets go. An adapter keeps no state of transfers, retries nothing and decides
+nothing: it says what happened, and the life cycle machine concludes. `transferkit.testing.AdapterContract` is
+the test class that every adapter passes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 from attrs import field, frozen
@@ -19,12 +21,23 @@ from transferkit.events import Event
 from transferkit.frozenmap import EMPTY
 from transferkit.lifecycle import Answer, Presence
 from transferkit.requests import Call, Request, WireRequest
+from transferkit.secret import Secret
 from transferkit.signals import Fact, Result
 
 if TYPE_CHECKING:
     from transferkit.clock import Clock
 
-__all__ = ["Adapter", "Callback", "CallbackRoute", "Deliver", "Inspection", "Submission", "TokenPolicy"]
+__all__ = [
+    "Adapter",
+    "Callback",
+    "CallbackRoute",
+    "CheckResult",
+    "Deliver",
+    "Greeting",
+    "Inspection",
+    "Submission",
+    "TokenPolicy",
+]
 
 
 @final
@@ -54,26 +67,48 @@ class Inspection:
 @final
 @frozen(kw_only=True)
 class TokenPolicy:
-    """How a bearer token of a callback is verified: RS256 only, keys from the OpenID document."""
+    """Which bearer tokens of a callback are believed: RS256 only, keys from the OpenID document.
+
+    * `openid_url`: the document, https except on loopback; `ca_file` the only authorities to trust for it.
+    * `issuers`, `audience`: `iss` must be one of them as it is written, `aud` must name this one.
+    * `tenant_claim`: the claim with the call's tenant, which must be there, and among `allowed_tenants` where
+      there are any.
+    * `sender_claims`: where the sender's application id may stand; the first that is there must hold one of
+      `allowed_senders`. Not looked at where there are none.
+
+    Ids (audience, tenants, senders) are compared without regard to letter case.
+    """
 
     openid_url: str
     issuers: tuple[str, ...]
     audience: str
     tenant_claim: str | None = None
     allowed_tenants: tuple[str, ...] = ()
+    sender_claims: tuple[str, ...] = ()
+    allowed_senders: tuple[str, ...] = ()
+    ca_file: Path | None = None
 
 
 @final
 @frozen(kw_only=True)
 class CallbackRoute:
-    """What a callback path means: who must have signed it and how it is answered.
+    """What a callback path means: who must have sent it and how it is answered.
 
-    `policy` None means that the configuration lacks what verification needs: refused unless callbacks are
-    accepted unverified. `transfer_id` is the transfer that the path itself names.
+    * `policy`: the token that a callback must carry.
+    * `secrets`: one of them must be in the URL's query, once, as `secret_parameter`. With both, both must
+      hold. With neither, the configuration lacks what verification needs: everything is refused unless
+      callbacks are accepted unverified, and `needs` is what the log says to set.
+    * `methods`: what the path takes. A handshake by another method than POST carries no token, as no
+      provider publishes one for it, but carries the secret.
+    * `transfer_id`: the transfer that the path itself names.
     """
 
     name: str
-    policy: TokenPolicy | None
+    policy: TokenPolicy | None = None
+    secrets: tuple[Secret, ...] = ()
+    secret_parameter: str = "secret"  # noqa: S105 - the parameter's name
+    needs: str = "the provider's settings for callbacks"
+    methods: tuple[str, ...] = ("POST",)
     success_status: int = 200
     transfer_id: str | None = None
 
@@ -86,9 +121,36 @@ class Callback:
     body: bytes = field(repr=False)
     received_at: datetime
     headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    method: str = "POST"
     route: str = ""
     transfer_id: str | None = None
     tenant_id: str | None = None
+
+
+@final
+@frozen(kw_only=True)
+class Greeting:
+    """The answer to a provider that asks whether its callbacks are welcome. Nothing is stored for it."""
+
+    status: int = 200
+    headers: Mapping[str, str] = EMPTY
+    body: bytes = field(default=b"", repr=False)
+
+
+@final
+@frozen(kw_only=True)
+class CheckResult:
+    """One thing that was looked at before anything depends on it, in words for people. No secret is in them.
+
+    `name` is two or three words; `ok` is None where it was not, or cannot be, found out. `advice` says what
+    to do. `clock_skew` is by how much this machine's clock is ahead of the one that answered.
+    """
+
+    name: str
+    ok: bool | None
+    message: str
+    advice: str | None = None
+    clock_skew: timedelta | None = None
 
 
 class Deliver(Protocol):
@@ -110,6 +172,8 @@ class Adapter(ABC):
     settings_class: ClassVar[type[Any]]
     needs_settings: ClassVar[bool] = True
     """Whether the configuration must have a `[providers.<name>]` table to choose this provider."""
+    callback_paths: ClassVar[tuple[str, ...]] = ("",)
+    """The paths below `/<name>` that callbacks come to: all that `route` knows, but for transfers' own."""
 
     @abstractmethod
     def __init__(self, settings: Any, *, clock: Clock | None = None) -> None:
@@ -141,9 +205,24 @@ class Adapter(ABC):
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
         """Ask the provider about the call; `Presence.UNKNOWN` where it cannot be asked."""
 
+    async def check(self) -> tuple[CheckResult, ...]:
+        """Ask the provider, harmlessly, whether the credentials are good and allow what is needed.
+
+        Raises for nothing that a provider, a network or a configuration can do; shows no secret.
+        """
+        return ()
+
     @abstractmethod
     def route(self, path: str) -> CallbackRoute | None:
         """What a callback path below `/<name>` means (`""`, `"/eventgrid"`); None for an unknown one."""
+
+    def greet(self, callback: Callback) -> Greeting | None:  # noqa: ARG002 - most providers ask nothing
+        """The answer where an authenticated request is a handshake; None where it is a callback.
+
+        Pure and total: raises `MalformedCallback`, for a handshake that cannot be answered, and nothing else.
+        Every request by another method than POST is a handshake.
+        """
+        return None
 
     @classmethod
     @abstractmethod

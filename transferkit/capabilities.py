@@ -267,6 +267,8 @@ def _given(request: Request) -> Iterator[tuple[str, Any]]:
 
 
 def _without(request: Request, dropped: list[str]) -> Request:
+    if not dropped:
+        return request
     parts = {name.removeprefix("context."): None for name in dropped if name.startswith("context.")}
     whole: dict[str, Any] = {name: None for name in dropped if not name.startswith("context.")}
     if parts:

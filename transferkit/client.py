@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from attrs import evolve
 from transferkit.adapter import Adapter, Submission
 from transferkit.callbacks import CallbackRequest, CallbackResponse, Receiver
 from transferkit.callbacks.asgi import CallbackApp
+from transferkit.callbacks.fetching import Fetch
+from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock, SystemClock
 from transferkit.codec import fingerprint
 from transferkit.config import Config, load_config
@@ -28,9 +31,10 @@ from transferkit.errors import (
     TransferInProgress,
     TransferNotFound,
 )
-from transferkit.events import CallIncoming, Outcome, RedirectOutcome, TransferOutcome
+from transferkit.events import CallIncoming, Event, Outcome, RedirectOutcome, TransferOutcome
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.lifecycle import CallKey, Opened
+from transferkit.lifecycle import CallKey, CallRings, Opened
+from transferkit.log_events import LogEvent
 from transferkit.registry import adapter_class
 from transferkit.requests import (
     Call,
@@ -43,8 +47,11 @@ from transferkit.requests import (
     Transfer,
     WireRequest,
 )
-from transferkit.stores import KeyUsed, LegOccupied, MemoryStore, Store
-from transferkit.stream import EventStream, OutcomeWatch
+from transferkit.stores import KeyUsed, LegOccupied, Store, StoredTransfer
+from transferkit.stores.address import ADDRESSES, store_at
+from transferkit.stores.groups import GroupStart, GroupStatus, ParkedEvent
+from transferkit.stream import EventStream, GroupStream, LiveTail, OutcomeWatch
+from transferkit.telemetry import Telemetry, telemetry_here
 from transferkit.work import Worker
 
 __all__ = ["AsyncClient", "Handle", "RedirectHandle", "TransferHandle"]
@@ -104,6 +111,11 @@ class AsyncClient:
 
     Open it with `async with`; it opens nothing before. `AsyncClient.from_config` is the usual way in; the
     constructor takes parts ready-made, for tests and for stores or adapters of your own.
+
+    `background=False` leaves due work to others, or to `run_due()`: for tools that only look, and for
+    processes that live as long as one request. `fetch_keys` fetches the keys that callbacks are verified
+    with, where that is not to be done over the network: `CallbackSigner.fetch` in tests. `telemetry` is told
+    what happens, by default OpenTelemetry's global providers where `opentelemetry-api` is installed.
     """
 
     def __init__(
@@ -113,50 +125,76 @@ class AsyncClient:
         store: Store | None = None,
         adapters: Mapping[str, Adapter] | None = None,
         clock: Clock | None = None,
+        fetch_keys: Fetch | None = None,
+        background: bool = True,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._config = config
+        self._background = background
         self._clock = clock or SystemClock()
         self._store = store or _store(config)
         self._adapters = dict(adapters) if adapters is not None else _adapters(config, self._clock)
+        self._telemetry = telemetry or telemetry_here()
         self._worker = Worker(
-            store=self._store, adapter=self._adapters.__getitem__, clock=self._clock, timing=config.lifecycle
+            store=self._store,
+            adapter=self._adapters.__getitem__,
+            clock=self._clock,
+            timing=config.lifecycle,
+            retention=config.retention,
+            telemetry=self._telemetry,
         )
         self._receiver = Receiver(
             adapters=self._adapters.get,
             apply_all=self._worker.apply_all,
+            verifier=Verifier(clock=self._clock, config=config.callbacks, fetch=fetch_keys),
             clock=self._clock,
             config=config.callbacks,
+            store=self._store,
+            telemetry=self._telemetry,
         )
         self._watch = OutcomeWatch(self._store)
+        self._group_streams: set[GroupStream] = set()
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._open = False
         self._runner: asyncio.Task[None] | None = None
+        self._unwatch: Callable[[], None] | None = None
 
     @classmethod
     def from_config(
-        cls, source: str | Path | Mapping[str, Any] | None = None, *, clock: Clock | None = None
+        cls,
+        source: str | Path | Mapping[str, Any] | None = None,
+        *,
+        clock: Clock | None = None,
+        fetch_keys: Fetch | None = None,
+        background: bool = True,
     ) -> Self:
         """A client from a TOML file's path, a dict, or (None) `TRANSFERKIT_*` variables.
 
         Reads the file and nothing else. Raises `ConfigError` with every problem, each naming its key.
         """
-        return cls(load_config(source), clock=clock)
+        return cls(load_config(source), clock=clock, fetch_keys=fetch_keys, background=background)
 
     # --- opening and closing ------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._runner is None:
+        if not self._open:
             if self._config.callbacks.accept_unverified:
                 _log.warning(
                     "callbacks.accept_unverified is on: anyone who reaches the callback URL can report "
                     "outcomes; for tests on loopback only",
-                    extra={"event": "callbacks_unverified"},
+                    extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
                 )
             await self._store.open()
-            self._closed.clear()
+            self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
             for adapter in self._adapters.values():
                 adapter.listen(self._receiver.deliver)
-            self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
+            self._open = True
+            self._unwatch = self._telemetry.watch(
+                self._store, lateness=self._worker.lateness, spawn=self._spawn
+            )
+            if self._background:
+                self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
         return self
 
     async def __aexit__(
@@ -172,24 +210,30 @@ class AsyncClient:
 
         A submission that is cut off stays recorded; a process that opens the store again takes it over.
         """
-        runner, self._runner = self._runner, None
-        if runner is None:
+        if not self._open:
             return
+        self._open = False
         self._closed.set()
-        runner.cancel()
-        await asyncio.gather(runner, return_exceptions=True)
+        if self._unwatch is not None:  # pragma: no branch - it is watched while it is open
+            self._unwatch()
+        await asyncio.gather(*(stream.aclose() for stream in tuple(self._group_streams)))
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            await asyncio.gather(runner, return_exceptions=True)
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=_DRAIN_SECONDS)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._watch.close()
+        await self._receiver.aclose()
         for adapter in self._adapters.values():
             await adapter.aclose()
         await self._store.close()
 
     def _check_open(self) -> None:
-        if self._runner is None:
+        if not self._open:
             raise ClientClosed("the client is not open: use it inside `async with client:`")
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -202,7 +246,11 @@ class AsyncClient:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("a task of the client ended with an error", exc_info=error)
+            _log.debug(
+                "a task of the client ended with an error",
+                exc_info=error,
+                extra={"event": LogEvent.TASK_FAILED},
+            )
 
     # --- asking -------------------------------------------------------------------------------------
 
@@ -306,8 +354,14 @@ class AsyncClient:
         and an outcome. Cancelling the caller detaches it; the transfer goes on.
         """
         self._check_open()
-        opened, dropped = self._plan(request)
-        return await asyncio.shield(self._spawn(self._begin(opened, dropped)))
+        with self._telemetry.asking(request) as span:
+            opened, dropped = self._plan(request)
+            span.about(opened.call)
+            handle: TransferHandle | RedirectHandle = await asyncio.shield(
+                self._spawn(self._begin(opened, dropped))
+            )
+            span.recorded(handle.id)
+            return handle
 
     async def _begin(self, opened: Opened, dropped: tuple[str, ...]) -> TransferHandle | RedirectHandle:
         try:
@@ -317,6 +371,11 @@ class AsyncClient:
             if known.fingerprint != opened.fingerprint:
                 raise IdempotencyConflict(str(opened.request.idempotency_key), known.id) from None
             return self._handle(known)
+        except CallRings:
+            still = "still rings: it can be redirected, not transferred"
+            raise InvalidRequest(
+                opened.call.provider, [Problem("call", still, "the id of an answered call")]
+            ) from None
         except LegOccupied as occupied:
             raise TransferInProgress(str(occupied.leg), occupied.transfer_id) from None
         self._spawn(self._worker.send(opened, begun))
@@ -346,7 +405,8 @@ class AsyncClient:
                 provider, [Problem("call", f"no provider {provider!r} is configured", known)]
             )
         transfer_id = str(uuid4())
-        request = evolve(request, call=evolve(request.call, provider=provider))
+        if request.call.provider != provider:
+            request = evolve(request, call=evolve(request.call, provider=provider))
         planned = adapter.plan(self._with_callback(adapter, request, transfer_id))
         if planned.problems:
             raise InvalidRequest(provider, planned.problems)
@@ -361,6 +421,7 @@ class AsyncClient:
             fingerprint=fingerprint(request),
             at=self._clock.now(),
             legs=tuple(legs),
+            trace=self._telemetry.current_trace(),
         )
         return opened, planned.dropped
 
@@ -382,17 +443,24 @@ class AsyncClient:
 
     async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle:
         """The handle of a stored transfer or redirect. Raises `TransferNotFound`."""
-        self._check_open()
-        stored = await self._store.transfer(transfer_id)
-        if stored is None:
-            raise TransferNotFound(transfer_id)
-        return self._handle(stored.opened)
+        return self._handle((await self._stored(transfer_id)).opened)
 
     async def outcome(
         self, transfer_id: str, timeout: float | None = None
     ) -> TransferOutcome | RedirectOutcome:
         """The outcome of a stored transfer or redirect; see `Handle.outcome`."""
         return await (await self.get(transfer_id)).outcome(timeout)
+
+    async def history(self, transfer_id: str) -> tuple[Event, ...]:
+        """All events of the call that a stored request is about, in sequence. Raises `TransferNotFound`."""
+        return await self._store.call_events((await self._stored(transfer_id)).opened.call)
+
+    async def _stored(self, transfer_id: str) -> StoredTransfer:
+        self._check_open()
+        stored = await self._store.transfer(transfer_id)
+        if stored is None:
+            raise TransferNotFound(transfer_id)
+        return stored
 
     def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle:
         if opened.is_redirect:
@@ -407,10 +475,50 @@ class AsyncClient:
         async with asyncio.timeout(timeout):
             return await self._watch.outcome(transfer_id)
 
-    def events(self) -> EventStream:
-        """A live tail of the stream from now: `async with client.events() as stream`."""
+    def events(
+        self, group: str | None = None, *, start: GroupStart | str | None = None, follow: bool = True
+    ) -> EventStream:
+        """The stream of events: `async with client.events() as stream`, then `async for event in stream`.
+
+        Without a group a live tail, from now unless `start` is "beginning". With one at least once and in
+        order per call, shared with the group's other consumers; `start` is for a new group, by default that
+        of `[groups]`. `follow=False` ends it where there is nothing more to read now.
+        """
         self._check_open()
-        return EventStream(self._store, self._closed)
+        if start is not None and start not in set(GroupStart):
+            raise ValueError(f"start: expected one of {', '.join(GroupStart)}")
+        if group is None:
+            return LiveTail(self._store, self._closed, start=GroupStart(start or "now"), follow=follow)
+        config = self._config.groups
+        return GroupStream(
+            self._store,
+            group,
+            config=evolve(config, start=GroupStart(start or config.start)),
+            clock=self._clock,
+            follow=follow,
+            entered=self._group_streams,
+            telemetry=self._telemetry,
+        )
+
+    async def groups(self) -> tuple[GroupStatus, ...]:
+        """Every consumer group, by name: how far behind it is, what it set aside, who is at it."""
+        self._check_open()
+        return await self._store.groups()
+
+    async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
+        """Events that the group set aside after too many attempts, the oldest first."""
+        self._check_open()
+        return await self._store.parked(group)
+
+    async def release(self, group: str, event_id: str) -> bool:
+        """Have a parked event delivered once more; False where the group parked no such event."""
+        self._check_open()
+        return await self._store.release(group, event_id)
+
+    async def remove_group(self, group: str) -> bool:
+        """Forget a group, how far it was and what it set aside; False where there is none."""
+        self._check_open()
+        return await self._store.remove_group(group)
 
     # --- being told ---------------------------------------------------------------------------------
 
@@ -420,8 +528,22 @@ class AsyncClient:
         return await self._receiver.receive(request)
 
     def asgi(self) -> CallbackApp:
-        """The receiver as an ASGI app. It may be mounted before the client is open."""
-        return CallbackApp(self.receive, max_body_bytes=self._config.callbacks.max_body_bytes)
+        """The receiver as an ASGI app, to mount or to serve by itself.
+
+        It may be made and mounted before the client is open, and asks senders to come again until it is.
+        Served by itself it opens the client with the server and closes it at the end. A framework that it is
+        mounted in does that in its own lifespan: `async with client: yield`.
+        """
+        return CallbackApp(self.receive, opened=self._served, config=self._config.callbacks)
+
+    @asynccontextmanager
+    async def _served(self) -> AsyncGenerator[None]:
+        """Open for a server's lifespan, and afterwards as it was before."""
+        if self._open:
+            yield
+            return
+        async with self:
+            yield
 
     async def run_due(self) -> int:
         """Do all work that is due now, and return how many pieces that was.
@@ -431,12 +553,21 @@ class AsyncClient:
         self._check_open()
         return await self._worker.run_due()
 
+    async def prune(self) -> int:
+        """Remove the calls that are older than `[retention]` allows, and return how many that was.
+
+        An open client does this by itself, too, every now and then.
+        """
+        self._check_open()
+        return await self._worker.prune()
+
 
 def _adapters(config: Config, clock: Clock) -> dict[str, Adapter]:
     return {name: adapter_class(name)(settings, clock=clock) for name, settings in config.providers.items()}
 
 
 def _store(config: Config) -> Store:
-    if config.store == "memory:":
-        return MemoryStore()
-    raise ConfigError(config.source, [Problem("store", f"{config.store!r} is not supported", "memory:")])
+    try:
+        return store_at(config.store, base=config.base)
+    except ValueError as error:
+        raise ConfigError(config.source, [Problem("store", str(error), ADDRESSES)]) from None

@@ -6,6 +6,7 @@ other I/O and resolves no secret.
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 import types
@@ -14,29 +15,44 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, final, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, final, get_args, get_origin
 
 from attrs import evolve, field, fields, frozen
 
+from transferkit import _deprecation
 from transferkit._redact import redact
 from transferkit.errors import ConfigError, Problem
 from transferkit.frozenmap import EMPTY, FrozenMap
+from transferkit.log_events import LogEvent
 from transferkit.registry import adapter_class
 from transferkit.secret import Secret
+from transferkit.stores.address import ADDRESSES, problem_with
+from transferkit.stores.groups import GroupStart
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["CallbackConfig", "Config", "LifecycleConfig", "load_config"]
+__all__ = ["CallbackConfig", "Config", "GroupConfig", "LifecycleConfig", "RetentionConfig", "load_config"]
+
+_log = logging.getLogger("transferkit.config")
 
 ENV_PREFIX = "TRANSFERKIT_"
 _ENV_FILE = "TRANSFERKIT_CONFIG"
+
+_CENTURY = timedelta(days=36_500)
+_NOT_ZERO = "not zero"
+_Span = Annotated[timedelta, _NOT_ZERO]
+_Count = Annotated[int, _NOT_ZERO]
 
 
 @final
 @frozen(kw_only=True)
 class CallbackConfig:
-    """`[callbacks]`: where callbacks arrive and how much is taken from them.
+    """`[callbacks]`: where callbacks arrive, how much is taken from them and how they are verified.
+
+    Spans in seconds. `body_timeout`: for a body to arrive. `clock_skew`: by how much the provider's clock
+    and ours may differ when a token's times are checked. `key_refresh`: the age at which signing keys are
+    fetched anew; `key_cooldown`: the least time between two fetches, however many unknown keys are named.
 
     `accept_unverified` lets anyone on the network report outcomes: for tests on loopback only.
     """
@@ -44,6 +60,10 @@ class CallbackConfig:
     public_url: str | None = None
     accept_unverified: bool = False
     max_body_bytes: int = 1_048_576
+    body_timeout: _Span = timedelta(seconds=10)
+    clock_skew: timedelta = timedelta(minutes=2)
+    key_refresh: _Span = timedelta(hours=1)
+    key_cooldown: _Span = timedelta(seconds=30)
 
 
 @final
@@ -63,14 +83,44 @@ class LifecycleConfig:
 
 @final
 @frozen(kw_only=True)
+class GroupConfig:
+    """`[groups]`: how consumer groups read the stream; spans in seconds.
+
+    `start`: where a new group begins. `lease`: how long a consumer may be silent before others take over
+    its calls. `max_attempts`: how often an event is begun before it is parked.
+    """
+
+    start: GroupStart = GroupStart.BEGINNING
+    lease: _Span = timedelta(seconds=30)
+    max_attempts: _Count = 5
+
+
+@final
+@frozen(kw_only=True)
+class RetentionConfig:
+    """`[retention]`: what is kept for how long; spans in seconds.
+
+    `age`: how long a call is kept after its last event. `group_idle`: a group that nobody was at for so long
+    holds nothing back. `every`: the pause between two removals.
+    """
+
+    age: _Span = timedelta(days=30)
+    group_idle: _Span = timedelta(days=30)
+    every: _Span = timedelta(hours=1)
+
+
+@final
+@frozen(kw_only=True)
 class Config:
     """The whole configuration, read and checked. `providers` holds each adapter's own settings."""
 
     source: str
     provider: str
-    store: str = "memory:"
+    store: str = field(default="memory:", repr=False)
     callbacks: CallbackConfig = CallbackConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
+    groups: GroupConfig = GroupConfig()
+    retention: RetentionConfig = RetentionConfig()
     providers: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
     base: Path = field(factory=Path.cwd)
     """What relative paths in it are relative to."""
@@ -109,7 +159,7 @@ def _toml(path: Path) -> Mapping[str, Any]:
         raise ConfigError(
             str(path), [Problem("file", f"cannot be read: {error.strerror}", "a TOML file")]
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is no TOMLDecodeError
         raise ConfigError(str(path), [Problem("file", f"is not TOML: {error}", "a TOML file")]) from None
 
 
@@ -139,27 +189,47 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_TOP = ("provider", "store", "callbacks", "lifecycle", "providers")
-_STORES = "memory: · sqlite:///FILE · postgresql://…"
+_TABLES: Mapping[str, type[Any]] = {
+    "callbacks": CallbackConfig,
+    "lifecycle": LifecycleConfig,
+    "groups": GroupConfig,
+    "retention": RetentionConfig,
+}
+_TOP = ("provider", "store", *_TABLES, "providers")
 
 
 def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
     problems = [Problem(str(key), "is not a known key", ", ".join(_TOP)) for key in data if key not in _TOP]
     converter = _converter(base)
     read: dict[str, Any] = {}
-    for name, cls in (("callbacks", CallbackConfig), ("lifecycle", LifecycleConfig)):
+    for name, cls in _TABLES.items():
         if name in data:
             read[name] = _structure(converter, data[name], cls, name, problems)
     providers = _providers(converter, _tables(data), problems)
     provider = _provider(data.get("provider"), providers, problems)
     store = data.get("store", "memory:")
     if not isinstance(store, str):
-        problems.append(Problem("store", f"{_shown(store)} is not text", _STORES))
+        problems.append(Problem("store", f"is a {type(store).__name__}, not text", ADDRESSES))
+    elif problem := problem_with(store):
+        problems.append(Problem("store", problem, ADDRESSES))  # an address may hold a password
     if problems:
         raise ConfigError(source, problems)
+    for gone in _deprecation.DEPRECATED:
+        if _has(data, gone.what):
+            told = {"event": LogEvent.CONFIG_KEY_DEPRECATED, "key": gone.what}
+            _log.warning("%s: %s", source, gone, extra=told)
     return Config(
         source=source, provider=provider, store=str(store), providers=FrozenMap(providers), base=base, **read
     )
+
+
+def _has(data: object, key: str) -> bool:
+    """Whether a key is there, written with the tables that it is in: `callbacks.public_url`."""
+    for part in key.split("."):
+        if not isinstance(data, Mapping) or part not in data:
+            return False
+        data = data[part]
+    return True
 
 
 def _tables(data: Mapping[str, Any]) -> object:
@@ -283,6 +353,7 @@ def _converter(base: Path) -> Converter:
     }
     for cls, read in readers.items():
         converter.register_structure_hook(cls, read)
+    converter.register_structure_hook_func(_is_not_zero, partial(_read_not_zero, converter))
     converter.register_structure_hook_func(_is_tuple, _read_tuple)
     converter.register_structure_hook_func(_is_optional, partial(_read_optional, converter))
     return converter
@@ -319,6 +390,18 @@ def _read_span(data: object, _: type) -> timedelta:
     if not 0 <= seconds < timedelta.max.total_seconds():
         raise _Unacceptable(data, "seconds, not negative")
     return timedelta(seconds=seconds)
+
+
+def _read_not_zero(converter: Converter, data: object, cls: Any) -> Any:
+    """Of what zero would make no sense; nor does a span that the calendar has no room for."""
+    (inner, _) = get_args(cls)
+    value = converter.structure(data, inner)
+    if isinstance(value, timedelta):
+        if not timedelta() < value <= _CENTURY:
+            raise _Unacceptable(data, "seconds, more than 0 and no more than a century")
+    elif value < 1:
+        raise _Unacceptable(data, "a whole number, 1 or more")
+    return value
 
 
 def _read_path(base: Path, data: object, _: type) -> Path:
@@ -360,6 +443,10 @@ def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
         return None
     (inner,) = (option for option in get_args(cls) if option is not type(None))
     return converter.structure(data, inner)
+
+
+def _is_not_zero(cls: Any) -> bool:
+    return _NOT_ZERO in getattr(cls, "__metadata__", ())
 
 
 def _is_tuple(cls: Any) -> bool:

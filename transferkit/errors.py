@@ -61,8 +61,9 @@ class Problem:
     accepts: str | None = attr_field(default=None, repr=safe_repr)
 
     def __str__(self) -> str:
-        accepted = f" (accepted: {self.accepts})" if self.accepts else ""
-        return redact(f"{self.field}: {self.message}{accepted}")
+        # Each by itself: a key's name before our own words is no key before its value.
+        accepted = f" (accepted: {redact(self.accepts)})" if self.accepts else ""
+        return f"{redact(self.field)}: {redact(self.message)}{accepted}"
 
 
 def _listed(heading: str, problems: Iterable[Problem]) -> str:

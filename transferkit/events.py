@@ -351,7 +351,7 @@ class ProviderOther(Event):
 
     kind: ClassVar[str] = "provider.other"
 
-    name: str | None = None
+    name: str | None = field(default=None, repr=safe_repr)
     late_verdict: LateVerdict | None = None
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, final
 
 from attrs import field, frozen
 
+from transferkit._making import maker
 from transferkit._redact import mask_number, redact, safe_repr
 from transferkit._validate import as_word, is_text, is_word, maybe
 
@@ -250,14 +251,19 @@ _KINDS: dict[str, type[Identifier]] = {
 
 def _kind_of(raw_id: str) -> type[Identifier] | None:
     """Which kind a raw id is of; None where its grammar names none."""
-    if raw_id.startswith(_PHONE_PREFIX) and raw_id != _PHONE_PREFIX:
-        return PhoneNumber
-    prefix, rest = _split(raw_id)
+    return PhoneNumber if _is_phone(raw_id) else _kind_by(*_split(raw_id))
+
+
+def _kind_by(prefix: str, rest: str) -> type[Identifier] | None:
     kind = _KINDS.get(prefix) if rest else None
     if kind is CommunicationUser and prefix != _SPOOL_PREFIX:
         parts = rest.split("_")
         return TeamsExtensionUser if len(parts) == _EXTENSION_PARTS and all(parts) else kind
     return kind
+
+
+def _is_phone(raw_id: str) -> bool:
+    return raw_id.startswith(_PHONE_PREFIX) and raw_id != _PHONE_PREFIX
 
 
 def _split(raw_id: str) -> tuple[str, str]:
@@ -267,13 +273,24 @@ def _split(raw_id: str) -> tuple[str, str]:
     return (f"{head}{first}{scope}{second}", rest) if second else (raw_id, "")
 
 
-def _cloud_of(prefix: str, prefixes: dict[Cloud, str]) -> Cloud:
-    return next((cloud for cloud, known in prefixes.items() if known == prefix), Cloud.PUBLIC)
+_CLOUDS: dict[str, Cloud] = {
+    prefix: cloud
+    for prefixes in (_TEAMS_USER_PREFIXES, _TEAMS_APP_PREFIXES, _ACS_PREFIXES)
+    for cloud, prefix in prefixes.items()
+}
+"""Of every prefix that names one."""
+
+
+# What is read is valid by how it was told apart, and is not validated again.
+_make_phone_number = maker(PhoneNumber)
+_make_teams_user, _make_teams_app = maker(TeamsUser), maker(TeamsApp)
+_make_user, _make_extension_user = maker(CommunicationUser), maker(TeamsExtensionUser)
 
 
 def _parse_phone(text: str) -> PhoneNumber:
+    """A text that is not empty, which is then a valid number by itself or by its parts."""
     head, _, tail = text.rpartition("_")
-    return PhoneNumber(head, asserted_id=tail) if head and tail else PhoneNumber(text)
+    return _make_phone_number(head, asserted_id=tail) if head and tail else _make_phone_number(text)
 
 
 def _parse_typed(kind: str, rest: str) -> Identifier:
@@ -290,24 +307,20 @@ def _parse_typed(kind: str, rest: str) -> Identifier:
 
 
 def _parse_raw_id(text: str) -> Identifier:
+    """Any but a phone number's."""
     prefix, rest = _split(text)
-    kind = _kind_of(text)
-    if kind is PhoneNumber:
-        found: Identifier = _parse_phone(text.removeprefix(_PHONE_PREFIX))
-    elif kind is TeamsUser:
-        cloud = _cloud_of(prefix, _TEAMS_USER_PREFIXES)
-        found = TeamsUser(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
-    elif kind is TeamsApp:
-        found = TeamsApp(rest, cloud=_cloud_of(prefix, _TEAMS_APP_PREFIXES))
-    elif kind is TeamsExtensionUser:
+    kind = _kind_by(prefix, rest)
+    if kind is TeamsUser:
+        cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # a visitor's prefix names none
+        return _make_teams_user(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
+    if kind is TeamsApp:
+        return _make_teams_app(rest, cloud=_CLOUDS[prefix])
+    if kind is TeamsExtensionUser:
         resource, tenant, user = rest.split("_")
-        cloud = _cloud_of(prefix, _ACS_PREFIXES)
-        found = TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource, cloud=cloud)
-    elif kind is CommunicationUser:
-        found = CommunicationUser(text)
-    else:
-        found = UnknownIdentifier(text)
-    return found
+        return _make_extension_user(
+            user_id=user, tenant_id=tenant, resource_id=resource, cloud=_CLOUDS[prefix]
+        )
+    return _make_user(text) if kind is CommunicationUser else UnknownIdentifier(text)
 
 
 def parse_identifier(text: str) -> Identifier:
@@ -320,5 +333,7 @@ def parse_identifier(text: str) -> Identifier:
         raise ValueError("an identifier cannot be empty")
     if text.startswith("+"):
         return _parse_phone(text)
+    if _is_phone(text):
+        return _parse_phone(text.removeprefix(_PHONE_PREFIX))
     word = _KIND_WORD.fullmatch(text)
     return _parse_typed(*word.groups()) if word else _parse_raw_id(text)

@@ -1,4 +1,4 @@
-"""What adapters of HTTP providers have in common: merge patches, `Retry-After`, keys made from content."""
+"""What adapters of HTTP providers share: JSON as it arrives, merge patches, what headers say of time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,52 @@ from typing import Any
 
 from transferkit.frozenmap import thaw
 
-__all__ = ["content_key", "merge_patch", "retry_after"]
+__all__ = ["clock_skew", "content_key", "merge_patch", "read_json", "retry_after"]
 
 _LONGEST_WAIT = timedelta(days=1)
+_DEEPEST = 64
+"""Nested deeper than this, JSON is looked at closely."""
+
+
+class _Doubtful(Exception):
+    """Python's parser would let it through; JSON, or a store, would not."""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _Doubtful
+    return number
+
+
+def _no_constant(_: str) -> float:
+    raise _Doubtful
+
+
+_READER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_KEY_WRITER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False)
+_SPACE = " \t\n\r"
+
+
+def read_json(body: bytes) -> tuple[Any, bool]:
+    """The JSON value in a body, and whether it is beyond doubt that it can be stored and written again.
+
+    Python's parser takes more than that: numbers that are not finite, half a character, any depth. Where
+    there is doubt, the value has to be looked through. Raises what `json.loads` raises, `ValueError` and
+    `RecursionError`.
+    """
+    try:
+        text = body.decode().strip(_SPACE)
+        # Many characters are searched for one many times as fast as for two.
+        escapes = text[text.find("\\") : text.rfind("\\") + len("\\ud")]
+        half_characters = "\\u" in escapes and ("\\ud" in escapes or "\\uD" in escapes)
+        if not half_characters and text.count("{") + text.count("[") <= _DEEPEST:
+            value, end = _READER.raw_decode(text)
+            if end == len(text):
+                return value, True
+    except (ValueError, _Doubtful):  # another encoding, a byte order mark, or no JSON
+        pass
+    return json.loads(body), False
 
 
 def merge_patch(target: object, patch: object) -> Any:
@@ -53,10 +96,21 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
     return timedelta(seconds=min(max(seconds, 0), _LONGEST_WAIT.total_seconds()))
 
 
+def clock_skew(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
+    """By how much our clock is ahead of the server's, by the header `Date`, header names in lower case.
+
+    `now` is when the answer came. Exact to a second or two; None where the header is missing or no date.
+    """
+    try:
+        date = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return now - date.replace(tzinfo=date.tzinfo or UTC)
+
+
 def content_key(value: object) -> str:
     """A digest that equal JSON values share, however they were written.
 
     Raises `ValueError` for what JSON cannot say (NaN, half a character).
     """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return sha256(text.encode()).hexdigest()
+    return sha256(_KEY_WRITER.encode(value).encode()).hexdigest()

@@ -1,67 +1,23 @@
-"""Reading the one event stream: a live tail, and waiting for outcomes."""
+"""Waiting for outcomes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
-from types import TracebackType
-from typing import Self, final
+from collections import defaultdict
+from typing import final
 
 from transferkit.errors import ClientClosed, StoreError
-from transferkit.events import Event, Outcome
+from transferkit.events import Outcome
+from transferkit.log_events import LogEvent
 from transferkit.stores import Position, Store
 
-__all__ = ["EventStream", "OutcomeWatch"]
+__all__ = ["OutcomeWatch"]
 
 _log = logging.getLogger("transferkit.stream")
 
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
-
-
-@final
-class EventStream:
-    """A live tail of the stream, from the moment it is entered.
-
-    An async context manager and iterator. It reads the store's log at its own pace: a slow loop body loses
-    nothing and holds up nobody. It ends when the client closes.
-    """
-
-    def __init__(self, store: Store, closed: asyncio.Event) -> None:
-        self._store = store
-        self._closed = closed
-        self._position: Position | None = None
-        self._read: deque[tuple[Position, Event]] = deque()
-
-    async def __aenter__(self) -> Self:
-        self._position = await self._store.end_of_log()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._position = None
-        self._read.clear()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        """The next event. Cancelling the wait loses none."""
-        if self._position is None:
-            raise RuntimeError("enter the stream first: async with client.events() as stream")
-        while not self._read:
-            self._read.extend(await self._store.read(self._position))
-            if not self._read:
-                if self._closed.is_set():
-                    raise StopAsyncIteration
-                await self._store.wait(self._position, timeout=_POLL_SECONDS)
-        self._position, event = self._read.popleft()
-        return event
 
 
 @final
@@ -113,7 +69,9 @@ class OutcomeWatch:
                         self._tell(event.transfer_id, event)
                 await self._store.wait(position, timeout=_POLL_SECONDS)
             except StoreError:
-                _log.exception("the stream cannot be read; trying again", extra={"event": "store_failed"})
+                _log.exception(
+                    "the stream cannot be read; trying again", extra={"event": LogEvent.STORE_FAILED}
+                )
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def _tell(self, transfer_id: str, outcome: Outcome) -> None:
