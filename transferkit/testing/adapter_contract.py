@@ -3,12 +3,15 @@
     class TestMyAdapter(AdapterContract):
         samples = ContractSamples(adapter=lambda: MyAdapter(MySettings(...)), ...)
 
-Run with pytest and pytest-asyncio (`asyncio_mode = "auto"`) and hypothesis.
+Run with pytest, pytest-asyncio (in either mode) and hypothesis; see `docs/how_to/write_an_adapter.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, final
 from uuid import UUID, uuid4
@@ -24,7 +27,7 @@ from transferkit.errors import MalformedCallback
 from transferkit.identifiers import UnknownIdentifier
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
-from transferkit.signals import Fact, Signal
+from transferkit.signals import Fact, Result, Signal
 
 __all__ = ["AdapterContract", "ContractSamples"]
 
@@ -42,12 +45,15 @@ class ContractSamples:
 
     * `adapter`: makes an adapter with full settings, whose credentials are `secrets`.
     * `unreachable`: makes one whose provider does not listen; None where nothing can be unreachable.
+    * `at`: makes one whose provider is at an address of loopback (`http://127.0.0.1:40123`), where the
+      contract lets requests go wrong; None where the provider cannot be spoken to without TLS.
     * `requests`: requests that the provider carries; the first is a transfer.
     * `callbacks`: bodies and the signals that they are.
     """
 
     adapter: Callable[[], Adapter]
     unreachable: Callable[[], Adapter] | None = None
+    at: Callable[[str], Adapter] | None = None
     requests: tuple[Request, ...]
     callbacks: tuple[tuple[bytes, tuple[Signal, ...]], ...]
     secrets: tuple[str, ...] = ()
@@ -66,6 +72,45 @@ def _facts(adapter: type[Adapter], body: bytes) -> tuple[Fact, ...]:
     assert malformed.provider == adapter.name
     assert malformed.where
     return malformed.facts
+
+
+# What an answer may be that proves nothing: neither that the request was executed nor that it was not.
+_NO_PROOFS = {
+    "connection closed": b"",
+    "answer cut short": b"HTTP/1.1 202 Accepted\r\nContent-Le",
+    "no HTTP": b"220 mail.example ESMTP\r\n",
+    "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "502 of a proxy": b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>",
+    "503 without a wait": (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ),
+}
+
+
+@asynccontextmanager
+async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """A provider that reads each request and answers so: its address, and the first lines of what it got."""
+    requests: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            requests.append(head.partition(b"\r\n")[0])
+            writer.write(answer)
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            return  # the client gave up
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 class AdapterContract:
@@ -128,13 +173,24 @@ class AdapterContract:
 
     def test_what_cannot_be_carried_is_dropped_only_on_request(self, adapter: Adapter) -> None:
         limits = adapter.capabilities.transfer or {}
-        context = CallingContext(sip={"X-MS-Custom-a": "1"}, voip={"a": "1"})
-        full = attrs.evolve(self._transfer(), context=context, region="amer", language_id="en-us")
         lacking = {"context.sip", "context.voip", "region", "language_id"} - set(limits)
+        plain = self._transfer()
+        context = CallingContext(
+            sip={"X-a": "1"} if "context.sip" in lacking else plain.context.sip,
+            voip={"a": "1"} if "context.voip" in lacking else plain.context.voip,
+            teams=plain.context.teams,
+        )
+        full = attrs.evolve(
+            plain,
+            context=context,
+            region="amer" if "region" in lacking else plain.region,
+            language_id="en-us" if "language_id" in lacking else plain.language_id,
+        )
         assert {problem.field for problem in adapter.plan(full).problems} == lacking
         planned = adapter.plan(attrs.evolve(full, on_unsupported=OnUnsupported.DROP))
         assert set(planned.dropped) == lacking
         assert planned.problems == ()
+        assert planned.request == attrs.evolve(plain, on_unsupported=OnUnsupported.DROP)
 
     def _transfer(self) -> Transfer:
         first = self.samples.requests[0]
@@ -143,6 +199,7 @@ class AdapterContract:
 
     # --- the way out --------------------------------------------------------------------------------
 
+    @pytest.mark.asyncio
     async def test_wire_shows_the_request_and_no_credential(self, adapter: Adapter) -> None:
         for request in self.samples.requests:
             submission = _submission(request)
@@ -153,40 +210,96 @@ class AdapterContract:
             assert not [secret for secret in self.samples.secrets if secret in shown]
         await adapter.aclose()
 
+    @pytest.mark.asyncio
     async def test_wire_needs_no_credentials(self, adapter: Adapter) -> None:
         bare = type(adapter)(adapter.settings_class())
         assert (await bare.wire(_submission(self._transfer()))).url
         await bare.aclose()
 
+    @pytest.mark.asyncio
     async def test_the_same_submission_is_the_same_wire(self, adapter: Adapter) -> None:
         submission = _submission(self._transfer())
         first, second = await adapter.wire(submission), await adapter.wire(submission)
         assert (first.method, first.url, first.body) == (second.method, second.url, second.body)
         await adapter.aclose()
 
+    @pytest.mark.asyncio
     async def test_an_unreachable_provider_is_no_exception(self) -> None:
         if self.samples.unreachable is None:
             return
         adapter = self.samples.unreachable()
         answer = await adapter.submit(_submission(self._transfer()))
-        assert isinstance(answer, NotSent)
+        assert isinstance(answer, NotSent), f"no connection was made, so nothing was sent; it said {answer}"
+        self._shows_no_secret(answer.result)
         inspection = await adapter.inspect(self._transfer().call)
         assert inspection.presence is Presence.UNKNOWN
         await adapter.aclose()
+        again = await adapter.submit(_submission(self._transfer()))
+        assert isinstance(again, NotSent), f"an adapter that was closed may be used again; it said {again}"
+        await adapter.aclose()
 
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("answer", _NO_PROOFS, ids=_NO_PROOFS)
+    async def test_a_request_that_may_have_been_executed_is_neither_refused_nor_unsent(
+        self, answer: str
+    ) -> None:
+        if self.samples.at is None:
+            return
+        async with _misbehaving(_NO_PROOFS[answer]) as (url, requests):
+            adapter = self.samples.at(url)
+            said = await adapter.submit(_submission(self._transfer()))
+            assert requests, "nothing was sent to the address that `at` was given"
+            assert len(requests) == 1, (
+                "an adapter sends once and repeats nothing; when to repeat is decided above it"
+            )
+            assert isinstance(said, MaybeSent), f"nobody knows whether this was executed; it said {said}"
+            self._shows_no_secret(said.result)
+            assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
+            await adapter.aclose()
+
+    @pytest.mark.asyncio
     async def test_missing_credentials_are_no_exception(self, adapter: Adapter) -> None:
         if not self.samples.secrets:
             return
         bare = type(adapter)(adapter.settings_class())
         answer = await bare.submit(_submission(self._transfer()))
-        assert isinstance(answer, (Refused, NotSent))
-        assert not isinstance(answer, MaybeSent)
+        assert isinstance(answer, (Refused, NotSent)), f"nothing can have been sent; it said {answer}"
         assert answer.result.advice or answer.result.message
+        assert (await bare.inspect(self._transfer().call)).presence is Presence.UNKNOWN
         await bare.aclose()
 
+    @pytest.mark.asyncio
     async def test_closing_twice_is_fine(self, adapter: Adapter) -> None:
         await adapter.aclose()
         await adapter.aclose()
+
+    def _shows_no_secret(self, result: Result) -> None:
+        shown = f"{result.message} {result.advice} {result.request_id}"
+        assert not [secret for secret in self.samples.secrets if secret in shown]
+
+    # --- before anything depends on it --------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_a_check_without_credentials_says_what_to_do(self, adapter: Adapter) -> None:
+        if self.samples.secrets:
+            bare = type(adapter)(adapter.settings_class())
+            await self._fails_with_advice(bare)
+
+    @pytest.mark.asyncio
+    async def test_a_check_of_an_unreachable_provider_says_what_to_do(self) -> None:
+        if self.samples.unreachable is not None:
+            await self._fails_with_advice(self.samples.unreachable())
+
+    async def _fails_with_advice(self, adapter: Adapter) -> None:
+        results = await adapter.check()
+        await adapter.aclose()
+        failed = [result for result in results if result.ok is False]
+        assert failed, f"a check of what cannot work must fail and say so; it said {results}"
+        assert all(result.name and result.message and result.advice for result in failed)
+        assert not [secret for secret in self.samples.secrets if secret in repr(results)]
+
+    def test_every_path_for_callbacks_is_known(self, adapter: Adapter) -> None:
+        assert all(adapter.route(path) for path in adapter.callback_paths)
 
     # --- the way in ---------------------------------------------------------------------------------
 
@@ -217,13 +330,34 @@ class AdapterContract:
         for body, _ in self.samples.callbacks:
             assert _facts(type(adapter), body) == _facts(type(adapter), body)
 
+    def test_a_repeated_callback_is_recognised_whenever_it_comes(self, adapter: Adapter) -> None:
+        for body, _ in self.samples.callbacks:
+            first = adapter.decode(Callback(body=body, received_at=_AT))
+            again = adapter.decode(Callback(body=body, received_at=_AT + timedelta(seconds=7)))
+            assert [fact.delivery for fact in first] == [fact.delivery for fact in again]
+
+    def test_callbacks_are_told_apart(self, adapter: Adapter) -> None:
+        facts = [
+            fact
+            for body in {body for body, _ in self.samples.callbacks}
+            for fact in adapter.decode(Callback(body=body, received_at=_AT))
+        ]
+        keys = {fact.delivery.key for fact in facts if fact.delivery is not None}
+        assert len(facts) == 1 or len(keys) > 1, (
+            "all have one key: every callback but the first is a repetition"
+        )
+
     def test_a_verified_tenant_and_a_named_transfer_reach_the_facts(self, adapter: Adapter) -> None:
-        body, _ = self.samples.callbacks[0]
         named = str(UUID(int=1))
-        callback = Callback(body=body, received_at=_AT, tenant_id="tenant-1", transfer_id=named)
-        facts = adapter.decode(callback)
-        assert {fact.transfer_id for fact in facts} <= {None, named}
-        assert {fact.tenant_id for fact in facts} <= {None, "tenant-1"}
+        for body, _ in self.samples.callbacks:
+            plain = adapter.decode(Callback(body=body, received_at=_AT))
+            told = adapter.decode(
+                Callback(body=body, received_at=_AT, tenant_id="tenant-1", transfer_id=named)
+            )
+            for before, after in zip(plain, told, strict=True):
+                assert after.transfer_id in {before.transfer_id, named}
+                assert before.tenant_id is None
+                assert after.tenant_id in {None, "tenant-1"}
 
     @_for_every_subclass
     @given(body=st.binary(max_size=300))

@@ -40,11 +40,11 @@ from transferkit.identifiers import (
     TeamsUser,
     parse_identifier,
 )
-from transferkit.lifecycle import Answer, Presence, Taken
+from transferkit.lifecycle import Answer, NotSent, Presence, Refused, Taken
 from transferkit.registry import adapter_class
 from transferkit.requests import Call, Redirect, Request, WireRequest
 from transferkit.signals import Delivery, Fact, Result, Signal
-from transferkit.testing.scenarios import Ending, scenario_for
+from transferkit.testing.scenarios import Ending, Scenario, scenario, scenario_for
 
 __all__ = ["FakeAdapter", "FakeSettings", "Say", "Script"]
 
@@ -134,8 +134,8 @@ class FakeAdapter(Adapter):
     """The fake provider.
 
     `submissions` records what was sent. `will(script)` says how the next submission goes; without a script
-    the target's scenario plays. `say` sends a callback, `ring` offers an incoming call, and `presence`
-    tells what an inspection of a call finds.
+    the target's scenario plays; `answer_target` and `decline_target` end the ringing of `manual`. `say` sends
+    a callback, `ring` offers an incoming call, and `presence` tells what an inspection of a call finds.
     """
 
     name: ClassVar[str] = "fake"
@@ -149,6 +149,7 @@ class FakeAdapter(Adapter):
         self._deliver: Deliver | None = None
         self._scripts: deque[Script] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._undecided: set[str] = set()
         self.submissions: list[Submission] = []
         self.presence: dict[str, Presence] = {}
 
@@ -178,13 +179,38 @@ class FakeAdapter(Adapter):
     async def submit(self, submission: Submission) -> Answer:
         """Play the script, or the target's scenario."""
         self.submissions.append(submission)
-        script = self._scripts.popleft() if self._scripts else _scenario(submission.request)
+        script = self._scripts.popleft() if self._scripts else self._scenario(submission)
         call_id = submission.request.call.id
         for said in script.before:
             await self.say(call_id, said)
         if script.after:
             self._play(self._say_all(call_id, script.after))
         return script.answer
+
+    def _scenario(self, submission: Submission) -> Script:
+        line = scenario_for(submission.request.targets[0])
+        sent = sum(earlier.id == submission.id for earlier in self.submissions)
+        if line.status is not None and (line.refusals is None or sent <= line.refusals):
+            result = Result(code=line.status, reason=line.reason or FailureReason.THROTTLED)
+            return Script(answer=Refused(result=result) if line.refusals is None else NotSent(result=result))
+        if line.ending is Ending.MANUAL:
+            self._undecided.add(submission.request.call.id)
+        return Script(after=_story(line))
+
+    def answer_target(self, call_id: str) -> bool:
+        """The target of the scenario `manual` picks up; returns whether it rang for this call."""
+        return self._decide(call_id, scenario("answers"))
+
+    def decline_target(self, call_id: str) -> bool:
+        """The target of the scenario `manual` declines; returns whether it rang for this call."""
+        return self._decide(call_id, scenario("declined"))
+
+    def _decide(self, call_id: str, line: Scenario) -> bool:
+        if call_id not in self._undecided:
+            return False
+        self._undecided.remove(call_id)
+        self._play(self._say_all(call_id, _story(line)[1:]))
+        return True
 
     async def _say_all(self, call_id: str, script: tuple[Say, ...]) -> None:
         for said in script:
@@ -245,7 +271,7 @@ class FakeAdapter(Adapter):
         try:
             said = json.loads(callback.body)
             return (_fact(cls.name, callback, said),)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise MalformedCallback(cls.name, "body", f"{type(error).__name__} in a fake callback") from None
 
     async def aclose(self) -> None:
@@ -262,18 +288,22 @@ def _like(name: str | None) -> Adapter | None:
     return cls(cls.settings_class())
 
 
-def _scenario(request: Request) -> Script:
-    line = scenario_for(request.targets[0])
+def _story(line: Scenario) -> tuple[Say, ...]:
+    """What the fake says after it took the request."""
+    started = Say(Signal.STARTED)
     match line.ending:
         case Ending.COMPLETES:
-            ended = Say((Signal.SUCCEEDED, Signal.CALL_ENDED))
-            return Script(after=(Say(Signal.STARTED), Say(Signal.ACCEPTED), ended))
+            return started, Say(Signal.ACCEPTED), Say((Signal.SUCCEEDED, Signal.CALL_ENDED))
         case Ending.FAILS:
-            return Script(after=(Say(Signal.STARTED), Say(Signal.FAILED, reason=line.reason)))
+            return started, Say(Signal.FAILED, reason=line.reason)
         case Ending.CALLER_LEAVES:
-            return Script(after=(Say(Signal.STARTED), Say(Signal.CALL_ENDED, reason=line.reason)))
-        case Ending.SILENT:
-            return Script()
+            return started, Say(Signal.CALL_ENDED, reason=line.reason)
+        case Ending.RETURNED:
+            return started, Say(Signal.RETURNED)
+        case Ending.MANUAL:
+            return (started,)
+        case Ending.SILENT | Ending.REFUSED:  # pragma: no branch - there is no other ending
+            return ()
 
 
 def _fact(provider: str, callback: Callback, said: dict[str, Any]) -> Fact:

@@ -1,6 +1,7 @@
-"""pytest fixtures for applications: a fake provider, a clock that stands still, and a client on both.
+"""pytest fixtures for applications: a fake provider, a clock that stands still, a client on both; emulators.
 
-Synchronous on purpose, so that they work with any asyncio plug-in: enter the client in the test.
+Synchronous on purpose, so that they work with any asyncio plug-in: enter the client, or the emulators, in the
+test.
 """
 
 from __future__ import annotations
@@ -10,11 +11,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from transferkit.client import AsyncClient
     from transferkit.testing.clock import ManualClock
     from transferkit.testing.fake import FakeAdapter
+    from transferkit.testing.staging import Emulators
 
-__all__ = ["transferkit_client", "transferkit_clock", "transferkit_fake"]
+__all__ = ["transferkit_client", "transferkit_clock", "transferkit_emulators", "transferkit_fake"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker."""
+    config.addinivalue_line(
+        "markers",
+        "transferkit_faults(*texts): what goes wrong in transferkit_emulators, such as "
+        "'reset_after,match=transfer' or 'duplicate,times=always'",
+    )
 
 
 @pytest.fixture
@@ -41,3 +54,16 @@ def transferkit_client(transferkit_fake: FakeAdapter, transferkit_clock: ManualC
 
     config = Config(source="transferkit_client", provider="fake")
     return AsyncClient(config, adapters={"fake": transferkit_fake}, clock=transferkit_clock)
+
+
+@pytest.fixture
+def transferkit_emulators(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Emulators]:
+    """Every installed emulator, not yet served: `async with transferkit_emulators as emulated:`.
+
+    With the marker `transferkit_faults` these go wrong; `emulated.running["acs"].faults` is for the rest.
+    """
+    from transferkit.testing.emulator import Fault
+    from transferkit.testing.staging import emulators
+
+    texts = [text for marker in request.node.iter_markers("transferkit_faults") for text in marker.args]
+    return emulators(pace=0.001, faults=[Fault.parse(text) for text in texts])

@@ -1,7 +1,7 @@
 """What a target does is the caller's choice: one table of magic targets for the fake and all emulators.
 
-Transfer to a number or id of this table and the scenario plays; any other target answers. The numbers are
-of the range that is reserved for fiction.
+Transfer or redirect to a number or id of this table and the scenario plays; any other target answers. The
+numbers are of the range that is reserved for fiction.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ class Ending(StrEnum):
     FAILS = "fails"
     CALLER_LEAVES = "caller_leaves"
     SILENT = "silent"
+    RETURNED = "returned"
+    """The call is back with the application, and nobody says why: no outcome."""
+    MANUAL = "manual"
+    """As somebody decides while the target rings."""
+    REFUSED = "refused"
+    """The request itself is answered with an error."""
 
 
 @final
@@ -36,6 +42,12 @@ class Scenario:
     """The last four digits of the number and of the id."""
     ending: Ending
     reason: FailureReason | None = None
+    paces: int = 1
+    """How many steps the target rings."""
+    status: int | None = None
+    """The HTTP status with which the request is turned away, 429 with a `Retry-After`."""
+    refusals: int | None = None
+    """How many requests about one call are turned away so, before one is taken; None is all of them."""
     description: str
 
     @property
@@ -109,6 +121,48 @@ SCENARIOS: tuple[Scenario, ...] = (
         suffix="0199",
         ending=Ending.SILENT,
         description="The provider takes the transfer and never calls back.",
+    ),
+    Scenario(
+        name="slow",
+        suffix="0101",
+        ending=Ending.COMPLETES,
+        paces=10,
+        description="The target rings ten times as long, then picks up.",
+    ),
+    Scenario(
+        name="manual",
+        suffix="0102",
+        ending=Ending.MANUAL,
+        description="The target rings until you answer or decline, or let the caller hang up.",
+    ),
+    Scenario(
+        name="not_allowed",
+        suffix="0105",
+        ending=Ending.FAILS,
+        reason=FailureReason.TARGET_NOT_ALLOWED,
+        description="The target may not be called.",
+    ),
+    Scenario(
+        name="returned",
+        suffix="0188",
+        ending=Ending.RETURNED,
+        description="The call is back with the application, and the provider does not say why.",
+    ),
+    Scenario(
+        name="forbidden",
+        suffix="0143",
+        ending=Ending.REFUSED,
+        reason=FailureReason.FORBIDDEN,
+        status=403,
+        description="The provider refuses the request: the application lacks the permission.",
+    ),
+    Scenario(
+        name="throttled",
+        suffix="0129",
+        ending=Ending.COMPLETES,
+        status=429,
+        refusals=1,
+        description="The provider wants to be asked again a little later, then the target picks up.",
     ),
 )
 

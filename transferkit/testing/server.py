@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    import uvicorn
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Server", "serve"]
+__all__ = ["ABORT", "Server", "serve"]
+
+ABORT: Final = "transferkit.abort"
+"""The ASGI extension with which an app resets the connection that its request came by: call it."""
 
 _HOST = "127.0.0.1"
 _TICK_SECONDS = 0.1
+_TURNS_TO_ACCEPT = 5  # of the loop: uvicorn knows of a connection three after its acceptance
+_AT_ONCE = struct.pack("ii", 1, 0)  # linger no seconds: closing sends RST
 
 
 @final
@@ -34,48 +41,15 @@ class Server:
 
 @asynccontextmanager
 async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGenerator[Server]:
-    """Serve `app` on loopback until the block ends; port 0 takes a free one."""
-    import uvicorn
+    """Serve `app` on loopback until the block ends; port 0 takes a free one.
 
-    class Quiet(uvicorn.Server):
-        """Leaves the process's signals alone, which are the host's, and stops when told, not a tick later."""
-
-        stopping = asyncio.Event()
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            yield
-
-        async def main_loop(self) -> None:
-            ticks = 0
-            while not await self.on_tick(ticks):
-                ticks += 1
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_TICK_SECONDS):
-                        await self.stopping.wait()
-
+    Raises `OSError` where the port is taken.
+    """
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # inherited; else answers wait for ACKs
-        listener.bind((_HOST, port))
-        listener.listen(128)
+        listener = stack.enter_context(_listener(port))
         bound = int(listener.getsockname()[1])
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="transferkit-")))
-        certificates = _certificates(folder) if tls else {}
-        server = Quiet(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=1,
-                **certificates,
-            )
-        )
+        server, stop = _server(app, _certificates(folder) if tls else {})
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -89,8 +63,95 @@ async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGener
             )
         finally:
             server.should_exit = True
-            server.stopping.set()
+            stop.set()
             await task
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by each connection; else answers wait for ACKs.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((_HOST, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _server(app: ASGIApp, certificates: dict[str, Any]) -> tuple[uvicorn.Server, asyncio.Event]:
+    """The server, and what to set for it to stop."""
+    import uvicorn
+
+    stop = asyncio.Event()
+
+    class Quiet(uvicorn.Server):
+        """Leaves the process's signals alone, which are the host's, and stops when told, not a tick later."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+        async def main_loop(self) -> None:
+            ticks = 0
+            while not await self.on_tick(ticks):
+                ticks += 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK_SECONDS):
+                        await stop.wait()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await _end_what_rests(self)
+            if self.server_state.connections or self.server_state.tasks:
+                await super().shutdown(sockets)
+            for connection in tuple(self.server_state.connections):
+                connection.transport.abort()  # it outlasted the grace, and nothing of it may outlast the loop
+            await asyncio.sleep(0)
+
+    async def abortable(scope: Scope, receive: Receive, send: Send) -> None:
+        def abort() -> None:
+            _abort(server, scope)
+
+        await app({**scope, "extensions": {**scope.get("extensions", {}), ABORT: abort}}, receive, send)
+
+    config = uvicorn.Config(
+        abortable,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
+        **certificates,
+    )
+    server = Quiet(config)
+    return server, stop
+
+
+async def _end_what_rests(server: uvicorn.Server) -> None:
+    """Accept no more, and end every connection on which no request is being answered."""
+    # Closed at once, asyncio would forget a connection that it has just accepted, and leave it open.
+    with contextlib.suppress(NotImplementedError):  # a loop without readers
+        for listener in (listener for listening in server.servers for listener in listening.sockets):
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+    told: set[Any] = set()
+    for _ in range(_TURNS_TO_ACCEPT):
+        for connection in server.server_state.connections - told:
+            told.add(connection)
+            connection.shutdown()
+        await asyncio.sleep(0)
+    for listening in server.servers:
+        listening.close()
+
+
+def _abort(server: uvicorn.Server, scope: Scope) -> None:
+    """Reset the client's connection: no answer, and nothing that looks like an orderly end."""
+    for connection in tuple(server.server_state.connections):
+        if getattr(connection, "client", None) == scope["client"]:
+            transport: asyncio.Transport = connection.transport
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.abort()
 
 
 def _certificates(folder: Path) -> dict[str, Any]:

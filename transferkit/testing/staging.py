@@ -5,7 +5,7 @@ What the demonstration and end-to-end tests stand on: the application code that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, final
 from uuid import uuid4
@@ -13,9 +13,10 @@ from uuid import uuid4
 from attrs import field, frozen
 
 from transferkit.client import AsyncClient
+from transferkit.frozenmap import EMPTY
 from transferkit.registry import EMULATORS, announced
-from transferkit.testing.emulator import Emulator
-from transferkit.testing.server import serve
+from transferkit.testing.emulator import Emulator, Fault
+from transferkit.testing.server import Server, serve
 
 __all__ = ["Emulators", "Stage", "emulators", "stage"]
 
@@ -23,9 +24,10 @@ __all__ = ["Emulators", "Stage", "emulators", "stage"]
 @final
 @frozen(kw_only=True)
 class Emulators:
-    """Running emulators, and the `[providers]` tables that point at them."""
+    """Running emulators, where they are served, and the `[providers]` tables that point at them."""
 
     running: Mapping[str, Emulator]
+    servers: Mapping[str, Server] = EMPTY
     tables: Mapping[str, Any] = field(repr=False)
 
 
@@ -38,6 +40,8 @@ class Stage:
     client: AsyncClient
     callback_url: str
     emulator: Emulator | None
+    config: Mapping[str, Any] = field(repr=False)
+    """What the client was made from: another process, given the same, is the same application."""
 
     def place_call(self, *, group: bool = False) -> str:
         """An established call of the application's; returns its id."""
@@ -47,25 +51,53 @@ class Stage:
 
 
 @asynccontextmanager
-async def emulators(*, pace: float = 0.02) -> AsyncGenerator[Emulators]:
-    """Serve every emulator that an installed distribution announces, each on a port of its own."""
+async def emulators(
+    *,
+    pace: float = 0.02,
+    providers: Collection[str] | None = None,
+    port: int = 0,
+    faults: Collection[Fault] = (),
+) -> AsyncGenerator[Emulators]:
+    """Serve every emulator that an installed distribution announces, or those of `providers` alone.
+
+    Each has a port of its own: a free one, or else the announced emulators take `port` and those after it in
+    alphabetical order, so that a provider is always found at the same place. `faults` are switched on in
+    each. Raises `KeyError` for a provider of which no emulator is installed, and `OSError` where a port is
+    taken.
+    """
+    found = sorted(announced(EMULATORS).items())
+    for name in providers or ():
+        dict(found)[name]
     running: dict[str, Emulator] = {}
+    servers: dict[str, Server] = {}
     tables: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
-        for name, (announcement, *_) in sorted(announced(EMULATORS).items()):
+        for index, (name, (announcement, *_)) in enumerate(found):
+            if providers is not None and name not in providers:
+                continue
             emulator_class: type[Emulator] = announcement.load()
             emulator = running[name] = emulator_class(pace=pace)
-            server = await stack.enter_async_context(serve(emulator.app, tls=emulator.needs_tls))
+            emulator.faults.add(*faults)
+            # Closed after its server, whose last requests may still begin to play.
             stack.push_async_callback(emulator.aclose)
+            served = serve(emulator.app, port=port and port + index, tls=emulator.needs_tls)
+            server = servers[name] = await stack.enter_async_context(served)
             tables[name] = emulator.config(server.url, ca_file=server.ca_file)
-        yield Emulators(running=running, tables=tables)
+        yield Emulators(running=running, servers=servers, tables=tables)
 
 
 @asynccontextmanager
 async def stage(
-    provider: str, emulated: Emulators, *, lifecycle: Mapping[str, Any] | None = None
+    provider: str,
+    emulated: Emulators,
+    *,
+    lifecycle: Mapping[str, Any] | None = None,
+    store: str = "memory:",
 ) -> AsyncGenerator[Stage]:
-    """An open client whose `provider` key says which of them carries the calls."""
+    """An open client whose `provider` key says which of them carries the calls.
+
+    `store` and `lifecycle` are as in the configuration.
+    """
     opened: list[AsyncClient] = []
 
     async def receiver(scope: Any, receive: Any, send: Any) -> None:
@@ -74,8 +106,8 @@ async def stage(
     async with serve(receiver) as server:
         config = {
             "provider": provider,  # the one key that differs
-            "store": "memory:",
-            "callbacks": {"public_url": server.url, "accept_unverified": True},
+            "store": store,
+            "callbacks": {"public_url": server.url},
             "lifecycle": lifecycle or {},
             "providers": {"fake": {}, **emulated.tables},
         }
@@ -86,4 +118,5 @@ async def stage(
                 client=client,
                 callback_url=f"{server.url}/{provider}",
                 emulator=emulated.running.get(provider),
+                config=config,
             )
