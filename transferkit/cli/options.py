@@ -13,6 +13,7 @@ from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import CallingContext, OnUnsupported, TeamsPhoneCallDetails
 
 __all__ = [
+    "AsJson",
     "CallArgument",
     "CallbackUri",
     "CallerId",
@@ -106,6 +107,7 @@ def on_unsupported(*, drop: bool) -> OnUnsupported:
 CallArgument = Annotated[
     str, typer.Argument(help="The call's id: Graph call id or ACS call connection id.", metavar="CALL")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The configuration file; without one, TRANSFERKIT_* variables."),
