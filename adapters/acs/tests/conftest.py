@@ -1,21 +1,28 @@
 """What the ACS tests share: adapters on loopback, callbacks, a server that answers as it is told."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from email.utils import format_datetime
+from uuid import uuid4
 
+import httpx
 import pytest
 from attrs import define, field
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator
+from transferkit_acs.emulator.access import signature_of
 
 from transferkit.adapter import Callback, Submission
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Transfer
 from transferkit.secret import Secret
 from transferkit.testing.server import serve
+from transferkit.testing.signing import CallbackSigner
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
 TRANSFER = "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"
@@ -136,9 +143,11 @@ def cloud_event():
 
 @define
 class Sink:
-    """An ASGI app that keeps the callbacks that it gets, by path."""
+    """An ASGI app that keeps the callbacks that it gets, by path. It answers Event Grid's handshake."""
 
     got: list[tuple[str, dict]] = field(factory=list)
+    headers: list[dict[str, str]] = field(factory=list)
+    """Of each callback, names in lower case."""
 
     async def __call__(self, scope, receive, send) -> None:
         body, more = b"", True
@@ -146,9 +155,18 @@ class Sink:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        self.got += [(scope["path"], event) for event in json.loads(body)]
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        value = json.loads(body)
+        events = value if isinstance(value, list) else [value]
+        answer = b""
+        if events[0].get("eventType") == "Microsoft.EventGrid.SubscriptionValidationEvent":
+            answer = json.dumps({"validationResponse": events[0]["data"]["validationCode"]}).encode()
+        else:
+            headers = {name.decode(): text.decode() for name, text in scope["headers"]}
+            self.headers += [headers for _ in events]
+            self.got += [(scope["path"], event) for event in events]
+        length = str(len(answer)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": answer})
 
     def names(self) -> list[str]:
         """What kinds of callback came, in order."""
@@ -171,6 +189,58 @@ class OneHouse:
 @pytest.fixture
 def one_house():
     return OneHouse
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+@define
+class Wire:
+    """Sends signed requests as any client would."""
+
+    emulator: AcsEmulator
+    url: str
+    client: httpx.AsyncClient
+
+    async def __call__(self, method, path, body=None, *, version="2026-03-12", **headers):
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        target = f"{path}?api-version={version}" if version else path
+        request = self.client.build_request(method, self.url + target, content=raw)
+        date = format_datetime(datetime.now(UTC), usegmt=True)
+        digest = base64.b64encode(hashlib.sha256(raw).digest()).decode()
+        text = f"{method}\n{target}\n{date};{request.url.netloc.decode()};{digest}"
+        names = "SignedHeaders=x-ms-date;host;x-ms-content-sha256"
+        signature = signature_of(self.emulator.access_key, text)
+        request.headers.update(
+            {
+                "Content-Type": "application/json",
+                "x-ms-date": date,
+                "x-ms-content-sha256": digest,
+                "Authorization": f"HMAC-SHA256 {names}&Signature={signature}",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            }
+        )
+        return await self.client.send(request)
+
+
+@pytest.fixture
+async def wire(bench) -> AsyncIterator[Wire]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield Wire(bench.emulator, bench.url, client)
+
+
+@pytest.fixture
+def repeatable():
+    """Makes the two headers of a repeatable request, by default of one that is sent now."""
+
+    def make(first_sent: datetime | str | None = None, request_id: str | None = None) -> dict[str, str]:
+        sent = first_sent or datetime.now(UTC)
+        date = sent if isinstance(sent, str) else format_datetime(sent, usegmt=True)
+        return {"Repeatability_Request_ID": request_id or str(uuid4()), "Repeatability_First_Sent": date}
+
+    return make
 
 
 @define
@@ -196,14 +266,19 @@ class Bench:
         return self.emulator.place_call(callback_url=f"{self.url}/calls", group=group)
 
 
+@pytest.fixture(scope="session")
+def signer() -> CallbackSigner:
+    """Who signs callbacks in all tests that do not look at the keys: making keys takes its time."""
+    return CallbackSigner(issuer=AcsEmulator.issuer)
+
+
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    emulator, sink = AcsEmulator(pace=0), Sink()
-    async with serve(OneHouse(emulator, sink)) as server:
+async def bench(sink, signer) -> AsyncIterator[Bench]:
+    emulator = AcsEmulator(pace=0, signer=signer)
+    async with contextlib.aclosing(emulator), serve(OneHouse(emulator, sink)) as server:
         made = Bench(emulator, sink, server.url)
         try:
             yield made
         finally:
             for adapter in made.adapters:
                 await adapter.aclose()
-            await emulator.aclose()

@@ -161,6 +161,21 @@ def test_the_shapes_of_2022(callback):
 
 
 @pytest.mark.parametrize(
+    ("call_id", "canonical"),
+    [
+        (CALL, CALL),
+        (CALL.upper(), CALL),
+        ("01234567-8901-2345-6789-012345678901", "01234567-8901-2345-6789-012345678901"),
+        ("aHR0cHM6Ly9", "aHR0cHM6Ly9"),
+        ("none", "none"),
+        ("", ""),
+    ],
+)
+def test_only_a_guid_is_the_same_in_either_letter_case(call_id, canonical):
+    assert AcsAdapter.canonical_call_id(call_id) == canonical
+
+
+@pytest.mark.parametrize(
     ("change", "call_id"),
     [
         ({"data": {}, "source": None}, CALL),
@@ -224,7 +239,7 @@ def test_an_incoming_call(callback, cloud):
     event = incoming(cloud=cloud, onBehalfOfCallee=behalf)
     fact = only(callback([event], route="eventgrid"))
     assert fact.signals == ()
-    assert fact.delivery == Delivery(key="d1")
+    assert fact.delivery == Delivery(key="eventgrid:d1")
     assert fact.event == CallIncoming(
         time=datetime(2026, 5, 4, 9, 29, 58, 100_000, tzinfo=UTC),
         provider="acs",
@@ -234,13 +249,20 @@ def test_an_incoming_call(callback, cloud):
         source=PhoneNumber("+14255550101"),
         targets=(CommunicationUser("8:acs:r1_u1"),),
         caller_display_name="Ann",
-        sip={"userToUser": "abc", "X-MS-Custom-a": "1"},
+        sip={"User-To-User": "abc", "X-MS-Custom-a": "1"},
         voip={"case": "42"},
         on_behalf_of=TeamsUser("o1"),
         incoming_context="opaque-context",
     )
     assert "opaque-context" not in repr(fact)
     assert "4255550101" not in repr(fact)
+
+
+def test_whoever_sends_by_event_grid_cannot_use_up_the_id_of_a_callback_to_come(callback, cloud_event):
+    event = cloud_event("CallTransferAccepted", id="e1")
+    by_event_grid, of_the_call = only(callback([event], route="eventgrid")), only(callback([event]))
+    assert by_event_grid.event.call_id == of_the_call.event.call_id
+    assert by_event_grid.delivery != of_the_call.delivery
 
 
 @pytest.mark.parametrize(("after", "stale"), [(39.9, False), (40, True), (3600, True), (-5, False)])

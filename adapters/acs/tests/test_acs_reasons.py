@@ -2,7 +2,7 @@
 
 import pytest
 from transferkit_acs import reasons
-from transferkit_acs.emulator import _FAILURES
+from transferkit_acs.emulator.codes import FAILURES as EMULATED
 from transferkit_acs.reasons import failure, refusal
 
 from transferkit.events import FailureReason as R
@@ -172,10 +172,10 @@ def test_every_row_has_a_meaning(table):
     assert [key for key, meaning in table.items() if meaning.reason is R.UNKNOWN] == []
 
 
-@pytest.mark.parametrize("reason", list(_FAILURES))
+@pytest.mark.parametrize("reason", list(EMULATED))
 def test_what_the_emulator_says_means_what_its_scenario_means(reason):
-    code, subcode, _ = _FAILURES[reason]
-    assert failure(code, subcode).reason is reason
+    told = EMULATED[reason]
+    assert failure(told.code, told.subcode).reason is reason
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,17 @@ def test_a_kind_without_a_published_form_is_an_error():
 
 @pytest.mark.parametrize(
     "model",
-    [None, 3, "text", [], {}, {"rawId": ""}, {"phoneNumber": "no"}, {"teamsExtensionUser": {"userId": "u"}}],
+    [
+        None,
+        3,
+        "text",
+        [],
+        {},
+        {"rawId": ""},
+        {"phoneNumber": "no"},
+        {"phoneNumber": {"value": "+14255550123", "assertedId": "a_b"}},
+        {"teamsExtensionUser": {"userId": "u"}},
+    ],
 )
 def test_a_model_that_names_nobody_is_nobody(model):
     assert identifier_of(model) is None

@@ -1,7 +1,7 @@
 """The Azure Communication Services adapter of transferkit: `transferToParticipant` and `redirectCall`.
 
 From the ground up: `settings` says where requests go, `identities` who they are about, `capabilities` what
-can be carried. The way out: `requests`, `published_body`, `certificates`, `tokens`, `auth`, `sdk`, `answers`.
+can be carried. The way out: `requests`, `certificates`, `tokens`, `auth`, `sdk`, `answers`.
 The way in: `reasons`, `payloads`, `callbacks`. `adapter` puts them together; `emulator` is the other side of
 the wire.
 """

@@ -6,20 +6,28 @@ The SDK loads when the first request leaves, so that planning and decoding stay 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, final
+from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit.adapter import Adapter, Callback, CallbackRoute, Inspection, Submission, TokenPolicy
+from transferkit.adapter import (
+    Adapter,
+    Callback,
+    CallbackRoute,
+    CheckResult,
+    Greeting,
+    Inspection,
+    Submission,
+)
 from transferkit.capabilities import Capabilities, Plan, plan
 from transferkit.clock import SystemClock
-from transferkit.lifecycle import Answer, NotSent, Presence, Taken
+from transferkit.lifecycle import Answer, Presence, Taken
 from transferkit.requests import Call, Request, WireRequest
 from transferkit.signals import Fact
-from transferkit_acs import callbacks
+from transferkit_acs import callbacks, handshakes
 from transferkit_acs.answers import Reply, answer_of, answer_without_reply, inspection_of
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
 from transferkit_acs.settings import AcsSettings
@@ -32,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AcsAdapter"]
 
-_log = logging.getLogger("transferkit.acs")
-
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 Operation = Callable[["CallAutomationClient", dict[str, Any]], Awaitable[object]]
@@ -45,9 +51,11 @@ class AcsAdapter(Adapter):
 
     name: ClassVar[str] = callbacks.PROVIDER
     settings_class: ClassVar[type[Any]] = AcsSettings
+    callback_paths: ClassVar[tuple[str, ...]] = ("", f"/{callbacks.EVENT_GRID}")
 
     def __init__(self, settings: AcsSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
+        self._capabilities = capabilities_of(settings.api_version)
         self._clock = clock or SystemClock()
         self._client: CallAutomationClient | None = None
         self._tokens: EntraCredential | None = None
@@ -55,13 +63,13 @@ class AcsAdapter(Adapter):
     @property
     def capabilities(self) -> Capabilities:
         """What the api-version can carry."""
-        return capabilities_of(self._settings.api_version)
+        return self._capabilities
 
     def plan(self, request: Request) -> Plan:
         """Hold the request against the capabilities, and against what they cannot say."""
         planned = plan(request, self.capabilities)
-        more = further_problems(planned.request, self._settings.api_version)
-        return evolve(planned, problems=(*planned.problems, *more))
+        more = tuple(further_problems(planned.request, self._settings.api_version))
+        return evolve(planned, problems=(*planned.problems, *more)) if more else planned
 
     @classmethod
     def canonical_call_id(cls, call_id: str) -> str:
@@ -81,27 +89,12 @@ class AcsAdapter(Adapter):
         from transferkit_acs.sdk import send
 
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await send(client, submission, **options)
+            await send(client, submission, self._settings, **options)
 
         came = await self._ask(operation)
         if isinstance(came, Reply):
-            answer = answer_of(came, now=self._clock.now())
-        else:
-            answer = answer_without_reply(came)
-        if not isinstance(answer, Taken):
-            _log.info(
-                "submission not taken: %s",
-                answer.result.reason,
-                extra={
-                    "event": "acs_not_taken",
-                    "transfer_id": submission.id,
-                    "code": answer.result.code,
-                    "subcode": answer.result.subcode,
-                    "request_id": answer.result.request_id,
-                    "may_be_sent_again": isinstance(answer, NotSent),
-                },
-            )
-        return answer
+            return answer_of(came, now=self._clock.now())
+        return answer_without_reply(came)
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - ACS has none
         """Ask ACS about the call. Of a call that still rings it says nothing."""
@@ -118,6 +111,16 @@ class AcsAdapter(Adapter):
         return Inspection(
             presence=Presence.UNKNOWN, result=None if isinstance(answer, Taken) else answer.result
         )
+
+    async def check(self) -> tuple[CheckResult, ...]:
+        """Ask ACS for a call that there is not: who may ask is told that there is none."""
+        from transferkit_acs.check import judged
+
+        async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
+            await client.get_call_connection(str(uuid4())).get_call_properties(**options)
+
+        came = await self._ask(operation)
+        return judged(came, self._settings, now=self._clock.now())
 
     async def _ask(self, operation: Operation) -> Reply | Exception:
         """One call of the SDK: the answer that came, whatever the SDK makes of it, or what came instead."""
@@ -167,20 +170,27 @@ class AcsAdapter(Adapter):
     def route(self, path: str) -> CallbackRoute | None:
         """`""` and `/<transfer id>` are mid-call callbacks, `/eventgrid` is Event Grid's."""
         if path == f"/{callbacks.EVENT_GRID}":
-            return CallbackRoute(name=callbacks.EVENT_GRID, policy=None)
+            return CallbackRoute(
+                name=callbacks.EVENT_GRID,
+                policy=self._settings.eventgrid_policy,
+                secrets=self._settings.eventgrid_secrets,
+                needs="providers.acs.eventgrid_secret (and add it to the subscription's address, ?secret=…) "
+                "or providers.acs.eventgrid_audience",
+                methods=("POST", "OPTIONS"),
+            )
         transfer_id = path.removeprefix("/")
         if transfer_id and not _UUID.fullmatch(transfer_id):
             return None
-        return CallbackRoute(name="", policy=self._policy(), transfer_id=transfer_id.lower() or None)
-
-    def _policy(self) -> TokenPolicy | None:
-        if self._settings.resource_id is None:
-            return None
-        return TokenPolicy(
-            openid_url=self._settings.openid_url,
-            issuers=self._settings.issuers,
-            audience=self._settings.resource_id,
+        return CallbackRoute(
+            name="",
+            policy=self._settings.call_policy,
+            needs="providers.acs.resource_id",
+            transfer_id=transfer_id.lower() or None,
         )
+
+    def greet(self, callback: Callback) -> Greeting | None:
+        """Event Grid's two handshakes."""
+        return handshakes.greet(callback)
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:

@@ -59,7 +59,7 @@ def answer_of(reply: Reply, *, now: datetime) -> Answer:
     """What an HTTP answer to a transfer or redirect means."""
     status, wait = reply.status, retry_after(reply.headers, now=now)
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
-        return Taken(correlation_id=reply.chain_id)
+        return Taken(correlation_id=reply.chain_id, status=status, request_id=reply.chain_id)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
     ):

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, final
 
-from attrs import field, frozen
-
+from transferkit._making import maker
 from transferkit.adapter import Callback
 from transferkit.errors import MalformedCallback
 from transferkit.events import (
@@ -20,10 +19,12 @@ from transferkit.events import (
     CallEnded,
     CallIncoming,
     CallParticipants,
+    Event,
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import FrozenMap, freeze
+from transferkit.frozenmap import EMPTY, FrozenMap, freeze_owned
+from transferkit.identifiers import Identifier
 from transferkit.signals import Delivery, Fact, Result, Signal
 from transferkit.wire import content_key
 from transferkit_acs.capabilities import RINGING
@@ -40,13 +41,22 @@ EVENT_GRID: Final = "eventgrid"
 # Event Grid tries again 10 s after it waited 30 s for an answer, when nobody may ring any more.
 _STALE_AFTER = timedelta(seconds=40)
 
+_UUI = "User-To-User"
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CALL_IN_SOURCE = re.compile(r"calling/callConnections/([^/?#]+)", re.IGNORECASE)
+
+_make_fact, _make_delivery = maker(Fact), maker(Delivery)
+_make_connected, _make_ended, _make_other = maker(CallConnected), maker(CallEnded), maker(ProviderOther)
+_make_incoming, _make_roster, _make_participant = (
+    maker(CallIncoming),
+    maker(CallParticipants),
+    maker(Participant),
+)
 
 
 def canonical_call_id(call_id: str) -> str:
     """A GUID in lower case, as events have it; any other id as it is."""
-    return call_id.lower() if _GUID.fullmatch(call_id) else call_id
+    return call_id.lower() if not call_id.islower() and _GUID.fullmatch(call_id) else call_id
 
 
 def decode(callback: Callback) -> tuple[Fact, ...]:
@@ -60,7 +70,7 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
     wrong: list[tuple[str, str]] = []
     for index, element in enumerate(elements):
         try:
-            facts.append(_fact(_Envelope.read(element, callback)))
+            facts.append(_fact(_Envelope(element, callback)))
         except ValueError as error:
             wrong.append((f"[{index}]" if isinstance(value, list) else "body", str(error)))
     if wrong:
@@ -69,62 +79,72 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
 
 
 @final
-@frozen(kw_only=True)
 class _Envelope:
-    """One event, in whichever of the two schemas."""
+    """One event, in whichever of the two schemas. Raises `ValueError` that says what is missing."""
 
     name: str
     """The last part of its type."""
-    element: Mapping[str, Any]
     data: Mapping[str, Any]
-    callback: Callback
-    common: Mapping[str, Any] = field(repr=False)
+    common: dict[str, Any]
     """What every event of the stream says."""
 
-    @classmethod
-    def read(cls, element: object, callback: Callback) -> _Envelope:
-        """Raises `ValueError` that says what is missing."""
-        if not isinstance(element, Mapping):
+    def __init__(self, element: object, callback: Callback) -> None:
+        if not isinstance(element, dict):
             raise ValueError("is no JSON object")  # noqa: TRY004 - it is about a value, not about code
         kind = text_of(element, "type") or text_of(element, "eventType")
         if not kind:
             raise ValueError("has no event type")
         data = member(element, "data")
-        data = data if isinstance(data, Mapping) else {}
+        data = data if isinstance(data, dict) else {}
         time = instant_of(element, "time") or instant_of(element, "eventTime") or instant_of(data, "time")
-        common = {
+        self.name = kind.rpartition(".")[2] or kind
+        self.element = element
+        self.data = data
+        self.callback = callback
+        self.common = {
             "time": time or callback.received_at,
             "provider": PROVIDER,
             "call_id": _call_id(element, data),
             "correlation_id": text_of(data, "correlationId"),
             "operation_context": text_of(data, "operationContext"),
-            "raw": freeze(element),
+            "raw": freeze_owned(element),
         }
-        name = kind.rpartition(".")[2] or kind
-        return cls(name=name, element=element, data=data, callback=callback, common=common)
 
-    def fact(self, event: Any, *signals: Signal, **more: Any) -> Fact:
+    def fact(
+        self,
+        event: Event,
+        *signals: Signal,
+        result: Result | None = None,
+        target: Identifier | None = None,
+        transferee: Identifier | None = None,
+        call_wide: bool = False,
+    ) -> Fact:
         """A fact of this delivery."""
         event_id = text_of(self.element, "id")
-        exact = Delivery(key=event_id) if event_id else None
-        return Fact(
+        if event_id and self.callback.route == EVENT_GRID:  # its senders number as they like
+            event_id = f"{EVENT_GRID}:{event_id}"
+        return _make_fact(
             event=event,
             signals=signals,
-            delivery=exact or Delivery(key=content_key(self.element), exact=False),
+            result=result,
+            delivery=_make_delivery(event_id or content_key(self.element), exact=bool(event_id)),
             transfer_id=self.callback.transfer_id,
-            **{"echoes_context": True, **more},
+            echoes_context=True,
+            call_wide=call_wide,
+            target=target,
+            transferee=transferee,
         )
 
     @property
     def other(self) -> ProviderOther:
         """The event under the provider's own name."""
-        return ProviderOther(**self.common, name=self.name)
+        return _make_other(**self.common, name=self.name)
 
     @property
     def result(self) -> Result | None:
         """`resultInformation`, absent from some events before 2024-09-15."""
         information = member(self.data, "resultInformation")
-        if not isinstance(information, Mapping):
+        if not isinstance(information, dict):
             return None
         return failure(
             number_of(information, "code"),
@@ -172,12 +192,12 @@ def _failed(envelope: _Envelope) -> Fact:
 
 
 def _connected(envelope: _Envelope) -> Fact:
-    return envelope.fact(CallConnected(**envelope.common))
+    return envelope.fact(_make_connected(**envelope.common))
 
 
 def _disconnected(envelope: _Envelope) -> Fact:
     result = envelope.result or failure(None)
-    event = CallEnded(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
+    event = _make_ended(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
     if result.subcode == TRANSFER_COMPLETED:
         # Ended by the service after a successful transfer. The context is the call's, not the transfer's.
         return envelope.fact(event, Signal.SUCCEEDED, Signal.CALL_ENDED, result=result, call_wide=True)
@@ -188,7 +208,7 @@ def _participants(envelope: _Envelope) -> Fact:
     entries = member(envelope.data, "participants")
     found = [_participant(entry) for entry in entries] if isinstance(entries, list) else []
     people = tuple(participant for participant in found if participant is not None)
-    return envelope.fact(CallParticipants(**envelope.common, participants=people))
+    return envelope.fact(_make_roster(**envelope.common, participants=people))
 
 
 def _participant(entry: object) -> Participant | None:
@@ -196,7 +216,9 @@ def _participant(entry: object) -> Participant | None:
     identifier = identifier_of(member(entry, "identifier")) or identifier_of(entry)
     if identifier is None:
         return None
-    return Participant(identifier=identifier, muted=_flag(entry, "isMuted"), on_hold=_flag(entry, "isOnHold"))
+    return _make_participant(
+        identifier=identifier, muted=_flag(entry, "isMuted"), on_hold=_flag(entry, "isOnHold")
+    )
 
 
 def _flag(entry: object, name: str) -> bool | None:
@@ -218,12 +240,12 @@ def _incoming(envelope: _Envelope) -> Fact:
     target, source = identifier_of(member(data, "to")), identifier_of(member(data, "from"))
     own = text_of(data, "correlationId") or text_of(data, "serverCallId") or text_of(envelope.element, "id")
     context = member(data, "customContext")
-    event = CallIncoming(
+    event = _make_incoming(
         **{**envelope.common, "call_id": f"{RINGING}{own or content_key(envelope.element)}"},
         source=source,
         targets=(target,) if target else (),
         caller_display_name=text_of(data, "callerDisplayName"),
-        sip=_headers(member(context, "sipHeaders")),
+        sip=_sip_headers(member(context, "sipHeaders")),
         voip=_headers(member(context, "voipHeaders")),
         on_behalf_of=identifier_of(member(data, "onBehalfOfCallee")),
         stale=envelope.callback.received_at - envelope.common["time"] >= _STALE_AFTER,
@@ -232,6 +254,15 @@ def _incoming(envelope: _Envelope) -> Fact:
     return envelope.fact(event)
 
 
+def _sip_headers(value: object) -> FrozenMap[str]:
+    """The headers, the UUI by the name that it is sent on under: it comes as `userToUser`."""
+    found = _headers(value)
+    return FrozenMap(
+        {_UUI if name.replace("-", "").lower() == "usertouser" else name: found[name] for name in found}
+    )
+
+
 def _headers(value: object) -> FrozenMap[str]:
-    names = value if isinstance(value, Mapping) else {}
-    return FrozenMap({name: text for name in names if (text := text_of(names, name)) is not None})
+    if not isinstance(value, dict):
+        return EMPTY
+    return FrozenMap({name: text for name in value if (text := text_of(value, name)) is not None})

@@ -87,6 +87,8 @@ def _typed(someone: Identifier) -> tuple[str, dict[str, Any]]:
 
 def identifier_of(model: object) -> Identifier | None:
     """Who a received model names; None where it names nobody. Never raises."""
+    if model is None:
+        return None
     try:
         raw_id = text_of(model, "rawId")
         return parse_identifier(raw_id) if raw_id else _of_typed(model)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from transferkit import wire
 
 __all__ = ["instant_of", "member", "number_of", "read_json", "text_of"]
 
@@ -17,10 +18,11 @@ _LARGEST = 2**53
 def read_json(body: bytes) -> Any:
     """A JSON value that can be stored and written again. Raises `ValueError` that says what is wrong."""
     try:
-        value = json.loads(body)
+        value, beyond_doubt = wire.read_json(body)
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError
         raise ValueError("is not JSON") from None
-    _check(value, depth=0)
+    if not beyond_doubt:
+        _check(value, depth=0)
     return value
 
 
@@ -51,11 +53,16 @@ def _is_unicode(text: str) -> bool:
 
 def member(value: object, name: str) -> Any:
     """The member of that name in any letter case, the exact one first; None where there is none."""
-    if not isinstance(value, Mapping):
+    # A dict and what is absent are told at once, an abstract class is not.
+    if value is None or (not isinstance(value, dict) and not isinstance(value, Mapping)):
         return None
     if name in value:
         return value[name]
-    return next((item for key, item in value.items() if key.lower() == name.lower()), None)
+    folded = name.lower()
+    for key in value:
+        if key.lower() == folded:
+            return value[key]
+    return None
 
 
 def text_of(value: object, name: str) -> str | None:
@@ -69,10 +76,10 @@ def text_of(value: object, name: str) -> str | None:
 def number_of(value: object, name: str) -> int | None:
     """A member that is a whole number of sane size, or such a number as text."""
     found = member(value, name)
+    if type(found) is int:  # no bool is
+        return found if abs(found) <= _LARGEST else None
     if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < len(str(_LARGEST)):
         return int(found)
-    if isinstance(found, int) and not isinstance(found, bool) and abs(found) <= _LARGEST:
-        return found
     return None
 
 

@@ -19,6 +19,7 @@ from typing import final
 
 from attrs import frozen
 
+from transferkit._making import maker
 from transferkit.events import FailureReason
 from transferkit.signals import Result
 
@@ -276,6 +277,7 @@ HTTP_STATUSES: Mapping[int, Meaning] = {
 
 _NOTHING = Meaning(FailureReason.UNKNOWN)
 _PSTN_LEGS = frozenset({540, 560})
+_make_result = maker(Result)
 
 
 def refusal(
@@ -301,7 +303,9 @@ def failure(
 ) -> Result:
     """The `resultInformation` of an event, with what it means; `sip` is the carrier's own word for it."""
     meaning = _exact(code, subcode) or _of_leg(subcode, sip) or SIP_CODES.get(code or 0, _NOTHING)
-    return Result(code=code, subcode=subcode, message=message, reason=meaning.reason, advice=meaning.advice)
+    return _make_result(
+        code=code, subcode=subcode, message=message, reason=meaning.reason, advice=meaning.advice
+    )
 
 
 def _exact(code: int | None, subcode: int | None) -> Meaning | None:

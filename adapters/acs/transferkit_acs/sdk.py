@@ -1,30 +1,35 @@
 """The official SDK, as it is used here: one try for each call, no redirects, the published body.
 
-Tries are counted and spaced by the life cycle, which alone knows whether another is safe.
+Tries are counted and spaced by the life cycle, which alone knows whether another is safe. The SDK's models
+lack `kind`, write clouds in upper case, and drop Teams call details that stand alone: so a submission is
+written here, and the SDK's client sends it. Its headers, authentication, transport and errors stay.
 """
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final, final
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+from uuid import uuid4
 
-from azure.communication.callautomation import UnknownIdentifier
 from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.pipeline.policies import AsyncRedirectPolicy, AsyncRetryPolicy
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from transferkit.adapter import Submission
 from transferkit.requests import Transfer, WireRequest
 from transferkit_acs.auth import placeholder
-from transferkit_acs.published_body import OPTION, PublishedBody
 from transferkit_acs.requests import body_of, headers_of
 from transferkit_acs.settings import AcsSettings
 
 __all__ = ["open_client", "send", "show"]
 
 _MASK = "***"
+_NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
+"""A policy that does nothing, in the place of one that would do something again or elsewhere."""
 
 
 def open_client(
@@ -39,34 +44,59 @@ def open_client(
         endpoint,
         credential,
         api_version=settings.api_version.value,
-        per_call_policies=[PublishedBody()],
-        retry_policy=AsyncRetryPolicy.no_retries(),
-        redirect_policy=AsyncRedirectPolicy.no_redirects(),
+        retry_policy=_NOTHING,
+        redirect_policy=_NOTHING,
         connection_timeout=settings.timeout,
         read_timeout=settings.timeout,
         connection_verify=str(settings.ca_file) if settings.ca_file else True,
         transport=transport,
+        # aiohttp would read the environment and ~/.netrc for each request, in a thread each.
+        use_env_settings=False,
+        proxies=_proxies(endpoint),
     )
 
 
-async def send(client: CallAutomationClient, submission: Submission, **options: Any) -> None:
-    """Make the SDK's call for a submission, with the published body. Raises what the SDK raises."""
+def _proxies(endpoint: str) -> dict[str, str]:
+    """The proxy that the environment (`HTTPS_PROXY`, `NO_PROXY`, …) has for the endpoint, by scheme."""
+    parts = urlsplit(endpoint)
+    proxy = getproxies().get(parts.scheme)
+    bypassed = parts.hostname is None or proxy_bypass(parts.hostname)
+    return {} if proxy is None or bypassed else {parts.scheme: proxy}
+
+
+@final
+class _Request(HttpRequest):
+    """Made for one call: the SDK, which changes it, needs no copy of its own."""
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> _Request:
+        return self
+
+
+async def send(
+    client: CallAutomationClient, submission: Submission, settings: AcsSettings, **options: Any
+) -> None:
+    """Have the SDK's client send a submission. Raises what the SDK raises where no answer comes."""
     request = submission.request
-    # The SDK adds to the headers that it is given, so each call has its own.
-    options |= {"headers": headers_of(submission), OPTION: body_of(request)}
-    target = UnknownIdentifier(request.targets[0].raw_id)
     if isinstance(request, Transfer):
-        connection = client.get_call_connection(request.call.id)
-        await connection.transfer_call_to_participant(target, **options)
+        operation = f"/{quote(request.call.id, safe='')}:transferToParticipant"
     else:
-        await client.redirect_call(request.incoming_context or "", target, **options)
+        operation = ":redirect"
+    made = _Request(
+        "POST",
+        f"/calling/callConnections{operation}?api-version={settings.api_version.value}",
+        headers={"Accept": "application/json", **headers_of(submission)},
+        json=body_of(request),
+    )
+    # The SDK would make an id of the network card's address and the time, which takes far longer.
+    options["request_id"] = str(uuid4())
+    await client._client.send_request(made, **options)  # noqa: SLF001 - the way in is public, the name is not
 
 
 async def show(settings: AcsSettings, submission: Submission) -> WireRequest:
     """The request that `send` would make, caught before it leaves. Resolves no secret, connects nowhere."""
     client = open_client(settings, settings.shown_endpoint, placeholder(settings), transport=_Nowhere())
     try:
-        await send(client, submission)
+        await send(client, submission, settings)
     except _Caught as caught:
         request = caught.request
     else:

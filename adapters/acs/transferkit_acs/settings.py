@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import Attribute, field, frozen
 
+from transferkit.adapter import TokenPolicy
 from transferkit.errors import ConfigError, Problem
 from transferkit.secret import Secret
 
@@ -95,6 +96,9 @@ def _unusable(key: str, why: str) -> NoReturn:
     raise ConfigError("providers.acs", [Problem(key, why, _CONNECTION_STRING_FORM)])
 
 
+# The application under which Event Grid delivers (learn.microsoft.com event-grid/secure-webhook-delivery).
+_EVENT_GRID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
+
 _KINDS = ("connection_string", "client_secret", "certificate", "managed_identity")
 # What belongs to a registration in Entra says nothing to the others.
 _STRAYS = dict.fromkeys(("connection_string", "managed_identity"), ("tenant_id", "client_id"))
@@ -118,6 +122,12 @@ class AcsSettings:
     * `resource_id`: the resource's immutable id, which is the audience of its callbacks.
     * `api_version`: which fields there are, and the `version` of the calls' events.
     * `openid_url`, `issuers`: who signs callbacks, where it is not the public cloud's usual signer.
+    * `eventgrid_secret`: what Event Grid's requests must have as `secret` in the query of their URL;
+      `eventgrid_old_secret` is taken, too, until every subscription has the new one.
+    * `eventgrid_audience`: where deliveries are protected by Entra, whom their tokens are for, as the
+      subscription has it; `eventgrid_tenant_id` is the tenant that issues them (`tenant_id` unless told), and
+      `eventgrid_senders` are the applications that may send (Event Grid's own unless told).
+      `eventgrid_openid_url` and `eventgrid_issuers` stand in for the tenant's usual ones.
     * `authority`: the token authority, without a tenant.
     * `ca_file`: the only certificate authorities to trust, for emulators and proxies.
     * `timeout`: seconds to wait for a connection, and as long again for an answer.
@@ -144,6 +154,13 @@ class AcsSettings:
     issuers: tuple[str, ...] = field(
         default=("https://acscallautomation.communication.azure.com",), converter=tuple
     )
+    eventgrid_secret: Secret | None = None
+    eventgrid_old_secret: Secret | None = None
+    eventgrid_audience: str | None = None
+    eventgrid_tenant_id: str | None = None
+    eventgrid_senders: tuple[str, ...] = field(default=(_EVENT_GRID,), converter=tuple)
+    eventgrid_openid_url: str | None = field(default=None, validator=_is_url("https", "http"))
+    eventgrid_issuers: tuple[str, ...] = field(default=(), converter=tuple)
     ca_file: Path | None = None
     timeout: float = field(default=30.0, validator=_is_a_while)
 
@@ -164,6 +181,52 @@ class AcsSettings:
             yield "certificate_password: needs certificate"
         if self.uses_entra and self.endpoint is not None and _split(self.endpoint).scheme != "https":
             yield "endpoint: a token of Entra is sent over https only"
+
+        if self.eventgrid_old_secret is not None and self.eventgrid_secret is None:
+            yield "eventgrid_old_secret: needs eventgrid_secret"
+        told = self.eventgrid_openid_url is not None and self.eventgrid_issuers
+        if self.eventgrid_audience is not None and self._eventgrid_tenant is None and not told:
+            yield "eventgrid_audience: needs eventgrid_tenant_id"
+
+    @property
+    def call_policy(self) -> TokenPolicy | None:
+        """The token of a call's own callbacks; None while `resource_id` is missing."""
+        if self.resource_id is None:
+            return None
+        return TokenPolicy(
+            openid_url=self.openid_url,
+            issuers=self.issuers,
+            audience=self.resource_id,
+            ca_file=self.ca_file,
+        )
+
+    @property
+    def eventgrid_secrets(self) -> tuple[Secret, ...]:
+        """The secrets that Event Grid's requests may carry."""
+        return tuple(one for one in (self.eventgrid_secret, self.eventgrid_old_secret) if one is not None)
+
+    @property
+    def eventgrid_policy(self) -> TokenPolicy | None:
+        """Entra's token of Event Grid's deliveries, of either version; None where they are not so protected.
+
+        Claims: learn.microsoft.com entra/identity-platform/access-token-claims-reference.
+        """
+        if self.eventgrid_audience is None:
+            return None
+        tenant = self._eventgrid_tenant
+        authority = f"{self.authority.rstrip('/')}/{tenant}/v2.0"
+        return TokenPolicy(
+            openid_url=self.eventgrid_openid_url or f"{authority}/.well-known/openid-configuration",
+            issuers=self.eventgrid_issuers or (authority, f"https://sts.windows.net/{tenant}/"),
+            audience=self.eventgrid_audience,
+            sender_claims=("azp", "appid"),
+            allowed_senders=self.eventgrid_senders,
+            ca_file=self.ca_file,
+        )
+
+    @property
+    def _eventgrid_tenant(self) -> str | None:
+        return self.eventgrid_tenant_id or self.tenant_id
 
     @property
     def uses_entra(self) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -115,7 +115,7 @@ class Bench:
 async def served():
     """Stopping a server takes a while, so one serves all tests of a module."""
     emulator = GraphEmulator(pace=PACE)
-    async with serve(emulator.app, tls=True) as server:
+    async with aclosing(emulator), serve(emulator.app, tls=True) as server:
         bench = Bench(emulator, server)
 
         async def sink(scope, receive, send):

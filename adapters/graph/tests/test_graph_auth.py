@@ -6,7 +6,7 @@ import socket
 
 import pytest
 import pytest_asyncio
-from transferkit_graph import GraphAdapter, GraphSettings
+from transferkit_graph import GraphAdapter, GraphSettings, auth
 from transferkit_graph.auth import Tokens
 
 from transferkit.events import FailureReason as Reason
@@ -31,6 +31,26 @@ async def test_one_token_serves_many_requests(bench, submission):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         assert isinstance(await adapter.submit(submission(Transfer(call=call, to=SOMEONE))), Taken)
     assert token_requests(bench.emulator) == [bench.table["tenant_id"]]
+
+
+async def test_a_token_is_used_for_a_minute_before_msal_is_asked_again(bench, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(auth, "monotonic", lambda: now)
+    tokens = bench.adapter()._tokens
+    asked = []
+    acquire = tokens._acquire
+    monkeypatch.setattr(tokens, "_acquire", lambda tenant: asked.append(tenant) or acquire(tenant))
+    for now, questions in ((1000.0, 1), (1059.0, 1), (1061.0, 2), (1062.0, 2)):  # noqa: B007 - read by the clock
+        assert isinstance(await tokens.bearer(None), str)
+        assert len(asked) == questions
+    tokens.forget(None)
+    await tokens.bearer(None)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("life", [None, "soon", 299])
+async def test_a_token_of_little_or_unknown_life_is_asked_for_each_time(life):
+    assert auth._unasked_seconds({"expires_in": life}) <= 0
 
 
 async def test_concurrent_askers_share_one_question(bench):
@@ -238,7 +258,7 @@ async def test_no_secret_or_token_is_logged(bench, submission, caplog):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     await adapter.submit(submission(Transfer(call=call, to=SOMEONE)))
     text = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
-    assert "submission" in text
+    assert "/transfer" in text, "the HTTP client says what it sends"
     assert bench.table["client_secret"] not in text
     assert token not in text
     assert "+14255550100" not in text

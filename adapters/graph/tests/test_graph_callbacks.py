@@ -455,6 +455,12 @@ def test_no_notification_is_no_fact(decode):
     assert decode(body()) == ()
 
 
+@pytest.mark.parametrize("names", [["VALUE"], ["Value", "value"], ["value", "Value"]])
+def test_the_list_of_notifications_is_found_by_its_name_in_any_letter_case(decode, names):
+    whole = dict.fromkeys(names) | {names[0]: [element(), element("deleted")]}
+    assert len(decode(whole)) == 2
+
+
 class TestDelivery:
     def test_a_numbered_message_is_known_by_its_number(self, decode):
         headers = {"x-microsoft-skype-message-id": "m1"}
@@ -519,7 +525,7 @@ class TestMalformed:
 
         monkeypatch.setattr(callbacks, "freeze", freeze)
         with pytest.raises(MalformedCallback, match="too deeply") as caught:
-            decode(body(element(), {**element(), "deep": 1}, element()))
+            decode(body(element(), {**element(), "deep": "[" * 65}, element()))
         assert (caught.value.where, len(caught.value.facts)) == ("value[1]", 2)
 
 

@@ -51,7 +51,9 @@ def test_each_cloud_has_its_hosts_and_tokens_for_itself(cloud, hosts):
     assert settings.scope == f"{base}/.default"
 
 
-@pytest.mark.parametrize(("where", "offered"), OFFERED.items(), ids="/".join)
+@pytest.mark.parametrize(
+    ("where", "offered"), sorted(OFFERED.items()), ids=lambda names: "/".join(sorted(names))
+)
 @pytest.mark.parametrize("asked", ASKED)
 def test_what_a_cloud_lacks_is_refused_by_the_plan(where, offered, asked):
     cloud, api = where

@@ -1,6 +1,7 @@
 """Identifiers on the wire and back."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from transferkit_graph.identities import CLASSLESS, identity_set, read_identity_set
@@ -78,6 +79,29 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(["user", "phone", "guest", "azureCommunicationServicesUser"]), JSON))
 def test_reading_raises_nothing(wire):
     assert isinstance(read_identity_set(wire), Identifier | None)
+
+
+@given(
+    st.sampled_from(["user", "application", "phone", "azureCommunicationServicesUser", "guest"]),
+    st.dictionaries(st.sampled_from(["id", "tenantId", "displayName"]), JSON | st.just("8:acs:a_b_c")),
+)
+def test_who_is_read_could_be_made_as_well(word, identity):
+    someone = read_identity_set({word: identity})
+    assert someone is None or evolve(someone) == someone  # which validates
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["guest", "phone", "user"], "user"),
+        (["onPremises", "applicationInstance", "application"], "application"),
+        (["robot", "alien", "guest"], "guest"),
+        (["robot", "alien"], "robot"),
+    ],
+)
+def test_of_several_members_the_best_known_says_who_it_is(words, said):
+    wire = {word: {"id": word} for word in words}
+    assert read_identity_set(wire) == read_identity_set({said: wire[said]})
 
 
 def test_someone_without_a_member_is_an_error_of_ours():

@@ -319,7 +319,7 @@ async def test_the_emulator_takes_it(bench, submission, name):
     if isinstance(request, Transfer):
         call = bench.emulator.place_call(callback_url=bench.callback_url, group="group" in name)
     else:
-        call = bench.emulator.ring(callback_url=bench.callback_url)
+        call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     answer = await bench.adapter(**settings).submit(submission(evolve(request, call=Call("graph", call))))
     assert isinstance(answer, Taken)

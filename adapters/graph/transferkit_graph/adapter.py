@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, final
+from uuid import uuid4
 
 from attrs import evolve
 
 from transferkit._redact import MASK
-from transferkit.adapter import Adapter, Callback, CallbackRoute, Inspection, Submission, TokenPolicy
+from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.capabilities import Capabilities, Plan
 from transferkit.errors import ConfigError
 from transferkit.events import FailureReason
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
-from transferkit.requests import Call, Request, Transfer, WireRequest
+from transferkit.requests import Call, Request, WireRequest
 from transferkit.signals import Fact, Result
 from transferkit_graph import callbacks
 from transferkit_graph.answers import answer_of, presence_of
 from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens, misconfigured
 from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
+from transferkit_graph.check import UNTRIED, answered, permitted, without_token
 from transferkit_graph.requests import action_url, body_of, call_url
 from transferkit_graph.settings import CredentialKind, GraphSettings
 from transferkit_graph.transport import failure_of, open_client
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from transferkit.clock import Clock
 
 __all__ = ["GraphAdapter"]
-
-_log = logging.getLogger("transferkit.graph")
 
 _CALLBACK_ACCEPTED = 202  # 204 asks for the form before Graph's, 3xx sends the notification elsewhere
 _UNLIKED = frozenset({401, 403})
@@ -106,18 +105,7 @@ class GraphAdapter(Adapter):
             reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
         )
         if isinstance(answer, Refused) and answer.result.reason is FailureReason.TENANT_MISMATCH:
-            answer = self._of_another_tenant(answer)
-        _log.debug(
-            "submission %s: %s",
-            submission.id,
-            type(answer).__name__,
-            extra={
-                "transfer_id": submission.id,
-                "call_id": submission.request.call.id,
-                "operation": "transfer" if isinstance(submission.request, Transfer) else "redirect",
-                "result": None if (result := getattr(answer, "result", None)) is None else repr(result),
-            },
-        )
+            return self._of_another_tenant(answer)
         return answer
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
@@ -129,18 +117,28 @@ class GraphAdapter(Adapter):
         presence, result = presence_of(reply)
         return Inspection(presence=presence, result=result)
 
+    async def check(self) -> tuple[CheckResult, ...]:
+        settings = self._settings
+        registered = settings.credential not in {None, CredentialKind.MANAGED_IDENTITY}
+        if registered and settings.client_id and settings.default_tenant is None:
+            return (UNTRIED,)
+        token = await self._tokens.bearer(None)
+        if not isinstance(token, str):
+            return (without_token(token),)
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
+        wire = WireRequest(method="GET", url=call_url(settings, str(uuid4())), headers=headers)
+        reply = await self._send(wire, None)
+        return answered(reply, now=self._now()), permitted(token, settings)
+
     def route(self, path: str) -> CallbackRoute | None:
         if path:
             return None
-        settings = self._settings
-        policy = settings.client_id and TokenPolicy(
-            openid_url=settings.openid_url or settings.facts.openid_url,
-            issuers=settings.issuers or settings.facts.issuers,
-            audience=settings.client_id,
-            tenant_claim="tid",
-            allowed_tenants=settings.allowed_tenants,
+        return CallbackRoute(
+            name=self.name,
+            policy=self._settings.callback_policy,
+            needs="providers.graph.client_id",
+            success_status=_CALLBACK_ACCEPTED,
         )
-        return CallbackRoute(name=self.name, policy=policy or None, success_status=_CALLBACK_ACCEPTED)
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:

@@ -39,7 +39,11 @@ def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
     """What `response` says about the submission that it answers."""
     status = response.status_code
     if 200 <= status < 300:  # noqa: PLR2004 - success, whichever: 200, 202 and 204 are all published
-        return Taken(correlation_id=chain_id(response.headers))
+        return Taken(
+            correlation_id=chain_id(response.headers),
+            status=status,
+            request_id=response.headers.get("request-id"),
+        )
     result = error_result(response)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return NotSent(result=result, retry_after=retry_after(response.headers, now=now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from time import monotonic
 from typing import Any, final
 
 from transferkit.errors import ConfigError
@@ -12,6 +13,7 @@ from transferkit.events import FailureReason
 from transferkit.lifecycle import NotSent, Refused
 from transferkit.signals import Result
 from transferkit_graph.credentials import HttpClients, Source, open_source, require
+from transferkit_graph.log_events import GraphLogEvent
 from transferkit_graph.settings import CredentialKind, GraphSettings
 
 __all__ = ["OWN_TENANT_ONLY", "Tokens", "misconfigured"]
@@ -22,6 +24,11 @@ OWN_TENANT_ONLY = (
 )
 
 _log = logging.getLogger("transferkit.graph")
+
+_TRUSTED_SECONDS = 60.0
+"""For how long a token is used before msal is asked again, which knows when to renew it."""
+_SPARE_SECONDS = 300.0
+"""A token with less life than this is always asked for, as msal itself renews it by then."""
 
 _PASSING = frozenset({"temporarily_unavailable", "server_error"})
 
@@ -40,6 +47,8 @@ class Tokens:
         self._settings = settings
         self._http = HttpClients(settings)
         self._sources: dict[str | None, Source] = {}
+        self._known: dict[str | None, tuple[str, float]] = {}
+        """Tokens, and until when they may be used unasked: a question costs a thread's turn."""
         self._asking: dict[str | None, asyncio.Task[str | Refused | NotSent]] = {}
 
     async def bearer(self, tenant: str | None) -> str | Refused | NotSent:
@@ -54,6 +63,9 @@ class Tokens:
             require(self._settings, tenant)
         except ConfigError as error:
             return misconfigured(error)
+        token, until = self._known.get(tenant, ("", 0.0))
+        if monotonic() < until:
+            return token
         asking = self._asking.get(tenant)
         if asking is None:
             asking = asyncio.create_task(asyncio.to_thread(self._acquire, tenant))
@@ -64,11 +76,13 @@ class Tokens:
     def forget(self, tenant: str | None) -> None:
         """Begin anew next time, secrets included: somebody did not like what came of the last time."""
         self._sources.pop(self._key(tenant), None)
+        self._known.pop(self._key(tenant), None)
 
     async def aclose(self) -> None:
         """Close connections."""
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         self._sources.clear()
+        self._known.clear()
         self._http.close()
 
     def _key(self, tenant: str | None) -> str | None:
@@ -83,20 +97,23 @@ class Tokens:
             source = self._sources.get(tenant)
             if source is None:
                 source = self._sources[tenant] = open_source(self._settings, tenant, self._http)
-            answer = _read(source(), self._settings)
+            said = source()
+            answer = _read(said, self._settings)
         except ConfigError as error:
             return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - msal lets its HTTP client's errors through, whichever
             return self._failed(error, tenant)
         if isinstance(answer, Refused):  # a secret or certificate that is renewed is to be read anew
             self.forget(tenant)
+        if isinstance(answer, str):
+            self._known[tenant] = answer, monotonic() + _unasked_seconds(said)
         return answer
 
     def _failed(self, error: Exception, tenant: str | None) -> Refused | NotSent:
         import requests
         from msal.managed_identity import ManagedIdentityError
 
-        _log.debug("no token: %s", type(error).__name__)
+        _log.debug("no token: %s", type(error).__name__, extra={"event": GraphLogEvent.NO_TOKEN})
         if isinstance(error, (requests.Timeout, TimeoutError)):
             return _unreached(error, FailureReason.TIMEOUT)
         if isinstance(error, ManagedIdentityError):
@@ -112,6 +129,12 @@ class Tokens:
                 "Check providers.graph.tenant_id and providers.graph.cloud.",
             )
         return _unreached(error)
+
+
+def _unasked_seconds(said: Any) -> float:
+    """For how long the token may be used without asking msal."""
+    life = said.get("expires_in")
+    return min(life - _SPARE_SECONDS, _TRUSTED_SECONDS) if isinstance(life, (int, float)) else 0.0
 
 
 def _unreached(error: Exception, reason: FailureReason = FailureReason.PROVIDER_ERROR) -> NotSent:

@@ -8,7 +8,6 @@ and types of value differ over time; every one of them is read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 from uuid import UUID
 
-from attrs import frozen
-
+from transferkit._making import maker
 from transferkit.errors import MalformedCallback
 from transferkit.events import (
     CallConnected,
@@ -28,10 +26,10 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import freeze
+from transferkit.frozenmap import freeze, freeze_owned
 from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
 from transferkit.signals import Delivery, Fact, Signal
-from transferkit.wire import content_key
+from transferkit.wire import content_key, read_json
 from transferkit_graph.identities import read_identity_set
 from transferkit_graph.reasons import TRANSFER_COMPLETED
 from transferkit_graph.wording import chain_id, folded, normal, result_info, text_of
@@ -54,6 +52,14 @@ _PROGRESS = {
     "transferaccepted": Signal.ACCEPTED,
 }
 
+_make_fact, _make_delivery = maker(Fact), maker(Delivery)
+_make_connected, _make_ended, _make_other = maker(CallConnected), maker(CallEnded), maker(ProviderOther)
+_make_incoming, _make_roster, _make_participant = (
+    maker(CallIncoming),
+    maker(CallParticipants),
+    maker(Participant),
+)
+
 
 def canonical_call_id(call_id: str) -> str:
     """Graph writes one call's id in either letter case."""
@@ -67,13 +73,14 @@ def decode(callback: Callback, *, provider: str) -> tuple[Fact, ...]:
     """
     facts: list[Fact] = []
     first: MalformedCallback | None = None
-    for index, (where, element) in enumerate(_elements(callback.body, provider)):
+    whole, beyond_doubt = _read(callback.body, provider)
+    for index, element in enumerate(_elements(whole, provider)):
         try:
-            facts.append(_Notification.read(callback, provider, index, element).fact())
-        except _Unreadable as error:
-            first = first or MalformedCallback(provider, f"{where}{error.where}", error.why)
-        except RecursionError:
-            first = first or MalformedCallback(provider, where, "is nested too deeply")
+            raw = freeze_owned(element) if beyond_doubt else _looked_through(element)
+            facts.append(_Notification(callback, provider, index, element, raw).fact())
+        except (_Unreadable, RecursionError) as error:
+            where = "body" if element is whole else f"value[{index}]"
+            first = first or _malformed(provider, where, error)
     if first:
         raise MalformedCallback(provider, first.where, first.message, facts=facts)
     return tuple(facts)
@@ -86,70 +93,79 @@ class _Unreadable(Exception):
         self.where = where
 
 
-def _elements(body: bytes, provider: str) -> Iterator[tuple[str, object]]:
-    """Each notification with its place: of a collection, or one alone (the form before 2019)."""
+def _malformed(provider: str, where: str, error: _Unreadable | RecursionError) -> MalformedCallback:
+    if isinstance(error, _Unreadable):
+        return MalformedCallback(provider, f"{where}{error.where}", error.why)
+    return MalformedCallback(provider, where, "is nested too deeply")
+
+
+def _read(body: bytes, provider: str) -> tuple[dict[str, Any], bool]:
+    """The body, and whether it is beyond doubt that all of it can be stored."""
     try:
-        whole = json.loads(body)
+        whole, beyond_doubt = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedCallback(provider, "body", f"is not JSON ({type(error).__name__})") from None
-    if not isinstance(whole, Mapping):
+    if not isinstance(whole, dict):
         raise MalformedCallback(provider, "body", "is no JSON object")
+    return whole, beyond_doubt
+
+
+def _elements(whole: dict[str, Any], provider: str) -> list[object]:
+    """Each notification of a collection, or the body as the only one (the form before 2019)."""
     names = folded(whole)
     value = names.get("value")
     if isinstance(value, list):
-        yield from ((f"value[{index}]", element) for index, element in enumerate(value))
-    elif names.keys() & {"callstate", "resourcedata", "resourceurl", "resource"}:
-        yield "body", whole
-    else:
-        raise MalformedCallback(provider, "value", "is missing: a notification has a list of that name")
+        return value
+    if names.keys() & {"callstate", "resourcedata", "resourceurl", "resource"}:
+        return [whole]
+    raise MalformedCallback(provider, "value", "is missing: a notification has a list of that name")
+
+
+def _looked_through(element: object) -> Any:
+    """The element, frozen at every depth. Raises `RecursionError` where it is nested too deeply for that."""
+    try:
+        content_key(element)
+    except ValueError:
+        raise _Unreadable("holds what JSON cannot say: half a character, or no number") from None
+    return freeze(element)
 
 
 @final
-@frozen(kw_only=True)
 class _Notification:
-    """One element, taken apart. `part` is what of the call it is about: the call itself where empty."""
+    """One element, taken apart. Raises `_Unreadable` where it names no call.
 
-    callback: Callback
-    provider: str
-    raw: Mapping[str, Any]
-    delivery: Delivery
-    call_id: str
-    part: str
-    item: str | None
-    change: str
+    `part` is what of the call it is about: the call itself where empty.
+    """
+
     data: Mapping[str, Any]
     """`resourceData`, folded; empty where it is a list."""
     roster: list[object] | None
     """`resourceData` where it is a list."""
 
-    @classmethod
-    def read(cls, callback: Callback, provider: str, index: int, element: object) -> _Notification:
-        if not isinstance(element, Mapping):
+    def __init__(self, callback: Callback, provider: str, index: int, element: object, raw: Any) -> None:
+        if not isinstance(element, dict):
             raise _Unreadable("is no JSON object")
         top = folded(element)
         data = top.get("resourcedata")
         if data is None and "callstate" in top:
             data = element
-        inner = folded(data)
-        call_id, part, item = _resource(top, inner)
-        return cls(
-            callback=callback,
-            provider=provider,
-            raw=freeze(element),
-            delivery=_delivery(callback, index, element),
-            call_id=canonical_call_id(call_id),
-            part=part,
-            item=item,
-            change=normal(top.get("changetype")),
-            data=inner,
-            roster=data if isinstance(data, list) else None,
-        )
+        self.callback = callback
+        self.provider = provider
+        self.raw = raw
+        self.data = folded(data)
+        self.roster = data if isinstance(data, list) else None
+        call_id, self.part, self.item = _resource(top, self.data)
+        self.call_id = canonical_call_id(call_id)
+        self.change = normal(top.get("changetype"))
+        self.delivery = _delivery(callback, index, element)
+        self.result = result_info(self.data)
 
     def fact(self) -> Fact:
         # A roster was also published under `operations/participants`.
         if self.roster is not None and "participants" in {self.part, self.item} and self.change != "deleted":
-            return self._fact(CallParticipants, participants=tuple(_participants(self.roster)))
-        if self.part == "operations" or self._type.endswith("Operation"):
+            participants = tuple(_participants(self.roster))
+            return self._fact(_make_roster(**self._common, participants=participants))
+        if self.part == "operations" or (text_of(self.data.get("@odata.type")) or "").endswith("Operation"):
             return self._operation()
         if self.part:
             return self._other(self.part if self.item is None else self.part.removesuffix("s"))
@@ -161,29 +177,39 @@ class _Notification:
         return self.callback.received_at.astimezone(UTC)
 
     @property
+    def _correlation_id(self) -> str | None:
+        return text_of(self.data.get("callchainid")) or chain_id(self.callback.headers)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What every event of the stream says."""
+        return {
+            "time": self.time,
+            "provider": self.provider,
+            "call_id": self.call_id,
+            "correlation_id": self._correlation_id,
+            "raw": self.raw,
+        }
+
+    @property
     def _type(self) -> str:
         return (text_of(self.data.get("@odata.type")) or "").rpartition(".")[2]
 
-    @property
-    def _state(self) -> str:
-        return text_of(self.data.get("state")) or text_of(self.data.get("callstate")) or ""
-
     def _call(self) -> Fact:
-        state = normal(self._state)
+        word = text_of(self.data.get("state")) or text_of(self.data.get("callstate")) or ""
+        state = normal(word)
         if self.change == "deleted" or state in _ENDED:
             return self._ended()
         if state in _PROGRESS:
-            return self._other(self._state, _PROGRESS[state])
+            return self._other(word, (_PROGRESS[state],))
         if state == "incoming":
             return self._incoming()
         if state == "established":
-            return self._established()
-        return self._other(
-            self._state or ("tone" if "toneinfo" in self.data else self.change) or "notification"
-        )
+            return self._established(word)
+        return self._other(word or ("tone" if "toneinfo" in self.data else self.change) or "notification")
 
     def _ended(self) -> Fact:
-        result = result_info(self.data)
+        result = self.result
         answered_by = _answered_by(self.data)
         why = normal(self.data.get("terminationreason"))
         transferred = why == "apptransferred" or (result is not None and result.subcode == TRANSFER_COMPLETED)
@@ -192,22 +218,20 @@ class _Notification:
         if result is not None:
             words = {"code": result.code, "subcode": result.subcode, "message": result.message}
         return self._fact(
-            CallEnded,
-            *([Signal.SUCCEEDED] if transferred or redirected else []),
-            Signal.CALL_ENDED,
+            _make_ended(**self._common, **words),
+            (Signal.SUCCEEDED, Signal.CALL_ENDED) if transferred or redirected else (Signal.CALL_ENDED,),
             target=answered_by,
             call_alive=False,
             redirect_only=redirected and not transferred,
-            **words,
         )
 
-    def _established(self) -> Fact:
-        result = result_info(self.data)
+    def _established(self, word: str) -> Fact:
+        result = self.result
         if result is not None and result.code is not None and result.code >= _ERROR:
-            return self._other(self._state, Signal.FAILED, call_alive=True)
+            return self._other(word, (Signal.FAILED,), call_alive=True)
         if "toneinfo" in self.data:
-            return self._other("tone", Signal.RETURNED, call_alive=True)
-        return self._fact(CallConnected, Signal.RETURNED, call_alive=True)
+            return self._other("tone", (Signal.RETURNED,), call_alive=True)
+        return self._fact(_make_connected(**self._common), (Signal.RETURNED,), call_alive=True)
 
     def _incoming(self) -> Fact:
         source = folded(self.data.get("source"))
@@ -215,8 +239,8 @@ class _Notification:
         callers, called = _legacy_parties(self.data.get("participants"))
         caller = read_identity_set(source.get("identity")) or next(iter(callers), None)
         context = folded(self.data.get("incomingcontext"))
-        return self._fact(
-            CallIncoming,
+        event = _make_incoming(
+            **self._common,
             source=caller,
             targets=tuple(_infos(targets)) or tuple(called),
             caller_display_name=getattr(caller, "display_name", None),
@@ -224,6 +248,7 @@ class _Notification:
             on_behalf_of=read_identity_set(context.get("onbehalfof")),
             respond_by=self.time + RESPOND_WITHIN,
         )
+        return self._fact(event)
 
     def _operation(self) -> Fact:
         """An operation of the call. Its `deleted` is its own end, not the call's.
@@ -234,35 +259,44 @@ class _Notification:
         ours = _own_id(self.data.get("clientcontext"))
         word = text_of(folded(self.data.get("resultinfo")).get("subcode")) or ""
         if normal(word) in _PROGRESS:
-            return self._other(word, _PROGRESS[normal(word)], transfer_id=ours)
+            return self._other(word, (_PROGRESS[normal(word)],), transfer_id=ours)
         if ours and normal(self.data.get("status")) == "failed":
-            return self._other(self._type or "operation", Signal.FAILED, transfer_id=ours)
+            return self._other(self._type or "operation", (Signal.FAILED,), transfer_id=ours)
         return self._other(self._type or "operation")
 
-    def _other(self, name: str, *signals: Signal, **more: Any) -> Fact:
-        return self._fact(ProviderOther, *signals, name=name, **more)
+    def _other(
+        self,
+        name: str,
+        signals: tuple[Signal, ...] = (),
+        *,
+        transfer_id: str | None = None,
+        call_alive: bool | None = None,
+    ) -> Fact:
+        # Most notifications are this, and an argument by its name costs half of one out of a dict.
+        event = _make_other(
+            time=self.time,
+            provider=self.provider,
+            call_id=self.call_id,
+            correlation_id=self._correlation_id,
+            raw=self.raw,
+            name=name,
+        )
+        return self._fact(event, signals, transfer_id=transfer_id, call_alive=call_alive)
 
     def _fact(
         self,
-        event: type[Event],
-        *signals: Signal,
+        event: Event,
+        signals: tuple[Signal, ...] = (),
+        *,
         transfer_id: str | None = None,
         target: Identifier | None = None,
         call_alive: bool | None = None,
         redirect_only: bool = False,
-        **fields: Any,
     ) -> Fact:
-        return Fact(
-            event=event(
-                time=self.time,
-                provider=self.provider,
-                call_id=self.call_id,
-                correlation_id=text_of(self.data.get("callchainid")) or chain_id(self.callback.headers),
-                raw=self.raw,
-                **fields,
-            ),
+        return _make_fact(
+            event=event,
             signals=signals,
-            result=result_info(self.data),
+            result=self.result,
             delivery=self.delivery,
             transfer_id=transfer_id or self.callback.transfer_id,
             target=target,
@@ -277,7 +311,8 @@ def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str
     for address in (top.get("resourceurl"), top.get("resource"), data.get("@odata.id"), top.get("@odata.id")):
         found = _IN_CALLS.search(address) if isinstance(address, str) else None
         if found:
-            return unquote(found["id"]), (found["part"] or "").lower(), found["item"]
+            id_, part, item = found.groups("")
+            return unquote(id_), part.lower(), item or None
     call_id = text_of(data.get("id"))
     if call_id and ("callstate" in data or "state" in data):
         return call_id, "", None
@@ -286,14 +321,10 @@ def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str
 
 def _delivery(callback: Callback, index: int, element: object) -> Delivery:
     """By the number of the sender's message (observed, not documented), else by content."""
-    try:
-        content = content_key(element)
-    except ValueError:
-        raise _Unreadable("holds what JSON cannot say: half a character, or no number") from None
     message_id = callback.headers.get(_MESSAGE_ID)
     if message_id:
-        return Delivery(f"{message_id}#{index}", exact=True)
-    return Delivery(content, exact=False)
+        return _make_delivery(f"{message_id}#{index}", exact=True)
+    return _make_delivery(content_key(element), exact=False)
 
 
 def _answered_by(call: Mapping[str, Any]) -> Identifier | None:
@@ -328,7 +359,8 @@ def _participants(roster: list[object]) -> Iterator[Participant]:
             someone = UnknownIdentifier(own_id, kind="participant")
         if someone is not None:
             muted = entry.get("ismuted")
-            yield Participant(identifier=someone, id=own_id, muted=muted if isinstance(muted, bool) else None)
+            muted = muted if isinstance(muted, bool) else None
+            yield _make_participant(identifier=someone, id=own_id, muted=muted)
 
 
 def _legacy_parties(participants: object) -> tuple[list[Identifier], list[Identifier]]:

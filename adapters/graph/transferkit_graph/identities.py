@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
+from transferkit._making import maker
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -19,7 +20,7 @@ from transferkit.identifiers import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit_graph.wording import folded, text_of
+from transferkit_graph.wording import folded, is_object, text_of
 
 __all__ = ["CLASSLESS", "KINDS", "identity_set", "read_identity_set"]
 
@@ -33,6 +34,9 @@ _USER, _PHONE, _APP, _INSTANCE = "user", "phone", "application", "applicationIns
 _ACS_USER = "azureCommunicationServicesUser"
 _DECLARED = frozenset({_USER, _APP, "device"})
 _FIRST = (_USER, _PHONE, _APP, _INSTANCE, _ACS_USER, *CLASSLESS)
+_RANKS = {word: rank for rank, word in enumerate(dict.fromkeys(_FIRST))}
+"""Which of several members says who it is; one that is not here comes last."""
+_make_teams_user, _make_teams_app = maker(TeamsUser), maker(TeamsApp)
 
 
 def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
@@ -73,11 +77,13 @@ def read_identity_set(value: object) -> Identifier | None:
 
     An `applicationInstance` is a resource account, so a `TeamsApp`; an unknown member keeps its word.
     """
-    if not isinstance(value, Mapping):
+    if not is_object(value):
         return None
-    members = {word: identity for word, identity in value.items() if isinstance(identity, Mapping)}
-    for word in (*_FIRST, *members):
-        someone = _read(word, folded(members[word])) if word in members else None
+    members = [word for word, identity in value.items() if is_object(identity)]
+    if len(members) > 1:
+        members.sort(key=lambda word: _RANKS.get(word, len(_RANKS)))
+    for word in members:
+        someone = _read(word, folded(value[word]))
         if someone is not None:
             return someone
     return None
@@ -90,9 +96,9 @@ def _read(word: str, identity: Mapping[str, Any]) -> Identifier | None:
     tenant_id, display_name = text_of(identity.get("tenantid")), text_of(identity.get("displayname"))
     try:
         if word == _USER:
-            return TeamsUser(id_, tenant_id=tenant_id, display_name=display_name)
+            return _make_teams_user(id_, tenant_id=tenant_id, display_name=display_name)
         if word in {_APP, _INSTANCE}:
-            return TeamsApp(id_, tenant_id=tenant_id, display_name=display_name)
+            return _make_teams_app(id_, tenant_id=tenant_id, display_name=display_name)
         if word == _PHONE or (word == _ACS_USER and id_.startswith("8:")):
             someone = parse_identifier(f"4:{id_}" if word == _PHONE else id_)
             if isinstance(someone, (PhoneNumber, CommunicationUser)):

@@ -20,6 +20,7 @@ from typing import final
 
 from attrs import frozen
 
+from transferkit._making import maker
 from transferkit.events import FailureReason
 from transferkit.signals import Result
 
@@ -214,6 +215,7 @@ HTTP_CODES: Codes = {
 """HTTP answers: (status, the number in `error.code`); None stands for any."""
 
 _NOTHING = Meaning(FailureReason.UNKNOWN)
+_make_result = maker(Result)
 
 
 def of_call(code: int | None, subcode: int | None, message: str | None = None) -> Result:
@@ -232,12 +234,9 @@ def _result(
     codes: Codes, code: int | None, subcode: int | None, message: str | None, request_id: str | None = None
 ) -> Result:
     """By both numbers, else by the finer, else by the coarser."""
-    meaning = _NOTHING
-    for key in ((code, subcode), (None, subcode), (code, None)):
-        if key != (None, None) and key in codes:
-            meaning = codes[key]
-            break
-    return Result(
+    # Nobody has a meaning for None, None.
+    meaning = codes.get((code, subcode)) or codes.get((None, subcode)) or codes.get((code, None)) or _NOTHING
+    return _make_result(
         code=code,
         subcode=subcode,
         message=message,

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from attrs import Attribute, field, frozen
 
+from transferkit.adapter import TokenPolicy
 from transferkit.secret import Secret
 from transferkit_graph.clouds import CLOUDS, CloudFacts, GraphCloud
 
@@ -98,7 +99,7 @@ class GraphSettings:
     """`[providers.graph]`.
 
     * `tenant_id`, `client_id`: the application's registration in Entra. A call's own tenant goes before
-      `tenant_id`.
+      `tenant_id`; `client_id` is the audience of callbacks, too.
     * One of `client_secret`; `certificate`, a private key and its certificate in PEM form, with
       `certificate_password` where the key is encrypted; and `managed_identity`, `"system"` or the client id
       of one assigned by the user, whose tokens are of its own tenant, `tenant_id`, only.
@@ -139,6 +140,20 @@ class GraphSettings:
     def credential(self) -> CredentialKind | None:
         """Which kind is given; None where none is."""
         return next((kind for kind in CredentialKind if getattr(self, kind) is not None), None)
+
+    @property
+    def callback_policy(self) -> TokenPolicy | None:
+        """The token of callbacks, which is for the application; None while `client_id` is missing."""
+        if not self.client_id:
+            return None
+        return TokenPolicy(
+            openid_url=self.openid_url or self.facts.openid_url,
+            issuers=self.issuers or self.facts.issuers,
+            audience=self.client_id,
+            tenant_claim="tid",
+            allowed_tenants=self.allowed_tenants,
+            ca_file=self.ca_file,
+        )
 
     def reaches(self, tenant: str | None) -> bool:
         """Whether tokens of `tenant` are to be had: a managed identity has its own tenant's only."""

@@ -1,43 +1,84 @@
-"""As much of Entra as the adapter needs: the OpenID document, the token endpoint, a machine's own endpoint.
+"""Entra as far as an application without a user meets it: discovery, tokens, the machine's own endpoint.
 
-learn.microsoft.com entra v2-oauth2-client-creds-grant-flow, certificate-credentials and managed-identities
-how-to-use-vm-token, and the codes of entra reference-error-codes.
+learn.microsoft.com entra v2-oauth2-client-creds-grant-flow, certificate-credentials, access-token-claims,
+v2-protocols-oidc and managed-identities how-to-use-vm-token; the codes of entra reference-error-codes.
+msal logs in against it by `authority` (with or without instance discovery) and by `oidc_authority`.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
+
+from attrs import frozen
+
+from transferkit.clock import Clock
+from transferkit.testing.emulator import EmulatedRequest, Reply
+from transferkit.testing.signing import CallbackSigner
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 __all__ = ["Entra"]
 
-_LIFETIME = 3599
+_LIFETIME = timedelta(seconds=3599)
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _THUMBPRINTS = {"x5t": "SHA1", "x5t#S256": "SHA256"}
 
-Reply = tuple[int, dict[str, Any]]
+_MACHINE = "/metadata/identity/oauth2/token"
+_INSTANCES = "/common/discovery/instance"
+_TENANT = re.compile(
+    r"/(?P<tenant>[^/]+)/(?:"
+    r"(?P<openid>(?:v2\.0/)?\.well-known/openid-configuration)|"
+    r"(?P<keys>discovery/v2\.0/keys)|"
+    r"(?P<token>oauth2/v2\.0/token))"
+)
+
+
+@final
+@frozen(kw_only=True)
+class _Issued:
+    tenant: str
+    until: datetime
+
+
+class _Refusal(Exception):
+    """An error answer of the token endpoint."""
+
+    def __init__(self, status: int, error: str, number: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.number = number
+        self.message = message
 
 
 @final
 class Entra:
-    """The tenants it knows, the one application that they all know, and the tokens it issued."""
+    """The tenants it knows, the one application that they all know, and the tokens it issued.
 
-    def __init__(self, *, client_id: str, client_secret: str, scopes: frozenset[str]) -> None:
+    `resources` are what tokens can be had for; `home` is the tenant of the machine.
+    """
+
+    def __init__(
+        self, *, client_id: str, client_secret: str, resources: Collection[str], home: str, clock: Clock
+    ) -> None:
         self._client_id = client_id
         self._client_secret = client_secret
-        self._scopes = scopes
+        self._resources = frozenset(resources)
+        self._home = home
+        self._clock = clock
+        self._signer = CallbackSigner(issuer="https://sts.windows.net/", clock=clock)
         self._certificates: list[Certificate] = []
         self._identities: set[str | None] = set()
-        self._tenants: set[str] = set()
-        self._issued: dict[str, str] = {}
+        self._tenants = {home.lower()}
+        self._issued: dict[str, _Issued] = {}
 
     def add_tenant(self, tenant: str) -> None:
         """Let this tenant exist."""
@@ -53,70 +94,104 @@ class Entra:
         """Give the machine a managed identity; None is the system's."""
         self._identities.add(client_id)
 
-    def openid_document(self, base_url: str, tenant: str) -> Reply:
-        """Where a tenant's tokens are to be had."""
-        if tenant.lower() not in self._tenants:
-            return _error(400, "invalid_tenant", 90002, f"Tenant '{tenant}' not found.")
-        here = f"{base_url}/{tenant}"
-        return 200, {
+    def tenant_of(self, authorization: str) -> str | None:
+        """The tenant, in lower case, that the bearer token is of; None where it is nobody's or too old."""
+        scheme, _, token = authorization.partition(" ")
+        issued = self._issued.get(token.strip()) if scheme.lower() == "bearer" else None
+        return None if issued is None or self._clock.now() >= issued.until else issued.tenant
+
+    def revoke(self) -> None:
+        """Let no token that was issued so far be good any longer."""
+        self._issued.clear()
+
+    def answer(self, request: EmulatedRequest, *, permissions: Collection[str]) -> Reply | None:
+        """Answer a request to Entra, granting these permissions; None where the path is not Entra's."""
+        found = _TENANT.fullmatch(request.path)
+        if found is None and request.path not in {_MACHINE, _INSTANCES}:
+            return None
+        if request.method != ("POST" if found and found["token"] else "GET"):
+            return Reply(status=405)
+        try:
+            return self._answer(request, found, permissions)
+        except _Refusal as refusal:
+            return self._error(refusal, request)
+
+    def _answer(
+        self, request: EmulatedRequest, found: re.Match[str] | None, permissions: Collection[str]
+    ) -> Reply:
+        if request.path == _MACHINE:
+            return self._machine_token(request, permissions)
+        if found is None:
+            return _instances(request)
+        if found["token"]:
+            return self._token(found["tenant"], request, permissions)
+        self._require_tenant(found["tenant"], "invalid_tenant")
+        return self._discovery(found, request)
+
+    # --- discovery ----------------------------------------------------------------------------------
+
+    def _discovery(self, found: re.Match[str], request: EmulatedRequest) -> Reply:
+        if found["keys"]:
+            return Reply(status=200, body=self._signer.jwks())
+        here = f"{request.base_url}/{found['tenant']}"
+        document = {
             "issuer": f"{here}/v2.0",
             "authorization_endpoint": f"{here}/oauth2/v2.0/authorize",
             "token_endpoint": f"{here}/oauth2/v2.0/token",
             "jwks_uri": f"{here}/discovery/v2.0/keys",
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
             "response_types_supported": ["token"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
         }
+        return Reply(status=200, body=document)
 
-    def token(self, tenant: str, form: bytes, *, here: str) -> Reply:
-        """Answer a token request that came to the address `here`, whose body is a form."""
-        fields = {name: values[-1] for name, values in parse_qs(form.decode("utf-8", "replace")).items()}
+    def _require_tenant(self, tenant: str, error: str = "invalid_request") -> None:
         if tenant.lower() not in self._tenants:
-            return _error(400, "invalid_request", 90002, f"Tenant '{tenant}' not found.")
-        if fields.get("grant_type") != "client_credentials":
-            return _error(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
-        if fields.get("client_id", "").lower() != self._client_id.lower():
-            return _error(400, "unauthorized_client", 700016, "The application is not in this directory.")
-        if unproved := self._unproved(fields, here):
-            return unproved
-        if fields.get("scope") not in self._scopes:
-            return _error(400, "invalid_scope", 70011, "The scope is not valid.")
-        return 200, {
+            raise _Refusal(400, error, 90002, f"Tenant '{tenant}' not found.")
+
+    # --- tokens -------------------------------------------------------------------------------------
+
+    def _token(self, tenant: str, request: EmulatedRequest, permissions: Collection[str]) -> Reply:
+        form = request.body.decode("utf-8", "replace")
+        fields = {name: values[-1] for name, values in parse_qs(form).items()}
+        self._require_tenant(tenant)
+        for name in ("grant_type", "client_id", "scope"):
+            if name not in fields:
+                raise _Refusal(400, "invalid_request", 900144, f"The parameter '{name}' is missing.")
+        if fields["grant_type"] != "client_credentials":
+            raise _Refusal(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
+        if fields["client_id"].lower() != self._client_id.lower():
+            raise _Refusal(400, "unauthorized_client", 700016, "The application is not in this directory.")
+        self._require_proof(fields, f"{request.base_url}{request.path}")
+        answer = {
             "token_type": "Bearer",
-            "expires_in": _LIFETIME,
-            "ext_expires_in": _LIFETIME,
-            "access_token": self._issue(tenant),
+            "expires_in": _seconds(_LIFETIME),
+            "ext_expires_in": _seconds(_LIFETIME),
+            "access_token": self._issue(tenant, self._resource(fields["scope"], tenant), permissions),
         }
+        return Reply(status=200, body=answer)
 
-    def machine_token(self, query: Mapping[str, str], *, metadata: str | None, tenant: str) -> Reply:
-        """Answer as the machine's own endpoint does, with a token of the machine's tenant."""
-        if metadata != "true":
-            return _unmanaged("Required metadata header not specified")
-        if f"{query.get('resource', '')}/.default" not in self._scopes:
-            return _unmanaged("The resource is not known")
-        if query.get("client_id") not in self._identities:
-            return _unmanaged("Identity not found")
-        return 200, {
-            "token_type": "Bearer",
-            "expires_in": str(_LIFETIME),  # as text, published so
-            "resource": query["resource"],
-            "access_token": self._issue(tenant),
-        }
+    def _resource(self, scope: str, tenant: str) -> str:
+        resource, default, rest = scope.partition("/.default")
+        if not default or rest:
+            raise _Refusal(400, "invalid_scope", 1002012, "The scope must be a resource's /.default.")
+        if resource not in self._resources:
+            unknown = f"The resource '{resource}' was not found in the tenant '{tenant}'."
+            raise _Refusal(400, "invalid_resource", 500011, unknown)
+        return resource
 
-    def _issue(self, tenant: str) -> str:
-        token = f"emulated.{secrets.token_urlsafe(24)}"
-        self._issued[token] = tenant.lower()
-        return token
-
-    def _unproved(self, fields: Mapping[str, str], here: str) -> Reply | None:
-        """The error where neither the secret nor an assertion is good."""
+    def _require_proof(self, fields: Mapping[str, str], here: str) -> None:
+        """Raise where neither the secret nor an assertion is good."""
         if "client_assertion" in fields:
             typed = fields.get("client_assertion_type") == _ASSERTION
-            good, number, why = typed and self._is_ours(fields["client_assertion"], here), 700027, "signature"
-        else:
-            given = fields.get("client_secret", "").encode()
-            good, number, why = secrets.compare_digest(given, self._client_secret.encode()), 7000215, "secret"
-        return None if good else _error(401, "invalid_client", number, f"Invalid client {why} provided.")
+            if not (typed and self._is_ours(fields["client_assertion"], here)):
+                raise _Refusal(401, "invalid_client", 700027, "The client assertion's signature is invalid.")
+        elif "client_secret" not in fields:
+            missing = "The parameter 'client_assertion' or 'client_secret' is missing."
+            raise _Refusal(401, "invalid_client", 7000218, missing)
+        elif not secrets.compare_digest(fields["client_secret"].encode(), self._client_secret.encode()):
+            raise _Refusal(401, "invalid_client", 7000215, "Invalid client secret provided.")
 
     def _is_ours(self, assertion: str, here: str) -> bool:
         """Whether a registered certificate signed it, for this application and this address, just now."""
@@ -136,14 +211,79 @@ class Entra:
             return False
         return bool(claims["sub"] == self._client_id)
 
-    def tenant_of(self, authorization: str) -> str | None:
-        """The tenant (in lower case) that the bearer token was issued for; None for anybody else's."""
-        scheme, _, token = authorization.partition(" ")
-        return self._issued.get(token.strip()) if scheme.lower() == "bearer" else None
+    def _machine_token(self, request: EmulatedRequest, permissions: Collection[str]) -> Reply:
+        """Answer as the machine's own endpoint does, with a token of the machine's tenant."""
+        resource = request.query.get("resource", "")
+        if request.headers.get("metadata") != "true":
+            return _unmanaged("Required metadata header not specified")
+        if resource not in self._resources:
+            return _unmanaged("The resource is not known")
+        if request.query.get("client_id") not in self._identities:
+            return _unmanaged("Identity not found")
+        answer = {
+            "token_type": "Bearer",
+            "expires_in": str(_seconds(_LIFETIME)),  # as text, published so
+            "resource": resource,
+            "access_token": self._issue(self._home, resource, permissions),
+        }
+        return Reply(status=200, body=answer)
 
-    def revoke(self) -> None:
-        """Let no token that was issued so far be good any longer."""
-        self._issued.clear()
+    def _issue(self, tenant: str, resource: str, permissions: Collection[str]) -> str:
+        """A JWT whose `roles` are the permissions: an application may look there what it was granted."""
+        token = self._signer.token(
+            audience=resource,
+            tenant_id=tenant,
+            issuer=f"https://sts.windows.net/{tenant}/",
+            lifetime=_LIFETIME,
+            claims={
+                "appid": self._client_id,
+                "idtyp": "app",
+                "roles": sorted(permissions),
+                "uti": secrets.token_urlsafe(16),
+                "ver": "1.0",
+            },
+            headers={"cty": None},
+        )
+        self._issued[token] = _Issued(tenant=tenant.lower(), until=self._clock.now() + _LIFETIME)
+        return token
+
+    def _error(self, refusal: _Refusal, request: EmulatedRequest) -> Reply:
+        trace, now = str(uuid4()), f"{self._clock.now():%Y-%m-%d %H:%M:%SZ}"
+        correlation = request.headers.get("client-request-id") or str(uuid4())
+        body = {
+            "error": refusal.error,
+            "error_description": f"AADSTS{refusal.number}: {refusal.message} Trace ID: {trace} "
+            f"Correlation ID: {correlation} Timestamp: {now}",
+            "error_codes": [refusal.number],
+            "timestamp": now,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"{request.base_url}/error?code={refusal.number}",
+        }
+        return Reply(status=refusal.status, body=body)
+
+
+def _instances(request: EmulatedRequest) -> Reply:
+    """Say that the authority that is asked about is known, and by which names: this machine alone is.
+
+    msal leaves the port out of its question, as the real authorities have none.
+    """
+    asked, here = urlsplit(request.query.get("authorization_endpoint", "")), urlsplit(request.base_url)
+    if asked.netloc not in {here.netloc, here.hostname}:
+        raise _Refusal(400, "invalid_instance", 50049, "Unknown or invalid instance.")
+    tenant = asked.path.strip("/").partition("/")[0]
+    body = {
+        "tenant_discovery_endpoint": f"{request.base_url}/{tenant}/v2.0/.well-known/openid-configuration",
+        "api-version": "1.1",
+        "metadata": [
+            {
+                "preferred_network": here.netloc,
+                "preferred_cache": here.netloc,
+                "aliases": [here.netloc, here.hostname],
+            }
+        ],
+    }
+    return Reply(status=200, body=body)
 
 
 def _signer(header: Mapping[str, Any], certificates: Iterable[Certificate]) -> Any:
@@ -160,17 +300,8 @@ def _signer(header: Mapping[str, Any], certificates: Iterable[Certificate]) -> A
 
 
 def _unmanaged(message: str) -> Reply:
-    return 400, {"error": "invalid_request", "error_description": message}
+    return Reply(status=400, body={"error": "invalid_request", "error_description": message})
 
 
-def _error(status: int, error: str, number: int, message: str) -> Reply:
-    now = datetime.now(UTC)
-    trace, correlation = str(uuid4()), str(uuid4())
-    return status, {
-        "error": error,
-        "error_description": f"AADSTS{number}: {message} Trace ID: {trace} Correlation ID: {correlation}",
-        "error_codes": [number],
-        "timestamp": f"{now:%Y-%m-%d %H:%M:%S}Z",
-        "trace_id": trace,
-        "correlation_id": correlation,
-    }
+def _seconds(span: timedelta) -> int:
+    return int(span.total_seconds())

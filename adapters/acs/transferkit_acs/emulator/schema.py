@@ -7,15 +7,29 @@ case: the official Python SDK writes them so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, final
+from typing import final
 
 from attrs import frozen
 
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["identifier_problems", "redirect_problems", "transfer_problems"]
+__all__ = [
+    "ADD_PARTICIPANT",
+    "ANSWER",
+    "CREATE",
+    "REDIRECT",
+    "REJECT",
+    "REMOVE_PARTICIPANT",
+    "TRANSFER",
+    "Check",
+    "identifier_problems",
+    "problems_of",
+]
 
 Check = Callable[[object, str, ApiVersion], Iterator[str]]
+"""Says everything that is wrong with a value at a place, in an api-version."""
+
+_LONGEST_INVITATION = 180
 
 
 @final
@@ -49,6 +63,21 @@ def _cloud(value: object, where: str, _: ApiVersion) -> Iterator[str]:
 def _uri(value: object, where: str, _: ApiVersion) -> Iterator[str]:
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
         yield f"The field {where} is invalid"
+
+
+def _mapping(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{where} must be an object"
+
+
+def _reason(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+    if value not in {"none", "busy", "forbidden"}:
+        yield f"{where} must be none, busy or forbidden"
+
+
+def _invitation(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+    if type(value) is not int or not 0 <= value <= _LONGEST_INVITATION:
+        yield f"{where} must be a whole number of seconds, at most {_LONGEST_INVITATION}"
 
 
 def _map_of(check: Check) -> Check:
@@ -85,8 +114,10 @@ _PHONE = _object(
     isAnonymous=_Field(check=_flag, since=ApiVersion.V2025_06_15),
     assertedId=_Field(check=_text, since=ApiVersion.V2025_06_15),
 )
+_USER = _object(id=_Field(check=_filled, required=True))
+_APP = _object(appId=_Field(check=_filled, required=True), cloud=_Field(check=_cloud))
 _TYPED: Mapping[str, _Field] = {
-    "communicationUser": _Field(check=_object(id=_Field(check=_filled, required=True))),
+    "communicationUser": _Field(check=_USER),
     "phoneNumber": _Field(check=_PHONE),
     "microsoftTeamsUser": _Field(
         check=_object(
@@ -95,10 +126,7 @@ _TYPED: Mapping[str, _Field] = {
             cloud=_Field(check=_cloud),
         )
     ),
-    "microsoftTeamsApp": _Field(
-        check=_object(appId=_Field(check=_filled, required=True), cloud=_Field(check=_cloud)),
-        since=ApiVersion.V2024_04_15,
-    ),
+    "microsoftTeamsApp": _Field(check=_APP, since=ApiVersion.V2024_04_15),
     "teamsExtensionUser": _Field(
         check=_object(
             userId=_Field(check=_filled, required=True),
@@ -126,11 +154,21 @@ def identifier_problems(value: object, where: str, version: ApiVersion) -> Itera
         yield f"{where}.kind does not fit {typed[0]}"
 
 
+def _people(value: object, where: str, version: ApiVersion) -> Iterator[str]:
+    if not isinstance(value, list) or not value:
+        yield f"{where} must be a list that is not empty"
+        return
+    for index, one in enumerate(value):
+        yield from identifier_problems(one, f"{where}[{index}]", version)
+
+
 _WHO = _Field(check=identifier_problems)
 _WHO_REQUIRED = _Field(check=identifier_problems, required=True)
 _TEXT = _Field(check=_text)
 _TEXT_REQUIRED = _Field(check=_text, required=True)
 _TEXTS = _Field(check=_map_of(_text))
+_FILLED = _Field(check=_filled, required=True)
+_URI = _Field(check=_uri, required=True)
 
 _CALLER_DETAILS = _object(
     caller=_WHO_REQUIRED,
@@ -163,7 +201,7 @@ _CONTEXT = _object(
     voipHeaders=_TEXTS,
     teamsPhoneCallDetails=_Field(check=_TEAMS_DETAILS, since=ApiVersion.V2026_03_12),
 )
-_TRANSFER = _object(
+TRANSFER = _object(
     targetParticipant=_WHO_REQUIRED,
     operationContext=_TEXT,
     transferee=_Field(check=identifier_problems, since=ApiVersion.V2023_10_15),
@@ -171,14 +209,62 @@ _TRANSFER = _object(
     customCallingContext=_Field(check=_CONTEXT, since=ApiVersion.V2023_10_15),
     sourceCallerIdNumber=_Field(check=_PHONE, since=ApiVersion.V2024_09_15),
 )
-_REDIRECT = _object(incomingCallContext=_Field(check=_filled, required=True), target=_WHO_REQUIRED)
+"""`TransferToParticipantRequest`."""
+
+REDIRECT = _object(incomingCallContext=_FILLED, target=_WHO_REQUIRED)
+"""`RedirectCallRequest`."""
+
+REJECT = _object(incomingCallContext=_FILLED, callRejectReason=_Field(check=_reason))
+"""`RejectCallRequest`."""
+
+_MEDIA: Mapping[str, _Field] = {
+    "callIntelligenceOptions": _Field(
+        check=_object(cognitiveServicesEndpoint=_TEXT), since=ApiVersion.V2023_10_15
+    ),
+    "mediaStreamingOptions": _Field(check=_mapping, since=ApiVersion.V2025_05_15),
+    "transcriptionOptions": _Field(check=_mapping, since=ApiVersion.V2025_05_15),
+}
+
+ANSWER = _object(
+    incomingCallContext=_FILLED,
+    callbackUri=_URI,
+    operationContext=_TEXT,
+    answeredBy=_Field(check=_USER),
+    **_MEDIA,
+)
+"""`AnswerCallRequest`; what is asked for of media is not looked into."""
+
+CREATE = _object(
+    targets=_Field(check=_people, required=True),
+    callbackUri=_URI,
+    sourceCallerIdNumber=_Field(check=_PHONE),
+    sourceDisplayName=_TEXT,
+    source=_Field(check=_USER),
+    operationContext=_TEXT,
+    teamsAppSource=_Field(check=_APP, since=ApiVersion.V2025_06_15),
+    **_MEDIA,
+)
+"""`CreateCallRequest`."""
+
+ADD_PARTICIPANT = _object(
+    participantToAdd=_WHO_REQUIRED,
+    sourceCallerIdNumber=_Field(check=_PHONE),
+    sourceDisplayName=_TEXT,
+    invitationTimeoutInSeconds=_Field(check=_invitation),
+    operationContext=_TEXT,
+    operationCallbackUri=_Field(check=_uri, since=ApiVersion.V2023_10_15),
+    customCallingContext=_Field(check=_CONTEXT, since=ApiVersion.V2023_10_15),
+)
+"""`AddParticipantRequest`."""
+
+REMOVE_PARTICIPANT = _object(
+    participantToRemove=_WHO_REQUIRED,
+    operationContext=_TEXT,
+    operationCallbackUri=_Field(check=_uri, since=ApiVersion.V2023_10_15),
+)
+"""`RemoveParticipantRequest`."""
 
 
-def transfer_problems(body: Any, version: ApiVersion) -> list[str]:
-    """Everything that is wrong with a `TransferToParticipantRequest`."""
-    return list(_TRANSFER(body, "request", version))
-
-
-def redirect_problems(body: Any, version: ApiVersion) -> list[str]:
-    """Everything that is wrong with a `RedirectCallRequest`."""
-    return list(_REDIRECT(body, "request", version))
+def problems_of(check: Check, body: object, version: ApiVersion) -> list[str]:
+    """Everything that is wrong with the body of a request."""
+    return list(check(body, "request", version))

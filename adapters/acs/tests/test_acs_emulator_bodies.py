@@ -1,0 +1,112 @@
+"""The bodies that the emulator takes: the published fields, each since its api-version."""
+
+import pytest
+from transferkit_acs import ApiVersion
+from transferkit_acs.emulator import schema
+from transferkit_acs.emulator.schema import identifier_problems, problems_of
+
+PHONE = {"kind": "phoneNumber", "rawId": "4:+14255550101", "phoneNumber": {"value": "+14255550101"}}
+OLD, NEW = ApiVersion.V2023_03_06, ApiVersion.V2026_03_12
+URI = "https://app.example/callbacks"
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (PHONE, 0),
+        ({"rawId": "4:+14255550101"}, 0),
+        ({"microsoftTeamsUser": {"userId": "o1", "cloud": "PUBLIC"}}, 0),
+        ({}, 1),
+        ("4:+14255550101", 1),
+        ({**PHONE, "kind": "communicationUser"}, 1),
+        ({**PHONE, "communicationUser": {"id": "8:acs:r_u"}}, 1),
+        ({**PHONE, "colour": "red"}, 1),
+        ({"phoneNumber": {}}, 1),
+        ({"microsoftTeamsUser": {"userId": "", "cloud": "moon", "isAnonymous": "no"}}, 3),
+    ],
+)
+def test_identifiers_are_checked(model, count):
+    assert len(list(identifier_problems(model, "target", NEW))) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "version", "count"),
+    [
+        ({"targetParticipant": PHONE}, OLD, 0),
+        ({"targetParticipant": PHONE, "transferee": PHONE}, OLD, 1),
+        ({"targetParticipant": PHONE, "transferee": PHONE}, NEW, 0),
+        ({"targetParticipant": PHONE, "sourceCallerIdNumber": {"value": "+14255550102"}}, NEW, 0),
+        ({"targetParticipant": PHONE, "sourceCallerIdNumber": PHONE}, NEW, 4),
+        ({"targetParticipant": PHONE, "customCallingContext": {"voipHeaders": {}, "sipHeaders": {}}}, NEW, 0),
+        ({"targetParticipant": PHONE, "customCallingContext": {"voipHeaders": {"a": 1}}}, NEW, 1),
+        ({"targetParticipant": PHONE, "customCallingContext": {"voipHeaders": []}}, NEW, 1),
+        ({"targetParticipant": PHONE, "operationCallbackUri": "app"}, NEW, 1),
+        ({"targetParticipant": PHONE, "operationContext": 7}, NEW, 1),
+        ({}, NEW, 1),
+        ([], NEW, 1),
+    ],
+)
+def test_transfers_are_checked(body, version, count):
+    assert len(problems_of(schema.TRANSFER, body, version)) == count
+
+
+@pytest.mark.parametrize(
+    ("check", "body", "version", "wrong"),
+    [
+        (schema.REDIRECT, {"incomingCallContext": "opaque", "target": PHONE}, OLD, []),
+        (
+            schema.REDIRECT,
+            {"incomingCallContext": "", "target": PHONE, "context": 1},
+            NEW,
+            ["incomingCallContext", "context"],
+        ),
+        (schema.REJECT, {"incomingCallContext": "opaque", "callRejectReason": "busy"}, OLD, []),
+        (schema.REJECT, {"callRejectReason": "tired"}, NEW, ["callRejectReason", "incomingCallContext"]),
+        (schema.ANSWER, {"incomingCallContext": "opaque", "callbackUri": URI}, OLD, []),
+        (
+            schema.ANSWER,
+            {"incomingCallContext": "opaque", "callbackUri": "app", "answeredBy": {}},
+            NEW,
+            ["callbackUri", "answeredBy.id"],
+        ),
+        (
+            schema.ANSWER,
+            {"incomingCallContext": "opaque", "callbackUri": URI, "callIntelligenceOptions": {}},
+            OLD,
+            ["callIntelligenceOptions"],
+        ),
+        (schema.CREATE, {"targets": [PHONE], "callbackUri": URI}, OLD, []),
+        (schema.CREATE, {"targets": [], "callbackUri": URI}, NEW, ["targets"]),
+        (schema.CREATE, {"targets": [PHONE, {}]}, NEW, ["targets[1]", "callbackUri"]),
+        (
+            schema.CREATE,
+            {"targets": [PHONE], "callbackUri": URI, "teamsAppSource": {"appId": "a1"}},
+            ApiVersion.V2025_05_15,
+            ["teamsAppSource"],
+        ),
+        (
+            schema.CREATE,
+            {"targets": [PHONE], "callbackUri": URI, "mediaStreamingOptions": "all"},
+            NEW,
+            ["mediaStreamingOptions"],
+        ),
+        (schema.ADD_PARTICIPANT, {"participantToAdd": PHONE, "invitationTimeoutInSeconds": 30}, OLD, []),
+        (
+            schema.ADD_PARTICIPANT,
+            {"participantToAdd": PHONE, "invitationTimeoutInSeconds": 181},
+            NEW,
+            ["invitationTimeoutInSeconds"],
+        ),
+        (schema.REMOVE_PARTICIPANT, {"participantToRemove": PHONE}, OLD, []),
+        (
+            schema.REMOVE_PARTICIPANT,
+            {"participantToRemove": PHONE, "operationCallbackUri": URI},
+            OLD,
+            ["operationCallbackUri"],
+        ),
+    ],
+)
+def test_the_other_bodies_are_checked(check, body, version, wrong):
+    problems = problems_of(check, body, version)
+    assert len(problems) == len(wrong)
+    assert all(any(name in problem for problem in problems) for name in wrong)

@@ -1,0 +1,289 @@
+"""Calls begin and end, and people come and go, as the service says it."""
+
+import pytest
+
+from transferkit.testing.scenarios import scenario
+
+CALLS = "/calling/callConnections"
+CALLER_ID = {"value": "+14255550199"}
+
+
+def who(raw_id: str) -> dict:
+    return {"rawId": raw_id}
+
+
+def magic(*names: str) -> list[dict]:
+    return [who(scenario(name).number.raw_id) for name in names]
+
+
+async def created(bench, wire, *names, version="2026-03-12", **more):
+    body = {
+        "targets": magic(*names),
+        "callbackUri": f"{bench.url}/calls",
+        "sourceCallerIdNumber": CALLER_ID,
+        **more,
+    }
+    reply = await wire("POST", CALLS, body, version=version)
+    await bench.emulator.settle()
+    return reply
+
+
+async def state_of(wire, call):
+    reply = await wire("GET", f"{CALLS}/{call}")
+    return reply.json()["callConnectionState"] if reply.status_code == 200 else reply.status_code
+
+
+# --- createCall -----------------------------------------------------------------------------------------
+
+CREATED = {
+    "answers": (["CallConnected", "ParticipantsUpdated"], "connected"),
+    "voicemail": (["CallConnected", "ParticipantsUpdated"], "connected"),
+    "slow": (["CallConnected", "ParticipantsUpdated"], "connected"),
+    "busy": (["CreateCallFailed"], 404),
+    "declined": (["CreateCallFailed"], 404),
+    "not_allowed": (["CreateCallFailed"], 404),
+    "caller_leaves": (["CallConnected", "ParticipantsUpdated", "CallDisconnected"], 404),
+    "silent": ([], "connecting"),
+    "manual": ([], "connecting"),
+}
+
+
+@pytest.mark.parametrize("name", list(CREATED))
+async def test_a_created_call_goes_as_its_target_does(bench, wire, name):
+    reply = await created(bench, wire, name, operationContext="case 42", sourceDisplayName="Desk")
+    shown = reply.json()
+    assert (reply.status_code, shown["callConnectionState"]) == (201, "connecting")
+    assert "serverCallId" not in shown
+    assert (shown["sourceCallerIdNumber"], shown["sourceDisplayName"]) == (CALLER_ID, "Desk")
+    assert shown["source"]["kind"] == "communicationUser"
+    names, state = CREATED[name]
+    assert bench.sink.names() == names
+    assert await state_of(wire, shown["callConnectionId"]) == state
+    for _, event in bench.sink.got:
+        if not event["type"].endswith("ParticipantsUpdated"):
+            assert event["data"]["operationContext"] == "case 42"
+
+
+async def test_before_2024_09_15_a_created_call_that_fails_is_merely_over(bench, wire):
+    await created(bench, wire, "busy", version="2024-04-15")
+    assert bench.sink.names() == ["CallDisconnected"]
+    assert "resultInformation" not in bench.sink.got[0][1]["data"]
+
+
+async def test_a_group_call_connects_whoever_answers(bench, wire):
+    call = (await created(bench, wire, "busy", "answers", "voicemail")).json()["callConnectionId"]
+    assert bench.sink.names() == ["CallConnected", "ParticipantsUpdated", "ParticipantsUpdated"]
+    rosters = [event["data"] for _, event in bench.sink.got[1:]]
+    assert [(data["sequenceNumber"], len(data["participants"])) for data in rosters] == [(1, 1), (2, 2)]
+    (view,) = bench.emulator.calls()
+    assert (view.id, view.group) == (call, True)
+
+
+async def test_a_group_call_that_nobody_answers_fails(bench, wire):
+    await created(bench, wire, "busy", "declined")
+    assert bench.sink.names() == ["CreateCallFailed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "status", "code"),
+    [
+        ("answers", {"sourceCallerIdNumber": None}, 400, "8523"),
+        ("answers", {"targets": [{"kind": "unknown"}]}, 400, "8523"),
+        ("forbidden", {}, 403, "7504"),
+        ("throttled", {}, 429, "8516"),
+    ],
+)
+async def test_a_call_that_cannot_be_created_is_refused(bench, wire, name, change, status, code):
+    body = {
+        "targets": magic(name),
+        "callbackUri": bench.url,
+        "sourceCallerIdNumber": CALLER_ID,
+        **change,
+    }
+    kept = {key: value for key, value in body.items() if value is not None}
+    reply = await wire("POST", CALLS, kept)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+    assert bench.emulator.calls() == ()
+
+
+async def test_whoever_is_called_may_hang_up_before_answering(bench, wire):
+    call = (await created(bench, wire, "manual")).json()["callConnectionId"]
+    bench.emulator.hang_up(call)
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["CreateCallFailed"]
+    assert not bench.emulator.ringing_targets
+
+
+# --- a call that rings ----------------------------------------------------------------------------------
+
+
+async def rung(bench, **more):
+    ringing = bench.emulator.ring(callback_url=f"{bench.url}/eventgrid", **more)
+    await bench.emulator.settle()
+    return ringing
+
+
+async def answered(bench, wire, ringing, *, version="2026-03-12"):
+    body = {
+        "incomingCallContext": ringing.incoming_context,
+        "callbackUri": f"{bench.url}/calls",
+        "operationContext": "case 42",
+    }
+    return await wire("POST", f"{CALLS}:answer", body, version=version)
+
+
+async def test_an_answered_call_connects_to_its_caller(bench, wire):
+    reply = await answered(bench, wire, ringing := await rung(bench))
+    shown = reply.json()
+    assert (reply.status_code, shown["callConnectionState"]) == (200, "connecting")
+    assert shown["answeredFor"] == {"value": "+14255550151"}
+    assert shown["answeredBy"]["id"].startswith(f"8:acs:{bench.emulator.resource_id}_")
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["IncomingCall", "CallConnected", "ParticipantsUpdated"]
+    _, connected, roster = (event["data"] for _, event in bench.sink.got)
+    assert f"incoming:{connected['correlationId']}" == ringing.call_id
+    assert connected["operationContext"] == "case 42"
+    assert [one["identifier"]["rawId"] for one in roster["participants"]] == ["4:+14255550150"]
+    again = await answered(bench, wire, ringing)
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "8522")
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("2026-03-12", "AnswerFailed"), ("2024-04-15", "CallDisconnected")]
+)
+async def test_a_caller_may_hang_up_before_the_answered_call_connects(
+    bench, wire, monkeypatch, version, name
+):
+    ringing = await rung(bench)
+    monkeypatch.setattr(bench.emulator, "pace", 60)
+    call = (await answered(bench, wire, ringing, version=version)).json()["callConnectionId"]
+    bench.emulator.hang_up(call)
+    while len(bench.sink.got) < 2:
+        await bench.emulator.journal.changed()
+    assert bench.sink.names() == ["IncomingCall", name]
+    assert await state_of(wire, call) == 404
+
+
+async def test_a_caller_who_hangs_up_cannot_be_answered(bench, wire):
+    ringing = await rung(bench)
+    bench.emulator.hang_up(ringing.call_id)
+    assert (await answered(bench, wire, ringing)).status_code == 404
+
+
+async def test_a_rejected_call_rings_no_longer(bench, wire):
+    ringing = await rung(bench)
+    body = {"incomingCallContext": ringing.incoming_context, "callRejectReason": "busy"}
+    replies = [await wire("POST", f"{CALLS}:reject", body) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [204, 404]
+    assert bench.emulator.executions(ringing.call_id) == 0
+    assert bench.sink.names() == ["IncomingCall"]
+
+
+# --- the end --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize(("method", "suffix"), [("DELETE", ""), ("POST", ":terminate")])
+async def test_the_application_hangs_up(bench, wire, method, suffix, group):
+    call = bench.call(group=group)
+    replies = [await wire(method, f"{CALLS}/{call}{suffix}") for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [204, 404]
+    await bench.emulator.settle()
+    ((_, event),) = bench.sink.got
+    assert event["type"] == "Microsoft.Communication.CallDisconnected"
+    assert event["data"]["resultInformation"]["subCode"] == 7000
+
+
+async def test_a_repeated_termination_is_accepted(bench, wire, repeatable):
+    call, headers = bench.call(), repeatable()
+    replies = [await wire("POST", f"{CALLS}/{call}:terminate", **headers) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [204, 204]
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["CallDisconnected"]
+
+
+async def test_the_application_may_hang_up_while_the_target_rings(bench, wire):
+    call = bench.call()
+    body = {"targetParticipant": magic("manual")[0]}
+    await wire("POST", f"{CALLS}/{call}:transferToParticipant", body)
+    await bench.emulator.settle()
+    assert (await wire("DELETE", f"{CALLS}/{call}")).status_code == 204
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["CallDisconnected"]
+    assert not bench.emulator.ringing_targets
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "state"),
+    [(False, "CallDisconnected", 404), (True, "ParticipantsUpdated", "connected")],
+)
+async def test_the_caller_hangs_up(bench, wire, group, name, state):
+    call = bench.call(group=group)
+    bench.emulator.hang_up(call.upper())
+    await bench.emulator.settle()
+    assert bench.sink.names() == [name]
+    assert await state_of(wire, call) == state
+
+
+async def test_a_call_that_connects_cannot_be_transferred_yet(bench, wire):
+    call = (await created(bench, wire, "silent")).json()["callConnectionId"]
+    body = {"targetParticipant": magic("answers")[0]}
+    reply = await wire("POST", f"{CALLS}/{call}:transferToParticipant", body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "8501")
+
+
+# --- people ---------------------------------------------------------------------------------------------
+
+
+async def people(wire, call):
+    reply = await wire("GET", f"{CALLS}/{call}/participants")
+    assert reply.status_code == 200
+    return [one["identifier"]["rawId"] for one in reply.json()["value"]]
+
+
+async def test_somebody_is_added_to_the_call(bench, wire):
+    call, (someone,) = bench.call(), magic("answers")
+    body = {"participantToAdd": someone, "operationContext": "case 42"}
+    reply = await wire("POST", f"{CALLS}/{call}/participants:add", body)
+    told = reply.json()
+    assert (reply.status_code, told["operationContext"]) == (202, "case 42")
+    assert told["participant"]["identifier"]["rawId"] == someone["rawId"]
+    assert told["invitationId"]
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["AddParticipantSucceeded", "ParticipantsUpdated"]
+    assert await people(wire, call) == ["4:+14255550150", someone["rawId"]]
+    assert bench.emulator.calls()[0].group
+    one = await wire("GET", f"{CALLS}/{call}/participants/{someone['rawId'].replace('+', '%2B')}")
+    assert one.json()["identifier"]["rawId"] == someone["rawId"]
+    assert (await wire("GET", f"{CALLS}/{call}/participants/4:nobody")).status_code == 404
+
+
+async def test_somebody_who_cannot_be_added_is_told_at_the_operations_own_address(bench, wire):
+    call, (someone,) = bench.call(), magic("declined")
+    body = {"participantToAdd": someone, "operationCallbackUri": f"{bench.url}/own"}
+    await wire("POST", f"{CALLS}/{call}/participants:add", body)
+    await bench.emulator.settle()
+    assert bench.sink.names() == ["AddParticipantFailed"]
+    assert [path for path, _ in bench.sink.got] == ["/own"]
+    assert await people(wire, call) == ["4:+14255550150"]
+
+
+async def test_somebody_is_removed_and_with_the_last_one_the_call_ends(bench, wire):
+    call = bench.call(group=True)
+    for raw_id in await people(wire, call):
+        body = {"participantToRemove": who(raw_id)}
+        assert (await wire("POST", f"{CALLS}/{call}/participants:remove", body)).status_code == 202
+        await bench.emulator.settle()
+    assert bench.sink.names() == [
+        "RemoveParticipantSucceeded",
+        "ParticipantsUpdated",
+        "RemoveParticipantSucceeded",
+        "CallDisconnected",
+    ]
+    assert await state_of(wire, call) == 404
+
+
+async def test_who_is_not_there_cannot_be_removed(bench, wire):
+    body = {"participantToRemove": who("4:+14255550199")}
+    reply = await wire("POST", f"{CALLS}/{bench.call()}/participants:remove", body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "8558")

@@ -1,0 +1,145 @@
+"""A repeatable request is executed once under its id, within five minutes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from transferkit_acs import AcsAdapter, AcsSettings
+from transferkit_acs.emulator import AcsEmulator
+
+from transferkit.lifecycle import Refused, Taken
+from transferkit.requests import Transfer
+from transferkit.secret import Secret
+from transferkit.testing.clock import ManualClock
+from transferkit.testing.scenarios import scenario
+from transferkit.testing.server import serve
+
+SILENT, ANSWERS = scenario("silent").number, scenario("answers").number
+BODY = {"targetParticipant": {"rawId": SILENT.raw_id, "phoneNumber": {"value": SILENT.number}}}
+
+
+def path(call: str) -> str:
+    return f"/calling/callConnections/{call}:transferToParticipant"
+
+
+async def test_a_repeated_transfer_executes_once(bench, wire, repeatable):
+    call, headers = bench.call(), repeatable()
+    replies = [await wire("POST", path(call), BODY, **headers) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [202, 202, 202]
+    assert len({reply.headers["X-Microsoft-Skype-Chain-ID"] for reply in replies}) == 3
+    assert bench.emulator.executions(call) == 1
+
+
+async def test_a_repetition_is_answered_as_before_when_the_call_has_moved_on(bench, wire, repeatable):
+    """Who repeats learns that it was taken; how the call is now, the call itself tells."""
+    call, headers = bench.call(), repeatable()
+    body = {"targetParticipant": {"rawId": ANSWERS.raw_id}, "operationContext": "case 42"}
+    first = await wire("POST", path(call), body, **headers)
+    await bench.emulator.settle()
+    again = await wire("POST", path(call), body, **headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json() == {"operationContext": "case 42"}
+    assert {reply.headers["Repeatability-Result"] for reply in (first, again)} == {"accepted"}
+    assert (await wire("GET", f"/calling/callConnections/{call}")).status_code == 404
+    new = await wire("POST", path(call), body, **repeatable())
+    assert (new.status_code, new.json()["error"]["code"]) == (404, "8522")
+    assert bench.emulator.executions(call) == 1
+    assert bench.sink.names() == ["CallTransferAccepted", "CallDisconnected"]
+
+
+async def test_a_repeated_creation_is_answered_by_the_calls_present_state(
+    bench, wire, repeatable, monkeypatch
+):
+    """As recorded: the call connects between the two, and has a server's id by then."""
+    going_on, headers = asyncio.Event(), repeatable()
+    monkeypatch.setattr(bench.emulator, "step", going_on.wait)
+    body = {
+        "targets": [{"rawId": "8:acs:r1_u1", "communicationUser": {"id": "8:acs:r1_u1"}}],
+        "callbackUri": f"{bench.url}/calls",
+    }
+    first = await wire("POST", "/calling/callConnections", body, **headers)
+    going_on.set()
+    await bench.emulator.settle()
+    again = await wire("POST", "/calling/callConnections", body, **headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    before, after = first.json(), again.json()
+    assert (before["callConnectionState"], after["callConnectionState"]) == ("connecting", "connected")
+    assert before["callConnectionId"] == after["callConnectionId"]
+    assert "serverCallId" in after.keys() - before.keys()
+    assert len(bench.emulator.calls()) == 1
+
+
+async def test_an_id_belongs_to_one_request_of_one_call(bench, wire, repeatable):
+    one, other, headers = bench.call(), bench.call(), repeatable()
+    await wire("POST", path(one), BODY, **headers)
+    reply = await wire("POST", path(other), BODY, **headers)
+    assert (reply.status_code, reply.headers["Repeatability-Result"]) == (400, "rejected")
+    assert (bench.emulator.executions(one), bench.emulator.executions(other)) == (1, 0)
+
+
+async def test_another_request_under_the_same_id_is_rejected(bench, wire, repeatable):
+    call, headers = bench.call(), repeatable()
+    await wire("POST", path(call), BODY, **headers)
+    reply = await wire("POST", path(call), BODY | {"operationContext": "x"}, **headers)
+    assert (reply.status_code, reply.headers["Repeatability-Result"]) == (400, "rejected")
+
+
+async def test_a_repeated_refusal_is_the_same_refusal(wire, repeatable):
+    headers = repeatable()
+    for _ in range(2):
+        reply = await wire("POST", path("none"), BODY, **headers)
+        assert (reply.status_code, reply.headers["Repeatability-Result"]) == (404, "accepted")
+
+
+async def test_who_was_throttled_may_ask_again_under_the_same_id(bench, wire, repeatable):
+    call, headers = bench.call(), repeatable()
+    body = {"targetParticipant": {"rawId": scenario("throttled").number.raw_id}}
+    throttled, taken = [await wire("POST", path(call), body, **headers) for _ in range(2)]
+    assert (throttled.status_code, throttled.json()["error"]["code"]) == (429, "8516")
+    assert throttled.headers["Retry-After"] == "0"
+    assert taken.status_code == 202
+    assert bench.emulator.executions(call) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Repeatability_First_Sent": None}, 400),
+        ({"Repeatability_Request_ID": None}, 400),
+        ({"Repeatability_Request_ID": "no-uuid"}, 400),
+        ({"Repeatability_Request_ID": "5b0e5d3c-94a7-1a53-8f5e-6f2f0c0a7d11"}, 400),
+        ({"Repeatability_First_Sent": "yesterday"}, 400),
+        ({"Repeatability_First_Sent": "Mon, 04 May 2026 09:30:00 +0000"}, 400),
+        (timedelta(minutes=-6), 412),
+        (timedelta(hours=6), 412),
+    ],
+)
+async def test_wrong_repeatability_headers_are_rejected(bench, wire, repeatable, change, status):
+    call = bench.call()
+    if isinstance(change, timedelta):
+        given = repeatable(datetime.now(UTC) + change)
+    else:
+        given = {name: value for name, value in (repeatable() | change).items() if value is not None}
+    reply = await wire("POST", path(call), BODY, **given)
+    assert (reply.status_code, reply.headers["Repeatability-Result"]) == (status, "rejected")
+    assert bench.emulator.executions(call) == 0
+
+
+async def test_the_window_is_five_minutes_on_the_emulators_clock(submission):
+    clock = ManualClock()
+    emulator = AcsEmulator(pace=0, clock=clock)
+    async with serve(emulator.app) as server:
+        secret = Secret(value=emulator.config(server.url)["connection_string"])
+        adapter = AcsAdapter(AcsSettings(connection_string=secret), clock=clock)
+        request = Transfer(call=emulator.place_call(callback_url=server.url), to=SILENT)
+        wanted = submission(request, first_sent_at=clock.now())
+        assert isinstance(await adapter.submit(wanted), Taken)
+        clock.advance(299)
+        assert isinstance(await adapter.submit(wanted), Taken)
+        clock.advance(2)
+        late = await adapter.submit(wanted)
+        await adapter.aclose()
+        await emulator.aclose()
+    assert isinstance(late, Refused)
+    assert late.result.code == 412
+    assert emulator._repeatable._known.keys() == {wanted.id}

@@ -1,0 +1,54 @@
+"""The environment's proxy carries requests; it is looked up once, not for each request."""
+
+import asyncio
+
+import pytest
+from azure.core.credentials import AzureKeyCredential
+from transferkit_acs import AcsSettings
+from transferkit_acs.sdk import open_client
+
+NAMES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+async def heard():
+    """The request lines that come to a server, which answers each with 404."""
+    lines = []
+
+    async def answer(reader, writer):
+        lines.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0].decode())
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    lines.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    yield lines
+    server.close()
+
+
+async def ask(endpoint):
+    client = open_client(AcsSettings(), endpoint, AzureKeyCredential("c2VjcmV0"))
+    async with client:
+        with pytest.raises(Exception, match="Not Found"):
+            await client.get_call_connection("x").get_call_properties()
+
+
+async def test_requests_go_through_the_environments_proxy(environment, heard):
+    environment.setenv("http_proxy", heard[0])
+    await ask("http://acs.example")
+    assert heard[1].startswith("GET http://acs.example/calling/callConnections/x?")
+
+
+async def test_a_host_that_needs_no_proxy_is_asked_directly(environment, heard):
+    environment.setenv("http_proxy", "http://127.0.0.1:9")
+    environment.setenv("no_proxy", "127.0.0.1")
+    await ask(heard[0])
+    assert heard[1].startswith("GET /calling/callConnections/x?")

@@ -1,0 +1,43 @@
+"""By what a callback of ACS is known again, and by what the call that it is about."""
+
+import pytest
+from transferkit_acs import AcsAdapter
+from transferkit_acs.callbacks import EVENT_GRID
+
+from transferkit.signals import Delivery
+from transferkit.wire import content_key
+
+
+def only(callback):
+    (fact,) = AcsAdapter.decode(callback)
+    return fact
+
+
+@pytest.mark.parametrize("route", ["", EVENT_GRID])
+def test_what_has_no_id_is_known_by_its_content_alone(callback, cloud_event, route):
+    event = cloud_event("CallConnected")
+    del event["id"]
+    delivery = only(callback([event], route=route)).delivery
+    assert delivery == Delivery(content_key(event), exact=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["CallConnected", "CallTransferAccepted", "CallTransferFailed", "ParticipantsUpdated", "Else"]
+)
+def test_only_the_calls_end_speaks_for_the_whole_call(callback, cloud_event, name):
+    assert not only(callback([cloud_event(name)])).call_wide
+
+
+@pytest.mark.parametrize(
+    ("data", "own_id", "call_id"),
+    [
+        ({"correlationId": "c", "serverCallId": "s"}, "e", "c"),
+        ({"serverCallId": "s"}, "e", "s"),
+        ({}, "e", "e"),
+        ({}, None, None),
+    ],
+)
+def test_a_call_that_rings_is_named_by_the_first_id_that_there_is(callback, data, own_id, call_id):
+    event = {"type": "Microsoft.Communication.IncomingCall", "data": data, "id": own_id}
+    named = only(callback([event], route=EVENT_GRID)).event.call_id
+    assert named.endswith(f":{call_id or content_key(event)}")

@@ -1,0 +1,285 @@
+"""ACS's and Event Grid's callbacks at the client's door: who is believed, and how they are answered."""
+
+import json
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from attrs import evolve
+from transferkit_acs import AcsAdapter, AcsSettings
+from transferkit_acs.testing import ISSUER, AcsCallbacks
+
+from transferkit import AsyncClient, CallbackConfig, Config, PhoneNumber
+from transferkit.adapter import Inspection
+from transferkit.lifecycle import Presence, Taken
+from transferkit.secret import Secret
+from transferkit.testing import CallbackSigner, Forgery, serve
+
+CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
+RESOURCE = "d2c5d8a1-6b1e-4f6c-8b1a-1f4e5e6a7b80"
+TENANT = "0f9d2a3b-1111-4c4c-9d9d-2b3c4d5e6f70"
+SECRET = "s3cret of the subscription"
+EVENT_GRID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
+SIGNER = CallbackSigner(issuer=ISSUER)
+ACS = AcsCallbacks(signer=SIGNER, resource_id=RESOURCE, eventgrid_secret=SECRET)
+
+
+@pytest.fixture
+def make(monkeypatch):
+    async def submit(self, submission):
+        return Taken()
+
+    async def inspect(self, call, *, tenant_id=None):
+        return Inspection(presence=Presence.UNKNOWN)
+
+    monkeypatch.setattr(AcsAdapter, "submit", submit)
+    monkeypatch.setattr(AcsAdapter, "inspect", inspect)
+
+    def make(**settings):
+        usual = {"resource_id": RESOURCE, "eventgrid_secret": Secret(value=SECRET)}
+        adapter = AcsAdapter(AcsSettings(**{**usual, **settings}))
+        config = Config(source="test", provider="acs", callbacks=CallbackConfig())
+        return AsyncClient(config, adapters={"acs": adapter}, fetch_keys=SIGNER.fetch)
+
+    return make
+
+
+# --- a call's own callbacks -----------------------------------------------------------------------------
+
+
+async def test_a_transfers_life_in_verified_callbacks(make):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
+        completed = ACS.transfer_completed(CALL, transfer_id=transfer.id)
+        response = await client.receive(completed)
+        assert response.status == 200
+        assert response.events[-1].kind == "transfer.completed"
+        assert await transfer.outcome(timeout=5) == response.events[-1]
+        again = await client.receive(completed)
+        assert (again.status, again.events) == (200, ()), "a repetition"
+
+
+async def test_a_transfer_that_fails(make):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
+        await client.receive(ACS.transfer_failed(CALL, transfer_id=transfer.id))
+        outcome = await transfer.outcome(timeout=5)
+    assert (outcome.kind, outcome.reason) == ("transfer.failed", "declined")
+
+
+async def test_what_else_a_call_says(make):
+    async with make() as client:
+        for said, became in [
+            (ACS.call_connected(CALL), "call.connected"),
+            (ACS.call_ended(CALL), "call.ended"),
+        ]:
+            (event,) = (await client.receive(said)).events
+            assert event.kind == became
+
+
+@pytest.mark.parametrize("forgery", sorted(set(Forgery) - {Forgery.WRONG_TENANT}))
+@pytest.mark.parametrize("transfer_id", [None, "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"])
+async def test_a_forged_callback_is_refused(make, forgery, transfer_id, caplog):
+    forged = SIGNER.forge(forgery, audience=RESOURCE)
+    async with make() as client:
+        response = await client.receive(ACS.signed([], transfer_id=transfer_id, token=forged))
+    assert response.status == 401
+    assert not [part for part in forged.split(".") if part and part in caplog.text]
+
+
+async def test_a_token_of_graphs_signer_is_refused(make):
+    token = SIGNER.token(audience=RESOURCE, tenant_id=TENANT, issuer="https://api.botframework.com")
+    async with make() as client:
+        assert (await client.receive(ACS.signed([], token=token))).status == 401
+
+
+async def test_event_grids_secret_does_not_open_a_calls_path(make):
+    async with make() as client:
+        request = evolve(ACS.call_ended(CALL), url=f"/acs?secret={SECRET}", headers={})
+        assert (await client.receive(request)).status == 401
+
+
+async def test_without_a_resource_id_nothing_is_believed_and_the_log_says_why(make, caplog):
+    async with make(resource_id=None) as client:
+        assert (await client.receive(ACS.call_ended(CALL))).status == 401
+    assert "set providers.acs.resource_id" in caplog.text
+
+
+async def test_over_the_wire_with_keys_fetched_over_tls():
+    async def documents(scope, receive, send):
+        document = SIGNER.jwks() if scope["path"] == "/keys" else SIGNER.openid_configuration(keys.url)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(document).encode()})
+
+    async with AsyncExitStack() as stack:
+        keys = await stack.enter_async_context(serve(documents, tls=True))
+        settings = AcsSettings(resource_id=RESOURCE, openid_url=f"{keys.url}/openid", ca_file=keys.ca_file)
+        config = Config(source="test", provider="acs")
+        client = AsyncClient(config, adapters={"acs": AcsAdapter(settings)})
+        door = await stack.enter_async_context(serve(client.asgi()))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=door.url, trust_env=False))
+
+        async def post(request):
+            return await http.post(request.url, headers=dict(request.headers), content=request.body)
+
+        assert (await post(ACS.call_connected(CALL))).status_code == 503, "not open yet"
+        await stack.enter_async_context(client)
+        assert (await post(ACS.call_connected(CALL))).status_code == 200
+        assert (await post(ACS.signed([], token=SIGNER.token(audience="another")))).status_code == 401
+        assert len(await client._store.read(None)) == 1
+
+
+# --- Event Grid -----------------------------------------------------------------------------------------
+
+
+async def test_a_call_that_rings_is_told_by_event_grid(make):
+    async with make() as client:
+        (event,) = (await client.receive(ACS.incoming_call("c1", source=PhoneNumber("+14255550177")))).events
+        assert (event.kind, event.source, event.stale) == (
+            "call.incoming",
+            PhoneNumber("+14255550177"),
+            False,
+        )
+        late = ACS.incoming_call("c2", rang_at=datetime.now(UTC) - timedelta(seconds=60))
+        assert (await client.receive(late)).events[0].stale
+
+
+@pytest.mark.parametrize("url", ["/acs/eventgrid", "/acs/eventgrid?secret=wrong", "/acs/eventgrid?code=x"])
+async def test_without_the_secret_nothing_is_believed(make, url, caplog):
+    async with make() as client:
+        for request in (ACS.incoming_call("c1"), ACS.validation("code"), ACS.permission()):
+            assert (await client.receive(evolve(request, url=url))).status == 401
+    assert SECRET not in caplog.text
+
+
+async def test_two_secrets_hold_while_one_takes_the_others_place(make):
+    new = evolve(ACS, eventgrid_secret="the new one")
+    settings = {"eventgrid_secret": Secret(value="the new one"), "eventgrid_old_secret": Secret(value=SECRET)}
+    async with make(**settings) as client:
+        assert (await client.receive(ACS.incoming_call("c1"))).status == 200
+        assert (await client.receive(new.incoming_call("c2"))).status == 200
+    async with make(eventgrid_secret=settings["eventgrid_secret"]) as client:
+        assert (await client.receive(ACS.incoming_call("c1"))).status == 401
+
+
+async def test_nothing_configured_believes_nothing_and_the_log_says_what_to_set(make, caplog):
+    async with make(eventgrid_secret=None) as client:
+        assert (await client.receive(ACS.incoming_call("c1"))).status == 401
+    assert "providers.acs.eventgrid_secret" in caplog.text
+    assert "providers.acs.eventgrid_audience" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["512d38b6-c7b8-40c8-89fe-f46f9e9622b6", '<script>"é\\'])
+async def test_a_new_subscription_gets_its_code_back(make, code):
+    async with make() as client:
+        response = await client.receive(ACS.validation(code))
+        assert response.status == 200
+        assert response.headers["content-type"] == "application/json"
+        assert json.loads(response.body) == {"validationResponse": code}
+        assert await client._store.read(None) == ()
+
+
+@pytest.mark.parametrize("data", [{}, {"validationCode": ""}, {"validationCode": "x" * 2000}])
+async def test_a_handshake_without_a_code_is_malformed(make, data):
+    async with make() as client:
+        request = ACS.delivery("Microsoft.EventGrid.SubscriptionValidationEvent", data)
+        assert (await client.receive(request)).status == 400
+
+
+async def test_a_call_that_only_mentions_the_handshake_is_a_call(make):
+    name = "Microsoft.EventGrid.SubscriptionValidationEvent"
+    async with make() as client:
+        (event,) = (await client.receive(ACS.incoming_call("c1", incoming_context=name))).events
+        assert event.kind == "call.incoming"
+        request = evolve(ACS.validation("code"), body=f'{{"{name}": '.encode())
+        assert (await client.receive(request)).status == 400
+
+
+async def test_a_handshake_is_none_on_a_calls_own_path(make):
+    request = ACS.signed(ACS.validation("code").body)
+    async with make() as client:
+        response = await client.receive(request)
+    assert (response.status, response.body) == (200, b"")
+
+
+async def test_a_new_subscription_of_cloud_events_is_allowed(make):
+    async with make() as client:
+        response = await client.receive(ACS.permission("eventgrid.azure.net"))
+    assert response.status == 200
+    assert response.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+    assert response.headers["webhook-allowed-rate"] == "*"
+
+
+@pytest.mark.parametrize("origin", ["", "*", "a b", "x\r\nSet-Cookie: a=b", "<b>", "é", "x" * 300])
+async def test_an_origin_that_is_no_host_is_not_repeated(make, origin):
+    async with make() as client:
+        response = await client.receive(ACS.permission(origin))
+    assert response.status == 400
+    assert not origin or origin not in repr(dict(response.headers))
+
+
+# --- Event Grid with Entra's tokens ---------------------------------------------------------------------
+
+ENTRA = {"eventgrid_secret": None, "eventgrid_audience": "api://callbacks", "eventgrid_tenant_id": TENANT}
+V1, V2 = f"https://sts.windows.net/{TENANT}/", f"https://login.microsoftonline.com/{TENANT}/v2.0"
+
+
+def protected(**more):
+    made = {"audience": "api://callbacks", "issuer": V2, "claims": {"azp": EVENT_GRID}, **more}
+    token = SIGNER.token(**made)
+    request = ACS.incoming_call("c1")
+    return evolve(request, headers={**request.headers, "authorization": f"Bearer {token}"})
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({}, 200),
+        ({"issuer": V1, "claims": {"appid": EVENT_GRID}}, 200),
+        ({"claims": {"azp": "11111111-9cdb-44cf-a8bf-237846a00ab7"}}, 401),
+        ({"claims": {}}, 401),
+        ({"issuer": f"https://sts.windows.net/{RESOURCE}/"}, 401),
+        ({"audience": "api://another"}, 401),
+        ({"issuer": ISSUER, "audience": RESOURCE}, 401),
+    ],
+)
+async def test_a_delivery_protected_by_entra(make, more, status):
+    async with make(**ENTRA) as client:
+        assert (await client.receive(protected(**more))).status == status
+
+
+async def test_a_secret_and_a_token_must_both_hold_where_both_are_configured(make):
+    async with make(**{**ENTRA, "eventgrid_secret": Secret(value=SECRET)}) as client:
+        assert (await client.receive(protected())).status == 200
+        assert (await client.receive(ACS.incoming_call("c1"))).status == 401
+        assert (await client.receive(evolve(protected(), url="/acs/eventgrid"))).status == 401
+
+
+async def test_the_question_that_carries_no_token_is_answered(make):
+    async with make(**ENTRA) as client:
+        assert (await client.receive(ACS.permission())).status == 200
+        assert (await client.receive(ACS.validation("code"))).status == 401
+
+
+def test_entras_documents_are_the_tenants():
+    policy = AcsSettings(eventgrid_audience="a", tenant_id=TENANT, client_id="c").eventgrid_policy
+    assert policy.openid_url == f"{V2}/.well-known/openid-configuration"
+    assert policy.issuers == (V2, V1)
+    assert policy.allowed_senders == (EVENT_GRID,)
+    told = AcsSettings(
+        eventgrid_audience="a", eventgrid_openid_url="https://o.example/", eventgrid_issuers=("i",)
+    )
+    assert (told.eventgrid_policy.openid_url, told.eventgrid_policy.issuers) == ("https://o.example/", ("i",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"eventgrid_audience": "a"}, "eventgrid_audience: needs eventgrid_tenant_id"),
+        ({"eventgrid_old_secret": Secret(value="x")}, "eventgrid_old_secret: needs eventgrid_secret"),
+    ],
+)
+def test_settings_that_lack_something_say_what(settings, why):
+    with pytest.raises(ValueError, match=why):
+        AcsSettings(**settings)

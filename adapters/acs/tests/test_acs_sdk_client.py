@@ -1,0 +1,355 @@
+"""The official SDK, blocking, is a client of the emulator: what it parses without complaint is on the wire.
+
+The emulator runs in a thread of its own, so that the tests read like an application of the SDK.
+"""
+
+import asyncio
+import gc
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import aclosing
+
+import pytest
+from attrs import define
+from azure.communication.callautomation import (
+    CallAutomationClient,
+    CommunicationUserIdentifier,
+    MicrosoftTeamsAppIdentifier,
+    MicrosoftTeamsUserIdentifier,
+    PhoneNumberIdentifier,
+    TeamsPhoneCallDetails,
+)
+from azure.communication.callautomation._generated import models
+from azure.core.credentials import AccessToken, AzureKeyCredential
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from transferkit_acs.emulator import AcsEmulator
+
+from transferkit.testing.emulator import Fault
+from transferkit.testing.scenarios import scenario
+from transferkit.testing.server import serve
+
+# The SDK makes its own repeatability header with it.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+USER = CommunicationUserIdentifier("8:acs:r1_u1")
+CALLER = PhoneNumberIdentifier("+14255550150")
+OWN_NUMBER = PhoneNumberIdentifier("+14255550199")
+
+
+def number(name: str) -> PhoneNumberIdentifier:
+    return PhoneNumberIdentifier(scenario(name).number.number)
+
+
+@define
+class Office:
+    """A running emulator, and what it called back."""
+
+    emulator: AcsEmulator
+    sink: object
+    url: str
+    callbacks: str
+    ca_file: object
+    loop: asyncio.AbstractEventLoop
+
+    def settled(self) -> list[str]:
+        """The names of all callbacks, when everything was said."""
+        asyncio.run_coroutine_threadsafe(self.emulator.settle(), self.loop).result(20)
+        return self.sink.names()
+
+    def ring(self):
+        """A call that rings at the application."""
+
+        async def ring():
+            return self.emulator.ring(callback_url=f"{self.callbacks}/eventgrid")
+
+        ringing = asyncio.run_coroutine_threadsafe(ring(), self.loop).result(20)
+        self.settled()
+        return ringing
+
+    def client(self, credential=None, **options) -> CallAutomationClient:
+        key = credential or AzureKeyCredential(self.emulator.access_key)
+        if self.ca_file is not None:
+            options["connection_verify"] = str(self.ca_file)
+        return CallAutomationClient(self.url, key, **options)
+
+
+class Token:
+    """A credential of Entra, as azure-identity has them."""
+
+    def __init__(self, token):
+        self.token = token
+        self.scopes = []
+
+    def get_token(self, *scopes, **_):
+        self.scopes += scopes
+        return AccessToken(self.token, int(time.time()) + 3600)
+
+
+def running(sink, signer, *, tls):
+    """An office, until the generator ends."""
+    ready: Future[Office] = Future()
+
+    async def run():
+        closing = asyncio.Event()
+        emulator = AcsEmulator(pace=0, signer=signer)
+        async with aclosing(emulator), serve(emulator.app, tls=tls) as server, serve(sink) as callbacks:
+            office = Office(
+                emulator, sink, server.url, callbacks.url, server.ca_file, asyncio.get_running_loop()
+            )
+            ready.set_result((office, closing))
+            await closing.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    office, closing = ready.result(20)
+    yield office
+    gc.collect()  # an error of the SDK holds its connection until then, and the server waits for it
+    office.loop.call_soon_threadsafe(closing.set)
+    thread.join(20)
+
+
+@pytest.fixture
+def office(sink, signer):
+    yield from running(sink, signer, tls=False)
+
+
+@pytest.fixture
+def guarded(sink, signer):
+    """The same over TLS, on which azure-core insists for tokens."""
+    yield from running(sink, signer, tls=True)
+
+
+def read_as_the_sdk_does(office):
+    """Every mid-call event in the SDK's own model, which must know all that is in it."""
+    for path, event in office.sink.got:
+        if path == "/eventgrid":
+            continue
+        data = {
+            name: value for name, value in event["data"].items() if name not in {"version", "publicEventType"}
+        }
+        model = getattr(models, event["type"].rpartition(".")[2])
+        assert model.deserialize(data).serialize(keep_readonly=True) == data
+
+
+# --- calls ----------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_created_transferred_and_ended(office):
+    with office.client() as client:
+        created = client.create_call(
+            number("answers"),
+            office.callbacks,
+            source_caller_id_number=OWN_NUMBER,
+            source_display_name="Desk",
+            operation_context="case 42",
+        )
+        assert (created.call_connection_state, created.server_call_id) == ("connecting", None)
+        assert office.settled() == ["CallConnected", "ParticipantsUpdated"]
+        connection = client.get_call_connection(created.call_connection_id)
+        found = connection.get_call_properties()
+        assert found.call_connection_state == "connected"
+        assert found.targets == [number("answers")]
+        assert (found.source_caller_id_number, found.source_display_name) == (OWN_NUMBER, "Desk")
+        assert found.callback_url == office.callbacks
+        result = connection.transfer_call_to_participant(
+            number("busy"),
+            operation_context="to sales",
+            operation_callback_url=f"{office.callbacks}/own",
+            transferee=number("answers"),
+            sip_headers={"X-MS-Custom-a": "1"},
+            voip_headers={"a": "1"},
+            teams_phone_call_details=TeamsPhoneCallDetails(call_topic="billing"),
+            source_caller_id_number=OWN_NUMBER,
+        )
+        assert result.operation_context == "to sales"
+        assert office.settled()[2:] == ["CallTransferFailed"]
+        assert office.sink.got[-1][0] == "/own"
+        connection.hang_up(is_for_everyone=False)
+        assert office.settled()[3:] == ["CallDisconnected"]
+        with pytest.raises(ResourceNotFoundError):
+            connection.get_call_properties()
+    read_as_the_sdk_does(office)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        USER,
+        number("answers"),
+        MicrosoftTeamsUserIdentifier(scenario("answers").object_id),
+        MicrosoftTeamsAppIdentifier(scenario("answers").object_id),
+    ],
+    ids=["ACS user", "number", "Teams user", "Teams app"],
+)
+def test_a_call_is_answered_and_transferred_to_anybody(office, target):
+    with office.client() as client:
+        answered = client.answer_call(office.ring().incoming_context, office.callbacks)
+        assert answered.answered_for.properties["value"] == "+14255550151"
+        office.settled()
+        connection = client.get_call_connection(answered.call_connection_id)
+        connection.transfer_call_to_participant(target)
+        assert office.settled() == [
+            "IncomingCall",
+            "CallConnected",
+            "ParticipantsUpdated",
+            "CallTransferAccepted",
+            "CallDisconnected",
+        ]
+        assert office.emulator.executions(answered.call_connection_id) == 1
+    read_as_the_sdk_does(office)
+
+
+def test_a_group_call_goes_on_without_whoever_was_transferred(office):
+    with office.client() as client:
+        created = client.create_call(
+            [USER, number("answers")], office.callbacks, source_caller_id_number=OWN_NUMBER
+        )
+        office.settled()
+        connection = client.get_call_connection(created.call_connection_id)
+        assert [one.identifier for one in connection.list_participants()] == [USER, number("answers")]
+        connection.transfer_call_to_participant(number("voicemail"), transferee=number("answers"))
+        assert office.settled()[3:] == ["CallTransferAccepted", "ParticipantsUpdated"]
+        assert [one.identifier for one in connection.list_participants()] == [USER]
+        connection.hang_up(is_for_everyone=True)
+        assert office.settled()[5:] == ["CallDisconnected"]
+    read_as_the_sdk_does(office)
+
+
+def test_people_are_added_and_removed(office):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client() as client:
+        connection = client.get_call_connection(call)
+        added = connection.add_participant(USER, invitation_timeout=30, operation_context="help")
+        assert (added.participant.identifier, added.operation_context) == (USER, "help")
+        office.settled()
+        assert connection.get_participant(USER).identifier == USER
+        assert not connection.get_participant(CALLER).is_muted
+        removed = connection.remove_participant(USER, operation_context="done")
+        assert removed.operation_context == "done"
+        assert office.settled() == [
+            "AddParticipantSucceeded",
+            "ParticipantsUpdated",
+            "RemoveParticipantSucceeded",
+            "ParticipantsUpdated",
+        ]
+        with pytest.raises(ResourceNotFoundError):
+            connection.get_participant(USER)
+    read_as_the_sdk_does(office)
+
+
+def test_a_call_that_rings_is_redirected_or_rejected_once(office):
+    with office.client() as client:
+        redirected, rejected = office.ring(), office.ring()
+        client.redirect_call(redirected.incoming_context, USER)
+        client.reject_call(rejected.incoming_context, call_reject_reason="busy")
+        for ringing in (redirected, rejected):
+            with pytest.raises(ResourceNotFoundError) as caught:
+                client.redirect_call(ringing.incoming_context, USER)
+            assert (caught.value.status_code, caught.value.error.code) == (404, "8522")
+        assert office.emulator.executions(redirected.call_id) == 1
+        assert office.emulator.executions(rejected.call_id) == 0
+
+
+def test_a_call_that_fails_is_told_of(office):
+    with office.client() as client:
+        client.create_call(number("busy"), office.callbacks, source_caller_id_number=OWN_NUMBER)
+    assert office.settled() == ["CreateCallFailed"]
+    read_as_the_sdk_does(office)
+
+
+# --- errors ---------------------------------------------------------------------------------------------
+
+
+def test_errors_are_those_of_the_sdk(office):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client() as client:
+        connection = client.get_call_connection(call)
+        with pytest.raises(HttpResponseError) as caught:
+            connection.transfer_call_to_participant(number("forbidden"))
+        assert (caught.value.status_code, caught.value.error.code) == (403, "7504")
+        with pytest.raises(HttpResponseError) as caught:
+            connection.transfer_call_to_participant(USER, transferee=number("busy"))
+        assert (caught.value.status_code, caught.value.error.code) == (400, "8558")
+        connection.transfer_call_to_participant(number("silent"))
+        with pytest.raises(ResourceExistsError) as caught:
+            connection.transfer_call_to_participant(USER)
+        assert (caught.value.status_code, caught.value.error.code) == (409, "8607")
+        with pytest.raises(HttpResponseError) as caught:
+            connection.start_continuous_dtmf_recognition(CALLER)
+        assert caught.value.status_code == 501
+    assert office.emulator.executions(call) == 1
+
+
+@pytest.mark.parametrize("version", ["2023-03-06", "2020-01-01"])
+def test_a_field_or_a_version_that_there_is_not_is_refused(office, version):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client(api_version=version) as client:
+        with pytest.raises(HttpResponseError) as caught:
+            client.get_call_connection(call).transfer_call_to_participant(USER, transferee=CALLER)
+        assert (caught.value.status_code, caught.value.error.code) == (400, "8523")
+    assert office.emulator.executions(call) == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(kind="status", status=503), Fault(kind="status", status=429, retry_after=0)],
+    ids=["503", "429"],
+)
+def test_what_the_sdk_sends_again_is_executed_once(office, fault):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    office.emulator.faults.add(fault)
+    with office.client() as client:
+        client.get_call_connection(call).transfer_call_to_participant(number("answers"))
+    first, second = office.emulator.requests
+    assert [first.status, second.status] == [fault.status, 202]
+    assert first.headers["repeatability-request-id"] == second.headers["repeatability-request-id"]
+    assert office.emulator.executions(call) == 1
+
+
+# --- credentials ----------------------------------------------------------------------------------------
+
+
+def test_a_connection_string_is_all_that_is_needed_over_tls(guarded):
+    """The SDK forgets the scheme of a connection string's endpoint, and speaks https always."""
+    call = guarded.emulator.place_call(callback_url=guarded.callbacks)
+    table = guarded.emulator.config(guarded.url)
+    with CallAutomationClient.from_connection_string(
+        table["connection_string"], connection_verify=str(guarded.ca_file)
+    ) as client:
+        client.get_call_connection(call).transfer_call_to_participant(number("busy"))
+    assert guarded.settled() == ["CallTransferFailed"]
+
+
+def test_a_wrong_key_is_refused(office):
+    with (
+        office.client(AzureKeyCredential("b3RoZXIta2V5")) as client,
+        pytest.raises(ClientAuthenticationError) as caught,
+    ):
+        client.get_call_connection("any").get_call_properties()
+    assert caught.value.error.code == "7509"
+
+
+def test_a_token_of_entra_is_accepted_over_tls(guarded):
+    call = guarded.emulator.place_call(callback_url=guarded.callbacks)
+    credential = Token(guarded.emulator.token())
+    with guarded.client(credential) as client:
+        connection = client.get_call_connection(call)
+        assert connection.get_call_properties().call_connection_state == "connected"
+        connection.transfer_call_to_participant(number("answers"))
+        assert guarded.settled() == ["CallTransferAccepted", "CallDisconnected"]
+    assert credential.scopes == ["https://communication.azure.com//.default"]
+
+
+def test_another_token_is_refused(guarded):
+    with (
+        guarded.client(Token(guarded.emulator.token(lifetime=-1))) as client,
+        pytest.raises(ClientAuthenticationError) as caught,
+    ):
+        client.get_call_connection("any").get_call_properties()
+    assert caught.value.error.code == "7501"

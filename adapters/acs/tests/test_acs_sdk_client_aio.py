@@ -1,0 +1,187 @@
+"""The official SDK, async, is a client of the emulator: calls, transfers, redirects, errors, credentials."""
+
+import time
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+from azure.communication.callautomation import CommunicationUserIdentifier, PhoneNumberIdentifier
+from azure.communication.callautomation.aio import CallAutomationClient
+from azure.core.credentials import AccessToken, AzureKeyCredential
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+)
+from transferkit_acs.emulator import AcsEmulator
+
+from transferkit.testing.emulator import Fault
+from transferkit.testing.scenarios import scenario
+from transferkit.testing.server import serve
+
+# The SDK makes its own repeatability header with it.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+USER = CommunicationUserIdentifier("8:acs:r1_u1")
+CALLER = PhoneNumberIdentifier("+14255550150")
+OWN_NUMBER = PhoneNumberIdentifier("+14255550199")
+
+
+def number(name: str) -> PhoneNumberIdentifier:
+    return PhoneNumberIdentifier(scenario(name).number.number)
+
+
+class Token:
+    """A credential of Entra, as azure-identity has them."""
+
+    def __init__(self, token):
+        self.token = token
+        self.scopes = []
+
+    async def get_token(self, *scopes, **_):
+        self.scopes += scopes
+        return AccessToken(self.token, int(time.time()) + 3600)
+
+
+@pytest.fixture
+async def client(bench):
+    key = AzureKeyCredential(bench.emulator.access_key)
+    async with CallAutomationClient(bench.url, key, retry_backoff_factor=0.01) as client:
+        yield client
+
+
+async def settled(bench) -> list[str]:
+    """The names of all callbacks, when everything was said."""
+    await bench.emulator.settle()
+    return bench.sink.names()
+
+
+async def test_a_call_is_created_transferred_and_ended(bench, client):
+    created = await client.create_call(
+        number("answers"),
+        f"{bench.url}/calls",
+        source_caller_id_number=OWN_NUMBER,
+        operation_context="case 42",
+    )
+    assert created.call_connection_state == "connecting"
+    assert await settled(bench) == ["CallConnected", "ParticipantsUpdated"]
+    connection = client.get_call_connection(created.call_connection_id)
+    assert (await connection.get_call_properties()).call_connection_state == "connected"
+    result = await connection.transfer_call_to_participant(
+        number("declined"), operation_context="to sales", operation_callback_url=f"{bench.url}/own"
+    )
+    assert result.operation_context == "to sales"
+    assert (await settled(bench))[2:] == ["CallTransferFailed"]
+    assert [path for path, _ in bench.sink.got] == ["/calls", "/calls", "/own"]
+    await connection.hang_up(is_for_everyone=False)
+    assert (await settled(bench))[3:] == ["CallDisconnected"]
+    with pytest.raises(ResourceNotFoundError):
+        await connection.get_call_properties()
+
+
+async def test_a_call_is_answered_and_transferred(bench, client):
+    ringing = bench.emulator.ring(callback_url=f"{bench.url}/eventgrid")
+    answered = await client.answer_call(ringing.incoming_context, f"{bench.url}/calls")
+    await settled(bench)
+    connection = client.get_call_connection(answered.call_connection_id)
+    await connection.transfer_call_to_participant(USER, transferee=CALLER)
+    assert (await settled(bench))[-2:] == ["CallTransferAccepted", "CallDisconnected"]
+    accepted = bench.sink.got[-2][1]["data"]
+    assert accepted["transferTarget"]["rawId"] == USER.raw_id
+    assert accepted["transferee"]["rawId"] == CALLER.raw_id
+
+
+async def test_a_group_call_goes_on_without_whoever_was_transferred(bench, client):
+    created = await client.create_call(
+        [USER, number("answers")], f"{bench.url}/calls", source_caller_id_number=OWN_NUMBER
+    )
+    await settled(bench)
+    connection = client.get_call_connection(created.call_connection_id)
+    await connection.transfer_call_to_participant(number("voicemail"), transferee=number("answers"))
+    assert (await settled(bench))[-2:] == ["CallTransferAccepted", "ParticipantsUpdated"]
+    assert [one.identifier async for one in connection.list_participants()] == [USER]
+    await connection.add_participant(number("answers"))
+    await settled(bench)
+    assert (await connection.get_participant(number("answers"))).identifier == number("answers")
+    await connection.remove_participant(number("answers"))
+    await connection.hang_up(is_for_everyone=True)
+    assert (await settled(bench))[-1] == "CallDisconnected"
+
+
+async def test_a_call_that_rings_is_redirected_or_rejected_once(bench, client):
+    redirected, rejected = (bench.emulator.ring(callback_url=bench.url) for _ in range(2))
+    await client.redirect_call(redirected.incoming_context, USER)
+    await client.reject_call(rejected.incoming_context, call_reject_reason="forbidden")
+    for ringing in (redirected, rejected):
+        with pytest.raises(ResourceNotFoundError) as caught:
+            await client.answer_call(ringing.incoming_context, bench.url)
+        assert (caught.value.status_code, caught.value.error.code) == (404, "8522")
+    assert bench.emulator.executions(redirected.call_id) == 1
+    assert bench.emulator.executions(rejected.call_id) == 0
+
+
+async def test_errors_are_those_of_the_sdk(bench, client):
+    call = bench.call()
+    connection = client.get_call_connection(call)
+    with pytest.raises(HttpResponseError) as caught:
+        await connection.transfer_call_to_participant(number("forbidden"))
+    assert (caught.value.status_code, caught.value.error.code) == (403, "7504")
+    await connection.transfer_call_to_participant(number("silent"))
+    with pytest.raises(ResourceExistsError) as caught:
+        await connection.transfer_call_to_participant(USER)
+    assert (caught.value.status_code, caught.value.error.code) == (409, "8607")
+    assert bench.emulator.executions(call) == 1
+
+
+async def test_what_the_sdk_sends_again_is_executed_once(bench, client):
+    call = bench.call()
+    bench.emulator.faults.add(Fault(kind="status", status=503))
+    await client.get_call_connection(call).transfer_call_to_participant(number("throttled"))
+    assert [request.status for request in bench.emulator.requests] == [503, 429, 202]
+    ids = {request.headers["repeatability-request-id"] for request in bench.emulator.requests}
+    assert len(ids) == 1
+    assert bench.emulator.executions(call) == 1
+
+
+async def test_a_wrong_key_is_refused(bench):
+    async with CallAutomationClient(bench.url, AzureKeyCredential("b3RoZXIta2V5")) as client:
+        with pytest.raises(ClientAuthenticationError) as caught:
+            await client.get_call_connection(bench.call()).get_call_properties()
+    assert caught.value.error.code == "7509"
+
+
+@asynccontextmanager
+async def guarded(signer, sink, lifetime):
+    """A client with a token of Entra, over TLS."""
+    emulator = AcsEmulator(pace=0, signer=signer)
+    async with aclosing(emulator), serve(emulator.app, tls=True) as server, serve(sink) as callbacks:
+        call = emulator.place_call(callback_url=callbacks.url)
+        credential = Token(emulator.token(lifetime=lifetime))
+        async with CallAutomationClient(
+            server.url, credential, connection_verify=str(server.ca_file)
+        ) as client:
+            yield emulator, credential, client.get_call_connection(call)
+
+
+async def test_a_token_of_entra_is_accepted_over_tls(signer, sink):
+    async with guarded(signer, sink, 3600) as (emulator, credential, connection):
+        await connection.transfer_call_to_participant(number("answers"))
+        await emulator.settle()
+        assert sink.names() == ["CallTransferAccepted", "CallDisconnected"]
+    assert credential.scopes == ["https://communication.azure.com//.default"]
+
+
+async def test_an_expired_token_is_refused(signer, sink):
+    async with guarded(signer, sink, -1) as (_, _, connection):
+        with pytest.raises(ClientAuthenticationError) as caught:
+            await connection.get_call_properties()
+    assert caught.value.error.code == "7501"
+
+
+async def test_azure_core_lets_no_token_leave_without_tls(bench):
+    credential = Token(bench.emulator.token())
+    async with CallAutomationClient(bench.url, credential, retry_total=0) as client:
+        with pytest.raises(ServiceRequestError, match="non-TLS"):
+            await client.get_call_connection(bench.call()).get_call_properties()
+    assert bench.emulator.requests == []

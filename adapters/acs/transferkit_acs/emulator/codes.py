@@ -1,0 +1,84 @@
+"""The codes with which ACS says how something ended, and which of them a scenario ends with.
+
+Codes: learn.microsoft.com communication-services troubleshooting codes (Call Automation, calling, PSTN).
+How a transfer fails is published for legs to the telephone network; of other targets only some codes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from attrs import frozen
+
+from transferkit.events import FailureReason
+from transferkit.identifiers import Identifier, PhoneNumber
+from transferkit_acs.reasons import TRANSFER_COMPLETED
+from transferkit_acs.settings import ApiVersion
+
+__all__ = ["CALLER_GONE", "DONE", "ENDED", "FAILURES", "LEFT_EARLY", "TRANSFERRED", "Outcome", "failure_of"]
+
+
+@final
+@frozen
+class Outcome:
+    """A `resultInformation`: HTTP's or SIP's code, the subcode, and a text for people."""
+
+    code: int
+    subcode: int
+    message: str
+
+    def json(self, version: ApiVersion) -> dict[str, Any]:
+        """As events have it; what the telephone network itself said came with 2026-03-12."""
+        body: dict[str, Any] = {"code": self.code, "subCode": self.subcode, "message": self.message}
+        said = _SAID_BY_NETWORK.get(self.code)
+        if version >= ApiVersion.V2026_03_12 and said and self.subcode // 1000 == _OUTBOUND_LEG:
+            phrase, q850, words = said
+            body["sipDetails"] = {"code": self.code, "message": phrase}
+            body["q850Details"] = {"code": q850, "message": words}
+        return body
+
+
+DONE: Final = Outcome(200, 0, "")
+TRANSFERRED: Final = Outcome(200, TRANSFER_COMPLETED, "The transfer operation completed successfully.")
+ENDED: Final = Outcome(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
+CALLER_GONE: Final = Outcome(200, 4521, "The participant disconnected.")
+LEFT_EARLY: Final = Outcome(487, 0, "The caller hung up before the call was established.")
+
+_BUSY: Final = Outcome(486, 8539, "The recipient is busy.")
+_NO_ANSWER: Final = Outcome(487, 10004, "The call was canceled as nobody answered in time.")
+_DECLINED: Final = Outcome(603, 8538, "The recipient declined the call.")
+_UNREACHABLE: Final = Outcome(480, 10078, "The remote participant is not registered or reachable.")
+
+FAILURES: Final[Mapping[FailureReason, Outcome]] = {
+    FailureReason.BUSY: Outcome(486, 560486, "The called number was busy."),
+    FailureReason.NO_ANSWER: Outcome(480, 560480, "No answer from the called user."),
+    FailureReason.DECLINED: Outcome(603, 560603, "The call was declined by the recipient."),
+    FailureReason.UNREACHABLE: _UNREACHABLE,
+    FailureReason.TARGET_NOT_FOUND: Outcome(404, 560404, "The phone number was not found."),
+    FailureReason.TARGET_NOT_ALLOWED: Outcome(403, 510403, "The number may not be called."),
+    FailureReason.CALLER_LEFT: LEFT_EARLY,
+}
+"""How a call to a phone number fails."""
+
+_OTHER_FAILURES: Final[Mapping[FailureReason, Outcome]] = {
+    FailureReason.BUSY: _BUSY,
+    FailureReason.NO_ANSWER: _NO_ANSWER,
+    FailureReason.DECLINED: _DECLINED,
+}
+
+# RFC 3261 and ITU-T Q.850, by SIP code.
+_SAID_BY_NETWORK: Final[Mapping[int, tuple[str, int, str]]] = {
+    404: ("Not Found", 1, "Unallocated number"),
+    480: ("Temporarily Unavailable", 19, "No answer from user"),
+    486: ("Busy Here", 17, "User busy"),
+    603: ("Decline", 21, "Call rejected"),
+}
+_OUTBOUND_LEG: Final = 560
+
+
+def failure_of(reason: FailureReason | None, target: Identifier) -> Outcome:
+    """With what a call to `target` fails for this reason."""
+    why = reason or FailureReason.UNREACHABLE
+    others = {} if isinstance(target, PhoneNumber) else _OTHER_FAILURES
+    return others.get(why) or FAILURES[why]

@@ -1,0 +1,127 @@
+"""The published paths, and what is checked before an operation is executed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, final
+
+from attrs import frozen
+
+from transferkit.testing.emulator import EmulatedRequest
+from transferkit_acs.emulator import schema
+from transferkit_acs.emulator.operations import Operations
+from transferkit_acs.emulator.refusals import Refusal, invalid
+from transferkit_acs.emulator.repeatability import Answer
+from transferkit_acs.payloads import read_json
+from transferkit_acs.settings import ApiVersion
+
+__all__ = ["Route", "execution", "route_for"]
+
+Ids = Mapping[str, str]
+
+
+@final
+@frozen(kw_only=True)
+class Route:
+    """One published operation: `body` checks its body, None is one that has none."""
+
+    method: str
+    path: re.Pattern[str]
+    run: Callable[[Operations, Ids, Any, ApiVersion], Answer]
+    body: schema.Check | None = None
+    repeatable: bool = False
+
+
+_CALLS = "/calling/callConnections"
+_CALL = f"{_CALLS}/(?P<call>[^/:]+)"
+
+
+def _post(
+    path: str,
+    run: Callable[[Operations, Ids, Any, ApiVersion], Answer],
+    body: schema.Check | None = None,
+) -> Route:
+    """Everything that is posted may be repeated."""
+    return Route(method="POST", path=re.compile(path), run=run, body=body, repeatable=True)
+
+
+def _other(method: str, path: str, run: Callable[[Operations, Ids, Any, ApiVersion], Answer]) -> Route:
+    return Route(method=method, path=re.compile(path), run=run)
+
+
+# ACS REST 2023-03-06 to 2026-03-12.
+_ROUTES = (
+    _post(_CALLS, lambda do, _, body, version: do.create(body, version), schema.CREATE),
+    _post(f"{_CALLS}:answer", lambda do, _, body, version: do.answer(body, version), schema.ANSWER),
+    _post(f"{_CALLS}:reject", lambda do, _, body, __: do.reject(body), schema.REJECT),
+    _post(f"{_CALLS}:redirect", lambda do, _, body, __: do.redirect(body), schema.REDIRECT),
+    _other("GET", _CALL, lambda do, ids, _, version: do.get(ids["call"], version)),
+    _other("DELETE", _CALL, lambda do, ids, _, __: do.hang_up(ids["call"])),
+    _post(f"{_CALL}:terminate", lambda do, ids, _, __: do.hang_up(ids["call"])),
+    _post(
+        f"{_CALL}:transferToParticipant",
+        lambda do, ids, body, version: do.transfer(ids["call"], body, version),
+        schema.TRANSFER,
+    ),
+    _other("GET", f"{_CALL}/participants", lambda do, ids, _, version: do.participants(ids["call"], version)),
+    _other(
+        "GET",
+        f"{_CALL}/participants/(?P<participant>.+)",
+        lambda do, ids, _, version: do.participant(ids["call"], ids["participant"], version),
+    ),
+    _post(
+        f"{_CALL}/participants:add",
+        lambda do, ids, body, version: do.add(ids["call"], body, version),
+        schema.ADD_PARTICIPANT,
+    ),
+    _post(
+        f"{_CALL}/participants:remove",
+        lambda do, ids, body, version: do.remove(ids["call"], body, version),
+        schema.REMOVE_PARTICIPANT,
+    ),
+)
+
+_NOT_EMULATED = re.compile(
+    rf"{_CALLS}:connect|{_CALL}(?:/participants)?:[A-Za-z]+|/calling/recordings(?:[/:].*)?"
+)
+
+
+def route_for(request: EmulatedRequest) -> tuple[Route, Ids]:
+    """The operation that is meant, and the ids in its path. Raises `Refusal`."""
+    found = [(route, match) for route in _ROUTES if (match := route.path.fullmatch(request.path))]
+    for route, match in found:
+        if route.method == request.method:
+            return route, match.groupdict()
+    if found:
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "405", "Method not allowed.")
+    if _NOT_EMULATED.fullmatch(request.path):
+        raise Refusal(HTTPStatus.NOT_IMPLEMENTED, "501", "The emulator does not offer this operation.")
+    raise Refusal(HTTPStatus.NOT_FOUND, "404", "Resource not found.")
+
+
+def execution(
+    route: Route, operations: Operations, request: EmulatedRequest, ids: Ids, version: ApiVersion
+) -> Callable[[], Answer]:
+    """What executes the request: checks its body first. It raises `Refusal`."""
+
+    def execute() -> Answer:
+        body = None if route.body is None else _checked(request, route.body, version)
+        return route.run(operations, ids, body, version)
+
+    return execute
+
+
+def _checked(request: EmulatedRequest, check: schema.Check, version: ApiVersion) -> Any:
+    """The body, if it has the shape of the api-version. Raises `Refusal`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
+    try:
+        body = read_json(request.body)
+    except ValueError as error:
+        raise invalid([f"request {error}"]) from None
+    if problems := schema.problems_of(check, body, version):
+        raise invalid(problems)
+    return body

@@ -1,0 +1,56 @@
+"""How Event Grid asks whether its events are welcome, in either of its schemas, and what it is answered.
+
+Shapes: learn.microsoft.com event-grid/end-point-validation-event-grid-events-schema, and the abuse protection
+of CloudEvents (cloudevents/spec, http-webhook section 4). An address in a handshake that may be visited
+instead of answering is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from transferkit.adapter import Callback, Greeting
+from transferkit.errors import MalformedCallback
+from transferkit_acs.callbacks import EVENT_GRID, PROVIDER
+from transferkit_acs.payloads import member, read_json, text_of
+
+__all__ = ["greet"]
+
+_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+_ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?")
+_LONGEST_CODE = 1024
+
+
+def greet(callback: Callback) -> Greeting | None:
+    """The answer to a handshake; None for anything else. Raises `MalformedCallback`."""
+    if callback.route != EVENT_GRID:
+        return None
+    return _allow(callback) if callback.method == "OPTIONS" else _validate(callback)
+
+
+def _allow(callback: Callback) -> Greeting:
+    origin = callback.headers.get("webhook-request-origin", "")
+    if not _ORIGIN.fullmatch(origin):
+        raise MalformedCallback(PROVIDER, "header WebHook-Request-Origin", "names no host")
+    return Greeting(
+        headers={"allow": "POST, OPTIONS", "webhook-allowed-origin": origin, "webhook-allowed-rate": "*"}
+    )
+
+
+def _validate(callback: Callback) -> Greeting | None:
+    if _VALIDATION.encode() not in callback.body:
+        return None
+    try:
+        value = read_json(callback.body)
+    except ValueError:
+        return None  # decoding says what is wrong
+    element = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if text_of(element, "eventType") != _VALIDATION:
+        return None
+    code = text_of(member(element, "data"), "validationCode")
+    if not code or len(code) > _LONGEST_CODE:
+        raise MalformedCallback(PROVIDER, "data.validationCode", "is missing or too long")
+    return Greeting(
+        headers={"content-type": "application/json"}, body=json.dumps({"validationResponse": code}).encode()
+    )

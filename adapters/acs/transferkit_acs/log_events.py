@@ -1,0 +1,15 @@
+"""The names of the ACS adapter's log records; see `transferkit.log_events`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+__all__ = ["AcsLogEvent"]
+
+
+@final
+class AcsLogEvent(StrEnum):
+    """What a record of this adapter, or of its emulator, is about."""
+
+    EVENTGRID_NOT_VALIDATED = "acs_eventgrid_not_validated"

@@ -1,0 +1,224 @@
+"""The emulator's notifications: in the published words and order, with the headers seen, and signed."""
+
+import jwt
+import pytest
+import pytest_asyncio
+from transferkit_graph.emulator import GraphEmulator
+from transferkit_graph.emulator.service import CLIENT_ID, TENANT_ID
+
+from transferkit.client import AsyncClient
+from transferkit.events import CallIncoming, CallParticipants
+from transferkit.identifiers import PhoneNumber, TeamsUser
+from transferkit.requests import Redirect, Transfer
+from transferkit.testing import CallbackSigner, Forgery
+from transferkit.testing.scenarios import scenario
+from transferkit.testing.server import serve
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OTHER_TENANT = "5a1e0c5e-0000-4000-8000-00000000cccc"
+USER, PHONE = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa"), PhoneNumber("+14255550100")
+BUSY_USER, BUSY_PHONE = scenario("busy").teams_user, scenario("busy").number
+TRANSFEREE = TeamsUser("ca11e500-0000-4000-8000-000000000003", tenant_id=TENANT_ID)
+GROUP = {"transferee": TRANSFEREE, "participant_id": "p1"}
+
+TRANSFERRING = ("updated", "transferring", "")
+INACTIVE = ("updated", "transferring", "media inactive")
+ACCEPTED = ("updated", "transferAccepted", "")
+GRACEFUL = ("deleted", "terminated", "0/7015")
+APP_TRANSFERRED = ("deleted", "terminated", "AppTransferred")
+CONSULT_ENDED = ("deleted", "terminated", "")
+FAILED = ("updated", "established", "486/560486")
+ROSTER = ("updated", "roster", "")
+
+# Five examples, as learn.microsoft.com call-transfer (v1.0 and beta) has them.
+BLIND = [TRANSFERRING, INACTIVE, ACCEPTED, GRACEFUL]
+CONSULTATIVE = [TRANSFERRING, ACCEPTED, INACTIVE, APP_TRANSFERRED, CONSULT_ENDED]
+SEQUENCES = {
+    "1: from a peer-to-peer call": ({"to": USER}, BLIND),
+    "1, failed": ({"to": BUSY_USER}, [TRANSFERRING, FAILED]),
+    "2: consultative": ({"to": USER, "replaces": True}, CONSULTATIVE),
+    "2, failed": ({"to": BUSY_USER, "replaces": True}, [TRANSFERRING, (*FAILED[:2], "486/560486 context")]),
+    "3: to a phone": ({"to": PHONE}, BLIND),
+    "3, failed": ({"to": BUSY_PHONE}, [TRANSFERRING, FAILED]),
+    "4: consultative, to a phone": ({"to": PHONE, "replaces": True}, CONSULTATIVE),
+    "4, failed": ({"to": BUSY_PHONE, "replaces": True}, [TRANSFERRING, FAILED]),
+    "5: from a group call": (
+        {"to": USER, **GROUP},
+        [TRANSFERRING, INACTIVE, ACCEPTED, ROSTER, GRACEFUL],
+    ),
+    "5, failed": ({"to": BUSY_USER, **GROUP}, [TRANSFERRING, FAILED]),
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def token(bench):
+    return {"Authorization": f"Bearer {await bench.adapter()._tokens.bearer(None)}"}
+
+
+def said(callback):
+    """A notification in short: its change, its state, and what else it says."""
+    (element,) = callback.body["value"]
+    data = element["resourceData"]
+    if isinstance(data, list):
+        return element["changeType"], "roster", ""
+    info = data.get("resultInfo", {})
+    more = [
+        f"{info['code']}/{info.get('subcode', info.get('subCode'))}" if info else "",
+        data.get("terminationReason", ""),
+        "context" if "replacesContext" in data else "",
+        f"media {data['mediaState']['audio']}" if "mediaState" in data else "",
+        data["toneInfo"]["tone"] if "toneInfo" in data else "",
+    ]
+    return element["changeType"], data.get("state", data.get("callState")), " ".join(filter(None, more))
+
+
+def story(bench):
+    return [said(callback) for callback in bench.emulator.callbacks]
+
+
+async def submit(bench, submission, request, **more):
+    answer = await bench.adapter(**more).submit(submission(request))
+    await bench.emulator.settle()
+    return answer
+
+
+@pytest.mark.parametrize(("request_", "expected"), SEQUENCES.values(), ids=SEQUENCES)
+async def test_a_transfer_is_told_as_its_example_tells_it(bench, submission, request_, expected):
+    call = bench.emulator.place_call(callback_url=bench.callback_url, group="transferee" in request_)
+    more = dict(request_)
+    if more.pop("replaces", False):
+        more["replaces"] = bench.emulator.place_call(callback_url=bench.callback_url)
+    await submit(bench, submission, Transfer(call=call, **more))
+    assert story(bench) == expected
+    failure = next((each for each in bench.emulator.callbacks if said(each)[1] == "established"), None)
+    if failure is not None:
+        info = failure.body["value"][0]["resourceData"]["resultInfo"]
+        assert "subCode" in info, "as failures spell it"
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_2018_tells_it_in_its_own_words(bench, submission, replaces):
+    call = bench.emulator.place_call(callback_url=bench.callback_url)
+    more = {"replaces": bench.emulator.place_call(callback_url=bench.callback_url)} if replaces else {}
+    await submit(bench, submission, Transfer(call=call, to=USER, **more), body="2018")
+    own = [each for each in bench.emulator.callbacks if call in each.body["value"][0]["resource"]]
+    assert [said(each) for each in own] == [
+        ("updated", "transferring", ""),
+        ("updated", "transfer-accepted", ""),
+        ("updated", "terminated", "AppTransferred"),
+        ("deleted", None, "") if replaces else ("deleted", "terminated", "AppInitiated"),
+    ]
+
+
+async def test_a_group_call_s_roster_loses_the_transferee(bench, submission):
+    call = bench.emulator.place_call(callback_url=bench.callback_url, group=True)
+    await submit(bench, submission, Transfer(call=call, to=USER, **GROUP))
+    (roster,) = [fact.event for fact in bench.facts() if isinstance(fact.event, CallParticipants)]
+    assert len(roster.participants) == 2
+    assert TRANSFEREE.raw_id not in {each.identifier.raw_id for each in roster.participants}
+
+
+@pytest.mark.parametrize(
+    ("to", "answered_by"),
+    [(USER, USER.raw_id), (PHONE, None)],
+    ids=["a user is named", "somebody on the telephone is not"],
+)
+async def test_a_redirect_s_end_shows_the_call_again_and_who_answered(bench, submission, to, answered_by):
+    call = bench.emulator.ring(callback_url=bench.callback_url).call_id
+    await bench.emulator.settle()
+    await submit(bench, submission, Redirect(call=call, to=[to]))
+    incoming, ended = (each.body["value"][0] for each in bench.emulator.callbacks)
+    assert (incoming["changeType"], ended["changeType"]) == ("created", "deleted")
+    same = {"source", "targets", "tenantId", "myParticipantId", "id", "direction", "callbackUri"}
+    assert {name: ended["resourceData"][name] for name in same} == {
+        name: incoming["resourceData"][name] for name in same
+    }
+    assert "resultInfo" not in ended["resourceData"]
+    fact = bench.facts()[-1]
+    assert fact.target.kind == "encrypted" if answered_by is None else fact.target.raw_id == answered_by
+
+
+async def test_a_key_is_heard_by_whoever_subscribed(bench, browser, token, submission):
+    call = bench.emulator.place_call(callback_url=bench.callback_url)
+    bench.emulator.press(call, "tone5")
+    await bench.emulator.settle()
+    assert story(bench) == []
+    address = f"/v1.0/communications/calls/{call}/subscribeToTone"
+    answer = await browser.post(address, json={"clientContext": "c1"}, headers=token)
+    assert (answer.status_code, answer.json()["clientContext"]) == (200, "c1")
+    assert answer.json()["status"] == "completed"
+    bench.emulator.press(call, "star")
+    await bench.emulator.settle()
+    await submit(bench, submission, Transfer(call=call, to=BUSY_USER))
+    assert story(bench) == [
+        ("updated", "established", "star"),
+        TRANSFERRING,
+        ("updated", "established", "tone1"),  # pressed while the target rings: no end of the transfer
+        FAILED,
+    ]
+    assert bench.signals() == [["returned"], ["started"], ["returned"], ["failed"]]
+
+
+async def test_they_carry_the_headers_that_were_seen(bench, submission):
+    call = bench.emulator.place_call(callback_url=bench.callback_url)
+    await submit(bench, submission, Transfer(call=call, to=USER))
+    numbers = {callback.headers["x-microsoft-skype-message-id"] for callback in bench.callbacks}
+    assert len(numbers) == len(bench.callbacks) == len(BLIND)
+    (chain,) = {callback.headers["x-microsoft-skype-chain-id"] for callback in bench.callbacks}
+    assert {callback.headers["scenario-id"] for callback in bench.callbacks} == {chain}
+    assert all(callback.headers["content-type"] == "application/json" for callback in bench.callbacks)
+    assert chain in bench.emulator.calls()[-1].marks
+
+
+async def test_they_are_signed_by_keys_that_its_openid_document_names(bench, browser):
+    bench.emulator.ring(callback_url=bench.callback_url, tenant_id=OTHER_TENANT)
+    await bench.emulator.settle()
+    document = (await browser.get(bench.table["openid_url"])).json()
+    (key,) = jwt.PyJWKSet.from_dict((await browser.get(document["jwks_uri"])).json()).keys
+    _, _, token = bench.callbacks[0].headers["authorization"].partition("Bearer ")
+    claims = jwt.decode(
+        token, key.key, algorithms=["RS256"], audience=CLIENT_ID, issuer=bench.table["issuers"]
+    )
+    assert claims["tid"] == OTHER_TENANT
+    assert claims["exp"] - claims["nbf"] == 300
+    assert jwt.get_unverified_header(token)["cty"] == "JWT"
+    assert document["issuer"] in bench.table["issuers"]
+
+
+async def test_the_signer_can_be_brought_along():
+    signer = CallbackSigner(issuer="https://graph.microsoft.com")
+    emulator = GraphEmulator(signer=signer)
+    assert emulator.config("https://emulator.test")["issuers"] == ["https://graph.microsoft.com"]
+    assert emulator.signer is signer
+
+
+async def test_the_client_s_receiver_believes_them_and_no_forgery(bench):
+    opened = []
+
+    async def receiver(scope, receive, send):
+        await opened[0].asgi()(scope, receive, send)
+
+    async with serve(receiver) as server:
+        config = {
+            "provider": "graph",
+            "store": "memory:",
+            "callbacks": {"public_url": server.url},
+            "providers": {"graph": {**bench.table, "allowed_tenants": [TENANT_ID]}},
+        }
+        async with AsyncClient.from_config(config) as client, client.events() as stream:
+            opened.append(client)
+            url = f"{server.url}/graph"
+            for forgery in set(Forgery) - {Forgery.OVERSIZED}:  # which the server itself turns away
+                token = bench.emulator.signer.forge(forgery, audience=CLIENT_ID, tenant_id=TENANT_ID)
+                headers = {"Authorization": f"Bearer {token}"}
+                assert await bench.emulator.post(url, {"value": []}, headers=headers) == 401
+            bench.emulator.ring(callback_url=url, tenant_id=OTHER_TENANT)
+            await bench.emulator.settle()
+            assert bench.emulator.callbacks[-1].status == 401, "not an allowed tenant"
+            call = bench.emulator.ring(callback_url=url).call_id
+            await bench.emulator.settle()
+            assert bench.emulator.callbacks[-1].status == 202
+            event = await anext(stream)
+            assert isinstance(event, CallIncoming)
+            assert event.call_id == call
