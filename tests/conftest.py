@@ -1,8 +1,12 @@
-"""How hypothesis makes the library's values, and adapters that are installed for one test.
+"""How hypothesis makes the library's values, adapters that are installed for one test, and a database.
 
 `st.from_type(Transfer)` and so on work in every test, with every field generated.
+
+`TRANSFERKIT_TEST_POSTGRES` names a PostgreSQL server by the URL of a role that may create databases; without
+it the local default socket and port are tried. Where none is reachable tests that need one say so and skip.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,6 +14,7 @@ from enum import Enum
 from textwrap import dedent
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import attrs
@@ -18,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import transferkit
+import transferkit.events
 from transferkit import (
     CommunicationUser,
     Event,
@@ -34,7 +40,10 @@ from transferkit.lifecycle import CallState, Finished, Progress, Rules
 from transferkit.signals import Result
 
 settings.register_profile(
-    "transferkit", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "transferkit",
+    deadline=None,
+    max_examples=int(os.environ.get("TRANSFERKIT_TEST_EXAMPLES", "30")),  # `.ci/run` tries more of them
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("transferkit")
 
@@ -138,7 +147,7 @@ for _class in (
     _register(_class)
 EVENT_CLASSES = [
     cls
-    for cls in vars(transferkit).values()
+    for cls in vars(transferkit.events).values()
     if isinstance(cls, type) and issubclass(cls, Event) and hasattr(cls, "kind")
 ]
 for _class in EVENT_CLASSES:
@@ -166,3 +175,38 @@ def install_adapter(tmp_path, monkeypatch):
         return module
 
     return install
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------
+
+SERVERS = (
+    [os.environ["TRANSFERKIT_TEST_POSTGRES"]]
+    if "TRANSFERKIT_TEST_POSTGRES" in os.environ
+    else [
+        "postgresql://postgres@/postgres?host=/var/run/postgresql",
+        "postgresql://postgres@127.0.0.1:5432/postgres",
+    ]
+)
+
+
+@pytest.fixture(scope="session")
+def database():
+    """The URL of a PostgreSQL database that is there for this run alone."""
+    psycopg = pytest.importorskip("psycopg")
+    server = next((address for address in SERVERS if _answers(psycopg, address)), None)
+    if server is None:
+        pytest.skip("no PostgreSQL server is reachable; name one with TRANSFERKIT_TEST_POSTGRES")
+    name = f"transferkit_test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _answers(psycopg, address):
+    try:
+        psycopg.connect(address, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return False
+    return True

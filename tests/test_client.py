@@ -1103,6 +1103,7 @@ async def test_every_event_is_a_log_record_with_what_a_support_case_needs(client
     records = [record for record in caplog.records if getattr(record, "transfer_id", None) == transfer.id]
     assert [record.event for record in records] == [
         "transfer.requested",
+        "submission_answered",
         "transfer.submitted",
         "transfer.started",
         "transfer.accepted",

@@ -7,6 +7,8 @@ from textwrap import dedent
 import pytest
 
 from transferkit import AsyncClient, CallbackConfig, ConfigError, LifecycleConfig, Secret, load_config
+from transferkit.config import GroupConfig, RetentionConfig
+from transferkit.stores.groups import GroupStart
 
 STUB = """
     from datetime import timedelta
@@ -210,6 +212,7 @@ def test_every_problem_is_reported_at_once(stub):
             "store": 5,
             "callbacks": {"public_ur": "x", "accept_unverified": "yes"},
             "lifecycle": {"grace": -1, "max_attempts": 1.5},
+            "groups": {"start": "end", "lease": 0, "max_attempts": 0},
             "providers": {
                 "stub": {"shade": "grey", "port": "80", "resorce": "r", "tenants": "one"},
                 "carrier-pigeon": {},
@@ -223,6 +226,9 @@ def test_every_problem_is_reported_at_once(stub):
         "callbacks.accept_unverified",
         "lifecycle.grace",
         "lifecycle.max_attempts",
+        "groups.start",
+        "groups.lease",
+        "groups.max_attempts",
         "providers.stub.shade",
         "providers.stub.port",
         "providers.stub.resorce",
@@ -253,7 +259,17 @@ def test_every_problem_is_reported_at_once(stub):
         ({"lifecycle": {"grace": "5s"}}, "lifecycle.grace", "'5s'", "number"),
         ({"lifecycle": {"grace": float("nan")}}, "lifecycle.grace", "nan", "seconds"),
         ({"lifecycle": {"grace": float("inf")}}, "lifecycle.grace", "inf", "seconds"),
-        ({"store": 5}, "store", "5", "memory:"),
+        ({"groups": {"start": "end"}}, "groups.start", "'end'", "beginning, now"),
+        ({"groups": {"start": 5}}, "groups.start", "5", "beginning, now"),
+        ({"groups": {"lease": 0}}, "groups.lease", "0", "more than 0"),
+        ({"groups": {"lease": "x"}}, "groups.lease", "'x'", "number"),
+        ({"groups": {"max_attempts": 0}}, "groups.max_attempts", "0", "1 or more"),
+        ({"groups": {"max_attempts": 1.5}}, "groups.max_attempts", "1.5", "whole number"),
+        ({"groups": {"name": "crm"}}, "groups.name", "not a known key", "start, lease, max_attempts"),
+        ({"retention": {"age": 0}}, "retention.age", "0", "more than 0"),
+        ({"retention": {"group_idle": -1}}, "retention.group_idle", "-1", "seconds"),
+        ({"retention": {"every": 1e13}}, "retention.every", "10000000000000", "century"),
+        ({"store": 5}, "store", "is a int, not text", "memory:"),
         ({"provider": 5}, "provider", "5", "stub"),
         ({"providers": 5}, "providers", "5 is no table", "[providers.NAME]"),
         ({"providers": {"stub": 5}}, "providers.stub", "5 is no table", "table"),
@@ -315,10 +331,32 @@ def test_whole_numbers_are_fine_where_numbers_are(stub):
     assert settings.timeout == timedelta(seconds=3)
 
 
-def test_a_store_of_an_unknown_kind_is_refused_when_the_client_is_made():
-    config = load_config({"store": "punchcards://drawer", "providers": {"fake": {}}})
-    with pytest.raises(ConfigError, match=r"store: .*punchcards"):
-        AsyncClient(config)
+def test_a_store_of_an_unknown_kind_is_refused_without_showing_a_password():
+    found = problems({"store": "punchcards://me:pass-phrase@drawer", "provider": "fake"})
+    assert "punchcards" in found["store"].message
+    assert "pass-phrase" not in str(found["store"])
+    assert "memory:" in str(found["store"])
+
+
+def test_groups_and_retention_have_sane_defaults():
+    config = load_config({"provider": "fake"})
+    assert config.groups == GroupConfig(
+        start=GroupStart.BEGINNING, lease=timedelta(seconds=30), max_attempts=5
+    )
+    assert config.retention == RetentionConfig(
+        age=timedelta(days=30), group_idle=timedelta(days=30), every=timedelta(hours=1)
+    )
+
+
+def test_groups_and_retention_are_settings(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDER", "fake")
+    monkeypatch.setenv("TRANSFERKIT_GROUPS__START", "now")
+    monkeypatch.setenv("TRANSFERKIT_GROUPS__LEASE", "0.5")
+    monkeypatch.setenv("TRANSFERKIT_GROUPS__MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("TRANSFERKIT_RETENTION__AGE", "86400")
+    config = load_config()
+    assert config.groups == GroupConfig(start=GroupStart.NOW, lease=timedelta(seconds=0.5), max_attempts=1)
+    assert config.retention.age == timedelta(days=1)
 
 
 # --- secrets and paths ------------------------------------------------------------------------------

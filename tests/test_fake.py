@@ -1,5 +1,6 @@
 """The fake provider: an adapter like any other, and it does what the test says."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -95,9 +96,10 @@ def test_the_table_is_one_line_a_scenario():
     assert {line.ending for line in SCENARIOS} == set(Ending)
     assert all(line.description for line in SCENARIOS)
     assert all(
-        (line.reason is not None) == (line.ending in {Ending.FAILS, Ending.CALLER_LEAVES})
+        (line.reason is not None) == (line.ending in {Ending.FAILS, Ending.CALLER_LEAVES, Ending.REFUSED})
         for line in SCENARIOS
     )
+    assert all((line.status is not None) or line.refusals is None for line in SCENARIOS)
     assert {"answers", "voicemail", "busy", "declined", "no_answer", "caller_leaves", "silent"} <= set(names)
 
 
@@ -124,17 +126,19 @@ def test_an_unknown_scenario_is_a_key_error():
         scenario("explodes")
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in SCENARIOS if line.ending is not Ending.SILENT], ids=lambda line: line.name
-)
+TOLD = [line for line in SCENARIOS if line.ending not in {Ending.SILENT, Ending.RETURNED, Ending.MANUAL}]
+
+
+@pytest.mark.parametrize("line", TOLD, ids=lambda line: line.name)
 @pytest.mark.parametrize("form", ["number", "teams_user"])
 async def test_a_scenario_plays(line, form, transferkit_client, transferkit_clock):
     async with transferkit_client as client, client.events() as stream:
         transfer = await client.transfer(CALL, to=getattr(line, form))
         if line.ending is Ending.CALLER_LEAVES:
-            async for event in stream:
-                if event.kind == "call.ended":
-                    break
+            await seen(stream, "call.ended")
+            transferkit_clock.advance(10)
+        if line.refusals:
+            await client.run_due()
             transferkit_clock.advance(10)
         outcome = await transfer.outcome(timeout=5)
     if line.ending is Ending.COMPLETES:
@@ -142,17 +146,41 @@ async def test_a_scenario_plays(line, form, transferkit_client, transferkit_cloc
     else:
         assert isinstance(outcome, TransferFailed)
         assert outcome.reason is line.reason
-        assert outcome.call_alive is (line.ending is Ending.FAILS)
+        assert outcome.call_alive is (line.ending is not Ending.CALLER_LEAVES)
 
 
-async def test_the_silent_one_expires(transferkit_client, transferkit_clock):
+@pytest.mark.parametrize(("name", "last"), [("silent", "transfer.submitted"), ("returned", "call.connected")])
+async def test_what_the_provider_does_not_tell_expires(name, last, transferkit_client, transferkit_clock):
     async with transferkit_client as client, client.events() as stream:
-        transfer = await client.transfer(CALL, to=scenario("silent").number, deadline=30)
-        async for event in stream:
-            if event.kind == "transfer.submitted":
-                break
-        transferkit_clock.advance(31)
-        assert isinstance(await transfer.outcome(timeout=5), TransferExpired)
+        transfer = await client.transfer(CALL, to=scenario(name).number, deadline=30)
+        await seen(stream, last)
+        outcome = asyncio.create_task(transfer.outcome(timeout=5))
+        while not outcome.done():  # the deadline, and the pause between two inspections
+            transferkit_clock.advance(31)
+            await asyncio.sleep(0.001)
+        assert isinstance(await outcome, TransferExpired)
+
+
+@pytest.mark.parametrize(
+    ("decide", "expected"),
+    [(FakeAdapter.answer_target, TransferCompleted), (FakeAdapter.decline_target, TransferFailed)],
+)
+async def test_a_target_that_rings_until_somebody_decides(
+    decide, expected, transferkit_client, transferkit_fake
+):
+    async with transferkit_client as client, client.events() as stream:
+        assert not decide(transferkit_fake, CALL)
+        transfer = await client.transfer(CALL, to=scenario("manual").number)
+        await seen(stream, "transfer.started")
+        assert decide(transferkit_fake, CALL)
+        assert isinstance(await transfer.outcome(timeout=5), expected)
+        assert not decide(transferkit_fake, CALL)
+
+
+async def seen(stream, kind):
+    async for event in stream:
+        if event.kind == kind:
+            return
 
 
 # --- scripts ----------------------------------------------------------------------------------------

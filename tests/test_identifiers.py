@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +175,12 @@ def test_every_text_comes_back_as_it_was(text):
         assert someone.raw_id == text
 
 
+@given(RAW_IDS)
+def test_who_is_read_could_be_made_as_well(text):
+    someone = parse_identifier(text)
+    assert evolve(someone) == someone  # which validates
+
+
 @given(st.from_type(Identifier))
 def test_every_value_is_the_one_that_its_raw_id_names(someone):
     again = parse_identifier(someone.raw_id)
@@ -218,6 +225,7 @@ def test_a_value_is_hashable_and_picklable(someone):
         (lambda: UnknownIdentifier(""), "id"),
         (lambda: UnknownIdentifier(f"8:orgid:{OID}"), "parse_identifier"),
         (lambda: UnknownIdentifier("+14255550123"), "parse_identifier"),
+        (lambda: UnknownIdentifier("4:+14255550123"), "parse_identifier"),
         (lambda: UnknownIdentifier("guest:someone"), "parse_identifier"),
         (lambda: UnknownIdentifier("someone", kind="teams"), "kind"),
         (lambda: UnknownIdentifier("someone", kind="two words"), "kind"),

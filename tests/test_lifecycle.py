@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 
 from transferkit.codec import decode, encode
+from transferkit.config import LifecycleConfig
 from transferkit.events import (
     Basis,
     CallConnected,
@@ -623,6 +624,27 @@ def test_a_grace_that_never_began_cannot_run_out():
     assert story.state.open
 
 
+def test_a_grace_that_never_began_is_no_deadline_either():
+    story = started()
+    story.wait_until(DEADLINE)
+    assert story.reach(Work.GRACE).due == ()
+    assert not story.state.open.deadline_passed
+
+
+@pytest.mark.parametrize(
+    ("make", "result"),
+    [(started, None), (started, HUNG_UP), (redirecting, BUSY)],
+    ids=["we", "caller", "nobody"],
+)
+def test_a_call_that_ended_has_nobody_left_even_if_no_event_of_its_end_was_told(make, result):
+    story = make()
+    story.hear(*ENDED, event=ProviderOther, result=result)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert not story.state.ended
+    assert story.outcome.call_alive is False
+
+
 def test_the_grace_decides_if_the_deadline_comes_meanwhile():
     story = started()
     story.wait_until(DEADLINE - 2)
@@ -905,6 +927,16 @@ def test_an_attempt_that_did_not_leave_is_made_again_after_longer_and_longer_pau
     assert words(story) == ["requested"]
 
 
+def test_the_longest_pause_stays_however_many_attempts_there_are():
+    story = asked(evolve(ONCE_ONLY, max_attempts=100), deadline=6000)
+    for number in range(1, 80):
+        story.answer(NO_CONNECTION, attempt=number)
+        story.wait_until(story.due[Work.SUBMIT])
+        assert story.attempt(number + 1).proceed
+    story.answer(NO_CONNECTION, attempt=80)
+    assert story.due[Work.SUBMIT] - (story.now - START).total_seconds() == 30
+
+
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, 0.5), (0.1, 0.5), (7.5, 7.5), (45, 45)])
 def test_the_provider_may_ask_for_a_longer_pause(retry_after, pause):
     story = asked()
@@ -980,6 +1012,21 @@ def test_nothing_is_sent_after_the_deadline_not_even_for_the_first_time(answer):
     assert not story.attempt(2).proceed
     story.reach(Work.DEADLINE)
     assert isinstance(story.outcome, TransferFailed), "nothing ever left"
+
+
+def test_nothing_is_sent_at_the_very_deadline():
+    story = asked(REPEATABLE)
+    story.answer(NO_CONNECTION)
+    story.wait_until(DEADLINE)
+    assert not story.attempt(2).proceed
+
+
+def test_nothing_is_sent_after_the_deadline_was_reached_although_the_clock_was_set_back():
+    story = asked(REPEATABLE)
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.wait_until(1)
+    assert not story.attempt(2).proceed
 
 
 # --- what may have been executed --------------------------------------------------------------------
@@ -1564,7 +1611,17 @@ def test_an_events_id_depends_on_nothing_but_its_call_and_its_place():
         story.answer(Taken())
     assert [event.id for event in first.events] == [event.id for event in again.events]
     assert len({event.id for event in [*first.events, *other.events]}) == 4
-    assert first.events[0].id == str(uuid5(NAMESPACE_URL, "transferkit:fake\nleg\n1"))
+    for _ in range(50):
+        first.hear()
+    for number, event in enumerate(first.events, 1):
+        assert event.id == str(uuid5(NAMESPACE_URL, f"transferkit:fake\nleg\n{number}"))
+
+
+def test_an_event_of_a_call_whose_id_is_half_a_character_has_an_id_of_its_own():
+    one, other = (Story(call=CallKey("fake", half)) for half in ("\ud800", "\ud801"))
+    for story in (one, other):
+        story.hear()
+    assert one.last.id != other.last.id
 
 
 # --- asking about the call --------------------------------------------------------------------------
@@ -1817,6 +1874,30 @@ def test_the_same_input_gives_the_same_decision_and_changes_no_argument(make, ha
 def test_the_state_survives_a_store(make):
     state = make().state
     assert decode(CallState, encode(state)) == state
+
+
+def test_the_words_that_are_stored_and_logged_stay_as_they_are():
+    assert [*Work] == ["submit", "inspect", "grace", "deadline"]
+    assert [*RequestKind] == ["transfer", "redirect"]
+    assert [*Presence] == ["connected", "transferring", "gone", "unknown"]
+
+
+def test_what_the_provider_calls_its_answer_makes_it_no_other_answer():
+    assert Taken(status=202, request_id="r-1") == Taken()
+    assert Taken(correlation_id="chain") != Taken()
+
+
+def test_the_rules_are_those_of_a_configuration_that_says_nothing():
+    timing = LifecycleConfig()
+    same = Rules(grace=timing.grace, inspect_gap=timing.inspect_gap, max_attempts=timing.max_attempts)
+    assert Rules() == same
+
+
+def test_the_context_is_redacted_wherever_a_state_is_shown():
+    story = asked(operation_context="for +14255550123")
+    opened = repr(story.state)
+    story.hear(*SUCCEEDED)
+    assert "4255550123" not in opened + repr(story.state)
 
 
 def test_a_decision_cannot_be_changed():

@@ -5,6 +5,7 @@ answers or not, and says what the two real providers say; a network that repeats
 it, also ahead of the answer; processes that die between two steps; and time.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -702,6 +703,10 @@ class TransferLife(RuleBasedStateMachine):
 
 
 TransferLife.TestCase.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    # Forty lives in every run; `.ci/run` plays four hundred.
+    max_examples=int(os.environ.get("TRANSFERKIT_TEST_LIVES", "40")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 TestTransferLife = TransferLife.TestCase

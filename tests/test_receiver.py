@@ -1,7 +1,9 @@
 """Receiving: one callback in, one answer out, and a 2xx only after the commit."""
 
+import asyncio
 import json
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -9,12 +11,15 @@ from transferkit import (
     AsyncClient,
     CallbackConfig,
     CallbackRequest,
+    CallbackResponse,
     CallbackRoute,
     Config,
     MalformedCallback,
     MemoryStore,
     StoreError,
 )
+from transferkit.adapter import Greeting
+from transferkit.callbacks.asgi import CallbackApp
 from transferkit.lifecycle import CallKey
 from transferkit.testing import FakeAdapter, ManualClock, scenario
 
@@ -237,6 +242,16 @@ async def test_who_is_not_verified_is_refused_by_default(make, store, caplog, pl
     assert await kept(store) == []
 
 
+async def test_the_refusal_names_what_to_configure(make, caplog):
+    class Unconfigured(FakeAdapter):
+        def route(self, path):
+            return CallbackRoute(name="fake", needs="providers.fake.signer")
+
+    async with make(Unconfigured, accept_unverified=False) as client:
+        assert (await client.receive(post())).status == 401
+    assert "nothing is configured to verify it with: set providers.fake.signer" in caplog.text
+
+
 async def test_the_size_is_looked_at_before_the_sender(make):
     async with make(accept_unverified=False, max_body_bytes=5) as client:
         assert (await client.receive(post())).status == 413
@@ -339,10 +354,78 @@ async def test_no_refusal_shows_what_was_sent(make, planted, store):
             )
 
 
+async def test_a_defect_is_no_acknowledgement_and_no_exception(make, store, caplog, planted):
+    class Defective(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            raise ZeroDivisionError(planted.number)
+
+    async with make(Defective) as client:
+        response = await client.receive(post())
+    assert response.status == 500
+    assert "ZeroDivisionError" in caplog.text
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_failed"]
+    assert (record.levelno, record.provider) == (logging.ERROR, "fake")
+    assert await kept(store) == []
+
+
+@pytest.mark.parametrize("url", ["https://[", "//[::1", "http://a:b/fake/", "\udc80", "?", "#", "//fake//"])
+async def test_an_address_that_cannot_be_read_is_no_path_of_ours(make, url):
+    async with make() as client:
+        assert (await client.receive(post(url=url))).status in {200, 404}
+
+
+def test_a_header_that_is_there_twice_has_both_values():
+    headers = [("X-Thing", "a"), ("x-other", "b"), ("x-thing", "c")]
+    assert CallbackRequest(method="POST", url="/", headers=headers).headers == {
+        "x-thing": "a, c",
+        "x-other": "b",
+    }
+
+
+# --- handshakes -------------------------------------------------------------------------------------
+
+
+class Greeted(FakeAdapter):
+    """A fake that asks first, by either method."""
+
+    def route(self, path):
+        return CallbackRoute(name="fake", methods=("POST", "OPTIONS")) if not path else None
+
+    def greet(self, callback):
+        if callback.method == "POST":
+            return Greeting(body=b"welcome") if callback.body == b"may I?" else None
+        if "x-origin" not in callback.headers:
+            raise MalformedCallback("fake", "header X-Origin", "is missing")
+        return Greeting(status=204, headers={"X-Allowed": callback.headers["x-origin"]})
+
+
+async def test_a_handshake_is_answered_and_stored_nowhere(make, store, caplog):
+    caplog.set_level("INFO")
+    async with make(Greeted) as client:
+        response = await client.receive(post(b"may I?"))
+        assert (response.status, response.body, response.events) == (200, b"welcome", ())
+        response = await client.receive(post(method="OPTIONS", headers={"X-Origin": "there"}))
+        assert (response.status, dict(response.headers)) == (204, {"x-allowed": "there"})
+        assert (await client.receive(post(method="OPTIONS"))).status == 400
+        assert (await client.receive(post(method="GET"))).headers["allow"] == "POST, OPTIONS"
+        assert await store.read(None) == ()
+        assert (await client.receive(post())).status == 200
+    assert "callback_greeted" in {getattr(record, "event", "") for record in caplog.records}
+
+
+async def test_a_handshake_is_authenticated_as_its_path_is(make):
+    async with make(Greeted, accept_unverified=False) as client:
+        assert (await client.receive(post(b"may I?"))).status == 401
+        assert (await client.receive(post(method="OPTIONS", headers={"X-Origin": "there"}))).status == 401
+
+
 # --- as an ASGI app ---------------------------------------------------------------------------------
 
 
-async def call(app, *chunks, path="/fake", root_path="", method="POST", headers=(), more_forever=False):
+async def call(
+    app, *chunks, path="/fake", root_path="", method="POST", headers=(), query=b"", more_forever=False
+):
     """One request to an ASGI app: the status, headers and body, and how many chunks were read."""
     taken, sent = 0, []
     messages = [
@@ -358,7 +441,14 @@ async def call(app, *chunks, path="/fake", root_path="", method="POST", headers=
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "root_path": root_path, "headers": list(headers)}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "root_path": root_path,
+        "headers": list(headers),
+    }
     await app(scope, receive, send)
     if not sent:
         return None, {}, b"", taken
@@ -401,6 +491,48 @@ async def test_a_sender_who_goes_away_gets_and_leaves_nothing(make, store):
         status, _, _, _ = await call(client.asgi(), body("started"), more_forever=True)
     assert status is None
     assert await kept(store) == []
+
+
+async def test_a_body_that_does_not_come_is_given_up(make, store):
+    async def never():
+        await asyncio.Event().wait()
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async with make(body_timeout=timedelta(seconds=0.02)) as client:
+        scope = {"type": "http", "method": "POST", "path": "/fake", "headers": []}
+        await client.asgi()(scope, never, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert await kept(store) == []
+
+
+async def test_a_client_that_is_not_open_yet_asks_to_be_asked_again(make):
+    client = make()
+    status, headers, _, _ = await call(client.asgi(), body("started"))
+    assert (status, headers["retry-after"]) == (503, "5")
+
+
+async def test_the_query_reaches_the_receiver_and_is_no_part_of_the_path(make):
+    seen = []
+
+    async def receive(request):
+        seen.append(request.url)
+        return CallbackResponse(status=200)
+
+    app = CallbackApp(receive, config=CallbackConfig())
+    await call(app, b"", path="/fake/a b?c", query=b"secret=x%20y&z")
+    assert seen == ["/fake/a%20b%3Fc?secret=x%20y&z"]
+
+
+async def test_an_answer_to_head_has_no_body(make):
+    async with make() as client:
+        status, headers, content, _ = await call(client.asgi(), b"", method="HEAD")
+    assert (status, content) == (405, b"")
+    assert int(headers["content-length"]) > 0
 
 
 async def test_it_may_be_mounted_below_a_path(make):

@@ -1,6 +1,7 @@
 """Events and the other values: frozen, slotted, by value, hashable, picklable."""
 
 import copy
+import json
 import pickle
 import re
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from transferkit import (
 )
 from transferkit import events as events_module
 from transferkit.events import event_class
-from transferkit.frozenmap import FrozenMap, freeze, thaw
+from transferkit.frozenmap import FrozenMap, content_of, freeze, freeze_owned, thaw
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KINDS = [
@@ -236,8 +237,35 @@ def test_a_frozen_map_is_empty_or_not():
     assert "b" not in FrozenMap({"a": 1})
 
 
+@pytest.mark.parametrize("make", [FrozenMap, freeze, freeze_owned])
+def test_a_frozen_map_is_read_as_a_mapping(make):
+    frozen = make({"a": 1, "b": [2]})
+    assert frozen.keys() == {"a", "b"}
+    assert list(frozen.values()) == [frozen["a"], frozen["b"]]
+    assert list(frozen.items()) == [("a", 1), ("b", frozen["b"])]
+    assert (frozen.get("b"), frozen.get("c"), frozen.get("c", 3)) == (frozen["b"], None, 3)
+
+
+def test_what_looks_into_a_frozen_map_changes_nothing():
+    frozen = freeze_owned({"a": {"b": [1]}})
+    assert next(iter(frozen.values())) == {"b": (1,)}
+    with pytest.raises(TypeError):
+        frozen.keys().mapping["a"] = 2
+
+
+@pytest.mark.parametrize("make", [FrozenMap, freeze, freeze_owned])
+def test_json_writes_a_frozen_map_by_what_it_holds(make):
+    content = {"a": {"b": [1, {"c": None}]}}
+    assert json.loads(json.dumps(make(content), default=content_of)) == content
+    with pytest.raises(TypeError, match="set is no FrozenMap"):
+        json.dumps({"a": {1}}, default=content_of)
+
+
 def test_a_frozen_map_shows_names_only():
-    assert repr(FrozenMap({"b": "secret", "a": "+14255550123"})) == "<a, b>"
+    frozen = FrozenMap({"b": "secret", "a": "+14255550123"})
+    assert repr(frozen) == "<a, b>"
+    for view in (frozen.keys(), frozen.values(), frozen.items()):
+        assert "secret" not in repr(view)
 
 
 # --- secrets ----------------------------------------------------------------------------------------

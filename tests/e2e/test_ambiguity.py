@@ -51,7 +51,7 @@ ANSWERS, SILENT = scenario("answers").number, scenario("silent").number
 LEASE = 90
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(params=["graph", "acs"], scope="module", loop_scope="module")
@@ -82,7 +82,7 @@ async def world(street, monkeypatch):
     async with faulty(street.server.url, ca_file=street.server.ca_file) as proxy:
         world = World(street, proxy)
         monkeypatch.setattr(street.emulator, "step", world.speaking.wait)
-        monkeypatch.setattr(street.emulator, "_clock", world.clock, raising=False)
+        monkeypatch.setattr(street.emulator, "clock", world.clock)
         yield world
         street.receiving.clear()
 

@@ -7,6 +7,7 @@ seed, and the same seed plays the same again.
 
 import asyncio
 import json
+import os
 from random import Random
 
 import httpx
@@ -19,11 +20,13 @@ from transferkit_graph.emulator import GraphEmulator
 from transferkit import AsyncClient, MemoryStore, TransferCompleted, TransferFailed, load_config
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import CallKey
-from transferkit.testing import SCENARIOS, ManualClock, serve
+from transferkit.testing import SCENARIOS, Ending, ManualClock, serve
 from transferkit.testing.faults import Hold, faulty
 
-SEEDS = 15
+SEEDS = int(os.environ.get("TRANSFERKIT_TEST_SEEDS", "3"))
+"""How many sequences each provider plays; `.ci/run` has more of them."""
 CALLS = 8
+PLAYED = [line for line in SCENARIOS if line.status is None and line.ending is not Ending.MANUAL]
 TERMINAL = {"transfer.completed", "transfer.failed", "transfer.expired"}
 ORDER = ["requested", "submitted", "started", "accepted", "completed", "failed", "expired"]
 
@@ -182,7 +185,7 @@ class Stage:
 @pytest_asyncio.fixture(loop_scope="module")
 async def on_stage(emulator, chance, monkeypatch):
     clock, store, provider = ManualClock(), MemoryStore(), emulator.name
-    monkeypatch.setattr(emulator, "_clock", clock, raising=False)
+    monkeypatch.setattr(emulator, "clock", clock)
     opened = []
 
     async def receiver(scope, receive, send):
@@ -227,7 +230,7 @@ def chance(request):
 
 async def test_one_true_outcome_whatever_the_callbacks_do(on_stage, chance):
     for number in range(CALLS):
-        await on_stage.transfer(number, chance.choice(SCENARIOS).number, held_back=chance.random() < 0.5)
+        await on_stage.transfer(number, chance.choice(PLAYED).number, held_back=chance.random() < 0.5)
 
     round_ = on_stage.postman.round(chance)
     answers_come, deadline_passes = sorted(chance.sample(range(len(round_) + 1), 2))

@@ -1,0 +1,5 @@
+"""The adapter of Switchboard, a made-up PBX with a small REST API."""
+
+from transferkit_switchboard.adapter import SwitchboardAdapter, SwitchboardSettings
+
+__all__ = ["SwitchboardAdapter", "SwitchboardSettings"]

@@ -1,0 +1,56 @@
+"""The way in: what a webhook says, one event a request."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from transferkit import Callback, Delivery, Fact, FailureReason, MalformedCallback, Result, Signal
+from transferkit.events import CallConnected, CallEnded, ProviderOther
+from transferkit.frozenmap import FrozenMap, freeze
+
+PROVIDER: Final = "switchboard"
+
+_SIGNALS: Final = {
+    "refer.ringing": Signal.STARTED,
+    "refer.answered": Signal.SUCCEEDED,
+    "refer.failed": Signal.FAILED,
+    "call.ended": Signal.CALL_ENDED,
+}
+_REASONS: Final = {  # of SIP, RFC 3261 section 21; the PBX says 487 where the caller hung up
+    403: FailureReason.TARGET_NOT_ALLOWED,
+    404: FailureReason.TARGET_NOT_FOUND,
+    408: FailureReason.NO_ANSWER,
+    480: FailureReason.UNREACHABLE,
+    486: FailureReason.BUSY,
+    487: FailureReason.CALLER_LEFT,
+    603: FailureReason.DECLINED,
+}
+
+
+def decode(callback: Callback) -> Fact:
+    """The one fact. Pure and total: raises `MalformedCallback` and nothing else."""
+    try:
+        said = freeze(json.loads(callback.body))
+        time = datetime.strptime(said["at"], "%Y-%m-%dT%H:%M:%S.%f%z").astimezone(UTC)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise MalformedCallback(PROVIDER, "body", f"is no event ({type(error).__name__})") from None
+    name, code = _text(said, "event"), said.get("sip_status")
+    reason = _REASONS.get(code, FailureReason.UNKNOWN) if isinstance(code, int) else FailureReason.UNKNOWN
+    common: Any = {"time": time, "provider": PROVIDER, "call_id": _text(said, "call"), "raw": said}
+    kinds = {"call.talking": CallConnected, "call.ended": CallEnded}
+    return Fact(
+        event=kinds[name](**common) if name in kinds else ProviderOther(name=name, **common),
+        signals=(_SIGNALS[name],) if name in _SIGNALS else (),
+        result=Result(code=code if isinstance(code, int) else None, reason=reason),
+        delivery=Delivery(_text(said, "id")),  # the PBX numbers its events: a repeated one keeps its number
+        # Whose refer it is: the PBX repeats our Idempotency-Key. Somebody at a phone may have begun another.
+        transfer_id=_text(said, "refer") if name.startswith("refer.") else None,
+        call_alive=reason is not FailureReason.CALLER_LEFT if name == "refer.failed" else None,
+    )
+
+
+def _text(said: FrozenMap[Any], name: str) -> str:
+    value = said.get(name)
+    if not (isinstance(value, str) and value):
+        raise MalformedCallback(PROVIDER, name, "is missing, or is no text")
+    return value

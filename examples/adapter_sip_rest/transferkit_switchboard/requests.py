@@ -1,0 +1,83 @@
+"""The way out: what the PBX can carry, what is sent, and what its answers mean."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+
+from transferkit import FailureReason, Inspection, PhoneNumber, Request, Result, Transfer
+from transferkit.capabilities import Capabilities, Headers, Kinds, Text
+from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.wire import merge_patch, retry_after
+
+CALL_ID: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
+_HEADERS: Final = Headers(max_count=10, max_name=64, max_value=256, name_pattern=r"X-[A-Za-z0-9-]+")
+
+CAPABILITIES: Final = Capabilities(
+    transfer={"to": Kinds(kinds=(PhoneNumber,)), "replaces": CALL_ID, "context.sip": _HEADERS},
+    redirect=None,  # the PBX answers every call itself
+    repeatable_for=timedelta(hours=1),  # so long it remembers an Idempotency-Key
+)
+
+_REASONS: Final = {
+    400: FailureReason.UNSUPPORTED,
+    401: FailureReason.UNAUTHORIZED,
+    403: FailureReason.FORBIDDEN,
+    404: FailureReason.CALL_NOT_FOUND,
+    409: FailureReason.CONFLICT,
+    429: FailureReason.THROTTLED,
+}
+_PRESENCES: Final = {
+    "talking": Presence.CONNECTED,
+    "referring": Presence.TRANSFERRING,
+    "ended": Presence.GONE,
+}
+
+
+def refer_body(request: Request) -> Any:
+    """The JSON of a refer. What it is given has passed the plan, so it is carried whole."""
+    body: dict[str, Any] = {"refer_to": request.targets[0].raw_id.removeprefix("4:")}
+    if isinstance(request, Transfer) and request.replaces:
+        body["replaces"] = request.replaces
+    if request.context.sip:
+        body["headers"] = dict(request.context.sip)
+    return merge_patch(body, request.extra)
+
+
+def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
+    """What the answer to a refer proves; of one that the PBX does not publish, nothing."""
+    status, wait = response.status_code, retry_after(response.headers, now=now)
+    result = _result(response)
+    if status == HTTPStatus.ACCEPTED:
+        return Taken()
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
+    ):
+        return NotSent(result=result, retry_after=wait)
+    return Refused(result=result) if status in _REASONS else MaybeSent(result=result)
+
+
+def inspection_of(response: httpx.Response) -> Inspection:
+    """What the answer to a question about a call says."""
+    if response.status_code == HTTPStatus.OK:
+        return Inspection(presence=_PRESENCES.get(str(_json(response).get("state")), Presence.UNKNOWN))
+    gone = response.status_code == HTTPStatus.NOT_FOUND
+    return Inspection(presence=Presence.GONE if gone else Presence.UNKNOWN, result=_result(response))
+
+
+def _result(response: httpx.Response) -> Result:
+    message = _json(response).get("message")
+    return Result(
+        code=response.status_code,
+        message=message if isinstance(message, str) else None,
+        reason=_REASONS.get(response.status_code, FailureReason.PROVIDER_ERROR),
+    )
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        said = response.json()
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

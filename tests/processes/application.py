@@ -1,0 +1,108 @@
+"""An application in a process of its own, made to be killed: a client, its receiver, and two consumers.
+
+Run as a script it is a nursery: it imports everything once, and forks one application for every line of
+settings on its standard input, so that a life costs no start of Python. What the applications are asked
+comes over HTTP; what their consumers saw they append to a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from transferkit import AsyncClient, Call, TransferInProgress, TransferNotFound, parse_identifier
+from transferkit.testing import serve
+
+GROUPS = ("billing", "wallboard")
+
+
+async def run(settings: dict[str, Any]) -> None:
+    """One life."""
+    client = AsyncClient.from_config(settings["config"])
+
+    async def submit(request: Request) -> JSONResponse:
+        asked = await request.json()
+        try:
+            transfer = await client.transfer(
+                Call(asked["provider"], asked["call"]),
+                to=parse_identifier(asked["to"]),
+                idempotency_key=asked["key"],
+                deadline=settings["deadline"],
+            )
+        except TransferInProgress as error:
+            return JSONResponse({"in_progress": error.transfer_id}, status_code=409)
+        return JSONResponse({"id": transfer.id})
+
+    async def outcome(request: Request) -> JSONResponse:
+        try:
+            known = await client.outcome(request.path_params["transfer"])
+        except TransferNotFound:
+            return JSONResponse({}, status_code=404)
+        return JSONResponse({"kind": known.kind, "id": known.id})
+
+    app = Starlette(
+        routes=[
+            Route("/submit", submit, methods=["POST"]),
+            Route("/outcome/{transfer}", outcome),
+            Mount("/callbacks", app=client.asgi()),
+        ]
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(client)
+        await stack.enter_async_context(serve(app, port=settings["port"]))
+        consumers = [consume(client, group, Path(settings["seen"])) for group in GROUPS]
+        await asyncio.gather(*consumers)
+
+
+async def consume(client: AsyncClient, group: str, seen: Path) -> None:
+    """Write down each event of the group before asking for the next, which acknowledges it."""
+    file = os.open(seen, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    async with client.events(group=group) as stream:
+        async for event in stream:
+            told = {
+                "group": group,
+                "call": f"{event.provider}:{event.call_id}",
+                "sequence": event.sequence,
+                "id": event.id,
+            }
+            os.write(file, json.dumps(told).encode() + b"\n")
+
+
+def nursery() -> None:
+    """Fork an application for every line of settings, and say its process id."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            try:
+                asyncio.run(run(json.loads(line)))
+            finally:
+                os._exit(1)
+        print(pid, flush=True)  # noqa: T201 - who asked for it reads it
+
+
+if __name__ == "__main__":
+    for _provider in ("transferkit_graph", "transferkit_acs"):
+        for _module in ("adapter", "auth", "sdk", "transport", "credentials", "tokens"):
+            try:
+                __import__(f"{_provider}.{_module}")
+            except ModuleNotFoundError as _error:
+                if _error.name != f"{_provider}.{_module}":
+                    raise
+    import uvicorn.lifespan.off
+    import uvicorn.loops.auto
+    import uvicorn.protocols.http.auto  # noqa: F401
+
+    nursery()

@@ -1,0 +1,88 @@
+"""Applications in processes of their own, on one store, with both providers' emulators behind."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Application:
+    """A place where an application lives, dies and is started again; its address stays the same."""
+
+    def __init__(self, nursery, settings):
+        self.nursery = nursery
+        self.settings = settings
+        self.url = f"http://127.0.0.1:{settings['port']}"
+        self.pid = None
+
+    async def start(self):
+        self.nursery.stdin.write(json.dumps(self.settings).encode() + b"\n")
+        self.pid = int(await self.nursery.stdout.readline())
+
+    def kill(self):
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.pid = None
+
+
+class Nursery:
+    """Starts applications; whoever still lives at the end is killed."""
+
+    def __init__(self, process, folder):
+        self.seen = folder / "seen.jsonl"
+        """What the applications' consumers wrote down."""
+        self._process = process
+        self._applications = []
+
+    def application(self, config, *, deadline):
+        """An application of that configuration, not yet started."""
+        port = free_port()
+        callbacks = {"public_url": f"http://127.0.0.1:{port}/callbacks", **config.get("callbacks", {})}
+        settings = {
+            "config": config | {"callbacks": callbacks},
+            "port": port,
+            "seen": str(self.seen),
+            "deadline": deadline,
+        }
+        self._applications.append(Application(self._process, settings))
+        return self._applications[-1]
+
+    def kill_all(self):
+        for application in self._applications:
+            application.kill()
+
+
+@asynccontextmanager
+async def nursery_in(folder):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("application.py")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    nursery = Nursery(process, folder)
+    try:
+        yield nursery
+    finally:
+        nursery.kill_all()
+        process.stdin.close()
+        await process.wait()
+
+
+@pytest.fixture
+async def nursery(tmp_path):
+    async with nursery_in(tmp_path) as nursery:
+        yield nursery

@@ -1,0 +1,203 @@
+"""`transferkit events`, `show` and `groups`: what a durable store tells on the command line."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+import pytest
+
+pytest.importorskip("typer")
+from typer.testing import CliRunner
+
+from transferkit import AsyncClient
+from transferkit.cli.app import app
+from transferkit.testing import scenario
+
+COMPLETED = [f"transfer.{word}" for word in ("requested", "submitted", "started", "accepted", "completed")]
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRANSFERKIT_CONFIG", raising=False)
+    file = tmp_path / "transferkit.toml"
+    file.write_text('provider = "fake"\nstore = "sqlite:///kept.db"\n\n[groups]\nmax_attempts = 1\n')
+    return str(file)
+
+
+@pytest.fixture
+def run(config):
+    return lambda *arguments: CliRunner().invoke(app, [*arguments, "--config", config])
+
+
+@pytest.fixture
+def transferred(config):
+    """Transfers of a call to such a target, each to its end; gives their ids."""
+
+    async def transfer(name, call="call-1"):
+        async with AsyncClient.from_config(config) as client:
+            handle = await client.transfer(call, to=scenario(name).number, operation_context="case 42")
+            await handle.outcome()
+            return handle.id
+
+    return lambda *arguments: asyncio.run(transfer(*arguments))
+
+
+@pytest.fixture
+def poisoned(config, transferred):
+    """An event at which the group billing failed as often as it may."""
+    transferred("answers")
+
+    async def fail():
+        async with AsyncClient.from_config(config) as client:
+            with suppress(ZeroDivisionError):
+                async with client.events(group="billing") as stream:
+                    await anext(stream)
+                    raise ZeroDivisionError
+            async with client.events(group="billing", follow=False) as stream:
+                assert [event.sequence async for event in stream][:4] == [2, 3, 4, 5]
+
+    asyncio.run(fail())
+
+
+def of_transfers(events):
+    """Their kinds; the call's own end may be heard before the client is closed, or not."""
+    return [event["kind"] for event in events if event["kind"].startswith("transfer.")]
+
+
+def lines(result):
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+# --- events ----------------------------------------------------------------------------------------
+
+
+def test_the_stream_is_printed_for_programs(run, transferred):
+    transferred("answers")
+    assert of_transfers(lines(run("events", "--json"))) == COMPLETED
+
+
+def test_the_stream_is_printed_for_people_without_the_number(run, transferred):
+    known = transferred("busy")
+    result = run("events")
+    assert result.exit_code == 0
+    last = result.stdout.splitlines()[-1]
+    assert "transfer.failed" in last
+    assert "busy" in last
+    assert known in last
+    assert scenario("busy").number.number not in result.stdout
+
+
+def test_one_call_s_events_alone(run, transferred):
+    transferred("answers", "call-1")
+    transferred("busy", "call-2")
+    assert {event["call_id"] for event in lines(run("events", "--json", "--call", "call-2"))} == {"call-2"}
+
+
+def test_a_group_reads_each_event_once(run, transferred):
+    transferred("answers")
+    assert of_transfers(lines(run("events", "--json", "--group", "billing"))) == COMPLETED
+    assert lines(run("events", "--json", "--group", "billing")) == []
+    transferred("busy", "call-2")
+    assert {event["call_id"] for event in lines(run("events", "--json", "--group", "billing"))} == {"call-2"}
+
+
+def test_a_new_group_may_begin_now(run, transferred):
+    transferred("answers")
+    assert lines(run("events", "--json", "--group", "billing", "--start", "now")) == []
+
+
+def test_a_group_of_one_call_is_refused(run):
+    assert run("events", "--group", "billing", "--call", "call-1").exit_code == 2
+
+
+# --- show ------------------------------------------------------------------------------------------
+
+
+def test_a_timeline_is_drawn(run, transferred):
+    result = run("show", transferred("answers"))
+    assert result.exit_code == 0
+    for word in (*COMPLETED, "✔", "case 42", "fake:call-1", "0.000 s"):
+        assert word in result.stdout
+    assert scenario("answers").number.number not in result.stdout
+
+
+def test_a_failed_transfer_exits_with_1_and_says_why(run, transferred):
+    result = run("show", transferred("busy"))
+    assert result.exit_code == 1
+    assert "✘ transfer.failed" in result.stdout
+    assert "busy, stated" in result.stdout
+    assert "the caller is still ours" in result.stdout
+
+
+def test_a_timeline_for_programs_is_that_transfer_s_alone(run, transferred):
+    transferred("answers")
+    again = transferred("answers")
+    shown = lines(run("show", again, "--json"))
+    assert {event["transfer_id"] for event in shown if event["kind"].startswith("transfer.")} == {again}
+    assert shown[-1]["kind"] == "transfer.completed"
+
+
+def test_an_open_transfer_is_said_to_be_open(run, config):
+    async def begin():
+        async with AsyncClient.from_config(config) as client:
+            return (await client.transfer("call-1", to=scenario("silent").number)).id
+
+    result = run("show", asyncio.run(begin()))
+    assert result.exit_code == 0
+    assert "still open" in result.stdout
+
+
+def test_an_unknown_transfer_exits_with_2(run):
+    result = run("show", "no-such-transfer")
+    assert result.exit_code == 2
+    assert "no-such-transfer" in result.stderr
+
+
+# --- groups ----------------------------------------------------------------------------------------
+
+
+def test_groups_are_listed_with_their_lag(run, transferred):
+    transferred("answers")
+    run("events", "--group", "billing")
+    transferred("answers", "call-2")
+    waiting = [event for event in lines(run("events", "--json")) if event["call_id"] == "call-2"]
+    (group,) = lines(run("groups", "list", "--json"))
+    known = (group["group"], group["lag"], group["parked"], group["consumers"])
+    assert known == ("billing", len(waiting), 0, 0)
+    shown = run("groups", "list")
+    assert "billing" in shown.stdout
+
+
+def test_a_parked_event_is_listed_and_released(run, poisoned):
+    (parked,) = lines(run("groups", "parked", "billing", "--json"))
+    assert (parked["attempts"], parked["event"]["sequence"], parked["released"]) == (1, 1, False)
+    assert parked["event"]["id"] in run("groups", "parked", "billing").stdout
+    assert run("groups", "release", "billing", parked["event"]["id"]).exit_code == 0
+    assert [event["sequence"] for event in lines(run("events", "--json", "--group", "billing"))] == [1]
+    assert lines(run("groups", "parked", "billing", "--json")) == []
+
+
+def test_releasing_what_is_not_parked_exits_with_1(run, poisoned):
+    result = run("groups", "release", "billing", "no-such-event")
+    assert result.exit_code == 1
+    assert "no-such-event" in result.stderr
+
+
+def test_a_group_is_removed(run, transferred):
+    transferred("answers")
+    run("events", "--group", "billing")
+    assert run("groups", "remove", "billing").exit_code == 0
+    assert lines(run("groups", "list", "--json")) == []
+    assert run("groups", "remove", "billing").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["events"], ["show", "x"], ["groups", "list"], ["groups", "parked", "g"]]
+)
+def test_a_wrong_configuration_exits_with_2(command, tmp_path):
+    file = tmp_path / "wrong.toml"
+    file.write_text('provider = "fake"\nstore = "sqlite:kept.db"\n')
+    result = CliRunner().invoke(app, [*command, "--config", str(file)])
+    assert result.exit_code == 2
+    assert "store" in result.stderr

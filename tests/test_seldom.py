@@ -1,0 +1,263 @@
+"""Ways through the core that are seldom taken: found by the branches that no other test went along."""
+
+import base64
+import importlib.metadata
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from transferkit import (
+    AsyncClient,
+    CallbackConfig,
+    CallbackNotVerified,
+    CallbackRequest,
+    Config,
+    ConfigError,
+    FailureReason,
+    MemoryStore,
+    PhoneNumber,
+    TokenPolicy,
+)
+from transferkit.callbacks.keys import keys_in
+from transferkit.callbacks.tokens import key_id_of, signed_claims
+from transferkit.check import _routes
+from transferkit.codec import decode
+from transferkit.config import load_config
+from transferkit.frozenmap import FrozenMap, freeze
+from transferkit.lifecycle import CallState, Lease, NotSent, Taken
+from transferkit.registry import adapter_class
+from transferkit.signals import Result
+from transferkit.stores import address, encoding
+from transferkit.stores.groups import GroupStart
+from transferkit.testing import CallbackSigner, FakeAdapter, ManualClock, Script
+
+CLOCK = ManualClock()
+SIGNER = CallbackSigner(issuer="https://signer.example", clock=CLOCK)
+POLICY = TokenPolicy(openid_url="https://signer.example/openid", issuers=(SIGNER.issuer,), audience="us")
+
+
+def client_of(adapter, **more):
+    config = Config(source="test", provider="fake", callbacks=CallbackConfig(accept_unverified=True), **more)
+    return AsyncClient(config, store=MemoryStore(), adapters={"fake": adapter}, clock=CLOCK)
+
+
+# --- tokens that are signed rightly and say nothing ---------------------------------------------------
+
+
+def signed(payload, *, header=None):
+    """A token of the published key, over whatever bytes."""
+    head = json.dumps(header or {"alg": "RS256", "kid": SIGNER.key_id}).encode()
+    text = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (head, payload))
+    signature = base64.urlsafe_b64encode(SIGNER._key.rs256(text.encode())).rstrip(b"=").decode()
+    return f"{text}.{signature}"
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (b"{", "claims are not JSON"),
+        (b"\xff", "claims are not JSON"),
+        (b"[" * 100_000, "claims are not JSON"),
+        (b"[]", "claims are no JSON object"),
+        (b"null", "claims are no JSON object"),
+    ],
+)
+def test_claims_that_are_none_are_refused(payload, why):
+    key = keys_in(SIGNER.jwks())[SIGNER.key_id]
+    with pytest.raises(CallbackNotVerified, match=why):
+        signed_claims(signed(payload), key)
+
+
+@pytest.mark.parametrize("header", [[], "RS256", 7])
+def test_a_header_that_is_no_object_is_refused(header):
+    with pytest.raises(CallbackNotVerified, match="is no JWT"):
+        key_id_of(signed(b"{}", header=header) if header else "W10.e30.")
+
+
+# --- bodies that an adapter chokes on -----------------------------------------------------------------
+
+
+async def test_an_adapter_that_recurses_too_deeply_is_a_malformed_body():
+    class Deep(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            return cls.decode(callback)
+
+    async with client_of(Deep(clock=CLOCK)) as client:
+        response = await client.receive(CallbackRequest(method="POST", url="/fake", body=b"{}"))
+    assert (response.status, b"nested too deeply" in response.body) == (400, True)
+
+
+async def test_of_several_events_that_cannot_be_stored_the_first_is_named_and_the_good_one_kept():
+    class Several(FakeAdapter):
+        @classmethod
+        def decode(cls, callback):
+            (fact,) = super().decode(callback)
+            odd = evolve(fact.event, raw=freeze({"number": float("inf"), "count": 1, "none": None}))
+            good = evolve(fact.event, raw=freeze({"count": 1, "list": [1.5, None, True]}))
+            return tuple(
+                evolve(fact, event=event, delivery=evolve(fact.delivery, key=str(number)))
+                for number, event in enumerate((good, odd, odd))
+            )
+
+    said = {"id": "d-1", "call_id": "one", "time": "2026-01-01T12:00:00+00:00", "signals": ["returned"]}
+    async with client_of(Several(clock=CLOCK)) as client:
+        request = CallbackRequest(method="POST", url="/fake", body=json.dumps(said).encode())
+        response = await client.receive(request)
+        kept = [event async for event in _everything(client)]
+    assert (response.status, json.loads(response.body)) == (
+        400,
+        {"error": "event 1: has a number that is not finite"},
+    )
+    assert [event.kind for event in kept] == ["call.connected"]
+
+
+async def _everything(client):
+    async with client.events("all", follow=False) as stream:
+        async for event in stream:
+            yield event
+
+
+# --- configurations -----------------------------------------------------------------------------------
+
+
+def test_a_key_that_is_none_is_as_if_it_were_not_there():
+    config = load_config({"provider": "fake", "callbacks": {"public_url": None}})
+    assert config.callbacks.public_url is None
+
+
+def test_a_variable_does_not_hide_the_table_that_others_fill(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDER", "fake")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__MAX_BODY_BYTES", "7")
+    monkeypatch.setenv("TRANSFERKIT_callbacks", "not a table")
+    assert load_config().callbacks.max_body_bytes == 7
+
+
+@pytest.mark.parametrize("text", ["max_attempts = " + "9" * 5000, "a = " + "[" * 30_000, "a = \xff"])
+def test_a_file_that_python_cannot_read_is_a_configuration_error(tmp_path, text):
+    file = tmp_path / "transferkit.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(file)
+
+
+def test_a_client_refuses_a_store_that_is_none():
+    with pytest.raises(ConfigError, match="no kind of store"):
+        AsyncClient(Config(source="test", provider="fake", store="paper:"), adapters={})
+
+
+@pytest.mark.parametrize(
+    ("text", "driver", "problem"),
+    [
+        ("postgresql://app@db/calls", False, "needs a driver"),
+        ("postgresql://app@db/calls?connections=none", True, "connections"),
+    ],
+)
+def test_an_address_of_postgresql_needs_its_driver_and_sense(monkeypatch, text, driver, problem):
+    if driver:
+        pytest.importorskip("psycopg_pool")
+    else:
+        monkeypatch.setattr(address, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=problem):
+        address.store_at(text, base=Path())
+
+
+def test_an_address_of_postgresql_is_no_connection_yet():
+    pytest.importorskip("psycopg_pool")
+    store = address.store_at("postgresql://app@db.invalid/calls", base=Path())
+    assert type(store).__name__ == "PostgresStore"
+
+
+def test_a_path_that_an_adapter_does_not_route_is_none_of_its_own():
+    class Partial(FakeAdapter):
+        callback_paths = ("", "/more")
+
+        def route(self, path):
+            return None if path == "/more" else super().route(path)
+
+    assert [path for path, _ in _routes({"fake": Partial(clock=CLOCK)})] == ["/fake"]
+
+
+def test_where_the_distribution_is_unknown_the_remedy_names_what_is_installed(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    with pytest.raises(ConfigError, match=r"installed: .*fake"):
+        adapter_class("nobody")
+
+
+# --- a submission that was put off once -----------------------------------------------------------------
+
+
+async def test_a_request_that_was_taken_after_a_refusal_does_not_fail_for_that_refusal():
+    clock = ManualClock()
+    adapter = FakeAdapter(clock=clock)
+    too_many = NotSent(result=Result(code=429, reason=FailureReason.THROTTLED))
+    adapter.will(Script(answer=too_many), Script(answer=Taken()))
+    config = Config(source="test", provider="fake")
+    parts = {"store": MemoryStore(), "adapters": {"fake": adapter}, "clock": clock, "background": False}
+    async with AsyncClient(config, **parts) as client:
+        transfer = await client.transfer("one", to=PhoneNumber("+14255550100"))
+        for pause in (0, 5, 200, 10):
+            clock.advance(pause)
+            await client.run_due()
+        outcome = await transfer.outcome(timeout=5)
+    assert len(adapter.submissions) == 2
+    assert outcome.kind == "transfer.expired"
+
+
+# --- values that are stored ---------------------------------------------------------------------------
+
+
+def test_a_phone_number_is_read_as_nothing_else():
+    assert decode(PhoneNumber, "+14255550100") == PhoneNumber("+14255550100")
+    with pytest.raises(TypeError, match="not a phone number"):
+        decode(PhoneNumber, "8:orgid:one")
+
+
+def test_a_map_is_read_from_an_object_only():
+    with pytest.raises(TypeError, match="JSON object"):
+        decode(FrozenMap[str], ["one"])
+
+
+def test_the_oldest_of_the_states_that_are_remembered_is_forgotten(monkeypatch):
+    monkeypatch.setattr(encoding, "_STATES_KEPT", 1)
+    cache = encoding.StateCache()
+    first, second = (cache.write(number, CallState(sequence=number)) for number in (1, 2))
+    assert list(cache._known) == [2]
+    assert cache.read(1, first) == CallState(sequence=1)
+    assert cache.read(2, second) is cache.read(2, second)
+
+
+async def test_a_consumer_whose_own_lease_is_over_holds_on():
+    store = MemoryStore()
+    await store.open_group("all", start=GroupStart.BEGINNING)
+    member = Lease("me", CLOCK.now() - timedelta(seconds=1))
+    assert await store.hold("all", member, now=CLOCK.now()) == frozenset(range(store.partitions))
+
+
+# --- where keys may be -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost.", "LOCALHOST", "keys.localhost", "127.1", "2130706433", "0x7f.0.0.1", "0x7f000001", "a..b"],
+)
+async def test_no_document_sends_us_to_this_machine_in_disguise(host):
+    from transferkit.callbacks.fetching import FetchError, check_named_address
+
+    with pytest.raises(FetchError, match="public internet"):
+        check_named_address(f"https://{host}/keys", by="https://signer.example/openid")
+
+
+@pytest.mark.parametrize(
+    "host", ["signer.example", "signer.example.", "1.signer.example", "x0.example", "8.8.8.8"]
+)
+def test_public_names_and_numbers_are_fine(host):
+    from transferkit.callbacks.fetching import check_named_address
+
+    check_named_address(f"https://{host}/keys", by="https://signer.example/openid")
