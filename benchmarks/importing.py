@@ -1,0 +1,135 @@
+"""How long imports take, and how much is installed, beside the vendors' SDKs.
+
+    python benchmarks/importing.py [--quick] [--graph-sdk-python PATH]
+
+Each import runs in a fresh interpreter whose own start does not count, bytecode cached by a first run; the
+best of several counts. Installed size: the files that a distribution's own record names, without bytecode,
+for the distribution itself and together with what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from measuring import Bar, Report, table
+
+STATEMENTS: Final[dict[str, tuple[str, str]]] = {
+    "import transferkit": ("", "import transferkit"),
+    "from transferkit import AsyncClient": ("", "from transferkit import AsyncClient"),
+    "import transferkit_graph": ("", "import transferkit_graph"),
+    "import transferkit_acs": ("", "import transferkit_acs"),
+    "import httpx": ("", "import httpx"),
+    "import azure.communication.callautomation": ("", "import azure.communication.callautomation"),
+    "import msgraph_beta": ("graph-sdk", "import msgraph_beta"),
+}
+DISTRIBUTIONS: Final[dict[str, str]] = {
+    "transferkit": "",
+    "transferkit-graph": "",
+    "transferkit-acs": "",
+    "azure-communication-callautomation": "",
+    "msgraph-beta-sdk": "graph-sdk",
+}
+TIMED: Final = """
+import time, warnings
+warnings.simplefilter("ignore")
+cpu, wall = time.process_time(), time.perf_counter()
+{statement}
+print(time.process_time() - cpu, time.perf_counter() - wall)
+"""
+SIZED: Final = """
+import json, re, sys
+from importlib import metadata
+from pathlib import Path
+
+def size(found):
+    editable = json.loads(found.read_text("direct_url.json") or "{}").get("dir_info", {}).get("editable")
+    if editable:
+        package = Path(__import__(found.name.replace("-", "_")).__file__).parent
+        files = [path for path in package.rglob("*") if path.is_file()]
+    else:
+        files = [Path(found.locate_file(file)) for file in found.files or ()]
+    return sum(path.stat().st_size for path in files if path.suffix != ".pyc" and path.is_file())
+
+def needed(name, seen):
+    name = re.sub(r"[-_.]+", "-", name).lower()
+    if name in seen:
+        return
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return
+    seen[name] = size(found)
+    for line in found.requires or ():
+        if "extra ==" not in line:
+            needed(re.match(r"[A-Za-z0-9._-]+", line)[0], seen)
+
+seen = {}
+needed(sys.argv[1], seen)
+own = seen.get(re.sub(r"[-_.]+", "-", sys.argv[1]).lower())
+print(json.dumps([own, sum(seen.values()), len(seen)] if own is not None else None))
+"""
+
+
+def output(python: str, *arguments: str) -> str | None:
+    """What it prints, with bytecode cached; None where it fails."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(  # noqa: S603 - the interpreter that was asked for
+        [python, "-c", *arguments], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    return done.stdout if done.returncode == 0 else None
+
+
+def imports(graph_sdk_python: str, *, rounds: int) -> Report:
+    """How long imports take."""
+    rows: list[tuple[str, ...]] = []
+    bars: list[Bar] = []
+    for name, (where, statement) in STATEMENTS.items():
+        python = graph_sdk_python if where else sys.executable
+        said = [output(python, TIMED.format(statement=statement)) for _ in range(rounds + 1)][1:]
+        if said[0] is None:
+            rows.append((name, "not installed", ""))
+            continue
+        best = min(tuple(map(float, one.split())) for one in said if one)
+        rows.append((name, f"{best[0] * 1e3:.0f} ms", f"{best[1] * 1e3:.0f} ms"))
+        if name == "import transferkit":
+            bars.append(Bar(name, best[1] * 1e3, 60.0, unit=" ms"))
+    return Report(table(("import", "CPU", "wall"), rows), tuple(bars))
+
+
+def sizes(graph_sdk_python: str) -> Report:
+    """How much is installed."""
+    rows: list[tuple[str, ...]] = []
+    for name, where in DISTRIBUTIONS.items():
+        found = json.loads(output(graph_sdk_python if where else sys.executable, SIZED, name) or "null")
+        if found is None:
+            rows.append((name, "not installed", "", ""))
+        else:
+            own, whole, count = found
+            rows.append((name, f"{own / 1e6:.1f} MB", f"{whole / 1e6:.1f} MB", str(count)))
+    return Report(table(("installed", "itself", "with what it needs", "distributions"), rows))
+
+
+def reports(*, quick: bool, graph_sdk_python: str) -> Iterator[Report]:
+    """Of time and of size."""
+    yield imports(graph_sdk_python, rounds=2 if quick else 7)
+    yield sizes(graph_sdk_python)
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("--quick", action="store_true", help="few rounds")
+    arguments.add_argument("--graph-sdk-python", default=sys.executable, help="an interpreter with the SDK")
+    asked = arguments.parse_args()
+    for found in reports(quick=asked.quick, graph_sdk_python=asked.graph_sdk_python):
+        print(found.text, end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What the benchmarks share: paces, tables, the bars, and a provider that takes everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+TENANT: Final = "0e1c4f6a-3b1d-4c57-9a35-2f1c0b7d9e01"
+START_SECONDS: Final = 30.0
+
+
+class Pace(NamedTuple):
+    """Seconds for one piece of work: of this process's CPU, all its threads, and on the clock."""
+
+    cpu: float
+    wall: float
+
+
+class Bar(NamedTuple):
+    """What the project promises itself, and what was found."""
+
+    what: str
+    found: float
+    limit: float
+    at_least: bool = False
+    unit: str = ""
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """As a line of the last table."""
+        met = self.found >= self.limit if self.at_least else self.found <= self.limit
+        asked = f"{'at least' if self.at_least else 'at most'} {self.limit:g}{self.unit}"
+        return self.what, asked, f"{self.found:.2f}{self.unit}", "met" if met else "NOT MET"
+
+
+class Report(NamedTuple):
+    """A table, and the bars that it speaks of."""
+
+    text: str
+    bars: tuple[Bar, ...] = ()
+
+
+def stopwatch() -> Callable[[int], Pace]:
+    """Starts now; ask it for the pace of so many pieces."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    return lambda done: Pace((time.process_time() - cpu) / done, (time.perf_counter() - wall) / done)
+
+
+async def paced(work: Callable[[], Awaitable[object]], *, count: int, in_flight: int) -> Pace:
+    """Do `work` so often, by that many tasks at a time, each of which awaits one piece after the other."""
+    each = max(count // in_flight, 1)
+
+    async def worker(times: int) -> None:
+        for _ in range(times):
+            await work()
+
+    await asyncio.gather(*(worker(2) for _ in range(in_flight)))  # warms up: connections, caches, imports
+    pace = stopwatch()
+    await asyncio.gather(*(worker(each) for _ in range(in_flight)))
+    return pace(each * in_flight)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines in columns: the first to the left, the rest to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        return "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+
+    return "\n".join([line(head), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+# --- a provider that takes everything ---------------------------------------------------------------
+
+
+class Provider(NamedTuple):
+    """Where it is. `authority` gives a token to anyone, over TLS, signed by what is in `ca_file`."""
+
+    url: str
+    authority: str
+    ca_file: Path
+
+
+class _Taking(asyncio.Protocol):
+    """Answers every request with 202, and every question for a token with one."""
+
+    authority = ""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what to answer on."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer whatever is whole."""
+        self._received += data
+        while self._transport is not None:
+            head, end, rest = self._received.partition(b"\r\n\r\n")
+            _, _, after = head.lower().partition(b"\r\ncontent-length:")
+            length = int(after.partition(b"\r\n")[0]) if after else 0
+            if not end or len(rest) < length:
+                return
+            self._received = rest[length:]
+            self._transport.write(self._answer(head.partition(b"\r\n")[0]))
+
+    def _answer(self, asked: bytes) -> bytes:
+        body: dict[str, object] | None = None
+        if b"/.well-known/" in asked:
+            own = f"{self.authority}/{TENANT}"
+            body = {
+                "issuer": f"{own}/v2.0",
+                "authorization_endpoint": f"{own}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{own}/oauth2/v2.0/token",
+            }
+        elif b"/token" in asked:
+            body = {"token_type": "Bearer", "expires_in": 86400, "access_token": "t" * 1500}
+        elif b":transferToParticipant" in asked:
+            body = {"operationContext": "case 42"}
+        status = b"200 OK" if body and b":transfer" not in asked else b"202 Accepted"
+        content = b"" if body is None else json.dumps(body).encode()
+        head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nrequest-id: 2\r\nContent-Length: %d\r\n\r\n"
+        return head % (status, len(content)) + content
+
+
+def _serve(ready: Connection, pem: Path) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        plain = await loop.create_server(_Taking, "127.0.0.1", 0)
+        secure = await loop.create_server(_Taking, "127.0.0.1", 0, ssl=context)
+        ports = [server.sockets[0].getsockname()[1] for server in (plain, secure)]
+        _Taking.authority = f"https://127.0.0.1:{ports[1]}"
+        ready.send(ports)
+        await asyncio.gather(plain.serve_forever(), secure.serve_forever())
+
+    asyncio.run(run())
+
+
+@contextmanager
+def provider() -> Iterator[Provider]:
+    """The provider, in a process of its own."""
+    import trustme
+
+    with TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
+        authority = trustme.CA()
+        pem, ca_file = Path(folder, "server.pem"), Path(folder, "ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+        authority.cert_pem.write_to_path(str(ca_file))
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("spawn").Process(target=_serve, args=(sender, pem), daemon=True)
+        process.start()
+        try:
+            if not receiver.poll(START_SECONDS):
+                sys.exit("the provider did not start")
+            plain, secure = receiver.recv()
+            yield Provider(f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}", ca_file)
+        finally:
+            process.terminate()
+            process.join(10)
