@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The oldest releases that the three pyproject.toml allow, tested: `bash .ci/dependencies.sh`. The newest are
+# what every other step of CI installs. Quick: what touches a dependency's interface, not the whole suite.
+# `bash .ci/dependencies.sh highest` tests the newest in the same way.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+resolution=${1:-lowest-direct}
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+unset VIRTUAL_ENV PYTHONPATH PYTEST_ADDOPTS
+export UV_NO_PROGRESS=1
+
+uv venv --quiet --python 3.11 "$tmp/venv"
+uv pip install --quiet --python "$tmp/venv" --resolution "$resolution" --group test \
+    ".[cli,emulators,otel,postgres,serve]" ./adapters/graph ./adapters/acs
+uv pip list --python "$tmp/venv" | grep -iE \
+    '^(aiohttp|attrs|azure-|cattrs|cryptography|httpx|msal|opentelemetry|psycopg|pyjwt|requests|rich|starlette|trustme|typer|uvicorn)'
+python=$tmp/venv/bin/python
+timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
+    adapters/graph/tests/test_graph_{auth,callbacks,credentials,emulator,submit,transport}.py \
+    adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
+    tests/test_{asgi,cli,codec,config,fake,forged_callbacks,receiver,serve,sqlite_store,telemetry,tokens,wire}.py
+# Where a PostgreSQL server answers, as in .ci/run; elsewhere these are skipped.
+timeout --kill-after=30 120 "$python" -m pytest -q -p no:cacheprovider -m heavy -k "not Proxy" tests/test_postgres_store.py

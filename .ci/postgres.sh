@@ -1,0 +1,57 @@
+# Sourced by .ci/run: makes sure that a PostgreSQL server and PgBouncer are here, so that no test of them is
+# skipped, and names the server in TRANSFERKIT_TEST_POSTGRES. A server that was named before is used as it is.
+# Packages are installed, and a server is started, only where there is none; that needs root.
+
+postgres_answers() {
+    [ -n "${1:-}" ] && command -v psql >/dev/null && psql --quiet --no-psqlrc -d "$1" -c 'SELECT 1' >/dev/null 2>&1
+}
+
+postgres_find() {
+    local address
+    for address in "${TRANSFERKIT_TEST_POSTGRES:-}" \
+        "postgresql://postgres@/postgres?host=/var/run/postgresql" "postgresql://postgres@127.0.0.1:5432/postgres"; do
+        if postgres_answers "$address"; then
+            export TRANSFERKIT_TEST_POSTGRES=$address
+            return 0
+        fi
+    done
+    return 1
+}
+
+postgres_install() {
+    local wanted=()
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || wanted+=(postgresql)
+    command -v psql >/dev/null || wanted+=(postgresql-client)
+    [ -x /usr/sbin/pgbouncer ] || wanted+=(pgbouncer)
+    [ "${#wanted[@]}" -ne 0 ] || return 0
+    echo "installing ${wanted[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+# A server in a folder of its own, for this run; stopped and removed by `postgres_stop`.
+postgres_start() {
+    local bin
+    bin=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)
+    postgres_folder=$(mktemp -d)
+    chmod 755 "$postgres_folder"
+    chown postgres:postgres "$postgres_folder"
+    runuser -u postgres -- "$bin/initdb" -D "$postgres_folder/data" -U postgres -A trust -E UTF8 >/dev/null
+    runuser -u postgres -- "$bin/pg_ctl" -D "$postgres_folder/data" -w -l "$postgres_folder/log" \
+        -o "-c listen_addresses= -c unix_socket_directories=$postgres_folder" start >/dev/null
+    export TRANSFERKIT_TEST_POSTGRES="postgresql://postgres@/postgres?host=$postgres_folder"
+}
+
+postgres_stop() {
+    [ -n "${postgres_folder:-}" ] || return 0
+    runuser -u postgres -- "$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)/pg_ctl" \
+        -D "$postgres_folder/data" -m immediate -w stop >/dev/null || true
+    rm -rf "$postgres_folder"
+}
+
+postgres_ready() {
+    postgres_install
+    postgres_find || postgres_start
+    postgres_answers "$TRANSFERKIT_TEST_POSTGRES"
+    echo "PostgreSQL: $(psql --no-psqlrc -d "$TRANSFERKIT_TEST_POSTGRES" -Atc 'SHOW server_version')"
+}
