@@ -284,10 +284,10 @@ async def test_only_the_connection_of_the_request_is_reset(bench):
 @pytest.mark.parametrize(("kind", "executions"), [("slow", 0), ("slow_after", 1)])
 async def test_a_slow_service(bench, kind, executions):
     call = bench.call()
-    bench.emulator.faults.add(Fault.parse(f"{kind}=0.5"))
+    bench.emulator.faults.add(Fault.parse(f"{kind}=1.5"))
     with pytest.raises(httpx.ReadTimeout):
         await bench.http.post(
-            f"{bench.url}/calls/{call}/transfer", json={"to": "answers"}, timeout=httpx.Timeout(5, read=0.2)
+            f"{bench.url}/calls/{call}/transfer", json={"to": "answers"}, timeout=httpx.Timeout(5, read=0.5)
         )
     assert bench.emulator.executions(call) == executions
 

@@ -24,7 +24,7 @@ from transferkit.testing import server as server_module
 from transferkit.testing.emulator import RecordedRequest, SentCallback
 from transferkit.testing.emulator import exchange as exchange_module
 from transferkit.testing.emulator.control import is_loopback
-from transferkit.testing.faults import FaultProxy, Stall, _read_request
+from transferkit.testing.faults import FaultProxy, Stall, _read_request, faulty
 from transferkit.testing.store_contract_groups import Consumer, record
 from transferkit.testing.store_inputs import AT, new_call
 from transferkit.testing.web import Page, diagram
@@ -290,6 +290,7 @@ async def test_a_server_that_does_not_start_is_told(monkeypatch):
 
 def left_open(story) -> list[str]:
     """What a story in a loop of its own leaves for the garbage collector to close."""
+    gc.collect()  # what others left
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         asyncio.run(story())
@@ -297,16 +298,46 @@ def left_open(story) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
+@contextlib.asynccontextmanager
+async def served():
+    async with serve(None) as server:
+        yield server.url
+
+
+@contextlib.asynccontextmanager
+async def proxied():
+    async with faulty("http://127.0.0.1:1") as proxy:
+        yield proxy.url
+
+
+@contextlib.asynccontextmanager
+async def answering():
+    async with adapter_contract._misbehaving(b"") as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("listening", [served, proxied, answering])
 @pytest.mark.parametrize("turns", range(8))
-def test_a_connection_accepted_as_the_server_stops_is_closed(turns):
+def test_a_connection_accepted_as_a_server_stops_is_closed(turns, listening):
     async def story():
-        async with serve(None) as server:
-            client = socket.create_connection(("127.0.0.1", server.port))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-        client.close()
+        async with listening() as url:
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
 
     assert left_open(story) == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_accepted_as_the_proxy_goes_down_is_reset(turns):
+    async with faulty("http://127.0.0.1:1") as proxy:
+        with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2]))) as client:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with proxy.down():
+                client.settimeout(5)
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
 
 
 def test_a_connection_that_outlasts_the_grace_is_closed():

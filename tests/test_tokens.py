@@ -25,6 +25,7 @@ from transferkit.callbacks.tokens import (
 )
 from transferkit.callbacks.verification import Verifier
 from transferkit.testing import CallbackSigner, Forgery, ManualClock
+from transferkit.testing.server import stop_accepting
 
 ISSUER = "https://signer.example"
 AUDIENCE = "d2c5d8a1-6b1e-4f6c-8b1a-1f4e5e6a7b80"
@@ -649,10 +650,13 @@ async def answering(*answers):
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        for task in handling:
-            task.cancel()
-        await asyncio.gather(*handling, return_exceptions=True)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            await stop_accepting(server)
+            for task in handling:
+                task.cancel()
+            await asyncio.gather(*handling, return_exceptions=True)
 
 
 def answer(body=b"{}", status="200 OK", **headers):

@@ -19,6 +19,7 @@ from transferkit.callbacks.tokens import Signed, SignedTokens, bearer_token, key
 from transferkit.callbacks.verification import Verifier
 from transferkit.secret import Secret
 from transferkit.testing import CallbackSigner, ManualClock
+from transferkit.testing.server import stop_accepting
 
 OPENID = "https://signer.example/openid"
 KEYS = f"{OPENID}/keys"
@@ -359,7 +360,7 @@ class Server:
         return self
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await stop_accepting(self._server)
         await self._server.wait_closed()
 
     async def _handle(self, reader, writer):

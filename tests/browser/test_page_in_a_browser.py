@@ -103,7 +103,7 @@ async def test_what_is_open_and_focused_stays_so_while_the_page_changes(opened, 
         before = await page.locator(".wire > li").count()
         await set_up.client.transfer(set_up.place_call(), to=scenario("answers").number)
         await page.locator("svg.diagram .label").get_by_text("transfer.completed").wait_for()
-        assert await page.locator(".wire > li").count() > before
+        await page.locator(".wire > li").nth(before).wait_for()
         assert await page.evaluate("document.activeElement.parentElement.id") == entry
         assert await page.locator(f"#{entry}").get_attribute("open") is not None
 

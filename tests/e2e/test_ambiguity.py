@@ -367,7 +367,7 @@ async def test_what_the_network_does_to_a_submission(world, row):
     world.proxy.will(*faults, method="POST")
     world.speaking.clear()
     stalls = any(isinstance(fault, Stall) for fault in faults)
-    async with world.client(timeout=0.2 if stalls else 30) as client:
+    async with world.client(timeout=1.0 if stalls else 30) as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS)
         await world.pass_time(60)
         world.speaking.set()
@@ -387,7 +387,7 @@ async def test_what_is_never_answered_for_is_never_called_failed(world, row):
     told = wanted[world.provider == "acs"]
     world.proxy.will(*faults, method="POST")
     stalls = any(isinstance(fault, Stall) for fault in faults)
-    async with world.client(timeout=0.2 if stalls else 30) as client:
+    async with world.client(timeout=1.0 if stalls else 30) as client:
         transfer = await client.transfer(world.place_call(), to=SILENT)
         outcome = await world.outcome(transfer)
 

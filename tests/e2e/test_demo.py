@@ -27,8 +27,9 @@ from transferkit.testing import Fault, emulators, staging
 pytestmark = pytest.mark.heavy
 
 PROVIDERS = {"acs", "graph"}
-MOMENT = 5
-"""Seconds to the first words; they take one on a machine that has nothing else to do."""
+MOMENT = 2
+"""Seconds to the first words; they take less than one on a machine that has nothing else to do."""
+RUNS = 5
 COMMAND = (str(Path(sysconfig.get_path("scripts")) / "transferkit"), "demo")
 README = Path(__file__).parents[2] / "README.md"
 ENDINGS = {
@@ -63,9 +64,8 @@ async def running(*options, folder):
 class Shown:
     """What `demo --json --web` printed, what was on the page at its end, and how it ended after Ctrl-C."""
 
-    def __init__(self, lines, *, first_after, page, code, errors, left):
+    def __init__(self, lines, *, page, code, errors, left):
         self.lines = lines
-        self.first_after = first_after
         self.page = page
         self.code = code
         self.errors = errors
@@ -85,10 +85,9 @@ class Shown:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shown(tmp_path_factory, compiled):
-    began, folder = time.monotonic(), tmp_path_factory.mktemp("demo")
+    folder = tmp_path_factory.mktemp("demo")
     async with running("--json", "--web", folder=folder) as process, asyncio.timeout(60):
         lines = [json.loads(await process.stdout.readline())]
-        first_after = time.monotonic() - began
         while "stories" not in lines[-1]:
             lines.append(json.loads(await process.stdout.readline()))
         (address,) = (line["page"] for line in lines if "page" in line)
@@ -99,7 +98,6 @@ async def shown(tmp_path_factory, compiled):
         assert rest == b""
     return Shown(
         lines,
-        first_after=first_after,
         page=page,
         code=process.returncode,
         errors=errors,
@@ -116,9 +114,20 @@ def compiled(tmp_path_factory):
         yield
 
 
-def test_the_first_words_come_at_once(shown):
-    assert shown.first_after < MOMENT
-    assert "no account" in shown.lines[0]["demo"]
+async def seconds_to_the_first_words(folder):
+    began = time.monotonic()
+    async with running("--json", folder=folder) as process, asyncio.timeout(60):
+        words = await process.stdout.readline()
+        took = time.monotonic() - began
+        process.kill()
+        await process.communicate()
+    assert "no account" in json.loads(words)["demo"]
+    return took
+
+
+async def test_the_first_words_come_at_once(tmp_path):
+    """In the fastest of some runs: the first one compiles, and what else runs here may disturb another."""
+    assert min([await seconds_to_the_first_words(tmp_path) for _ in range(RUNS)]) < MOMENT
 
 
 def test_the_page_stays_until_ctrl_c_which_leaves_nothing_behind(shown):

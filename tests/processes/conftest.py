@@ -6,10 +6,13 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+
+SECONDS_TO_DIE = 10
 
 
 def free_port():
@@ -32,10 +35,17 @@ class Application:
         self.pid = int(await self.nursery.stdout.readline())
 
     def kill(self):
-        if self.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        self.pid = None
+        """Return when the process is gone, and its port with it."""
+        pid, self.pid = self.pid, None
+        if pid is None:
+            return
+        until = time.monotonic() + SECONDS_TO_DIE
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            while time.monotonic() < until:
+                time.sleep(0.001)
+                os.kill(pid, 0)
+            raise AssertionError(f"process {pid} outlives SIGKILL by {SECONDS_TO_DIE} s")
 
 
 class Nursery:

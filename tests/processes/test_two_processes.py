@@ -101,8 +101,8 @@ async def test_a_killed_process_s_submission_is_taken_over(
     )
     async with faulty(upstream, ca_file=direct.get("ca_file")) as proxy:
         behind = config | {"providers": {provider: {**direct, address: proxy.url}}}
-        first = nursery.application(behind, deadline=4)
-        second = nursery.application(behind, deadline=4)
+        first = nursery.application(behind, deadline=8)
+        second = nursery.application(behind, deadline=8)
         await first.start()
         await until_served(http, first)
         call = emulator.place_call(callback_url=f"{second.url}/callbacks/{provider}")

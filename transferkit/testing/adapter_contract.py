@@ -28,6 +28,7 @@ from transferkit.identifiers import UnknownIdentifier
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
 from transferkit.signals import Fact, Result, Signal
+from transferkit.testing.server import stop_accepting
 
 __all__ = ["AdapterContract", "ContractSamples"]
 
@@ -109,7 +110,7 @@ async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
     finally:
-        server.close()
+        await stop_accepting(server)
         await server.wait_closed()
 
 

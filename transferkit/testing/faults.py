@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from transferkit.frozenmap import EMPTY
+from transferkit.testing.server import stop_accepting
 
 __all__ = [
     "Close",
@@ -206,7 +207,7 @@ class FaultProxy:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
+        await stop_accepting(server)
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

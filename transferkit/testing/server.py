@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["ABORT", "Server", "serve"]
+__all__ = ["ABORT", "Server", "serve", "stop_accepting"]
 
 ABORT: Final = "transferkit.abort"
 """The ASGI extension with which an app resets the connection that its request came by: call it."""
 
 _HOST = "127.0.0.1"
 _TICK_SECONDS = 0.1
-_TURNS_TO_ACCEPT = 5  # of the loop: uvicorn knows of a connection three after its acceptance
+_TURNS_TO_ACCEPT = 5  # of the loop: a protocol knows of its connection three after the acceptance
 _AT_ONCE = struct.pack("ii", 1, 0)  # linger no seconds: closing sends RST
 
 
@@ -65,6 +65,22 @@ async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGener
             server.should_exit = True
             stop.set()
             await task
+
+
+async def stop_accepting(*servers: asyncio.Server) -> None:
+    """Close listeners, once the protocol of each connection that they accepted knows of it.
+
+    Closed at once, asyncio would forget a connection that it has just accepted, and leave it open.
+    """
+    try:
+        with contextlib.suppress(NotImplementedError):  # a loop without readers
+            for listener in (listener for server in servers for listener in server.sockets):
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(_TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
+    finally:
+        for server in servers:
+            server.close()
 
 
 def _listener(port: int) -> socket.socket:
@@ -131,18 +147,10 @@ def _server(app: ASGIApp, certificates: dict[str, Any]) -> tuple[uvicorn.Server,
 
 async def _end_what_rests(server: uvicorn.Server) -> None:
     """Accept no more, and end every connection on which no request is being answered."""
-    # Closed at once, asyncio would forget a connection that it has just accepted, and leave it open.
-    with contextlib.suppress(NotImplementedError):  # a loop without readers
-        for listener in (listener for listening in server.servers for listener in listening.sockets):
-            asyncio.get_running_loop().remove_reader(listener.fileno())
-    told: set[Any] = set()
-    for _ in range(_TURNS_TO_ACCEPT):
-        for connection in server.server_state.connections - told:
-            told.add(connection)
-            connection.shutdown()
-        await asyncio.sleep(0)
-    for listening in server.servers:
-        listening.close()
+    await stop_accepting(*server.servers)
+    for connection in tuple(server.server_state.connections):
+        connection.shutdown()
+    await asyncio.sleep(0)  # closed, it takes a turn until it is gone
 
 
 def _abort(server: uvicorn.Server, scope: Scope) -> None:

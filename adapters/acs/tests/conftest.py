@@ -21,7 +21,7 @@ from transferkit.adapter import Callback, Submission
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Transfer
 from transferkit.secret import Secret
-from transferkit.testing.server import serve
+from transferkit.testing.server import serve, stop_accepting
 from transferkit.testing.signing import CallbackSigner
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
@@ -66,6 +66,7 @@ async def answering(answer: bytes | Answerer) -> AsyncIterator[tuple[str, list[b
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
         finally:
+            await stop_accepting(server)
             for writer in handling.values():
                 writer.transport.abort()
             await asyncio.gather(*handling)

@@ -7,6 +7,9 @@ from azure.core.credentials import AzureKeyCredential
 from transferkit_acs import AcsSettings
 from transferkit_acs.sdk import open_client
 
+from transferkit.lifecycle import NotSent
+from transferkit.testing.server import stop_accepting
+
 NAMES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -31,7 +34,7 @@ async def heard():
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     lines.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     yield lines
-    server.close()
+    await stop_accepting(server)
 
 
 async def ask(endpoint):
@@ -45,6 +48,19 @@ async def test_requests_go_through_the_environments_proxy(environment, heard):
     environment.setenv("http_proxy", heard[0])
     await ask("http://acs.example")
     assert heard[1].startswith("GET http://acs.example/calling/callConnections/x?")
+
+
+async def test_a_proxy_s_password_is_in_no_answer(environment, answers, adapter_at, submission, transfer):
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    async with answers(refusal) as (url, _):
+        environment.setenv("https_proxy", url.replace("//", "//user:proxy-password@"))
+        adapter = adapter_at("https://acs.example")
+        answer, (found,) = await adapter.submit(submission(transfer)), await adapter.check()
+        await adapter.aclose()
+    assert isinstance(answer, NotSent)
+    assert answer.result.message == "no answer from ACS (ClientHttpProxyError 407)"
+    assert "407" in found.message
+    assert "proxy-password" not in f"{found.message} {found!r}"
 
 
 async def test_a_host_that_needs_no_proxy_is_asked_directly(environment, heard):

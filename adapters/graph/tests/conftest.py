@@ -18,7 +18,7 @@ from transferkit.adapter import Callback, Submission
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Transfer
 from transferkit.secret import Secret
-from transferkit.testing.server import serve
+from transferkit.testing.server import serve, stop_accepting
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
@@ -181,7 +181,7 @@ def raw_server():
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
-            server.close()
+            await stop_accepting(server)
 
     return run
 
