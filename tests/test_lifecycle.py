@@ -1173,6 +1173,53 @@ def test_a_late_answer_of_an_old_attempt_decides_nothing(late):
     assert story.state == before
 
 
+def taken_over(before=()):
+    """A transfer whose attempt has no answer when somebody looks after it, and which may not be repeated."""
+    story = asked()
+    story.play(*before)
+    story.wait(90)
+    assert not story.attempt(2).proceed
+    return story
+
+
+def test_the_late_answer_of_the_only_attempt_settles_what_the_takeover_left_open():
+    story = taken_over()
+    story.answer(NO_CALL)
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.failed", Basis.STATED)
+
+
+def test_what_did_not_leave_is_sent_after_all_when_its_late_answer_says_so():
+    story = taken_over()
+    story.answer(NO_CONNECTION)
+    assert story.due[Work.SUBMIT] == 90.5
+    story.wait(0.5)
+    assert story.attempt(2).proceed
+    story.answer(Taken(), attempt=2)
+    assert words(story) == ["requested", "submitted"]
+
+
+def test_a_late_answer_that_nobody_knows_leaves_it_open():
+    story = taken_over()
+    story.answer(LOST)
+    assert story.outcome is None
+    assert Work.SUBMIT not in story.due
+    before = story.state
+    assert story.answer(NO_CALL).events == (), "each attempt is answered once"
+    assert story.state == before
+
+
+def test_a_late_answer_does_not_settle_what_an_earlier_attempt_left_open():
+    story = asked(REPEATABLE)
+    story.answer(LOST)
+    story.wait(1)
+    story.attempt(2)
+    story.wait_until(DEADLINE + 150)
+    assert not story.attempt(3).proceed
+    before = story.state
+    assert story.answer(NO_CALL, attempt=2).events == ()
+    assert story.state == before
+
+
 @pytest.mark.parametrize("late", [NO_CALL, LOST, TOO_MANY])
 def test_a_second_answer_of_the_same_attempt_decides_nothing(late):
     story = asked(REPEATABLE)
@@ -1443,6 +1490,122 @@ def test_a_verdict_about_a_call_without_transfers_is_nobodys():
     assert (event.kind, event.transfer_id, event.late_verdict) == ("provider.other", None, None)
 
 
+# --- whose it is while an earlier transfer may still be spoken of ----------------------------------
+
+
+def after(ending, rules=ONCE_ONLY):
+    """A transfer that is in flight, on a call whose last one ended so."""
+    story = concluded(ending)
+    story.rules = rules
+    story.request("t2")
+    return story
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [{}, CALL_WIDE, {"echoes_context": True}, {"echoes_context": True, "context": ""}],
+    ids=["names the call", "about the whole call", "equal contexts", "equal empty contexts"],
+)
+def test_a_success_that_may_be_an_earlier_transfers_waits_for_the_providers_answer(fact):
+    story = after("expired")
+    (event,) = story.hear(*SUCCEEDED, result=Result(code=200, subcode=7015), **fact).events
+    assert (event.kind, event.transfer_id, event.late_verdict) == ("provider.other", None, None)
+    assert story.outcome is None
+    story.answer(Taken(correlation_id="chain"))
+    assert words(story)[-2:] == ["submitted", "completed"]
+    assert (story.outcome.basis, story.outcome.code, story.outcome.subcode) == (Basis.STATED, 200, 7015)
+
+
+def test_it_was_the_earlier_transfers_where_the_provider_refuses():
+    story = after("expired")
+    story.hear(*GRAPH_SUCCESS)
+    story.answer(NO_CALL)
+    assert words(story)[-3:] == ["requested", "call.ended", "failed"]
+    assert (story.outcome.transfer_id, story.outcome.basis) == ("t2", Basis.STATED)
+
+
+def test_nobody_knows_whose_it_was_where_the_provider_gives_no_answer():
+    story = after("expired")
+    story.hear(*GRAPH_SUCCESS)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.evidence) == ("transfer.expired", Evidence.CALL_GONE)
+
+
+@pytest.mark.parametrize(
+    ("ending", "signals"),
+    [
+        ("expired", STARTED),
+        ("expired", ACCEPTED),
+        ("expired", FAILED),
+        ("failed", STARTED),
+        ("failed", ACCEPTED),
+    ],
+)
+def test_what_may_be_about_an_earlier_transfer_moves_nothing_before_the_providers_answer(ending, signals):
+    story = after(ending)
+    before = story.state.open
+    (event,) = story.hear(*signals, result=BUSY).events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    assert story.state.open == before
+    story.answer(NO_CALL)
+    assert words(story)[-1] == "failed"
+    assert story.outcome.reason is FailureReason.CALL_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "fact", [{"transfer_id": "t2"}, {"echoes_context": True, "context": "case 2"}], ids=str
+)
+def test_what_names_the_open_transfer_is_about_it(fact):
+    story = concluded("expired")
+    story.request("t2", operation_context="case 2")
+    story.hear(*SUCCEEDED, **fact)
+    assert words(story)[-2:] == ["submitted", "completed"]
+
+
+@pytest.mark.parametrize("ending", ["failed", "completed"])
+def test_a_verdict_is_about_the_open_transfer_where_the_earlier_have_theirs(ending):
+    story = after(ending)
+    story.hear(*FAILED, result=BUSY)
+    assert (story.outcome.transfer_id, story.outcome.reason) == ("t2", FailureReason.BUSY)
+
+
+@pytest.mark.parametrize("ending", ["expired", "failed"])
+def test_once_the_provider_has_answered_the_earlier_transfers_are_over(ending):
+    story = after(ending)
+    story.answer(Taken())
+    story.hear(*STARTED)
+    story.hear(*SUCCEEDED)
+    assert words(story)[-3:] == ["submitted", "started", "completed"]
+
+
+@pytest.mark.parametrize("answer", [NO_CALL, NO_CONNECTION])
+def test_a_transfer_that_the_provider_never_had_is_not_spoken_of(answer):
+    story = Story(evolve(ONCE_ONLY, max_attempts=1))
+    story.request("t1")
+    story.answer(answer)
+    assert words(story)[-1] == "failed"
+    story.request("t2")
+    story.hear(*STARTED)
+    story.hear(*SUCCEEDED)
+    assert words(story)[-3:] == ["submitted", "started", "completed"]
+
+
+def test_a_late_verdict_is_rather_of_whom_none_was_stated():
+    story = after("expired")
+    story.answer(NO_CALL)
+    (event,) = story.hear(*SUCCEEDED).events
+    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+
+
+def test_a_call_that_is_being_transferred_may_be_so_by_an_earlier_transfer():
+    story = after("expired")
+    story.answer(LOST)
+    story.inspect(Presence.TRANSFERRING)
+    assert words(story)[-1] == "requested"
+    assert story.state.open.evidence is Evidence.CALL_CONNECTED
+
+
 # --- repeated deliveries ----------------------------------------------------------------------------
 
 
@@ -1672,6 +1835,15 @@ def test_questions_keep_their_distance():
     story.wait(10)
     story.hear(*RETURNED)
     assert story.due[Work.INSPECT] == 22
+
+
+def test_a_clock_that_was_set_back_delays_no_question():
+    story = started()
+    story.wait(3600)
+    story.inspect(Presence.CONNECTED)
+    story.wait_until(20)
+    story.hear(*RETURNED)
+    assert story.due[Work.INSPECT] == 20 + GAP
 
 
 def test_the_question_at_the_deadline_keeps_its_distance_too():

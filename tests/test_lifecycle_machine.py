@@ -189,6 +189,10 @@ class Truth:
     """Signals that came while the transfer was open."""
     ended_at: datetime | None = None
     inspected_at: datetime | None = None
+    claims: bool = False
+    """A success was heard before the provider answered, that may be an earlier transfer's."""
+    succeeded_late: bool = False
+    """Its success was heard after its outcome."""
 
     @property
     def id(self):
@@ -320,8 +324,6 @@ class TransferLife(RuleBasedStateMachine):
                 self.apply(call, asked)
             return
         self.apply(call, asked)
-        if self.attribution == "call":
-            self.forget_what_nobody_could_tell_apart(call)
         stories = list(self.stories.values())
         truth = Truth(opened, stories[story % len(stories)])
         self.truths[truth.id] = truth
@@ -336,15 +338,41 @@ class TransferLife(RuleBasedStateMachine):
         open_ones = (truth for truth in self.truths.values() if self.outcome(truth) is None)
         return {leg for truth in open_ones for leg in truth.opened.legs}
 
-    def forget_what_nobody_could_tell_apart(self, call):
-        """A provider that names only the call has said all about one transfer when the next begins.
+    def earlier(self, truth):
+        """The requests of its call that have their outcome."""
+        of_the_call = [one for one in self.truths.values() if one.opened.call == truth.opened.call]
+        return [one for one in of_the_call if one is not truth and self.outcome(one)]
 
-        What was delivered already may still be repeated.
-        """
+    def reached(self, truth):
+        """Whether the provider may have it, for all that the application's side knows."""
+        return "submitted" in self.told(truth) or not truth.cannot_have_executed
+
+    def settled(self, truth):
+        return self.outcome(truth).basis is Basis.STATED
+
+    def likeliest(self, message):
+        """Whose late words these are: the provider says so, or it is the last that has no verdict yet."""
+        if self.attribution != "call":
+            return message.truth
+        finished = [
+            one for one in self.truths.values() if one.opened.call == message.call and self.outcome(one)
+        ]
+        unsettled = [one for one in finished if self.reached(one) and not self.settled(one)]
+        return (unsettled or finished)[-1]
+
+    def is_disputed(self, message, progress):
+        """Whether nobody can tell whose words these are: the open transfer's, or an earlier one's."""
+        if self.attribution != "call" or progress is None or progress.submitted:
+            return False
+        reached = [one for one in self.earlier(self.truths[progress.id]) if self.reached(one)]
+        return any(not (message.word.verdict and self.settled(one)) for one in reached)
+
+    def forget(self, truths):
+        """The provider has no more to say of them. What was delivered already may still be repeated."""
         self.network = [
             message
             for message in self.network
-            if message.call != call or (call, message.fact.delivery.key) in self.eras
+            if message.truth not in truths or (message.call, message.fact.delivery.key) in self.eras
         ]
 
     def send(self, truth, first_sent_at, fate, *, promptly):
@@ -352,6 +380,14 @@ class TransferLife(RuleBasedStateMachine):
         assert self.at < truth.deadline_at, "sent after the deadline"
         truth.first_sent_at = first_sent_at
         truth.answers.append(None)
+        if self.attribution == "call":
+            earlier = self.earlier(truth)
+            if any(one.succeeded_late for one in earlier):  # the call is gone
+                fate = Fate(executes=False, answer=REFUSED)
+            # A provider that names only the call has none begin before the one under way has ended.
+            self.forget(
+                [one for one in earlier if fate.executes or not self.reached(one) or self.settled(one)]
+            )
         if fate.executes:
             self.execute(truth)
         if fate.answer is not None:
@@ -415,6 +451,7 @@ class TransferLife(RuleBasedStateMachine):
         if isinstance(answer, Taken):
             assert "submitted" in self.told(truth)
             assert not isinstance(outcome, FAILED | EXPIRED)
+            assert isinstance(outcome, COMPLETED) or not truth.claims, "taken, and then there was a success"
         elif attempt < before.attempts:
             assert self.progress(truth) == before, "an older attempt's answer counts no more"
         elif outcome is not None:
@@ -467,7 +504,9 @@ class TransferLife(RuleBasedStateMachine):
         if before is not None and Signal.CALL_ENDED in message.word.signals:
             self.truths[before.id].heard.add(Signal.CALL_ENDED)
             self.truths[before.id].ended_at = self.truths[before.id].ended_at or self.at
-        if before is not None and before.id == message.truth.id:
+        if self.is_disputed(message, before):
+            self.heard_of_one_or_the_other(message, applied, before)
+        elif before is not None and before.id == message.truth.id:
             self.heard_in_time(message, before)
         else:
             self.heard_too_late(message, applied, before)
@@ -495,9 +534,22 @@ class TransferLife(RuleBasedStateMachine):
         if Signal.RETURNED in signals and (before.started or before.accepted):
             assert Work.INSPECT in due
 
+    def heard_of_one_or_the_other(self, message, applied, before):
+        """Nobody can tell whose it is: it is told, and nothing is decided until the provider answers."""
+        truth, word = self.truths[before.id], message.word
+        assert self.outcome(truth) is None
+        assert "submitted" not in self.told(truth)
+        assert [e for e in applied.events if getattr(e, "late_verdict", None)] == []
+        if word.verdict is LateVerdict.SUCCEEDED:
+            truth.claims = True
+            message.truth.heard.add(Signal.SUCCEEDED)
+            message.truth.succeeded_late = message.truth is not truth
+        elif not {Signal.CALL_ENDED, Signal.RETURNED} & {*word.signals}:
+            assert self.state(message.call).open == before
+
     def heard_too_late(self, message, applied, before):
         """Its transfer has its outcome: a verdict that does not agree is flagged, and moves nobody."""
-        truth, word = message.truth, message.word
+        truth, word = self.likeliest(message), message.word
         outcome = self.outcome(truth)
         assert outcome not in applied.events
         stated = None
@@ -603,7 +655,7 @@ class TransferLife(RuleBasedStateMachine):
             return
         if work is Work.GRACE:
             assert self.at - truth.ended_at >= self.rules.grace
-            assert isinstance(outcome, FAILED | RedirectExpired)
+            assert isinstance(outcome, FAILED | RedirectExpired) or truth.claims
         else:
             assert isinstance(outcome, FAILED)
             assert truth.cannot_have_executed, "called failed, but it may have been executed"
@@ -655,7 +707,7 @@ class TransferLife(RuleBasedStateMachine):
                     assert truth.executions == 1
                 case TransferFailed() | RedirectFailed():
                     assert Signal.FAILED in truth.heard or ended or truth.cannot_have_executed
-                case TransferExpired():
+                case TransferExpired() if not (ended and truth.claims):
                     assert outcome.elapsed >= truth.opened.request.deadline
                     assert not ended, "the grace decides"
                 case RedirectExpired():

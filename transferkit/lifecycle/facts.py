@@ -47,7 +47,7 @@ def observe(turn: Turn, fact: Fact, seen: str | None) -> Decision:
 
 
 def _signals(turn: Turn, fact: Fact) -> None:
-    ours = _is_about_open(turn.state, fact)
+    ours, disputed = _is_about_open(turn.state, fact), _is_disputed(turn.state, fact)
     for signal in fact.signals:
         progress = turn.open
         if progress is None:
@@ -62,8 +62,10 @@ def _signals(turn: Turn, fact: Fact) -> None:
                         progress, ended=fact.result or Result(), evidence=Evidence.CALL_GONE
                     )
                     turn.set_due(progress, Work.GRACE, turn.at + progress.rules.grace)
-            case _ if ours:
+            case _ if ours and not disputed:
                 _verdict(turn, progress, signal, fact)
+            case Signal.SUCCEEDED if ours:
+                turn.progress(progress, claimed=fact.result or Result())
 
 
 def _verdict(turn: Turn, progress: Progress, signal: Signal, fact: Fact) -> None:
@@ -112,29 +114,46 @@ def _is_about_open(state: CallState, fact: Fact) -> bool:
         return fact.transfer_id == state.open.id
     if fact.call_wide:
         return all(done.verdict is not LateVerdict.SUCCEEDED for done in state.finished)
-    if fact.echoes_context:
-        return fact.event.operation_context == state.open.operation_context
-    return True
+    return not fact.echoes_context or _same_context(fact, state.open.operation_context)
+
+
+def _is_disputed(state: CallState, fact: Fact) -> bool:
+    """Whether what seems to be about the open transfer may be about an earlier one of the call.
+
+    It may while the provider has not answered to the open one, if nothing in the fact tells them apart. Once
+    it has, the earlier are over: it lets no transfer begin before the one under way has ended.
+    """
+    if state.open is None or state.open.submitted or fact.transfer_id is not None:
+        return False
+    states_verdict = any(signal in _VERDICTS for signal in fact.signals)
+    return any(
+        done.unsettled if states_verdict else done.reached for done in state.finished if _fits(done, fact)
+    )
+
+
+def _fits(done: Finished, fact: Fact) -> bool:
+    """Whether a fact can be about this finished transfer."""
+    if fact.redirect_only and done.kind is RequestKind.TRANSFER:
+        return False
+    if fact.transfer_id is not None:
+        return fact.transfer_id == done.id
+    return fact.call_wide or not fact.echoes_context or _same_context(fact, done.operation_context)
+
+
+def _same_context(fact: Fact, context: str | None) -> bool:
+    return (fact.event.operation_context or None) == (context or None)  # an empty one may be left out
 
 
 def _meant_finished(state: CallState, fact: Fact) -> Finished | None:
-    """The finished transfer that a verdict is about, where one can be named."""
-    newest_first = state.finished[::-1]
-    if fact.call_wide:  # who succeeded before ended the call; a stable sort keeps the others in order
-        newest_first = tuple(sorted(newest_first, key=lambda done: done.verdict is not LateVerdict.SUCCEEDED))
-    for done in newest_first:
-        if fact.redirect_only and done.kind is RequestKind.TRANSFER:
-            continue
-        if fact.transfer_id is not None:
-            if done.id == fact.transfer_id:
-                return done
-        elif (
-            fact.call_wide
-            or not fact.echoes_context
-            or fact.event.operation_context == done.operation_context
-        ):
-            return done
-    return None
+    """The finished transfer that a verdict is about, where one can be named: the last of the likeliest."""
+
+    def unlikelihood(done: Finished) -> int:
+        if fact.call_wide and done.verdict is LateVerdict.SUCCEEDED:
+            return 0  # who succeeded before ended the call
+        return 1 if done.unsettled else 2
+
+    fitting = [done for done in reversed(state.finished) if _fits(done, fact)]
+    return min(fitting, key=unlikelihood, default=None)
 
 
 _VERDICTS = {Signal.SUCCEEDED: LateVerdict.SUCCEEDED, Signal.FAILED: LateVerdict.FAILED}
@@ -184,7 +203,7 @@ def _belonging(state: CallState, fact: Fact) -> dict[str, Any]:
     if not fact.signals:
         return {}
     if _is_about_open(state, fact) and state.open:
-        return {"transfer_id": state.open.id}
+        return {} if _is_disputed(state, fact) else {"transfer_id": state.open.id}
     done = _meant_finished(state, fact)
     if done is None:
         return {}

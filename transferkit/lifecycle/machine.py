@@ -19,6 +19,7 @@ from transferkit.events import (
     Basis,
     Evidence,
     FailureReason,
+    LateVerdict,
     RedirectCompleted,
     TransferStarted,
 )
@@ -134,7 +135,7 @@ def _attempt(turn: Turn, attempted: Attempted) -> Decision:
     if attempted.attempt != progress.attempts + 1:
         return turn.decision()  # somebody else is at it
     if progress.in_flight:  # whoever began the last attempt is gone without an answer
-        progress = turn.progress(progress, in_flight=False, ambiguous=True)
+        progress = turn.progress(progress, in_flight=False, ambiguous=True, overtaken=not progress.ambiguous)
     if progress.submitted:
         turn.clear(progress, Work.SUBMIT)
         return turn.decision()
@@ -146,7 +147,7 @@ def _attempt(turn: Turn, attempted: Attempted) -> Decision:
     first = progress.first_sent_at
     if first is None or not (progress.ambiguous or _repeatable(progress, turn.at)):
         first = turn.at  # nothing can have executed: the provider's window starts anew
-    turn.progress(progress, attempts=attempted.attempt, in_flight=True, first_sent_at=first)
+    turn.progress(progress, attempts=attempted.attempt, in_flight=True, overtaken=False, first_sent_at=first)
     return turn.decision(proceed=True)
 
 
@@ -165,9 +166,15 @@ def _answer(turn: Turn, answered: Answered) -> Decision:
     answer = answered.answer
     if isinstance(answer, Taken):  # from any attempt, however late: it is the same request
         return _taken(turn, progress, answer)
-    if answered.attempt != progress.attempts or not progress.in_flight:
+    if answered.attempt != progress.attempts or not (progress.in_flight or progress.overtaken):
         return turn.decision()  # a newer attempt's answer counts
-    progress = turn.progress(progress, in_flight=False, refusal=answer.result)
+    progress = turn.progress(
+        progress,
+        in_flight=False,
+        ambiguous=progress.ambiguous and not progress.overtaken,
+        overtaken=False,
+        refusal=answer.result,
+    )
     if progress.submitted:  # a callback proved the submission: the answer contradicts it and decides nothing
         turn.inspect_soon(progress)
         return turn.decision()
@@ -180,6 +187,14 @@ def _taken(turn: Turn, progress: Progress, answer: Taken) -> Decision:
     progress = turn.submitted(progress, correlation_id=answer.correlation_id)
     if progress.kind is RequestKind.REDIRECT and progress.rules.taken_is_handed_over:
         turn.conclude(progress, RedirectCompleted, basis=Basis.INFERRED)
+    elif progress.claimed is not None:  # taken while the call was still there: what then succeeded is this
+        turn.conclude(
+            progress,
+            kinds(progress).completed,
+            basis=Basis.STATED,
+            verdict=LateVerdict.SUCCEEDED,
+            result=progress.claimed,
+        )
     return turn.decision()
 
 
@@ -238,7 +253,8 @@ def _inspected(turn: Turn, inspected: Inspected) -> Decision:
         final_inspections=progress.final_inspections + progress.deadline_passed,
     )
     turn.clear(progress, Work.INSPECT)
-    if inspected.presence is Presence.TRANSFERRING and progress.kind is RequestKind.TRANSFER:
+    transferring = inspected.presence is Presence.TRANSFERRING and progress.kind is RequestKind.TRANSFER
+    if transferring and (progress.submitted or not any(done.unsettled for done in turn.state.finished)):
         progress = turn.submitted(progress)
         if not (progress.started or progress.accepted):
             progress = turn.progress(progress, started=True)
@@ -281,6 +297,8 @@ def _grace_over(turn: Turn, progress: Progress, ended: Result) -> None:
         turn.fail(progress, ended, basis=Basis.STATED, call_alive=False)
     elif progress.kind is RequestKind.REDIRECT:
         turn.expire(progress)  # handed over or hung up: it looks the same
+    elif progress.claimed is not None:
+        turn.expire(progress)  # some transfer of the call succeeded, and nobody knows which
     elif ended.reason is FailureReason.CALLER_LEFT:
         turn.fail(progress, ended, basis=Basis.STATED, call_alive=False)
     else:

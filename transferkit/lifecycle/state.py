@@ -65,10 +65,14 @@ class Progress:
     """An attempt was begun and has no answer yet: it may have executed."""
     ambiguous: bool = False
     """Some earlier attempt may have executed."""
+    overtaken: bool = False
+    """That is the last attempt and no other: it was taken over before its answer came, which settles it."""
     refusal: Result | None = None
     """Why the last attempt did not leave."""
 
     submitted: bool = False
+    claimed: Result | None = None
+    """A success that the provider stated of the call: this one's if the provider took it."""
     started: bool = False
     accepted: bool = False
     ended: Result | None = None
@@ -82,12 +86,21 @@ class Progress:
 @final
 @frozen(kw_only=True)
 class Finished:
-    """A transfer that has its outcome; `verdict` is what the provider stated, None where it did not."""
+    """A transfer that has its outcome; `verdict` is what the provider stated, None where it did not.
+
+    `reached`: whether the provider may have it, and may still speak of it.
+    """
 
     id: str
     kind: RequestKind = RequestKind.TRANSFER
     operation_context: str | None = field(default=None, repr=safe_repr)
     verdict: LateVerdict | None = None
+    reached: bool = True
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its verdict may still come."""
+        return self.reached and self.verdict is None
 
 
 @final

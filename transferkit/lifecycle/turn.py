@@ -122,10 +122,10 @@ class Turn:
         return self.decision()
 
     def inspect_soon(self, progress: Progress) -> None:
-        """Ask the provider, but not more often than the rules allow."""
-        at = self.at
+        """Ask the provider, but not more often than the rules allow. A clock set back delays nothing."""
+        at, gap = self.at, progress.rules.inspect_gap
         if progress.last_inspected_at is not None:
-            at = max(at, progress.last_inspected_at + progress.rules.inspect_gap)
+            at = min(max(at, progress.last_inspected_at + gap), at + gap)
         self.set_due(progress, Work.INSPECT, at)
 
     def submitted(self, progress: Progress, fact: Fact | None = None, **fields: Any) -> Progress:
@@ -170,6 +170,7 @@ class Turn:
             kind=progress.kind,
             operation_context=progress.operation_context,
             verdict=verdict if basis is Basis.STATED else None,
+            reached=progress.submitted or progress.in_flight or progress.ambiguous,
         )
         self.state = evolve(self.state, open=None, finished=(*self.state.finished, done))
 

@@ -62,8 +62,8 @@ PARTS = {
                 "transferkit/stores/contract.py": ("delivery_key",),
                 "transferkit/stores/memory.py": ("apply_all", "_apply", "over", "commit"),
                 "transferkit/wire.py": ("content_key", "_KEY_WRITER"),
-                f"{_GRAPH}/transferkit_graph/callbacks.py": ("_delivery", "_MESSAGE_ID"),
-                f"{_ACS}/transferkit_acs/callbacks.py": ("fact", "_incoming"),
+                f"{_GRAPH}/transferkit_graph/callbacks.py": ("_message", "_delivery", "_MESSAGE_ID"),
+                f"{_ACS}/transferkit_acs/callbacks.py": ("_delivery", "fact", "_incoming"),
             },
             rounds=(
                 (
@@ -71,6 +71,7 @@ PARTS = {
                     "tests/test_wire.py",
                     f"{_GRAPH}/tests/test_graph_callbacks.py",
                     f"{_ACS}/tests/test_acs_callbacks.py",
+                    f"{_ACS}/tests/test_acs_repetitions.py",
                 ),
                 ("tests/test_lifecycle_machine.py", "tests/test_receiver.py", "tests/test_incoming.py"),
                 ("tests/test_groups.py", f"{_ACS}/tests/test_acs_published.py", "tests/fuzz/test_fuzz.py"),
