@@ -23,6 +23,7 @@ from transferkit import (
     PhoneNumber,
     Redirect,
     RedirectCompleted,
+    SqliteStore,
     StoreError,
     TeamsApp,
     TeamsUser,
@@ -304,6 +305,22 @@ async def test_a_request_that_cannot_be_carried_is_refused_with_every_problem(ma
         assert raised.value.provider == "fake"
         assert all(problem.field in str(raised.value) for problem in raised.value.problems)
         assert await nothing_happened(store, narrow)
+
+
+@pytest.mark.parametrize("replaces", [CALL, CALL.upper()])
+async def test_a_call_is_not_consulted_with_itself(make, clock, store, replaces):
+    class AnyCase(FakeAdapter):
+        @classmethod
+        def canonical_call_id(cls, call_id):
+            return call_id.lower()
+
+    fake = AnyCase(clock=clock)
+    async with make(fake) as client:
+        with pytest.raises(InvalidRequest) as raised:
+            await client.transfer(CALL, to=AGENT, replaces=replaces)
+        (problem,) = raised.value.problems
+        assert (problem.field, problem.message) == ("replaces", "is the call that is to be transferred")
+        assert await nothing_happened(store, fake)
 
 
 async def test_what_was_dropped_on_request_is_listed(make, clock, store):
@@ -780,6 +797,43 @@ async def test_closing_waits_for_a_submission_under_way(make, clock, store):
         await slow.sending.wait()
         asyncio.get_running_loop().call_later(0.01, slow.go_on.set)
     assert await kinds(store) == ["transfer.requested", "transfer.submitted"]
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_and_for_one_that_it_finds_about_to_begin(make, clock, tmp_path, steps):
+    class TakesItsTime(FakeAdapter):
+        async def submit(self, submission):
+            await asyncio.sleep(0.01)
+            return await super().submit(submission)
+
+    slow, store = TakesItsTime(clock=clock), SqliteStore(tmp_path / "a.db")
+    client = make(slow, store=store)
+    async with client:
+        asking = asyncio.create_task(client.transfer(CALL, to=SILENT))
+        for _ in range(1 + steps):
+            await asyncio.sleep(0)
+    assert (await asking).call.id == CALL
+    async with client:
+        assert await kinds(store) == ["transfer.requested", "transfer.submitted"]
+
+
+async def test_but_not_for_ever(make, clock, store, monkeypatch):
+    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
+    before, slow = our_tasks(), Slow(clock=clock)
+    async with make(slow) as client:
+        await client.transfer(CALL, to=SILENT)
+        await slow.sending.wait()
+    assert our_tasks() == before
+    assert await kinds(store) == ["transfer.requested"]
+
+
+async def test_entered_by_two_tasks_at_once_it_is_one_client(make, fake, tmp_path):
+    before = our_tasks()
+    client = make(fake, store=SqliteStore(tmp_path / "a.db"))
+    await asyncio.gather(client.__aenter__(), client.__aenter__())
+    await (await client.transfer(CALL, to=ANSWERS)).outcome(timeout=5)
+    await client.aclose()
+    assert our_tasks() == before
 
 
 async def test_closing_twice_is_fine(make, fake):

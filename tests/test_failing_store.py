@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections import Counter
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
 from transferkit import (
     AsyncClient,
+    ClientClosed,
     Config,
     LifecycleConfig,
     MemoryStore,
@@ -18,9 +20,11 @@ from transferkit import (
     TransferExpired,
 )
 from transferkit.events import Basis
-from transferkit.lifecycle import Taken, step
-from transferkit.signals import Signal
+from transferkit.lifecycle import CallKey, NotSent, Taken, step
+from transferkit.signals import Result, Signal
+from transferkit.stores import CommitUnknown
 from transferkit.stream.outcomes import OutcomeWatch
+from transferkit.telemetry import Telemetry
 from transferkit.testing import FakeAdapter, ManualClock, Say, Script, scenario
 from transferkit.testing.store_contract_groups import record
 from transferkit.testing.store_inputs import AT, fact, new_call
@@ -39,6 +43,7 @@ class Failing(MemoryStore):
         self.fails = Counter()
         self.gates = {}
         self.reached = asyncio.Event()
+        self.error = StoreError("the disk is full")
 
     def hold_up(self, verb):
         gate = self.gates[verb] = asyncio.Event()
@@ -51,12 +56,15 @@ class Failing(MemoryStore):
             await self.gates[what].wait()
         if self.fails[what]:
             self.fails[what] -= 1
-            raise StoreError("the disk is full")
+            raise self.error
 
     async def apply_all(self, inputs, step):
         for _, happened in inputs:
             await self.meet(type(happened).__name__)
-        return await super().apply_all(inputs, step)
+        applied = await super().apply_all(inputs, step)
+        for _, happened in inputs:
+            await self.meet(f"after {type(happened).__name__}")
+        return applied
 
     async def transfer(self, transfer_id):
         await self.meet("transfer")
@@ -65,9 +73,9 @@ class Failing(MemoryStore):
             return None
         return await super().transfer(transfer_id)
 
-    async def next_due(self):
+    async def next_due(self, **which):
         await self.meet("next_due")
-        return await super().next_due()
+        return await super().next_due(**which)
 
     async def prune(self, **which):
         await self.meet("prune")
@@ -123,8 +131,211 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
+async def in_time(work, clock):
+    """Let time pass, a few seconds at a time, until it is done."""
+    task = asyncio.ensure_future(work)
+    async with asyncio.timeout(10):
+        while not task.done():
+            clock.advance(5)
+            for _ in range(20):
+                await asyncio.sleep(0)
+    return await task
+
+
 def logged(caplog, name):
     return [entry for entry in caplog.records if getattr(entry, "event", None) == name]
+
+
+# --- asking -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """However often it is looked whether a request is recorded, it takes no time."""
+    monkeypatch.setattr("transferkit.work._LOOK_PAUSES", (0, 0, 0))
+
+
+ERRORS = [StoreError("the disk is full"), CommitUnknown("the connection was lost")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("looks_in_vain", [0, 2])
+async def test_a_request_that_is_recorded_though_the_store_failed_is_sent(
+    make, store, fake, caplog, looks, error, looks_in_vain
+):
+    store.error = error
+    store.fails.update({"after Requested": 1, "transfer": looks_in_vain})
+    fake.will(Script(after=(Say(Signal.SUCCEEDED),)))
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SOMEBODY)
+        assert isinstance(await transfer.outcome(timeout=10), TransferCompleted)
+    assert [submission.id for submission in fake.submissions] == [transfer.id]
+    (told,) = [one for one in logged(caplog, "commit_retried") if one.transfer_id == transfer.id]
+    assert str(error) in told.getMessage()
+
+
+async def test_a_caller_who_is_cancelled_meanwhile_detaches(make, store, fake):
+    gate = store.hold_up("transfer")
+    store.fails["after Requested"] = 1
+    async with make() as client:
+        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        await store.reached.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        gate.set()
+        await until(lambda: fake.submissions)
+
+
+async def test_what_is_not_recorded_is_the_store_s_error_and_never_sent(make, store, fake):
+    store.fails["Requested"] = 1
+    async with make() as client:
+        with pytest.raises(StoreError, match=r"^the disk is full$"):
+            await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=SOMEBODY)
+        await until(lambda: fake.submissions)
+    assert len(fake.submissions) == 1
+
+
+async def test_a_commit_that_may_be_under_way_is_looked_for_more_than_once(make, store, fake, looks):
+    store.error = CommitUnknown("the connection was lost")
+    store.fails.update({"after Requested": 1, "forgotten": 2})
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SOMEBODY)
+        await until(lambda: fake.submissions)
+    assert [submission.id for submission in fake.submissions] == [transfer.id]
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded", "look"),
+    [
+        (ERRORS[0], "after Requested", "transfer"),
+        (ERRORS[0], "Requested", "transfer"),
+        (ERRORS[1], "after Requested", "transfer"),
+        (ERRORS[1], "Requested", "forgotten"),
+    ],
+)
+async def test_where_it_stays_unknown_the_error_says_so_and_what_to_do(
+    make, store, fake, looks, error, recorded, look
+):
+    store.error = error
+    store.fails.update({recorded: 1, look: 3})
+    async with make(background=False) as client:
+        with pytest.raises(StoreError, match=r"nobody knows whether transfer .* was recorded") as raised:
+            await client.transfer(CALL, to=SOMEBODY)
+    words = str(raised.value)
+    assert all(part in words for part in ("120 s", "idempotency key", "TransferNotFound", str(error)))
+    assert fake.submissions == []
+
+
+async def test_what_nobody_knew_to_be_recorded_goes_on_when_its_lease_is_over(
+    make, store, fake, clock, looks
+):
+    store.fails.update({"after Requested": 1, "transfer": 3})
+    async with make(background=False) as client:
+        with pytest.raises(StoreError, match="goes on by itself"):
+            await client.transfer(CALL, to=SOMEBODY)
+        clock.advance(LEASE)
+        assert await client.run_due() == 1
+    assert len(fake.submissions) == 1
+
+
+async def test_a_look_that_hangs_is_given_up(make, store, fake, monkeypatch):
+    monkeypatch.setattr("transferkit.work._LOOK_SECONDS", 0.01)
+    store.hold_up("transfer")
+    store.fails["after Requested"] = 1
+    async with make(background=False) as client:
+        with pytest.raises(StoreError, match="nobody knows"):
+            await client.transfer(CALL, to=SOMEBODY)
+    assert fake.submissions == []
+
+
+async def test_what_another_process_took_over_meanwhile_is_not_sent_twice(make, store, fake, clock):
+    gate = store.hold_up("transfer")
+    store.fails["after Requested"] = 1
+    async with make(background=False) as client:
+        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        await store.reached.wait()
+        store.gates.clear()
+        clock.advance(LEASE)
+        assert await client.run_due() == 1  # as another process would
+        gate.set()
+        transfer = await asking
+    assert [submission.id for submission in fake.submissions] == [transfer.id]
+
+
+async def test_nor_is_what_another_process_may_take_over_now(make, store, fake, clock):
+    gate = store.hold_up("transfer")
+    store.fails["after Requested"] = 1
+    async with make(background=False) as client:
+        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        await store.reached.wait()
+        store.gates.clear()
+        clock.advance(LEASE)
+        gate.set()
+        transfer = await asking
+        assert fake.submissions == []
+        assert await client.run_due() == 1
+    assert [submission.id for submission in fake.submissions] == [transfer.id]
+
+
+# --- logs and figures that fail -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken_filter():
+    """An application's log filter that raises at every record."""
+
+    class Broken(logging.Filter):
+        def filter(self, record):
+            raise KeyError("of the application's")
+
+    broken, loggers = Broken(), [logging.getLogger(f"transferkit.{name}") for name in ("work", "stream")]
+    for logger in loggers:
+        logger.addFilter(broken)
+    yield
+    for logger in loggers:
+        logger.removeFilter(broken)
+
+
+async def test_a_log_filter_that_raises_is_in_no_transfer_s_way(make, fake, broken_filter):
+    async with make() as client:
+        await client.transfer(CALL, to=SOMEBODY)
+        await until(lambda: fake.submissions)
+
+
+async def test_nor_in_that_of_one_that_is_recorded_though_the_store_failed(make, store, fake, broken_filter):
+    store.fails["after Requested"] = 1
+    async with make() as client:
+        await client.transfer(CALL, to=SOMEBODY)
+        await until(lambda: fake.submissions)
+
+
+async def test_a_meter_that_raises_is_told_of_and_in_nobody_s_way(store, fake, clock, caplog, planted):
+    class Meters(Telemetry):
+        def committed(self, inputs, applied):
+            raise ZeroDivisionError(planted.number)
+
+    config, adapters = Config(source="test", provider="fake"), {"fake": fake}
+    async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
+        await client.transfer(CALL, to=SOMEBODY)
+        await until(lambda: fake.submissions)
+    told = logged(caplog, "telemetry_failed")
+    assert {one.error for one in told} == {"ZeroDivisionError"}
+    assert all(one.levelname == "WARNING" for one in told)
+
+
+async def test_figures_are_told_though_the_log_fails(store, fake, clock, broken_filter):
+    told = []
+
+    class Meters(Telemetry):
+        def committed(self, inputs, applied):
+            told.extend(event.kind for one in applied for event in one.events)
+
+    config, adapters = Config(source="test", provider="fake"), {"fake": fake}
+    async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
+        await client.transfer(CALL, to=SOMEBODY)
+    assert told[0] == "transfer.requested"
 
 
 # --- due work -----------------------------------------------------------------------------------------
@@ -153,6 +364,109 @@ async def test_due_work_that_cannot_be_read_is_looked_for_again(make, store, clo
         transfer = await client.transfer(CALL, to=SILENT, deadline=30)
         await until(lambda: logged(caplog, "transfer.submitted"))
         clock.advance(30)
+        assert isinstance(await transfer.outcome(timeout=10), TransferExpired)
+
+
+@pytest.mark.parametrize("error", [MemoryError("once"), KeyError("a bug")])
+async def test_whatever_is_raised_the_background_task_goes_on(make, store, clock, caplog, error):
+    store.error = error
+    store.fails["next_due"] = 2
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SILENT, deadline=30)
+        assert isinstance(await in_time(transfer.outcome(), clock), TransferExpired)
+    assert str(error) in logged(caplog, "store_failed")[0].getMessage()
+
+
+async def test_not_even_a_log_filter_ends_it(make, store, clock, broken_filter):
+    store.fails["next_due"] = 2
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SILENT, deadline=30)
+        assert isinstance(await in_time(transfer.outcome(), clock), TransferExpired)
+
+
+@pytest.mark.parametrize("error", [StoreError("disk gone"), ZeroDivisionError()])
+async def test_of_what_failed_no_cause_is_shown_as_it_is(make, store, clock, caplog, planted, error):
+    error.__cause__ = ConnectionError(f"at {planted.number}, password={planted.client_secret}")
+    store.error = error
+    store.fails.update({"next_due": 1, "prune": 1, "transfer": 1})
+    async with make() as client:
+        await until(lambda: logged(caplog, "prune_failed"))
+        await client.transfer(CALL, to=SILENT, deadline=30)
+        await until(lambda: logged(caplog, "transfer.submitted"))
+        clock.advance(30)
+        await until(lambda: logged(caplog, "work_failed"))
+    for name in ("store_failed", "prune_failed", "work_failed"):
+        (told,) = logged(caplog, name)
+        assert "ConnectionError" in told.getMessage()
+        assert told.exc_info is None
+
+
+async def test_a_provider_that_cannot_be_asked_is_told_without_its_words(make, store, clock, caplog, planted):
+    class Breaks(FakeAdapter):
+        async def inspect(self, call, *, tenant_id=None):
+            raise RuntimeError(f"no line to {planted.number}")
+
+    async with make(Breaks(clock=clock), background=False) as client:
+        await client.transfer(CALL, to=SILENT, deadline=30)
+        await until(lambda: logged(caplog, "transfer.submitted"))
+        clock.advance(30)
+        await client.run_due()
+    assert "RuntimeError" in logged(caplog, "adapter_failed")[0].getMessage()
+
+
+class NotOurs(Failing):
+    """Hands out work whatever adapters the asker has."""
+
+    async def lease_due(self, *, providers=None, **which):
+        return await super().lease_due(**which)
+
+
+async def test_a_store_that_hands_out_what_nobody_here_can_do_starts_no_attempt(clock, fake, caplog):
+    store = NotOurs()
+    async with make_pair(store, clock, fake) as (able, unable):
+        store.fails["Answered"] = 3
+        transfer = await able.transfer(CALL, to=SILENT, deadline=600)
+        await until(lambda: logged(caplog, "task_failed"))
+        clock.advance(LEASE)
+        before = await store.state(CallKey("fake", CALL))
+        assert await unable.run_due() == 1
+        assert await store.state(CallKey("fake", CALL)) == before
+        (told,) = logged(caplog, "work_failed")
+        assert (told.transfer_id, told.levelname) == (transfer.id, "ERROR")
+        clock.advance(LEASE)
+        assert await able.run_due() >= 1
+    assert len(fake.submissions) == 2
+
+
+@asynccontextmanager
+async def make_pair(store, clock, fake):
+    """A client that has the adapter, and one that has another."""
+
+    class Other(FakeAdapter):
+        name = "other"
+
+    def client_of(adapter):
+        config, adapters = Config(source="test", provider=adapter.name), {adapter.name: adapter}
+        return AsyncClient(config, store=store, adapters=adapters, clock=clock, background=False)
+
+    async with client_of(fake) as able, client_of(Other(clock=clock)) as unable:
+        yield able, unable
+
+
+async def test_a_process_without_the_adapter_leaves_what_needs_it_to_others(store, clock, fake):
+    fake.will(Script(answer=NotSent(result=Result(), retry_after=timedelta(seconds=10))), Script())
+    async with make_pair(store, clock, fake) as (able, unable):
+        transfer = await able.transfer(CALL, to=SILENT, deadline=60)
+        await until(lambda: fake.submissions)
+        await asyncio.sleep(0.01)
+        clock.advance(10)
+        assert await unable.run_due() == 0
+        assert await able.run_due() == 1
+        assert len(fake.submissions) == 2
+        clock.advance(60)
+        assert await unable.run_due() == 1  # the deadline; the question to the provider is not its own
+        assert (await store.transfer(transfer.id)).outcome is None
+        assert await able.run_due() == 1
         assert isinstance(await transfer.outcome(timeout=10), TransferExpired)
 
 
@@ -298,6 +612,70 @@ async def test_a_loop_that_ends_cancels_a_group_s_store_calls_in_peace(make, sto
         gate.set()
         recorded = await record(store, new_call())
         assert [await anext(stream)] == recorded
+
+
+# --- closing while an outcome is asked for ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["transfer", "end_of_log"])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_asks_as_the_client_closes_is_told_so(make, store, verb, fails):
+    before = asyncio.all_tasks()
+    client = make()
+    async with client:
+        transfer = await client.transfer(CALL, to=SILENT)
+        gate = store.hold_up(verb)
+        asking = asyncio.create_task(transfer.outcome())
+        await store.reached.wait()
+    store.fails[verb] = fails
+    gate.set()
+    with pytest.raises(ClientClosed):
+        await asking
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_outcome_that_cannot_be_read_is_the_store_s_error(make, store):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SILENT)
+        store.fails["transfer"] = 1
+        with pytest.raises(StoreError, match="the disk is full"):
+            await transfer.outcome()
+
+
+async def test_who_waits_for_a_store_that_cannot_be_read_is_told_when_the_client_closes(make, store):
+    store.fails["end_of_log"] = 10**6
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SILENT)
+        asking = asyncio.create_task(transfer.outcome())
+        await until(lambda: store.fails["end_of_log"] < 10**6)
+    with pytest.raises(ClientClosed):
+        await asking
+
+
+async def test_an_outcome_that_was_asked_for_before_is_not_waited_for_in_the_next_opening(make, store):
+    client = make()
+    async with client:
+        transfer = await client.transfer(CALL, to=SILENT)
+        gate = store.hold_up("transfer")
+        asking = asyncio.create_task(transfer.outcome())
+        await store.reached.wait()
+    store.gates.clear()
+    async with client:
+        gate.set()
+        with pytest.raises(ClientClosed):
+            await asking
+
+
+@pytest.mark.parametrize("error", [StoreError("down"), ZeroDivisionError()])
+async def test_an_outcome_comes_whatever_was_raised_before(make, store, fake, error, caplog):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=SILENT)
+        store.error = error
+        store.fails["wait"] = 2
+        asking = asyncio.create_task(transfer.outcome(timeout=10))
+        await until(lambda: logged(caplog, "store_failed"))
+        await fake.say(CALL, Say(Signal.SUCCEEDED))
+        assert isinstance(await asking, TransferCompleted)
 
 
 # --- who gives up as the outcome comes ----------------------------------------------------------------

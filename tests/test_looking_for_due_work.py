@@ -14,9 +14,9 @@ NOBODY_SAYS = scenario("silent").number
 class Counting(MemoryStore):
     looks = 0
 
-    async def next_due(self):
+    async def next_due(self, **which):
         self.looks += 1
-        return await super().next_due()
+        return await super().next_due(**which)
 
 
 async def submitted(client, transfers):

@@ -9,6 +9,7 @@ import pytest
 from transferkit import FailureReason, StoreError
 from transferkit.lifecycle import Answered, Refused, step
 from transferkit.signals import Result
+from transferkit.stores import CommitUnknown
 from transferkit.testing.store_contract_groups import record
 from transferkit.testing.store_inputs import AT, fact, new_call, opened, requested
 
@@ -18,7 +19,7 @@ psycopg_pool = pytest.importorskip("psycopg_pool")
 from transferkit.stores.postgres import PostgresStore, read_address  # noqa: E402 - needs the driver
 from transferkit.stores.postgres import database as database_module  # noqa: E402
 from transferkit.stores.postgres import watch as watch_module  # noqa: E402
-from transferkit.stores.postgres.failures import CommitUnknown, failure  # noqa: E402
+from transferkit.stores.postgres.failures import failure  # noqa: E402
 
 pytestmark = pytest.mark.heavy  # as in test_postgres_store.py
 
@@ -70,6 +71,15 @@ async def test_a_place_of_another_store_is_none_of_this_one_s(store, place):
 
 async def test_nothing_is_applied_at_no_cost(store):
     assert await store.apply_all([], step) == ()
+
+
+async def test_opened_by_two_tasks_at_once_it_is_one_store(address):
+    before = asyncio.all_tasks()
+    store = PostgresStore(address)
+    await asyncio.gather(store.open(), store.open())
+    assert len(await record(store, new_call())) == 1
+    await store.close()
+    assert asyncio.all_tasks() == before
 
 
 async def test_closing_waits_for_what_is_being_committed(address):

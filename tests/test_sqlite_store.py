@@ -30,6 +30,7 @@ from transferkit.stores.sqlite import SqliteStore, on_network_file_system
 from transferkit.stores.sqlite.columns import key, text
 from transferkit.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
 from transferkit.testing import StoreContract
+from transferkit.testing.store_contract_groups import record
 from transferkit.testing.store_inputs import AT, LEASE, fact, new_call, opened, requested
 
 TIME_LIMIT = 60
@@ -85,6 +86,33 @@ async def queue_up(store, *jobs):
 
 def breaks(call, state, happened, seen):
     raise ZeroDivisionError
+
+
+# --- places in the log ------------------------------------------------------------------------------
+
+
+async def test_a_place_is_never_used_again_though_the_newest_events_are_gone(path, store):
+    await record(store, new_call(), at=AT + timedelta(days=2))
+    await record(store, *(new_call() for _ in range(3)), at=AT)
+    end = await store.end_of_log()
+    for before in (AT + timedelta(days=1), AT + timedelta(days=3)):  # the newer ones first
+        assert await store.prune(before=before, idle_since=AT, limit=10)
+        assert await store.end_of_log() == end
+    await store.close()
+    await store.open()
+    assert await store.end_of_log() == end
+    later = await record(store, new_call())
+    assert [event for _, event in await store.read(end)] == later
+
+
+async def test_several_events_at_once_have_places_of_their_own_after_what_is_gone(store):
+    call = new_call()
+    await record(store, new_call(), at=AT)
+    end = await store.end_of_log()
+    assert await store.prune(before=AT + timedelta(days=1), idle_since=AT, limit=10) == 1
+    await store.apply_all([(call, requested(opened(call))), (call, fact(call, Signal.STARTED))], step)
+    places = [int(place) for place, _ in await store.read(end)]
+    assert places == [int(end) + number for number in (1, 2, 3)]
 
 
 # --- commits ----------------------------------------------------------------------------------------
@@ -487,12 +515,13 @@ async def test_waiting_ends_when_another_store_writes(store, other):
 
 WRITES_FOR_EVER = """
     import asyncio, sys
+    from datetime import timedelta
     from transferkit.lifecycle import CallKey, step
     from transferkit.stores.sqlite import SqliteStore
     from transferkit.testing.store_inputs import fact, opened, requested
 
     async def main(path, name):
-        store = SqliteStore(path)
+        store = SqliteStore(path, busy_timeout=timedelta(seconds=50))
         await store.open()
         async def write(task):
             number = 0
@@ -619,13 +648,14 @@ class Happenings:
         return await self.store.apply(call, fact(call, *signals, delivery=delivery, at=self.now), step)
 
     async def due(self):
-        leased = await self.store.lease_due(now=self.now, lease=self.lease(), limit=100)
+        providers = self.random.choice((None, None, ("fake", "other"), ("other",), ()))
+        leased = await self.store.lease_due(now=self.now, lease=self.lease(), limit=100, providers=providers)
         in_order = sorted(leased, key=lambda due: (due.at, due.transfer_id, due.work))
         for due in in_order:
             call = (await self.store.transfer(due.transfer_id)).opened.call
             reached = DueReached(at=self.now, transfer_id=due.transfer_id, work=due.work)
             await self.store.apply(call, reached, step)
-        return in_order, await self.store.next_due()
+        return in_order, await self.store.next_due(), await self.store.next_due(providers=providers)
 
     async def hold(self):
         group = self.group()

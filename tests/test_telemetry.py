@@ -628,7 +628,7 @@ async def test_nobody_is_asked_on_a_loop_that_is_gone_or_of_another_process(stor
 
 
 async def test_work_that_nobody_does_in_time_shows(make, seen, store, fake, clock, monkeypatch):
-    async def broken():
+    async def broken(**which):
         raise StoreError("disk gone")
 
     async with make(background=True) as client:

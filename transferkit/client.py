@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from attrs import evolve
 
+from transferkit._tracebacks import safe_traceback
 from transferkit.adapter import Adapter, Submission
 from transferkit.callbacks import CallbackRequest, CallbackResponse, Receiver
 from transferkit.callbacks.asgi import CallbackApp
@@ -138,6 +139,7 @@ class AsyncClient:
         self._worker = Worker(
             store=self._store,
             adapter=self._adapters.__getitem__,
+            providers=frozenset(self._adapters),
             clock=self._clock,
             timing=config.lifecycle,
             retention=config.retention,
@@ -186,6 +188,9 @@ class AsyncClient:
                     extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
                 )
             await self._store.open()
+            if self._open:  # another task was faster
+                return self
+            self._watch = OutcomeWatch(self._store)
             self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
             for adapter in self._adapters.values():
                 adapter.listen(self._receiver.deliver)
@@ -221,11 +226,14 @@ class AsyncClient:
         if runner is not None:
             runner.cancel()
             await asyncio.gather(runner, return_exceptions=True)
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=_DRAIN_SECONDS)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _DRAIN_SECONDS
+        while self._tasks and (left := end - loop.time()) > 0:  # what is waited for may begin a submission
+            await asyncio.wait(set(self._tasks), timeout=left)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._watch.close()
         await self._receiver.aclose()
         for adapter in self._adapters.values():
@@ -245,10 +253,11 @@ class AsyncClient:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and _log.isEnabledFor(logging.DEBUG):
             _log.debug(
-                "a task of the client ended with an error",
-                exc_info=error,
+                "a task of the client ended with an error\n%s",
+                safe_traceback(error),
                 extra={"event": LogEvent.TASK_FAILED},
             )
 
@@ -351,7 +360,8 @@ class AsyncClient:
 
         Raises only while nothing is recorded: `InvalidRequest` with every problem, `TransferInProgress`,
         `IdempotencyConflict`, `ConfigError`, `StoreError`, `ClientClosed`. After that a refusal is an event
-        and an outcome. Cancelling the caller detaches it; the transfer goes on.
+        and an outcome. Where a store failed and cannot be asked either, the `StoreError` says that nobody
+        knows, and names the transfer. Cancelling the caller detaches it; the transfer goes on.
         """
         self._check_open()
         with self._telemetry.asking(request) as span:
@@ -378,7 +388,8 @@ class AsyncClient:
             ) from None
         except LegOccupied as occupied:
             raise TransferInProgress(str(occupied.leg), occupied.transfer_id) from None
-        self._spawn(self._worker.send(opened, begun))
+        if begun is not None:
+            self._spawn(self._worker.send(opened, begun))
         return self._handle(opened)
 
     async def preview(self, request: Request) -> WireRequest:
@@ -408,17 +419,21 @@ class AsyncClient:
         if request.call.provider != provider:
             request = evolve(request, call=evolve(request.call, provider=provider))
         planned = adapter.plan(self._with_callback(adapter, request, transfer_id))
-        if planned.problems:
-            raise InvalidRequest(provider, planned.problems)
+        problems = [*planned.problems]
         call = CallKey(provider, adapter.canonical_call_id(request.call.id))
         legs = [call]
         if isinstance(request, Transfer) and request.replaces is not None:
             legs.append(CallKey(provider, adapter.canonical_call_id(request.replaces)))
+            if legs[1] == call:
+                itself = "is the call that is to be transferred"
+                problems.append(Problem("replaces", itself, "the id of the other call, with the target"))
+        if problems:
+            raise InvalidRequest(provider, problems)
         opened = Opened(
             id=transfer_id,
             call=call,
             request=planned.request,
-            fingerprint=fingerprint(request),
+            fingerprint=fingerprint(_with_ids_of(legs, request)),
             at=self._clock.now(),
             legs=tuple(legs),
             trace=self._telemetry.current_trace(),
@@ -469,11 +484,12 @@ class AsyncClient:
 
     async def _await_outcome(self, transfer_id: str, timeout: float | None) -> Any:
         self._check_open()
-        stored = await self._store.transfer(transfer_id)
-        if stored is not None and stored.outcome is not None:
-            return stored.outcome
+        watch = self._watch  # of this opening: it ends with it
+        known = await watch.known(transfer_id)
+        if known is not None:
+            return known
         async with asyncio.timeout(timeout):
-            return await self._watch.outcome(transfer_id)
+            return await watch.outcome(transfer_id)
 
     def events(
         self, group: str | None = None, *, start: GroupStart | str | None = None, follow: bool = True
@@ -571,3 +587,12 @@ def _store(config: Config) -> Store:
         return store_at(config.store, base=config.base)
     except ValueError as error:
         raise ConfigError(config.source, [Problem("store", str(error), ADDRESSES)]) from None
+
+
+def _with_ids_of(legs: list[CallKey], request: Request) -> Request:
+    """`request` with its calls' ids in their canonical form: one call has one id, however it is written."""
+    if request.call.id != legs[0].id:
+        request = evolve(request, call=evolve(request.call, id=legs[0].id))
+    if isinstance(request, Transfer) and len(legs) > 1 and request.replaces != legs[1].id:
+        request = evolve(request, replaces=legs[1].id)
+    return request

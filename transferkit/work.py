@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from datetime import datetime
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any, final
 from uuid import uuid4
 
 from transferkit._redact import redact
+from transferkit._tracebacks import safe_traceback
 from transferkit.adapter import Adapter, Inspection, Submission
 from transferkit.clock import Clock
 from transferkit.config import LifecycleConfig, RetentionConfig
@@ -24,6 +26,7 @@ from transferkit.lifecycle import (
     Answered,
     Attempted,
     CallKey,
+    CallState,
     Due,
     DueReached,
     Input,
@@ -41,7 +44,8 @@ from transferkit.lifecycle import (
 from transferkit.log_events import LogEvent
 from transferkit.log_records import about, report_answer, report_event
 from transferkit.signals import Result
-from transferkit.stores import Applied, Store
+from transferkit.stores import Applied, CommitUnknown, Store
+from transferkit.stores.contract import needed_provider
 from transferkit.telemetry import Telemetry
 
 __all__ = ["Worker"]
@@ -51,6 +55,9 @@ _log = logging.getLogger("transferkit.work")
 
 _BATCH = 32
 _STORE_TRIES = 3
+_LOOK_PAUSES = (0.0, 0.1, 0.3, 1.0)
+_LOOK_SECONDS = 10.0
+"""Before each look whether a request was recorded, and for all of them, where the store failed at it."""
 
 
 @final
@@ -62,6 +69,7 @@ class Worker:
         *,
         store: Store,
         adapter: Callable[[str], Adapter],
+        providers: Collection[str],
         clock: Clock,
         timing: LifecycleConfig,
         retention: RetentionConfig,
@@ -70,6 +78,7 @@ class Worker:
         self.owner = uuid4().hex
         self._store = store
         self._adapter = adapter
+        self._providers = providers
         self._clock = clock
         self._timing = timing
         self._retention = retention
@@ -80,8 +89,12 @@ class Worker:
         self._looked = False
         self._next_due: datetime | None = None
 
-    async def begin(self, opened: Opened, *, dropped: tuple[str, ...]) -> Applied:
-        """Record a request, with this process as its sender. Raises what the store's `apply` raises."""
+    async def begin(self, opened: Opened, *, dropped: tuple[str, ...]) -> Applied | None:
+        """Record a request, with this process as its sender; None where it is no longer this one's to send.
+
+        Raises what the store's `apply` raises; `StoreError` only where the request is not recorded, or where
+        that cannot be found out, which it then says.
+        """
         capabilities = self._adapter(opened.call.provider).capabilities
         rules = Rules(
             repeatable_for=capabilities.repeatable_for,
@@ -90,15 +103,53 @@ class Worker:
             inspect_gap=self._timing.inspect_gap,
             max_attempts=self._timing.max_attempts,
         )
-        return await self.apply(
-            opened.call,
-            Requested(
-                at=opened.at, opened=opened, rules=rules, sender=self._lease(opened.at), dropped=dropped
-            ),
+        requested = Requested(
+            at=opened.at, opened=opened, rules=rules, sender=self._lease(opened.at), dropped=dropped
         )
+        try:
+            return await self.apply(opened.call, requested)
+        except StoreError as error:
+            state = await self._state_after(error, opened)
+            with suppress(Exception):  # a log filter's
+                _log.warning(
+                    "recorded, although the store failed\n%s",
+                    safe_traceback(error),
+                    extra=about(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
+                )
+        self._changed.set()
+        progress = state.open
+        first_is_ours = progress is not None and progress.id == opened.id and progress.attempts == 1
+        in_time = self._clock.now() < requested.sender.until
+        return Applied(state=state, events=()) if first_is_ours and in_time else None
 
-    async def send(self, opened: Opened, begun: Applied) -> None:
-        """Send the attempt that `begun` recorded as begun, and record how it went."""
+    async def _state_after(self, error: StoreError, opened: Opened) -> CallState:
+        """The call's state, if the request is recorded although the store failed at it.
+
+        Raises that error where it is not, and `CommitUnknown` where this cannot be found out.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                for pause in _LOOK_PAUSES:
+                    await asyncio.sleep(pause)
+                    try:
+                        if await self._store.transfer(opened.id) is not None:
+                            return await self._store.state(opened.call)
+                    except StoreError:
+                        continue
+                    if not isinstance(error, CommitUnknown):  # else it may be on its way still
+                        raise error
+        raise CommitUnknown(
+            f"nobody knows whether transfer {opened.id} was recorded; if it was, it goes on by itself within "
+            f"{self._timing.lease.total_seconds():g} s. What to do: ask again with the same idempotency key, "
+            f"or else not before client.get({opened.id!r}) has raised TransferNotFound after that time. "
+            f"The store said: {error}"
+        ) from error
+
+    async def send(self, opened: Opened, begun: Applied, lease: Lease | None = None) -> None:
+        """Send the attempt that `begun` recorded as begun, and record how it went.
+
+        `lease` is the one that the attempt is made under; None for the request's own, of its first attempt.
+        """
         progress = begun.state.open
         if progress is None or progress.first_sent_at is None:  # pragma: no cover - what was begun has both
             return
@@ -109,9 +160,11 @@ class Worker:
             tenant_id=begun.state.tenant_id,
         )
         with self._telemetry.attempt(opened, progress.attempts) as span:
-            answer = await self._submit(opened, submission)
-            span.answered(answer)
-            report_answer(opened, progress.attempts, answer)
+            until = min((lease or self._lease(opened.at)).until, progress.deadline_at)
+            answer = await self._submit(opened, submission, within=until - self._clock.now())
+            with suppress(Exception):  # a log filter's or a meter's: the answer is recorded anyhow
+                span.answered(answer)
+                report_answer(opened, progress.attempts, answer)
         answered = Answered(
             at=self._clock.now(), transfer_id=opened.id, attempt=progress.attempts, answer=answer
         )
@@ -124,19 +177,30 @@ class Worker:
                 self._telemetry.commit_retried()
                 _log.warning(
                     "commit failed, trying again: %s",
-                    error,
+                    redact(str(error)),
                     extra=about(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
                 )
             else:
                 return
 
-    async def _submit(self, opened: Opened, submission: Submission) -> Answer:
+    async def _submit(self, opened: Opened, submission: Submission, *, within: timedelta) -> Answer:
+        """What the adapter says, or that nobody knows.
+
+        Nothing may leave once the lease or the deadline is over: another process may be at it then, or the
+        call's next transfer. `within` is of the machine's time, as a network's time always is.
+        """
+        limit = asyncio.timeout(within.total_seconds())
         try:
-            return await self._adapter(opened.call.provider).submit(submission)
+            async with limit:
+                return await self._adapter(opened.call.provider).submit(submission)
         except Exception as error:  # noqa: BLE001 - see below
+            if limit.expired():
+                message = f"given up after {within.total_seconds():.1f} s: the deadline or the lease was over"
+                return MaybeSent(result=Result(reason=FailureReason.TIMEOUT, message=message))
             # An adapter raises for nothing; if one does, nobody knows what left.
-            _log.exception(
-                "adapter failed while sending",
+            _log.error(
+                "adapter failed while sending\n%s",
+                safe_traceback(error),
                 extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             message = redact(f"{type(error).__name__}: {error}")
@@ -150,13 +214,27 @@ class Worker:
     async def apply_all(self, inputs: list[tuple[CallKey, Input]]) -> tuple[Applied, ...]:
         """Run several steps in one transaction."""
         applied = await self._store.apply_all(inputs, step)
-        for one in applied:
-            for event in one.events:
-                report_event(event)
-        self._telemetry.committed(inputs, applied)
+        self._report(inputs, applied)
         if any(self._is_sooner(happened, one) for (_, happened), one in zip(inputs, applied, strict=True)):
             self._changed.set()
         return applied
+
+    def _report(self, inputs: Sequence[tuple[CallKey, Input]], applied: Sequence[Applied]) -> None:
+        """Log and count what is committed. It stays so, whatever a log filter or a meter raises."""
+        try:
+            try:
+                for one in applied:
+                    for event in one.events:
+                        report_event(event)
+            finally:
+                self._telemetry.committed(inputs, applied)
+        except Exception as error:  # noqa: BLE001 - filters, handlers and meters are the application's
+            with suppress(Exception):
+                _log.warning(
+                    "what was committed could not be logged or counted\n%s",
+                    safe_traceback(error),
+                    extra={"event": LogEvent.TELEMETRY_FAILED, "error": type(error).__name__},
+                )
 
     def _is_sooner(self, happened: Input, applied: Applied) -> bool:
         """Whether work may be due now before the background task looks again: looking costs a read.
@@ -178,11 +256,17 @@ class Worker:
         done = 0
         while True:
             now = self._clock.now()
-            leased = await self._store.lease_due(now=now, lease=self._lease(now), limit=_BATCH)
+            leased = await self._take_due(now)
             if not leased:
                 return done
             await asyncio.gather(*(self._do(due) for due in leased))
             done += len(leased)
+
+    async def _take_due(self, now: datetime) -> tuple[Due, ...]:
+        """A share of what is due, of what this process has the adapters for."""
+        return await self._store.lease_due(
+            now=now, lease=self._lease(now), limit=_BATCH, providers=self._providers
+        )
 
     async def run(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """Do what is due whenever it is due, until cancelled. `spawn` starts work that may take long."""
@@ -196,10 +280,13 @@ class Worker:
                     tidy_at = self._clock.now() + self._retention.every
                     spawn(self._tidy())
                 until = await self._start_due(spawn)
-            except StoreError:
-                _log.exception(
-                    "due work cannot be read from the store", extra={"event": LogEvent.STORE_FAILED}
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it was, the deadlines must go on
+                with suppress(Exception):  # a log filter's
+                    _log.error(
+                        "due work cannot be read from the store\n%s",
+                        safe_traceback(error),
+                        extra={"event": LogEvent.STORE_FAILED},
+                    )
                 until = self._clock.now() + self._timing.inspect_gap
             if self._store.poll is not None:  # other processes may add work, or die at it
                 poll = self._clock.now() + self._store.poll
@@ -211,11 +298,11 @@ class Worker:
         """Start what is due; returns when the next work will be. Takes no lock where nothing is due."""
         while True:
             now = self._clock.now()
-            until = self._next_due = await self._store.next_due()
+            until = self._next_due = await self._store.next_due(providers=self._providers)
             self._looked = True
             if until is None or until > now:
                 return until
-            for due in await self._store.lease_due(now=now, lease=self._lease(now), limit=_BATCH):
+            for due in await self._take_due(now):
                 spawn(self._do(due))
 
     def lateness(self) -> float | None:
@@ -231,8 +318,12 @@ class Worker:
     async def _tidy(self) -> None:
         try:
             gone = await self.prune()
-        except StoreError:
-            _log.exception("old calls could not be removed", extra={"event": LogEvent.PRUNE_FAILED})
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            _log.error(
+                "old calls could not be removed\n%s",
+                safe_traceback(error),
+                extra={"event": LogEvent.PRUNE_FAILED},
+            )
         else:
             if gone:
                 _log.info("%d old calls removed", gone, extra={"event": LogEvent.PRUNED, "calls": gone})
@@ -257,26 +348,33 @@ class Worker:
                 return
             opened = stored.opened
             known = about(opened.call, opened.id, LogEvent.WORK_FAILED)
+            needed = needed_provider(opened.call, due.work)
+            if needed is not None and needed not in self._providers:
+                _log.error(
+                    "due work of %s was leased by a process without its adapter; another one takes it over",
+                    needed,
+                    extra={**known, "work": due.work},
+                )
+                return
             match due.work:
                 case Work.SUBMIT:
-                    await self._resume(opened)
+                    await self._resume(opened, due.lease)
                 case Work.INSPECT:
                     await self._inspect(opened)
                 case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
                     reached = DueReached(at=self._clock.now(), transfer_id=opened.id, work=due.work)
                     await self.apply(opened.call, reached)
-        except StoreError:
-            # The lease runs out and somebody does it again.
-            _log.exception("due work failed", extra={**known, "work": due.work})
+        except Exception as error:  # noqa: BLE001 - the lease runs out and somebody does it again
+            _log.error("due work failed\n%s", safe_traceback(error), extra={**known, "work": due.work})
 
-    async def _resume(self, opened: Opened) -> None:
+    async def _resume(self, opened: Opened, lease: Lease | None) -> None:
         """Send again, or for the first time after a crash, if the life cycle allows it."""
         progress = (await self._store.state(opened.call)).open
         attempt = progress.attempts + 1 if progress else 1
         attempted = Attempted(at=self._clock.now(), transfer_id=opened.id, attempt=attempt)
         applied = await self.apply(opened.call, attempted)
         if applied.proceed:
-            await self.send(opened, applied)
+            await self.send(opened, applied, lease)
 
     async def _inspect(self, opened: Opened) -> None:
         state = await self._store.state(opened.call)
@@ -289,9 +387,10 @@ class Worker:
     async def _ask(self, opened: Opened, tenant_id: str | None) -> Inspection:
         try:
             return await self._adapter(opened.call.provider).inspect(opened.request.call, tenant_id=tenant_id)
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception(
-                "adapter failed while asking",
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error(
+                "adapter failed while asking\n%s",
+                safe_traceback(error),
                 extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             return Inspection(presence=Presence.UNKNOWN)

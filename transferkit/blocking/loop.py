@@ -14,6 +14,7 @@ from contextvars import Context
 from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar, final
 
+from transferkit._tracebacks import safe_traceback
 from transferkit.blocking.helpers import HelperThreads
 from transferkit.client import AsyncClient
 from transferkit.errors import ClientClosed
@@ -250,8 +251,8 @@ class LoopThread:
             )
         elif self._error is not None:
             _log.warning(
-                "the client did not close cleanly",
-                exc_info=self._error,
+                "the client did not close cleanly\n%s",
+                safe_traceback(self._error),
                 extra={"event": LogEvent.EXIT_FAILED},
             )
 

@@ -22,8 +22,10 @@ _POSTGRES = ("postgresql:", "postgres:")
 
 def problem_with(address: str) -> str | None:
     """What is wrong with an address, in words that show nothing of it; None where it can be used."""
-    if address == _MEMORY or (address.startswith(_SQLITE) and address != _SQLITE):
+    if address == _MEMORY:
         return None
+    if address.startswith(_SQLITE) and address != _SQLITE:
+        return _problem_with_file(address.removeprefix(_SQLITE))
     if address.startswith("sqlite:"):
         return "names no file"
     if address.startswith(_POSTGRES):
@@ -50,6 +52,14 @@ def store_at(address: str, *, base: Path) -> Store:
     from transferkit.stores.sqlite import SqliteStore
 
     return SqliteStore(base / unquote(address.removeprefix(_SQLITE)))
+
+
+def _problem_with_file(path: str) -> str | None:
+    """Options that nobody reads would become a part of the file's name."""
+    for sign in "?#":
+        if sign in path:
+            return f"holds a {sign!r}, but SQLite's takes no options; in a file's name write %{ord(sign):02X}"
+    return None
 
 
 def _problem_with_postgres(address: str) -> str | None:

@@ -9,15 +9,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import ClassVar, NewType, final
+from typing import ClassVar, Final, NewType, final
 
 from attrs import field, frozen
 
+from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened
+from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened, Work
 from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 
-__all__ = ["Applied", "KeyUsed", "LegOccupied", "Position", "Step", "Store", "StoredTransfer", "delivery_key"]
+__all__ = [
+    "Applied",
+    "CommitUnknown",
+    "KeyUsed",
+    "LegOccupied",
+    "Position",
+    "Step",
+    "Store",
+    "StoredTransfer",
+    "delivery_key",
+    "needed_provider",
+]
 
 Step = Callable[[CallKey, CallState, Input, str | None], Decision]
 
@@ -62,6 +74,18 @@ class KeyUsed(Exception):
         self.stored = stored
 
 
+class CommitUnknown(StoreError):
+    """Nobody knows whether a transaction was committed, and it may still become so."""
+
+
+def needed_provider(call: CallKey, work: Work) -> str | None:
+    """The provider whose adapter a call's piece of work takes; None where any process can do it."""
+    return call.provider if work in _WITH_ADAPTER else None
+
+
+_WITH_ADAPTER: Final = frozenset({Work.SUBMIT, Work.INSPECT})
+
+
 def delivery_key(happened: Input) -> str | None:
     """The key under which this input's delivery is recognised, where it is one."""
     if isinstance(happened, Observed) and happened.fact.delivery:
@@ -72,7 +96,7 @@ def delivery_key(happened: Input) -> str | None:
 class Store(ABC):
     """Keeps transfers, events and due work. Safe for concurrent tasks.
 
-    Every method may raise `StoreError`; after that nothing of the call is kept.
+    Every method may raise `StoreError`; after that nothing of the call is kept, unless it is `CommitUnknown`.
     """
 
     poll: ClassVar[timedelta | None] = None
@@ -117,16 +141,19 @@ class Store(ABC):
         """The call's events, in sequence."""
 
     @abstractmethod
-    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+    async def lease_due(
+        self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
+    ) -> tuple[Due, ...]:
         """Take up to `limit` pieces of work that are due and that nobody holds, oldest first.
 
         They are nobody else's until `lease.until`. Finishing work is the step's matter: it clears the row
-        or sets it anew.
+        or sets it anew. Of submissions and inspections only those for `providers` are taken, whose adapters
+        the asker has; None is for all.
         """
 
     @abstractmethod
-    async def next_due(self) -> datetime | None:
-        """When `lease_due` may next find something; None while there is no due work at all."""
+    async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
+        """When `lease_due` for these providers may next find something; None while there is no such work."""
 
     @abstractmethod
     async def end_of_log(self) -> Position:

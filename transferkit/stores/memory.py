@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
@@ -22,6 +22,7 @@ from transferkit.stores.contract import (
     Store,
     StoredTransfer,
     delivery_key,
+    needed_provider,
 )
 from transferkit.stores.groups import (
     Begun,
@@ -94,8 +95,9 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._tables = _Tables()
-        self._agenda: list[tuple[datetime, str, Work]] = []
-        """When each row of due work is free, the first on top; also times that rows had before."""
+        self._agenda: defaultdict[str | None, list[tuple[datetime, str, Work]]] = defaultdict(list)
+        """When each row of due work is free, by the provider that it needs, the first on top; also times that
+        rows had before."""
         self._log = MemoryLog(self.partitions)
         self._groups: dict[str, MemoryGroup] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -148,8 +150,15 @@ class MemoryStore(Store):
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return tuple(entry.event for entry in self._log.of_call(call))
 
-    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
-        rows = [row for row in self._tables.due.values() if row and _free_at(row) <= now]
+    async def lease_due(
+        self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
+    ) -> tuple[Due, ...]:
+        wanted = self._wanted(providers)
+        rows = [
+            row
+            for row in self._tables.due.values()
+            if row and _free_at(row) <= now and self._needed(row) in wanted
+        ]
         taken = tuple(evolve(row, lease=lease) for row in sorted(rows, key=lambda row: row.at)[:limit])
         for row in taken:
             self._tables.due[row.transfer_id, row.work] = row
@@ -159,15 +168,26 @@ class MemoryStore(Store):
     def _enter(self, rows: Iterable[Due | None]) -> None:
         for row in rows:
             if row is not None:
-                heappush(self._agenda, (_free_at(row), row.transfer_id, row.work))
+                heappush(self._agenda[self._needed(row)], (_free_at(row), row.transfer_id, row.work))
 
-    async def next_due(self) -> datetime | None:
-        while self._agenda:
-            at, transfer_id, work = self._agenda[0]
+    def _needed(self, row: Due) -> str | None:
+        return needed_provider(self._tables.transfers[row.transfer_id].opened.call, row.work)
+
+    def _wanted(self, providers: Collection[str] | None) -> Collection[str | None]:
+        return self._agenda if providers is None else {None, *providers}
+
+    async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
+        tops = (self._top(self._agenda[needed]) for needed in tuple(self._wanted(providers)))
+        return min((at for at in tops if at is not None), default=None)
+
+    def _top(self, agenda: list[tuple[datetime, str, Work]]) -> datetime | None:
+        """When the first of them is free, once those are gone that have changed since."""
+        while agenda:
+            at, transfer_id, work = agenda[0]
             row = self._tables.due.get((transfer_id, work))
             if row is not None and _free_at(row) == at:
                 return at
-            heappop(self._agenda)
+            heappop(agenda)
         return None
 
     async def end_of_log(self) -> Position:

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, final
 from uuid import uuid4
 
+from transferkit._redact import shown_id
+from transferkit._tracebacks import safe_traceback
 from transferkit.clock import Clock
 from transferkit.config import GroupConfig
 from transferkit.errors import StoreError
@@ -142,10 +144,12 @@ class GroupStream(EventStream):
         try:
             await self._settle()
             await self._store.leave(self._group, self._owner, unused=unused or self._ready)
-        except StoreError:
-            _log.exception(
-                "a consumer of group %s could not give back what it held; others get it when the lease ends",
+        except StoreError as error:
+            _log.error(
+                "a consumer of group %s could not give back what it held; others get it when its lease ends"
+                "\n%s",
                 self._group,
+                safe_traceback(error),
                 extra={"event": LogEvent.GROUP_LEAVE_FAILED, "group": self._group},
             )
 
@@ -180,12 +184,13 @@ class GroupStream(EventStream):
                     if not self._follow:
                         break
                     await self._store.wait(end, timeout=_POLL_SECONDS)
-            except StoreError:
+            except StoreError as error:
                 if self._ending.is_set():
                     break
-                _log.exception(
-                    "group %s cannot be read; trying again",
+                _log.error(
+                    "group %s cannot be read; trying again\n%s",
                     self._group,
+                    safe_traceback(error),
                     extra={"event": LogEvent.STORE_FAILED, "group": self._group},
                 )
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -271,10 +276,11 @@ class GroupStream(EventStream):
             try:
                 async with self._turn:
                     await self._hold()
-            except StoreError:
-                _log.exception(
-                    "the lease of a consumer of group %s could not be renewed; trying again",
+            except StoreError as error:
+                _log.error(
+                    "the lease of a consumer of group %s could not be renewed; trying again\n%s",
                     self._group,
+                    safe_traceback(error),
                     extra={"event": LogEvent.GROUP_LEASE_FAILED, "group": self._group},
                 )
 
@@ -317,7 +323,7 @@ def _report_parked(parked: ParkedEvent) -> None:
         parked.group,
         event.id,
         event.kind,
-        event.call_id,
+        shown_id(event.call_id),
         parked.attempts,
         release,
         extra={
@@ -334,7 +340,7 @@ def _about(name: str, group: str, event: Event, attempts: int) -> dict[str, obje
         "event_id": event.id,
         "kind": event.kind,
         "provider": event.provider,
-        "call_id": event.call_id,
+        "call_id": shown_id(event.call_id),
         "transfer_id": event.transfer_id,
         "attempts": attempts,
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from contextlib import suppress
 from typing import final
 
+from transferkit._tracebacks import safe_traceback
 from transferkit.errors import ClientClosed, StoreError
 from transferkit.events import Outcome
 from transferkit.log_events import LogEvent
@@ -29,32 +31,50 @@ class OutcomeWatch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiters: defaultdict[str, set[asyncio.Future[Outcome]]] = defaultdict(set)
+        self._waiters: defaultdict[str, set[asyncio.Future[Outcome | None]]] = defaultdict(set)
         self._follower: asyncio.Task[None] | None = None
         self._following = asyncio.Event()
+        self._closed = False
+
+    async def known(self, transfer_id: str) -> Outcome | None:
+        """The outcome of a stored transfer, if it has one. Raises as `outcome` does."""
+        self._check_open()
+        try:
+            stored = await self._store.transfer(transfer_id)
+        except StoreError:
+            self._check_open()  # the store closes with the client
+            raise
+        return None if stored is None else stored.outcome
 
     async def outcome(self, transfer_id: str) -> Outcome:
         """The outcome of a stored transfer, now or when it comes.
 
         Raises `ClientClosed` when the client closes first, and `StoreError` when the store fails.
         """
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._check_open()
+        waiter: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         waiters = self._waiters[transfer_id]
         waiters.add(waiter)
         try:
             if self._follower is None:
-                self._following = asyncio.Event()
                 self._follower = asyncio.create_task(self._follow(), name="transferkit-outcomes")
             await self._following.wait()
-            stored = await self._store.transfer(transfer_id)
-            if stored is not None and stored.outcome is not None:
-                return stored.outcome
-            return await waiter
+            outcome = await self.known(transfer_id) or await waiter
+            if outcome is None:
+                raise self._closing()
+            return outcome
         finally:
             waiter.cancel()
             waiters.discard(waiter)
             if not waiters:
                 self._waiters.pop(transfer_id, None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise self._closing()
+
+    def _closing(self) -> ClientClosed:
+        return ClientClosed("the client was closed while the outcome was awaited")
 
     async def _follow(self) -> None:
         position: Position | None = None
@@ -68,10 +88,13 @@ class OutcomeWatch:
                     if isinstance(event, Outcome) and event.transfer_id:
                         self._tell(event.transfer_id, event)
                 await self._store.wait(position, timeout=_POLL_SECONDS)
-            except StoreError:
-                _log.exception(
-                    "the stream cannot be read; trying again", extra={"event": LogEvent.STORE_FAILED}
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it was, the outcomes must come
+                with suppress(Exception):  # a log filter's
+                    _log.error(
+                        "the stream cannot be read; trying again\n%s",
+                        safe_traceback(error),
+                        extra={"event": LogEvent.STORE_FAILED},
+                    )
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def _tell(self, transfer_id: str, outcome: Outcome) -> None:
@@ -80,13 +103,14 @@ class OutcomeWatch:
                 waiter.set_result(outcome)
 
     async def close(self) -> None:
-        """Stop; whoever still waits gets `ClientClosed`."""
+        """Stop for good; whoever still waits gets `ClientClosed`, and so does whoever asks later."""
+        self._closed = True
+        self._following.set()
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.cancel()
             await asyncio.gather(follower, return_exceptions=True)
-        closed = ClientClosed("the client was closed while the outcome was awaited")
         for waiters in self._waiters.values():
             for waiter in waiters:
                 if not waiter.done():
-                    waiter.set_exception(closed)
+                    waiter.set_result(None)

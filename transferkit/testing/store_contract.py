@@ -14,6 +14,7 @@ Run with pytest and pytest-asyncio (`asyncio_mode = "auto"`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from transferkit.lifecycle import (
     CallKey,
     CallState,
     Decision,
+    DueReached,
     Input,
     Inspected,
     Lease,
@@ -207,9 +209,15 @@ class StoreContract(GroupContract, RetentionContract):
     # --- due work -----------------------------------------------------------------------------------
 
     async def _lease(
-        self, store: Store, at: datetime, owner: str = "me", limit: int = 10
+        self,
+        store: Store,
+        at: datetime,
+        owner: str = "me",
+        limit: int = 10,
+        providers: Collection[str] | None = None,
     ) -> list[tuple[str, Work]]:
-        rows = await store.lease_due(now=at, lease=Lease(owner, at + LEASE), limit=limit)
+        lease = Lease(owner, at + LEASE)
+        rows = await store.lease_due(now=at, lease=lease, limit=limit, providers=providers)
         return [(row.transfer_id, row.work) for row in rows]
 
     async def test_the_sender_holds_the_submission(self, store: Store, call: CallKey) -> None:
@@ -240,6 +248,47 @@ class StoreContract(GroupContract, RetentionContract):
         late = AT + timedelta(seconds=60)
         assert await self._lease(store, late, limit=2) == [(ids[1], Work.SUBMIT), (ids[2], Work.SUBMIT)]
         assert await self._lease(store, late, limit=2) == [(ids[0], Work.SUBMIT)]
+
+    @pytest.mark.parametrize("others", [(), ("other",)])
+    async def test_a_submission_is_left_to_who_has_the_adapter(
+        self, store: Store, call: CallKey, others: Collection[str]
+    ) -> None:
+        transfer = opened(call)
+        await store.apply(call, requested(transfer), step)
+        deadline = AT + transfer.request.deadline
+        assert await store.next_due(providers=others) == deadline
+        assert await self._lease(store, AT + LEASE, providers=others) == []
+        assert await store.next_due(providers=(*others, call.provider)) == AT + LEASE
+        assert await self._lease(store, AT + LEASE, providers={*others, call.provider}) == [
+            (transfer.id, Work.SUBMIT)
+        ]
+
+    @pytest.mark.parametrize("others", [(), ("other",)])
+    async def test_and_so_is_an_inspection_but_not_the_deadline(
+        self, store: Store, call: CallKey, others: Collection[str]
+    ) -> None:
+        transfer = opened(call)
+        await store.apply(call, requested(transfer), step)
+        await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=Taken()), step)
+        deadline = AT + transfer.request.deadline
+        assert await self._lease(store, deadline, providers=others) == [(transfer.id, Work.DEADLINE)]
+        reached = DueReached(at=deadline, transfer_id=transfer.id, work=Work.DEADLINE)
+        await store.apply(call, reached, step)
+        assert await store.next_due(providers=others) is None
+        due = await store.next_due(providers=[call.provider])
+        assert due is not None
+        assert await self._lease(store, due, providers=others) == []
+        assert await self._lease(store, due, providers=[call.provider]) == [(transfer.id, Work.INSPECT)]
+
+    async def test_a_submission_set_anew_is_still_its_provider_s(self, store: Store, call: CallKey) -> None:
+        transfer = opened(call)
+        await store.apply(call, requested(transfer), step)
+        not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=2))
+        await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=not_sent), step)
+        soon = AT + timedelta(seconds=2)
+        assert await self._lease(store, soon, providers=["other"]) == []
+        assert await self._lease(store, soon, providers=[call.provider]) == [(transfer.id, Work.SUBMIT)]
+        assert await store.next_due(providers=[call.provider]) == soon + LEASE
 
     async def test_work_set_anew_is_free_again(self, store: Store, call: CallKey) -> None:
         transfer = opened(call)

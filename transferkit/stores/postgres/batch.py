@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Due, Input, Opened, Requested
-from transferkit.stores.contract import Applied, Step, delivery_key
+from transferkit.stores.contract import Applied, Step, delivery_key, needed_provider
 from transferkit.stores.encoding import StateCache, from_json, to_json
 from transferkit.stores.groups import partition_of
 from transferkit.stores.postgres.columns import array, arrays, lookup, text, written
@@ -299,21 +299,22 @@ async def _write_due(session: Session, new: Tables) -> None:
             " WHERE d.transfer_id = a.transfer_id AND d.work = a.work",
             arrays(cleared, 2),
         )
-    due = [_due_row(due) for due in new.due.values() if due is not None]
+    due = [_due_row(*one) for one in new.due.values() if one is not None]
     if due:
         await session.execute(
-            "INSERT INTO tk.due (transfer_id, work, at, owner, until) SELECT * FROM unnest("
-            "%s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::timestamptz[])"
+            "INSERT INTO tk.due (transfer_id, work, provider, at, owner, until) SELECT * FROM unnest("
+            "%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::timestamptz[])"
             " ON CONFLICT (transfer_id, work) DO UPDATE"
             " SET at = excluded.at, owner = excluded.owner, until = excluded.until",
-            arrays(due, 5),
+            arrays(due, 6),
         )
 
 
-def _due_row(due: Due) -> tuple[object, ...]:
-    lease = due.lease
+def _due_row(call: CallKey, due: Due) -> tuple[object, ...]:
+    lease, provider = due.lease, needed_provider(call, due.work)
     owner, until = (written(lease.owner), lease.until) if lease else (None, None)
-    return written(due.transfer_id), due.work.value, due.at, owner, until
+    needed = None if provider is None else lookup(provider)
+    return written(due.transfer_id), due.work.value, needed, due.at, owner, until
 
 
 def _row(states: StateCache, number: int, state: CallState) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from transferkit.errors import StoreError
@@ -66,16 +66,24 @@ async def call_events(session: Session, call: CallKey) -> tuple[Event, ...]:
 # --- due work -----------------------------------------------------------------------------------------
 
 
-async def lease_due(session: Session, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+def _doable(providers: Collection[str] | None) -> tuple[bool, list[str]]:
+    """Whether all work is wanted, and if not, the providers whose adapters the asker has."""
+    return providers is None, [*map(lookup, providers or ())]
+
+
+async def lease_due(
+    session: Session, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None
+) -> tuple[Due, ...]:
     """What `Store.lease_due` does, in one statement. What another process takes this moment is left to it."""
     rows = await session.rows(
         "WITH free AS MATERIALIZED ("
-        "  SELECT transfer_id, work FROM tk.due WHERE free_at <= %s ORDER BY at LIMIT %s"
+        "  SELECT transfer_id, work FROM tk.due WHERE free_at <= %s"
+        "  AND (%s OR provider IS NULL OR provider = ANY(%s::text[])) ORDER BY at LIMIT %s"
         "  FOR UPDATE SKIP LOCKED"
         ") UPDATE tk.due d SET owner = %s, until = %s FROM free"
         " WHERE d.transfer_id = free.transfer_id AND d.work = free.work"
         " RETURNING d.transfer_id, d.work, d.at",
-        (now, limit, written(lease.owner), lease.until),
+        (now, *_doable(providers), limit, written(lease.owner), lease.until),
     )
     return tuple(
         Due(transfer_id=text(transfer_id), work=Work(work), at=utc(at), lease=lease)
@@ -83,10 +91,14 @@ async def lease_due(session: Session, now: datetime, lease: Lease, limit: int) -
     )
 
 
-async def next_due(session: Session) -> datetime | None:
+async def next_due(session: Session, providers: Collection[str] | None) -> datetime | None:
     """When the first work is due that nobody holds by then."""
-    ((free_at,),) = await session.rows("SELECT min(free_at) FROM tk.due")
-    return None if free_at is None else utc(free_at)
+    rows = await session.rows(
+        "SELECT free_at FROM tk.due WHERE %s OR provider IS NULL OR provider = ANY(%s::text[])"
+        " ORDER BY free_at LIMIT 1",
+        _doable(providers),
+    )
+    return utc(rows[0][0]) if rows else None
 
 
 # --- the log ------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from typing import Final, final
 
 from attrs import define
 
-from transferkit.stores.contract import Applied, Step
+from transferkit.stores.contract import Applied, CommitUnknown, Step
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.postgres.batch import Batch, Inputs, Result
 from transferkit.stores.postgres.database import Database
-from transferkit.stores.postgres.failures import CommitUnknown, Unavailable
+from transferkit.stores.postgres.failures import Unavailable
 
 __all__ = ["Commits"]
 
@@ -96,14 +96,23 @@ class Commits:
             self._grown(batch.ends)
 
     async def _commit(self, jobs: Sequence[_Job]) -> Batch:
-        """Commit; where nobody knows whether that was done, the next try finds out."""
+        """Commit; where nobody knows whether that was done, the next try finds out.
+
+        Until one has, whatever else a try meets leaves it open: it is `CommitUnknown` that is raised then.
+        """
         batch = Batch([(job.inputs, job.step) for job in jobs], self._partitions, self._states)
-        for tries_left in reversed(range(_TRIES)):  # pragma: no branch - the last one ends it
+        unknown: CommitUnknown | None = None
+        tries = 0
+        while True:
+            tries += 1
             try:
                 await self._database.write(batch.run)
-            except CommitUnknown:
-                if batch.proof is None or not tries_left:
+            except Exception as error:
+                if isinstance(error, CommitUnknown):
+                    unknown = error
+                elif unknown is None:
                     raise
+                if batch.proof is None or tries == _TRIES:
+                    raise unknown from None
             else:
-                break
-        return batch
+                return batch

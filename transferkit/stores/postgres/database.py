@@ -18,8 +18,9 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from transferkit.errors import StoreError
 from transferkit.log_events import LogEvent
+from transferkit.stores.contract import CommitUnknown
 from transferkit.stores.postgres.address import PostgresAddress
-from transferkit.stores.postgres.failures import CommitUnknown, failure, unknown_outcome
+from transferkit.stores.postgres.failures import failure, unknown_outcome
 from transferkit.stores.postgres.schema import MIGRATIONS, SchemaState, check_version, migrate, schema_state
 from transferkit.stores.postgres.session import Rows, Session, Statements
 

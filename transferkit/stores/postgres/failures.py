@@ -10,9 +10,10 @@ from psycopg_pool import PoolTimeout
 
 from transferkit._redact import redact
 from transferkit.errors import StoreError
+from transferkit.stores.contract import CommitUnknown
 from transferkit.stores.postgres.address import PostgresAddress
 
-__all__ = ["CommitUnknown", "Unavailable", "failure", "unknown_outcome"]
+__all__ = ["Unavailable", "failure", "unknown_outcome"]
 
 _ADVICE: Final = {
     "08": "check that the server runs and that this machine reaches it",
@@ -50,11 +51,6 @@ _UNAVAILABLE: Final = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "XX
 @final
 class Unavailable(StoreError):
     """The server or its resources are not to be had now, whatever is asked of it."""
-
-
-@final
-class CommitUnknown(StoreError):
-    """The connection was lost while a transaction was being committed."""
 
 
 def failure(error: Exception, address: PostgresAddress) -> StoreError:

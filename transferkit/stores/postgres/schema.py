@@ -75,9 +75,11 @@ _TABLES: Final[Sequence[LiteralString]] = (
         PRIMARY KEY (provider, id)
     ) WITH (fillfactor = 90, {_HOT})""",
     "CREATE INDEX legs_transfer ON tk.legs (transfer_id)",
+    # The provider is the one whose adapter the work takes, if any.
     f"""CREATE TABLE tk.due (
         transfer_id text NOT NULL,
         work text NOT NULL,
+        provider text,
         at timestamptz NOT NULL,
         owner text,
         until timestamptz,

@@ -69,10 +69,13 @@ class PostgresStore(Store):
         if self._open is not None and self._open.database.pid == os.getpid():
             return
         database = Database(self.address)
-        self.partitions = await database.open(partitions=self.partitions)
+        partitions = await database.open(partitions=self.partitions)
+        if self._open is not None and self._open.database.pid == os.getpid():
+            await database.close()  # another task was faster
+            return
         watch = LogWatch(database)
-        commits = Commits(database, partitions=self.partitions, grown=watch.grown)
-        self._open = _Open(database, commits, watch)
+        commits = Commits(database, partitions=partitions, grown=watch.grown)
+        self.partitions, self._open = partitions, _Open(database, commits, watch)
 
     async def close(self) -> None:
         opened, self._open = self._open, None
@@ -107,11 +110,15 @@ class PostgresStore(Store):
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return await self._database.read(lambda session: calls.call_events(session, call))
 
-    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
-        return await self._database.write(lambda session: calls.lease_due(session, now, lease, limit))
+    async def lease_due(
+        self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
+    ) -> tuple[Due, ...]:
+        return await self._database.write(
+            lambda session: calls.lease_due(session, now, lease, limit, providers)
+        )
 
-    async def next_due(self) -> datetime | None:
-        return await self._database.read(calls.next_due)
+    async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
+        return await self._database.read(lambda session: calls.next_due(session, providers))
 
     # --- the log ------------------------------------------------------------------------------------
 

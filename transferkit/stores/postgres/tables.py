@@ -31,7 +31,7 @@ class Tables:
     legs: MutableMapping[CallKey, str | None] = Factory(dict)
     opened: MutableMapping[str, tuple[CallKey, Opened]] = Factory(dict)
     outcomes: MutableMapping[str, Outcome] = Factory(dict)
-    due: MutableMapping[tuple[str, Work], Due | None] = Factory(dict)
+    due: MutableMapping[tuple[str, Work], tuple[CallKey, Due] | None] = Factory(dict)
     events: list[tuple[CallKey, Event]] = Factory(list)
 
     def over(self, base: Tables) -> Tables:
@@ -74,7 +74,7 @@ class Tables:
         if delivery is not None and decision.mark is not None:
             self.marks[call, delivery] = decision.mark
         for due in decision.due:
-            self.due[due.transfer_id, due.work] = due
+            self.due[due.transfer_id, due.work] = call, due
         for cleared in decision.cleared:
             self.due[cleared] = None
         if decision.outcome:

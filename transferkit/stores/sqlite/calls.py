@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import final
 
@@ -17,6 +17,7 @@ from transferkit.stores.contract import (
     Step,
     StoredTransfer,
     delivery_key,
+    needed_provider,
 )
 from transferkit.stores.encoding import StateCache, from_json, to_json
 from transferkit.stores.groups import partition_of
@@ -55,7 +56,7 @@ class CallWriter:
         self._append(db, number, call, decision.events)
         if decision.opened:
             _open(db, number, decision.opened)
-        _write_due(db, decision)
+        _write_due(db, call, decision)
         if decision.outcome:
             _conclude(db, decision.outcome)
         return Applied(
@@ -105,10 +106,15 @@ class CallWriter:
         return number
 
     def _append(self, db: sqlite3.Connection, number: int, call: CallKey, events: Sequence[Event]) -> None:
-        partition = partition_of(call, self._partitions)
+        if not events:
+            return
+        partition, end = partition_of(call, self._partitions), end_of_log(db)
         db.executemany(
-            "INSERT INTO events (partition, call, sequence, event) VALUES (?, ?, ?, ?)",
-            [(partition, number, event.sequence, to_json(event)) for event in events],
+            "INSERT INTO events (position, partition, call, sequence, event) VALUES (?, ?, ?, ?, ?)",
+            [
+                (position, partition, number, event.sequence, to_json(event))
+                for position, event in enumerate(events, end + 1)
+            ],
         )
 
 
@@ -143,14 +149,16 @@ def _open(db: sqlite3.Connection, number: int, opened: Opened) -> None:
         db.execute("INSERT INTO legs VALUES (?, ?, ?)", (key(leg.provider), key(leg.id), key(opened.id)))
 
 
-def _write_due(db: sqlite3.Connection, decision: Decision) -> None:
+def _write_due(db: sqlite3.Connection, call: CallKey, decision: Decision) -> None:
     for due in decision.due:
-        lease = due.lease
+        lease, provider = due.lease, needed_provider(call, due.work)
         db.execute(
-            "INSERT OR REPLACE INTO due (transfer_id, work, at, owner, until) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO due (transfer_id, work, provider, at, owner, until)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 key(due.transfer_id),
                 due.work.value,
+                None if provider is None else key(provider),
                 micros(due.at),
                 key(lease.owner) if lease else None,
                 micros(lease.until) if lease else None,
@@ -168,10 +176,22 @@ def _conclude(db: sqlite3.Connection, outcome: Outcome) -> None:
     db.execute("DELETE FROM legs WHERE transfer_id = ?", (transfer_id,))
 
 
-def lease_due(db: sqlite3.Connection, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
+def _doable(providers: Collection[str] | None) -> tuple[str, list[str | bytes]]:
+    """The condition, with its values, that due work can be done with these providers' adapters."""
+    if providers is None:
+        return "1", []
+    places = ", ".join("?" * len(providers))
+    return f"(provider IS NULL OR provider IN ({places}))", [key(provider) for provider in providers]
+
+
+def lease_due(
+    db: sqlite3.Connection, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None
+) -> tuple[Due, ...]:
     """What `Store.lease_due` does, within a transaction."""
+    doable, values = _doable(providers)
     rows = db.execute(
-        "SELECT transfer_id, work, at FROM due WHERE free_at <= ? ORDER BY at LIMIT ?", (micros(now), limit)
+        f"SELECT transfer_id, work, at FROM due WHERE free_at <= ? AND {doable} ORDER BY at LIMIT ?",  # noqa: S608
+        (micros(now), *values, limit),
     ).fetchall()
     db.executemany(
         "UPDATE due SET owner = ?, until = ? WHERE transfer_id = ? AND work = ?",
@@ -218,16 +238,22 @@ def call_events(db: sqlite3.Connection, call: CallKey) -> tuple[Event, ...]:
     return tuple(from_json(Event, event) for (event,) in rows)
 
 
-def next_due(db: sqlite3.Connection) -> datetime | None:
+def next_due(db: sqlite3.Connection, providers: Collection[str] | None) -> datetime | None:
     """When the first work is due that nobody holds by then."""
-    (free_at,) = db.execute("SELECT min(free_at) FROM due").fetchone()
-    return None if free_at is None else instant(free_at)
+    doable, values = _doable(providers)
+    row = db.execute(
+        f"SELECT free_at FROM due WHERE {doable} ORDER BY free_at LIMIT 1",  # noqa: S608 - as above
+        values,
+    ).fetchone()
+    return None if row is None else instant(row[0])
 
 
 def end_of_log(db: sqlite3.Connection) -> int:
     """The position of the last event ever, be it pruned."""
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    return row[0] if row else 0
+    (end,) = db.execute(
+        "SELECT max(pruned, coalesce((SELECT max(position) FROM events), 0)) FROM meta"
+    ).fetchone()
+    return int(end)
 
 
 def read(db: sqlite3.Connection, after: int, limit: int) -> tuple[tuple[Position, Event], ...]:

@@ -14,7 +14,7 @@ _DONE_WITH = """
         SELECT partition, min(position) AS position FROM cursors
         JOIN consumer_groups USING (name) WHERE seen_at >= :idle_since GROUP BY partition
     )
-    SELECT number FROM calls c
+    SELECT number, last.position FROM calls c
     JOIN events last ON last.position = (SELECT max(position) FROM events WHERE call = c.number)
     LEFT JOIN passed ON passed.partition = last.partition
     WHERE c.open = 0 AND c.recorded_at < :before
@@ -33,5 +33,8 @@ def prune(db: sqlite3.Connection, before: datetime, idle_since: datetime, limit:
     rows = db.execute(
         _DONE_WITH, {"before": micros(before), "idle_since": micros(idle_since), "limit": limit}
     ).fetchall()
-    db.executemany("DELETE FROM calls WHERE number = ?", rows)
+    if rows:
+        highest = max(position for _, position in rows)
+        db.execute("UPDATE meta SET pruned = max(pruned, ?)", (highest,))
+    db.executemany("DELETE FROM calls WHERE number = ?", [(number,) for number, _ in rows])
     return len(rows)

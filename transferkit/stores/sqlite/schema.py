@@ -20,13 +20,15 @@ APPLICATION_ID: Final = 0x746B6974
 
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
-# Text to look up by is ANY: see `columns.key`. Times are microseconds since 1970.
+# Text to look up by is ANY: see `columns.key`. Times are microseconds since 1970. The provider of due work
+# is the one whose adapter it takes, if any.
 _TABLES: Final = (
     """CREATE TABLE meta (
         one INTEGER PRIMARY KEY CHECK (one = 1),
-        partitions INTEGER NOT NULL
+        partitions INTEGER NOT NULL,
+        pruned INTEGER NOT NULL
     ) STRICT""",
-    "INSERT INTO meta VALUES (1, :partitions)",
+    "INSERT INTO meta VALUES (1, :partitions, 0)",
     """CREATE TABLE calls (
         number INTEGER PRIMARY KEY,
         provider ANY NOT NULL,
@@ -37,9 +39,10 @@ _TABLES: Final = (
         UNIQUE (provider, id)
     ) STRICT""",
     "CREATE INDEX calls_over ON calls (recorded_at) WHERE open = 0",
-    # AUTOINCREMENT: a position is never used again, not even when the newest events were pruned.
+    # A position is never used again, not even when the newest events were pruned: `pruned` in `meta` is the
+    # highest that was. AUTOINCREMENT would write a page more in every commit.
     """CREATE TABLE events (
-        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        position INTEGER PRIMARY KEY,
         partition INTEGER NOT NULL,
         call INTEGER NOT NULL REFERENCES calls ON DELETE CASCADE,
         sequence INTEGER NOT NULL,
@@ -71,13 +74,14 @@ _TABLES: Final = (
     """CREATE TABLE due (
         transfer_id ANY NOT NULL,
         work TEXT NOT NULL,
+        provider ANY,
         at INTEGER NOT NULL,
         owner ANY,
         until INTEGER,
         free_at INTEGER NOT NULL AS (max(at, coalesce(until, at))) STORED,
         PRIMARY KEY (transfer_id, work)
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX due_free ON due (free_at, at)",
+    "CREATE INDEX due_free ON due (free_at, at, provider)",
     """CREATE TABLE consumer_groups (
         name ANY PRIMARY KEY NOT NULL,
         seen_at INTEGER

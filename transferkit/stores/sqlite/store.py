@@ -107,11 +107,13 @@ class SqliteStore(Store):
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return await self._read(lambda db: calls.call_events(db, call))
 
-    async def lease_due(self, *, now: datetime, lease: Lease, limit: int) -> tuple[Due, ...]:
-        return await self._write(lambda db: calls.lease_due(db, now, lease, limit))
+    async def lease_due(
+        self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
+    ) -> tuple[Due, ...]:
+        return await self._write(lambda db: calls.lease_due(db, now, lease, limit, providers))
 
-    async def next_due(self) -> datetime | None:
-        return await self._read(calls.next_due)
+    async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
+        return await self._read(lambda db: calls.next_due(db, providers))
 
     # --- the log ------------------------------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+"""How long one attempt may take: no request leaves after its own outcome, or beside who took it over."""
+
+import asyncio
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from transferkit import (
+    AsyncClient,
+    Config,
+    LifecycleConfig,
+    MemoryStore,
+    PhoneNumber,
+    TransferCompleted,
+    TransferExpired,
+)
+from transferkit.lifecycle import CallKey, MaybeSent, Taken
+from transferkit.testing import FakeAdapter
+
+CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
+AGENT, COLLEAGUE = PhoneNumber("+14255550100"), PhoneNumber("+14255550101")
+
+
+class WaitsForItsToken(FakeAdapter):
+    """Its first attempt waits for a token until the test gives it one; then its request leaves."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.token, self.given_up, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.left = []
+
+    @property
+    def capabilities(self):
+        return attrs.evolve(super().capabilities, repeatable_for=None)
+
+    async def submit(self, submission):
+        if submission.request.to == AGENT:
+            try:
+                await self.token.wait()
+            finally:
+                self.given_up.set()
+        self.left.append(submission.request.to)
+        self.sent.set()
+        return Taken()
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def client_of(adapter, store, **timing):
+    config = Config(source="test", provider="fake", lifecycle=LifecycleConfig(**timing))
+    return AsyncClient(config, store=store, adapters={"fake": adapter})
+
+
+async def test_nothing_leaves_after_the_transfers_own_outcome(store):
+    adapter = WaitsForItsToken()
+    async with asyncio.timeout(20), client_of(adapter, store) as client:
+        first = await client.transfer(CALL, to=AGENT, deadline=0.2)
+        assert isinstance(await first.outcome(), TransferExpired)
+        assert adapter.given_up.is_set()
+        await client.transfer(CALL, to=COLLEAGUE)
+        adapter.token.set()
+        await adapter.sent.wait()
+    assert adapter.left == [COLLEAGUE]
+
+
+async def test_nothing_leaves_beside_who_may_have_taken_it_over(store, monkeypatch):
+    adapter = WaitsForItsToken()
+    answered = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr("transferkit.work.report_answer", lambda *told: answered.set_result(told[-1]))
+    async with asyncio.timeout(20), client_of(adapter, store, lease=timedelta(seconds=0.1)) as client:
+        await client.transfer(CALL, to=AGENT)
+        answer = await answered
+        adapter.token.set()
+    assert adapter.left == []
+    assert isinstance(answer, MaybeSent)
+    assert "given up after 0.1 s" in answer.result.message
+    progress = (await store.state(CallKey("fake", CALL))).open
+    assert (progress.in_flight, progress.ambiguous) == (False, True)
+
+
+async def test_an_attempt_in_time_is_not_given_up(store):
+    adapter = FakeAdapter()
+    async with asyncio.timeout(20), client_of(adapter, store) as client:
+        transfer = await client.transfer(CALL, to=AGENT, deadline=10)
+        assert isinstance(await transfer.outcome(), TransferCompleted)
