@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from types import NoneType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import attrs
 from transferkit_acs import reasons as acs
@@ -92,7 +92,7 @@ def configuration() -> str:
             "two underscores "
             "(`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`). Variables win over the file that "
             "`TRANSFERKIT_CONFIG` names. "
-            "Unknown keys are refused. Spans are in seconds."
+            "Unknown keys and empty texts are refused. Spans are in seconds."
         ),
         "## At the top",
         _table(("key", "accepts", "default"), _top()),
@@ -110,13 +110,17 @@ def _top() -> Iterator[tuple[str, ...]]:
 
 
 def _keys(cls: type[Any]) -> Iterator[tuple[str, ...]]:
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     for key in attrs.fields(cls):
         yield f"`{key.name}`", _accepts(hints[key.name]), _default(key.default)
 
 
 def _accepts(hint: Any) -> str:
-    kind = next((option for option in get_args(hint) if option is not NoneType), hint)
+    if get_origin(hint) in {Union, UnionType}:
+        hint = next(option for option in get_args(hint) if option is not NoneType)
+    kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if limits:  # the words that a problem says, too
+        return str(limits[0].accepts)
     if get_origin(hint) is tuple:
         return "a list of text"
     if isinstance(kind, type) and issubclass(kind, StrEnum):

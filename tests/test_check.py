@@ -32,14 +32,13 @@ async def emulated(provider):
 
 
 def configured(provider, table, *, store="memory:", callbacks=None):
-    return load_config(
-        {
-            "provider": provider,
-            "store": store,
-            "callbacks": {"public_url": PUBLIC} if callbacks is None else callbacks,
-            "providers": {provider: table},
-        }
+    """A configuration, with a public URL of any form: one that code makes is held to none."""
+    callbacks = {"public_url": PUBLIC} if callbacks is None else dict(callbacks)
+    url = callbacks.pop("public_url", None)
+    config = load_config(
+        {"provider": provider, "store": store, "callbacks": callbacks, "providers": {provider: table}}
     )
+    return evolve(config, callbacks=evolve(config.callbacks, public_url=url))
 
 
 async def checked(config, **more):

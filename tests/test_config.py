@@ -37,6 +37,10 @@ STUB = """
         ratio: float = 1.0
         loud: bool = False
 
+        def __attrs_post_init__(self):
+            if self.loud and self.ratio < 0:
+                raise ValueError(f"ratio: {self.ratio} is not loud, {self.resource}")
+
 
     class Stub(FakeAdapter):
         name = "stub"
@@ -259,22 +263,52 @@ def test_every_problem_is_reported_at_once(stub):
         ({"lifecycle": {"grace": "5s"}}, "lifecycle.grace", "'5s'", "number"),
         ({"lifecycle": {"grace": float("nan")}}, "lifecycle.grace", "nan", "seconds"),
         ({"lifecycle": {"grace": float("inf")}}, "lifecycle.grace", "inf", "seconds"),
+        ({"lifecycle": {"grace": 0}}, "lifecycle.grace", "0", "more than 0 and no more than a day"),
+        ({"lifecycle": {"grace": 1e12}}, "lifecycle.grace", "1000000000000", "no more than a day"),
+        ({"lifecycle": {"inspect_gap": 0}}, "lifecycle.inspect_gap", "0", "more than 0"),
+        ({"lifecycle": {"inspect_gap": 90_000}}, "lifecycle.inspect_gap", "90000", "no more than a day"),
+        ({"lifecycle": {"max_attempts": 0}}, "lifecycle.max_attempts", "0", "1 or more"),
+        ({"lifecycle": {"max_attempts": -3}}, "lifecycle.max_attempts", "-3", "1 or more"),
+        ({"lifecycle": {"lease": 0}}, "lifecycle.lease", "0", "from 1 to a day"),
+        ({"lifecycle": {"lease": 0.5}}, "lifecycle.lease", "0.5", "from 1 to a day"),
+        ({"lifecycle": {"lease": 86_401}}, "lifecycle.lease", "86401", "longer than a request takes"),
+        ({"callbacks": {"max_body_bytes": 0}}, "callbacks.max_body_bytes", "0", "1 or more"),
+        ({"callbacks": {"max_body_bytes": -1}}, "callbacks.max_body_bytes", "-1", "1 or more"),
+        ({"callbacks": {"max_body_bytes": 10**30}}, "callbacks.max_body_bytes", "1000", "a billion"),
+        ({"callbacks": {"body_timeout": 90_000}}, "callbacks.body_timeout", "90000", "no more than a day"),
+        ({"callbacks": {"clock_skew": 1e9}}, "callbacks.clock_skew", "1000000000", "from 0 to an hour"),
+        ({"callbacks": {"clock_skew": -1}}, "callbacks.clock_skew", "-1", "not negative"),
+        ({"callbacks": {"key_cooldown": 90_000}}, "callbacks.key_cooldown", "90000", "no more than a day"),
+        ({"callbacks": {"public_url": ""}}, "callbacks.public_url", "''", "not empty"),
         ({"groups": {"start": "end"}}, "groups.start", "'end'", "beginning, now"),
         ({"groups": {"start": 5}}, "groups.start", "5", "beginning, now"),
         ({"groups": {"lease": 0}}, "groups.lease", "0", "more than 0"),
         ({"groups": {"lease": "x"}}, "groups.lease", "'x'", "number"),
         ({"groups": {"max_attempts": 0}}, "groups.max_attempts", "0", "1 or more"),
+        ({"groups": {"lease": 1e6}}, "groups.lease", "1000000", "no more than a day"),
+        ({"groups": {"max_attempts": 10**30}}, "groups.max_attempts", "1000", "a billion"),
         ({"groups": {"max_attempts": 1.5}}, "groups.max_attempts", "1.5", "whole number"),
         ({"groups": {"name": "crm"}}, "groups.name", "not a known key", "start, lease, max_attempts"),
         ({"retention": {"age": 0}}, "retention.age", "0", "more than 0"),
         ({"retention": {"group_idle": -1}}, "retention.group_idle", "-1", "seconds"),
-        ({"retention": {"every": 1e13}}, "retention.every", "10000000000000", "century"),
+        ({"retention": {"every": 1e13}}, "retention.every", "10000000000000", "a century"),
+        ({"retention": {"every": 10**400}}, "retention.every", "1000", "number"),
+        ({"retention": {"every": 0.5}}, "retention.every", "0.5", "from 1 to a century"),
         ({"store": 5}, "store", "is a int, not text", "memory:"),
+        ({"store": "sqlite:///x.db?busy_timeout=30"}, "store", "takes no options", "sqlite:///FILE"),
+        ({"store": "sqlite:///x.db#1"}, "store", "write %23", "sqlite:///FILE"),
         ({"provider": 5}, "provider", "5", "stub"),
         ({"providers": 5}, "providers", "5 is no table", "[providers.NAME]"),
         ({"providers": {"stub": 5}}, "providers.stub", "5 is no table", "table"),
         ({"providers": {"stub": {}}}, "providers.stub.resource", "missing", "text"),
         ({"providers": {"stub": {"resource": 5}}}, "providers.stub.resource", "5", "text"),
+        ({"providers": {"stub": {"resource": " "}}}, "providers.stub.resource", "' '", "not empty"),
+        ({"providers": {"stub": {"key": ""}}}, "providers.stub.key", "''", '{ env = "NAME" }'),
+        ({"providers": {"stub": {"key": {"env": ""}}}}, "providers.stub.key", "''", '{ env = "NAME" }'),
+        ({"providers": {"stub": {"key": {"file": ""}}}}, "providers.stub.key", "''", '{ env = "NAME" }'),
+        ({"providers": {"stub": {"certificate": ""}}}, "providers.stub.certificate", "''", "path"),
+        ({"providers": {"stub": {"tenants": []}}}, "providers.stub.tenants", "[]", "one or more"),
+        ({"providers": {"stub": {"tenants": ["a", ""]}}}, "providers.stub.tenants", "''", "not empty"),
         ({"providers": {"stub": {"shade": "grey"}}}, "providers.stub.shade", "'grey'", "light, dark"),
         ({"providers": {"stub": {"tenants": "one"}}}, "providers.stub.tenants", "'one'", "list of text"),
         ({"providers": {"stub": {"tenants": [1]}}}, "providers.stub.tenants", "1", "text"),
@@ -298,6 +332,77 @@ def test_a_problem_names_the_key_what_it_holds_and_what_is_accepted(stub, table,
     assert accepts in found[field].accepts
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "app.contoso.com/callbacks",
+        "/callbacks",
+        "ftp://app.contoso.com/callbacks",
+        "https:///callbacks",
+        "https://:443/callbacks",
+        "https://[::1/callbacks",
+        "https://app.contoso.com:99999/callbacks",
+        "https://app.contoso.com/call backs",
+        " https://app.contoso.com/callbacks",
+        "https://app.contoso.com/callbacks\n",
+        "https://äpp.contoso.com/callbacks",
+        "https://app.contoso.com/callbacks?",
+        "https://app.contoso.com/callbacks?case=s3cr3t",
+        "https://app.contoso.com/callbacks#s3cr3t",
+        "https://s3cr3t@app.contoso.com/callbacks",
+        "https://me:s3cr3t@app.contoso.com/callbacks",
+    ],
+)
+def test_a_public_url_is_one_that_a_path_can_be_added_to(url):
+    found = problems({"provider": "fake", "callbacks": {"public_url": url}})["callbacks.public_url"]
+    assert found.message.startswith("got ")
+    assert "https://HOST/PATH" in found.accepts
+    assert "s3cr3t" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://app.contoso.com",
+        "https://app.contoso.com/callbacks",
+        "HTTPS://APP.contoso.com:8443/callbacks/",
+        "http://127.0.0.1:8000/callbacks",
+        "http://[::1]:8000",
+        "http://app:8000/callbacks",
+    ],
+)
+def test_and_may_be_plain_http_as_emulators_call_it(url):
+    assert load_config({"provider": "fake", "callbacks": {"public_url": url}}).callbacks.public_url == url
+
+
+def test_the_extremes_of_every_key_are_accepted():
+    day, century = timedelta(days=1), timedelta(days=36_500)
+    data = {
+        "provider": "fake",
+        "callbacks": {"max_body_bytes": 1, "body_timeout": 0.01, "clock_skew": 0, "key_cooldown": 86_400},
+        "lifecycle": {"grace": 86_400, "inspect_gap": 0.01, "max_attempts": 1, "lease": 1},
+        "groups": {"lease": 86_400, "max_attempts": 10**9},
+        "retention": {"age": 36_500 * 86_400, "group_idle": 0.01, "every": 1},
+    }
+    config = load_config(data)
+    assert config.callbacks.clock_skew == timedelta(0)
+    assert (config.lifecycle.grace, config.lifecycle.lease) == (day, timedelta(seconds=1))
+    assert (config.groups.max_attempts, config.retention.age) == (10**9, century)
+
+
+def test_what_is_left_out_is_not_what_is_empty(stub, monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__TENANTS", " , ")
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__KEY__ENV", "")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__PUBLIC_URL", "")
+    assert problems().keys() >= {
+        "providers.stub.resource",
+        "providers.stub.tenants",
+        "providers.stub.key",
+        "callbacks.public_url",
+    }
+
+
 def test_a_text_in_a_variable_must_still_be_a_number(stub, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "r")
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__PORT", "eighty")
@@ -315,6 +420,13 @@ def test_the_message_names_the_source_and_lists_everything(tmp_path):
     first, *lines = str(raised.value).splitlines()
     assert str(path) in first
     assert len(lines) == len(raised.value.problems) == 2
+
+
+def test_what_an_adapters_settings_object_to_is_one_of_the_problems(stub, planted):
+    settings = {"resource": planted.number, "loud": True, "ratio": -1}
+    found = problems({"lifecycle": {"lease": 0}, "providers": {"stub": settings}})
+    assert found.keys() == {"lifecycle.lease", "providers.stub"}
+    assert found["providers.stub"].message == "ratio: -1.0 is not loud, +*********42"
 
 
 def test_a_missing_adapter_is_one_of_the_problems():

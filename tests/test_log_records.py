@@ -249,6 +249,16 @@ async def test_so_does_every_attempt(client, fake, logged, answer, said):
     assert {name: getattr(record, name) for name in said} == said
 
 
+async def test_a_call_id_that_holds_a_number_is_on_no_record(client, fake, logged, caplog, planted):
+    call = f"sip:{planted.number}@pbx.contoso.com"
+    transfer = await client.transfer(call, to=scenario("busy").number)
+    outcome = await transfer.outcome(timeout=5)
+    assert outcome.call_id == call, "the value itself stays as it is"
+    records = [*logged("transfer.requested"), *logged("submission_answered"), *logged("transfer.failed")]
+    assert [record.call_id for record in records] == ["sip:+*********42@pbx.contoso.com"] * 3
+    assert "transfer.failed on fake:sip:+*********42@pbx.contoso.com" in caplog.text
+
+
 async def test_a_commit_that_is_tried_again_names_the_calls(client, store, logged):
     store.failures = 1
     body = f'{{"id": "1", "call_id": "{CALL}", "time": "2026-01-01T12:00:00+00:00", "signals": ["started"]}}'

@@ -169,6 +169,30 @@ async def test_the_path_of_the_public_url_may_be_there_or_not(make, url, status,
         assert (await client.receive(post(url=url))).status == status
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://app.contoso.com/fake/fake/transfers/t-1",
+        "/fake/fake/transfers/t-1",
+        "/fake/transfers/t-1",
+        "/fake/eventgrid",
+        "/fake/fake",
+        "/fake",
+    ],
+)
+async def test_nor_does_it_matter_that_the_public_path_ends_in_a_providers_name(make, url):
+    async with make(Choosy, public_url="https://app.contoso.com/fake") as client:
+        assert (await client.receive(post(url=url))).status in {200, 202}
+        assert (await client.receive(post(url="/fake/no/such"))).status == 404
+
+
+async def test_there_a_callback_still_names_its_transfer(make):
+    async with make(Choosy, public_url="https://app.contoso.com/fake") as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        response = await client.receive(post(body("failed"), url=f"/fake/transfers/{transfer.id}"))
+        assert response.events[-1].kind == "transfer.failed"
+
+
 def test_header_names_have_no_case():
     request = CallbackRequest(method="POST", url="/fake", headers={"Authorization": "x", "X-MS-Thing": "y"})
     assert request.headers == {"authorization": "x", "x-ms-thing": "y"}
@@ -367,6 +391,36 @@ async def test_a_defect_is_no_acknowledgement_and_no_exception(make, store, capl
     (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_failed"]
     assert (record.levelno, record.provider) == (logging.ERROR, "fake")
     assert await kept(store) == []
+
+
+class Leaky(MemoryStore):
+    """A store somebody else wrote, whose errors quote what they could not keep."""
+
+    hot = ""
+
+    async def apply_all(self, inputs, step):
+        raise StoreError(f"lost: {self.hot}") from OSError(f"could not write {self.hot}")
+
+
+async def test_no_words_of_a_stores_errors_are_logged_as_they_are(caplog, planted):
+    Leaky.hot = f"{planted.number} with Bearer {planted.token}"
+    config = Config(source="test", provider="fake", callbacks=CallbackConfig(accept_unverified=True))
+    adapters = {"fake": FakeAdapter()}
+    async with AsyncClient(config, store=Leaky(), adapters=adapters, background=False) as client:
+        assert (await client.receive(post())).status == 503
+    names = [getattr(record, "event", "") for record in caplog.records]
+    assert (names.count("commit_retried"), names.count("callback_not_stored")) == (2, 1)
+    assert "OSError: could not write +*" in caplog.text, "the cause is still told"
+    assert not planted.shown_in(caplog.text)
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_a_call_id_that_holds_a_number_is_logged_without_it(make, store, caplog, planted):
+    store.failures = 1
+    async with make() as client:
+        await client.receive(post(body("started", call=f"sip:{planted.number}@pbx", correlation_id="c")))
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "commit_retried"]
+    assert record.call_ids == ["sip:+*********42@pbx"]
 
 
 @pytest.mark.parametrize("url", ["https://[", "//[::1", "http://a:b/fake/", "\udc80", "?", "#", "//fake//"])

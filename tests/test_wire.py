@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transferkit.wire import content_key, merge_patch, retry_after
+from transferkit.wire import clock_skew, content_key, merge_patch, read_json, retry_after
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 JSON = st.recursive(
@@ -73,6 +73,66 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
 def test_anything_else_says_nothing(text):
     assert retry_after({"retry-after": text}, now=NOW) is None
     assert retry_after({}, now=NOW) is None
+
+
+# What a date is made of, and what a lenient parser takes for that.
+PIECES = st.sampled_from(
+    [
+        "Thu",
+        ",",
+        " ",
+        "01",
+        "Jan",
+        "2026",
+        "12:00:30",
+        "GMT",
+        "-",
+        "+",
+        "-2359",
+        "9" * 20,
+        "9999",
+        ":",
+        ".",
+        "٣",
+    ]
+)
+HEADERS = st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(" ".join)
+ABSURD = [
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
+    "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+    "Fri, 31 Dec 9999 23:59:59 -9999",
+    "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("text", ABSURD[:4])
+def test_a_date_that_no_calendar_has_says_nothing(text):
+    assert retry_after({"retry-after": text}, now=NOW) is None
+    assert clock_skew({"date": text}, now=NOW) is None
+
+
+@given(text=HEADERS)
+@example(text=ABSURD[0])
+@example(text=ABSURD[2])
+@example(text=ABSURD[4])
+def test_no_header_is_too_absurd_to_be_read(text):
+    wait = retry_after({"retry-after": text}, now=NOW)
+    assert wait is None or timedelta(0) <= wait <= timedelta(days=1)
+    skew = clock_skew({"date": text}, now=NOW)
+    assert skew is None or isinstance(skew, timedelta)
+
+
+@given(body=st.binary() | st.text().map(str.encode))
+@example(body=b"9" * 5000)
+@example(body=b"1e999")
+@example(body=b"[" * 100_000)
+def test_a_body_is_json_or_raises_what_the_parser_raises(body):
+    try:
+        read_json(body)
+    except (ValueError, RecursionError) as error:
+        with pytest.raises(type(error)):
+            json.loads(body)
 
 
 @given(value=JSON)

@@ -246,14 +246,15 @@ def test_a_closed_client_asks_to_be_asked_again(make):
     assert (status, headers["retry-after"]) == (503, "5")
 
 
-def test_a_store_that_cannot_be_opened_is_no_success(make, caplog):
+def test_a_store_that_cannot_be_opened_is_no_success(make, caplog, planted):
     class Broken(MemoryStore):
         async def open(self):
-            raise StoreError("no such disk")
+            raise StoreError(f"no such disk: {planted.connection_string}")
 
     status, headers, _ = call(make(Broken()).wsgi())
     assert (status, headers["retry-after"]) == (503, "5")
     assert "no such disk" in caplog.text
+    assert not planted.shown_in(caplog.text)
 
 
 def test_a_status_without_a_name_is_answered(make):

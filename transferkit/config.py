@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +17,12 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, final, get_args, get_origin
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields, frozen
 
 from transferkit import _deprecation
-from transferkit._redact import redact
+from transferkit._redact import MASK, redact
 from transferkit.errors import ConfigError, Problem
 from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.log_events import LogEvent
@@ -39,10 +41,60 @@ _log = logging.getLogger("transferkit.config")
 ENV_PREFIX = "TRANSFERKIT_"
 _ENV_FILE = "TRANSFERKIT_CONFIG"
 
+_SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
 _CENTURY = timedelta(days=36_500)
-_NOT_ZERO = "not zero"
-_Span = Annotated[timedelta, _NOT_ZERO]
-_Count = Annotated[int, _NOT_ZERO]
+_BILLION = 1_000_000_000
+
+
+@final
+@frozen
+class _Limit:
+    """Which values of its type a key accepts: in words, and as a test."""
+
+    accepts: str
+    holds: Callable[[Any], bool]
+
+
+def _can_be_added_to(url: str) -> bool:
+    """Whether the URL is absolute and, with a path added to it, still one that anybody may be told."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # an impossible port shows only when asked for
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" ?#")
+    return plain and parts.scheme in {"https", "http"} and bool(parts.hostname) and "@" not in parts.netloc
+
+
+# The upper bounds keep every time that is made of a span in the calendar, and every count in any store.
+_Wait = Annotated[
+    timedelta, _Limit("seconds, more than 0 and no more than a day", lambda span: timedelta() < span <= _DAY)
+]
+_Age = Annotated[
+    timedelta,
+    _Limit("seconds, more than 0 and no more than a century", lambda span: timedelta() < span <= _CENTURY),
+]
+_Pause = Annotated[
+    timedelta, _Limit("seconds, from 1 to a century", lambda span: _SECOND <= span <= _CENTURY)
+]
+_Skew = Annotated[timedelta, _Limit("seconds, from 0 to an hour", lambda span: span <= _HOUR)]
+_Lease = Annotated[
+    timedelta,
+    _Limit(
+        "seconds, from 1 to a day; longer than a request takes, which is given up when the lease ends",
+        lambda span: _SECOND <= span <= _DAY,
+    ),
+]
+_Count = Annotated[
+    int,
+    _Limit("a whole number, 1 or more and no more than a billion", lambda count: 1 <= count <= _BILLION),
+]
+_Url = Annotated[
+    str,
+    _Limit("https://HOST/PATH without user name, query or fragment; not empty", _can_be_added_to),
+]
 
 
 @final
@@ -50,20 +102,21 @@ _Count = Annotated[int, _NOT_ZERO]
 class CallbackConfig:
     """`[callbacks]`: where callbacks arrive, how much is taken from them and how they are verified.
 
-    Spans in seconds. `body_timeout`: for a body to arrive. `clock_skew`: by how much the provider's clock
-    and ours may differ when a token's times are checked. `key_refresh`: the age at which signing keys are
-    fetched anew; `key_cooldown`: the least time between two fetches, however many unknown keys are named.
+    Spans in seconds. `public_url`: where providers reach the receiver; paths are added to it. `body_timeout`:
+    for a body to arrive. `clock_skew`: by how much the provider's clock and ours may differ when a token's
+    times are checked. `key_refresh`: the age at which signing keys are fetched anew; `key_cooldown`: the
+    least time between two fetches, however many unknown keys are named.
 
     `accept_unverified` lets anyone on the network report outcomes: for tests on loopback only.
     """
 
-    public_url: str | None = None
+    public_url: _Url | None = None
     accept_unverified: bool = False
-    max_body_bytes: int = 1_048_576
-    body_timeout: _Span = timedelta(seconds=10)
-    clock_skew: timedelta = timedelta(minutes=2)
-    key_refresh: _Span = timedelta(hours=1)
-    key_cooldown: _Span = timedelta(seconds=30)
+    max_body_bytes: _Count = 1_048_576
+    body_timeout: _Wait = timedelta(seconds=10)
+    clock_skew: _Skew = timedelta(minutes=2)
+    key_refresh: _Age = timedelta(hours=1)
+    key_cooldown: _Wait = timedelta(seconds=30)
 
 
 @final
@@ -71,14 +124,16 @@ class CallbackConfig:
 class LifecycleConfig:
     """`[lifecycle]`: how long to wait for what; spans in seconds.
 
-    `grace`: for a proof after the call's end. `lease`: how long a process may be silent before another
-    takes over its work; longer than any request takes.
+    `grace`: for a proof after the call's end. `inspect_gap`: the least time between two questions to the
+    provider about one transfer. `max_attempts`: how often a request is sent. `lease`: how long a process may
+    be silent before another takes over its work. What a request became that outlasts it is unknown, so make
+    it longer than one takes: three times the provider's `timeout`, for a token, a connection and an answer.
     """
 
-    grace: timedelta = timedelta(seconds=5)
-    inspect_gap: timedelta = timedelta(seconds=5)
-    max_attempts: int = 6
-    lease: timedelta = timedelta(seconds=120)
+    grace: _Wait = timedelta(seconds=5)
+    inspect_gap: _Wait = timedelta(seconds=5)
+    max_attempts: _Count = 6
+    lease: _Lease = timedelta(seconds=120)
 
 
 @final
@@ -91,7 +146,7 @@ class GroupConfig:
     """
 
     start: GroupStart = GroupStart.BEGINNING
-    lease: _Span = timedelta(seconds=30)
+    lease: _Wait = timedelta(seconds=30)
     max_attempts: _Count = 5
 
 
@@ -104,9 +159,9 @@ class RetentionConfig:
     holds nothing back. `every`: the pause between two removals.
     """
 
-    age: _Span = timedelta(days=30)
-    group_idle: _Span = timedelta(days=30)
-    every: _Span = timedelta(hours=1)
+    age: _Age = timedelta(days=30)
+    group_idle: _Age = timedelta(days=30)
+    every: _Pause = timedelta(hours=1)
 
 
 @final
@@ -353,15 +408,16 @@ def _converter(base: Path) -> Converter:
     }
     for cls, read in readers.items():
         converter.register_structure_hook(cls, read)
-    converter.register_structure_hook_func(_is_not_zero, partial(_read_not_zero, converter))
+    converter.register_structure_hook_func(_is_limited, partial(_read_limited, converter))
     converter.register_structure_hook_func(_is_tuple, _read_tuple)
     converter.register_structure_hook_func(_is_optional, partial(_read_optional, converter))
     return converter
 
 
 def _read_text(data: object, _: type) -> str:
-    if not isinstance(data, str):
-        raise _Unacceptable(data, "text")
+    """What is empty is no way to leave a key out: who is asked for, or what is allowed, must be said."""
+    if not isinstance(data, str) or not data.strip():
+        raise _Unacceptable(data, "text, not empty")
     return str(data)
 
 
@@ -381,7 +437,10 @@ def _read_number(data: Any, cls: type[int | float]) -> Any:
             raise _Unacceptable(data, _accepts(cls)) from None
     whole = isinstance(data, int) and not isinstance(data, bool)
     if whole or (cls is float and isinstance(data, float)):
-        return cls(data)
+        try:
+            return cls(data)
+        except OverflowError:
+            raise _Unacceptable(data, _accepts(cls)) from None
     raise _Unacceptable(data, _accepts(cls))
 
 
@@ -392,20 +451,22 @@ def _read_span(data: object, _: type) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def _read_not_zero(converter: Converter, data: object, cls: Any) -> Any:
-    """Of what zero would make no sense; nor does a span that the calendar has no room for."""
-    (inner, _) = get_args(cls)
+def _read_limited(converter: Converter, data: object, cls: Any) -> Any:
+    (inner, limit) = get_args(cls)
     value = converter.structure(data, inner)
-    if isinstance(value, timedelta):
-        if not timedelta() < value <= _CENTURY:
-            raise _Unacceptable(data, "seconds, more than 0 and no more than a century")
-    elif value < 1:
-        raise _Unacceptable(data, "a whole number, 1 or more")
+    if not limit.holds(value):
+        raise _Unacceptable(_bare(data) if isinstance(data, str) else data, limit.accepts)
     return value
 
 
+def _bare(url: str) -> str:
+    """A URL, or what was meant as one, without its user name, query and fragment: keys are kept there."""
+    nobody = re.sub("//.*@", f"//{MASK}@", url, flags=re.DOTALL)
+    return re.sub("([?#]).*", rf"\1{MASK}", nobody, flags=re.DOTALL)
+
+
 def _read_path(base: Path, data: object, _: type) -> Path:
-    if not isinstance(data, (str, Path)):
+    if not isinstance(data, (str, Path)) or not str(data).strip():
         raise _Unacceptable(data, "a path")
     return base / data
 
@@ -419,6 +480,8 @@ def _read_enum(data: object, cls: type[StrEnum]) -> StrEnum:
 
 def _read_secret(base: Path, data: object, _: type) -> Secret:
     match data:
+        case str(text) | {"env": str(text)} | {"file": str(text)} if not text.strip():
+            raise _Unacceptable("", _accepts(Secret))
         case str():
             return Secret(value=str(data))
         case {"env": str(name), **more} if not more:
@@ -430,11 +493,10 @@ def _read_secret(base: Path, data: object, _: type) -> Secret:
 
 
 def _read_tuple(data: object, _: type) -> tuple[str, ...]:
-    if isinstance(data, _EnvText):
-        return tuple(part.strip() for part in data.split(",") if part.strip())
-    if not isinstance(data, (list, tuple)):
-        raise _Unacceptable(data, "a list of text")
-    return tuple(_read_text(item, str) for item in data)
+    found = [part.strip() for part in data.split(",") if part.strip()] if isinstance(data, _EnvText) else data
+    if not isinstance(found, (list, tuple)) or not found:
+        raise _Unacceptable(data, "a list of text, one or more")
+    return tuple(_read_text(item, str) for item in found)
 
 
 def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
@@ -445,8 +507,8 @@ def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
     return converter.structure(data, inner)
 
 
-def _is_not_zero(cls: Any) -> bool:
-    return _NOT_ZERO in getattr(cls, "__metadata__", ())
+def _is_limited(cls: Any) -> bool:
+    return any(isinstance(one, _Limit) for one in getattr(cls, "__metadata__", ()))
 
 
 def _is_tuple(cls: Any) -> bool:

@@ -103,7 +103,7 @@ class TransferInProgress(UsageError):
         self.call = call
         self.transfer_id = transfer_id
         super().__init__(
-            f"call {call} is part of the open transfer {transfer_id}; nothing was sent. "
+            f"call {redact(call)} is part of the open transfer {transfer_id}; nothing was sent. "
             f"Await that transfer's outcome first"
         )
 

@@ -116,10 +116,10 @@ class Event:
 
     time: datetime
     provider: str
-    call_id: str
-    id: str | None = None
-    correlation_id: str | None = None
-    transfer_id: str | None = None
+    call_id: str = field(repr=safe_repr)
+    id: str | None = field(default=None, repr=safe_repr)
+    correlation_id: str | None = field(default=None, repr=safe_repr)
+    transfer_id: str | None = field(default=None, repr=safe_repr)
     operation_context: str | None = field(default=None, repr=safe_repr)
     sequence: int | None = None
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
@@ -135,7 +135,7 @@ class Participant:
     """One entry of a call's roster."""
 
     identifier: Identifier
-    id: str | None = None
+    id: str | None = field(default=None, repr=safe_repr)
     muted: bool | None = None
     on_hold: bool | None = None
 
@@ -155,8 +155,8 @@ class CallIncoming(Event):
     source: Identifier | None = None
     targets: tuple[Identifier, ...] = ()
     caller_display_name: str | None = field(default=None, repr=False)
-    sip: FrozenMap[str] = field(default=EMPTY)
-    voip: FrozenMap[str] = field(default=EMPTY)
+    sip: FrozenMap[str] = field(default=EMPTY, repr=safe_repr)
+    voip: FrozenMap[str] = field(default=EMPTY, repr=safe_repr)
     transferor: Identifier | None = None
     on_behalf_of: Identifier | None = None
     respond_by: datetime | None = None
@@ -203,7 +203,7 @@ class _Requested(Event):
 
     targets: tuple[Identifier, ...] = ()
     transferee: Identifier | None = None
-    dropped: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = field(default=(), repr=safe_repr)
 
 
 @final
@@ -291,7 +291,7 @@ class _Failed(Outcome):
     reason: FailureReason
     call_alive: bool | None = None
     advice: str | None = field(default=None, repr=safe_repr)
-    request_id: str | None = None
+    request_id: str | None = field(default=None, repr=safe_repr)
 
 
 @final

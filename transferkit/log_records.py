@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from transferkit._redact import redact
+from transferkit._redact import shown_id
 from transferkit.events import Event, Outcome, ProviderOther
 from transferkit.lifecycle import Answer, CallKey, Opened, Taken
 from transferkit.log_events import LogEvent
@@ -20,7 +20,12 @@ _OF_AN_OUTCOME = ("basis", "code", "subcode", "reason", "evidence", "call_alive"
 
 def about(call: CallKey, transfer_id: str | None, name: str) -> dict[str, object]:
     """What every record about a call carries beside its message."""
-    return {"event": name, "provider": call.provider, "call_id": call.id, "transfer_id": transfer_id}
+    return {
+        "event": name,
+        "provider": call.provider,
+        "call_id": shown_id(call.id),
+        "transfer_id": transfer_id,
+    }
 
 
 def report_answer(opened: Opened, attempt: int, answer: Answer) -> None:
@@ -40,8 +45,8 @@ def report_event(event: Event) -> None:
     level = logging.WARNING if late else logging.INFO
     if not _log.isEnabledFor(level):
         return
-    call = CallKey(event.provider, event.call_id)
-    extra = about(call, event.transfer_id, event.kind)
+    extra = about(CallKey(event.provider, event.call_id), event.transfer_id, event.kind)
+    call = f"{event.provider}:{extra['call_id']}"
     extra |= {"event_id": event.id, "sequence": event.sequence, **_said(event, ("correlation_id",))}
     if isinstance(event, Outcome):
         extra |= _said(event, _OF_AN_OUTCOME)
@@ -61,4 +66,4 @@ def report_event(event: Event) -> None:
 def _said(value: object, names: tuple[str, ...]) -> dict[str, object]:
     """Those of its fields that it has; a provider's text redacted."""
     found = {name: getattr(value, name, None) for name in names}
-    return {name: redact(one) if type(one) is str else one for name, one in found.items()}
+    return {name: shown_id(one) if type(one) is str else one for name, one in found.items()}

@@ -13,7 +13,7 @@ from typing import Any, final
 
 from attrs import Attribute, field, frozen
 
-from transferkit._redact import redact, safe_repr
+from transferkit._redact import safe_repr, shown_id
 from transferkit._validate import as_json, as_map, as_span, as_word, is_a, is_map_of, is_text, is_word, maybe
 from transferkit.frozenmap import EMPTY, FrozenMap
 from transferkit.identifiers import Identifier, PhoneNumber
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 DEFAULT_DEADLINE = timedelta(seconds=150)
+_LONGEST_DEADLINE = timedelta(days=36_500)
 
 _text = is_text()
 _optional_text = maybe(is_text())
@@ -51,11 +52,11 @@ class Call:
     """
 
     provider: str | None = field(validator=_optional_text)
-    id: str = field(validator=_text)
-    tenant_id: str | None = field(default=None, kw_only=True, validator=_optional_text)
+    id: str = field(repr=safe_repr, validator=_text)
+    tenant_id: str | None = field(default=None, kw_only=True, repr=safe_repr, validator=_optional_text)
 
     def __str__(self) -> str:
-        return f"{self.provider or 'default'}:{redact(self.id)}"
+        return f"{self.provider or 'default'}:{shown_id(self.id)}"
 
 
 class EndpointType(StrEnum):
@@ -87,6 +88,8 @@ class OnUnsupported(StrEnum):
 def _positive(_: object, attribute: Attribute[Any], value: timedelta) -> None:
     if value <= timedelta(0):
         raise ValueError(f"{attribute.name}: must be longer than nothing")
+    if value > _LONGEST_DEADLINE:
+        raise ValueError(f"{attribute.name}: must be no longer than a century")
 
 
 def _deadline(value: timedelta | float | None) -> Any:
@@ -105,7 +108,7 @@ class TeamsPhoneCallerDetails:
     screen_pop_url: str | None = field(default=None, repr=False, validator=maybe(is_text(empty=True)))
     is_authenticated: bool | None = field(default=None, validator=maybe(is_a(bool)))
     additional_caller_information: FrozenMap[str] = field(
-        default=EMPTY, converter=as_map, validator=is_map_of(str)
+        default=EMPTY, repr=safe_repr, converter=as_map, validator=is_map_of(str)
     )
 
 
@@ -115,10 +118,10 @@ class TeamsPhoneSourceDetails:
     """Who made the call details (ACS `teamsPhoneSourceDetails`); `language` is ISO 639."""
 
     source: Identifier = field(validator=_identifier)
-    language: str = field(validator=is_text(empty=True))
-    status: str = field(validator=is_text(empty=True))
+    language: str = field(repr=safe_repr, validator=is_text(empty=True))
+    status: str = field(repr=safe_repr, validator=is_text(empty=True))
     intended_targets: FrozenMap[Identifier] = field(
-        default=EMPTY, converter=as_map, validator=is_map_of(Identifier)
+        default=EMPTY, repr=safe_repr, converter=as_map, validator=is_map_of(Identifier)
     )
 
 
@@ -150,8 +153,8 @@ class CallingContext:
     Header names are sent as given: a custom SIP header's full name includes its `X-MS-Custom-` prefix.
     """
 
-    sip: FrozenMap[str] = field(default=EMPTY, converter=as_map, validator=is_map_of(str))
-    voip: FrozenMap[str] = field(default=EMPTY, converter=as_map, validator=is_map_of(str))
+    sip: FrozenMap[str] = field(default=EMPTY, repr=safe_repr, converter=as_map, validator=is_map_of(str))
+    voip: FrozenMap[str] = field(default=EMPTY, repr=safe_repr, converter=as_map, validator=is_map_of(str))
     teams: TeamsPhoneCallDetails | None = field(default=None, validator=maybe(is_a(TeamsPhoneCallDetails)))
 
     def __bool__(self) -> bool:
@@ -197,8 +200,8 @@ class Transfer:
     call: Call = field(converter=_call, validator=is_a(Call))
     to: Identifier = field(validator=_identifier)
     transferee: Identifier | None = field(default=None, validator=maybe(_identifier))
-    participant_id: str | None = field(default=None, validator=_optional_text)
-    replaces: str | None = field(default=None, validator=_optional_text)
+    participant_id: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
+    replaces: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
     caller_id: PhoneNumber | None = field(default=None, validator=maybe(is_a(PhoneNumber)))
     context: CallingContext = field(
         factory=CallingContext, converter=_context, validator=is_a(CallingContext)
@@ -209,12 +212,14 @@ class Transfer:
     deadline: timedelta = field(
         default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
     )
-    language_id: str | None = field(default=None, validator=_optional_text)
-    region: str | None = field(default=None, validator=_optional_text)
+    language_id: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
+    region: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
     endpoint: EndpointType | None = field(
         default=None, converter=_endpoint, validator=maybe(is_word(EndpointType))
     )
-    extra: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object))
+    extra: FrozenMap[Any] = field(
+        default=EMPTY, repr=safe_repr, converter=as_json, validator=is_map_of(object)
+    )
     on_unsupported: OnUnsupported = field(
         default=OnUnsupported.REFUSE, converter=_on_unsupported, validator=is_word(OnUnsupported)
     )
@@ -270,7 +275,9 @@ class Redirect:
     deadline: timedelta = field(
         default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
     )
-    extra: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object))
+    extra: FrozenMap[Any] = field(
+        default=EMPTY, repr=safe_repr, converter=as_json, validator=is_map_of(object)
+    )
     on_unsupported: OnUnsupported = field(
         default=OnUnsupported.REFUSE, converter=_on_unsupported, validator=is_word(OnUnsupported)
     )
@@ -290,6 +297,6 @@ class WireRequest:
     """The exact HTTP request that would leave, its credentials masked. `body` is the JSON value."""
 
     method: str
-    url: str
-    headers: FrozenMap[str] = field(converter=as_map, validator=is_map_of(str))
+    url: str = field(repr=safe_repr)
+    headers: FrozenMap[str] = field(repr=safe_repr, converter=as_map, validator=is_map_of(str))
     body: FrozenMap[Any] = field(default=EMPTY, converter=as_json, validator=is_map_of(object), repr=False)

@@ -86,11 +86,10 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-        except ValueError:
+        date = _http_date(text)
+        if date is None:
             return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        seconds = (date - now).total_seconds()
     if math.isnan(seconds):
         return None
     return timedelta(seconds=min(max(seconds, 0), _LONGEST_WAIT.total_seconds()))
@@ -101,11 +100,17 @@ def clock_skew(headers: Mapping[str, str], *, now: datetime) -> timedelta | None
 
     `now` is when the answer came. Exact to a second or two; None where the header is missing or no date.
     """
+    date = _http_date(headers.get("date", ""))
+    return None if date is None else now - date
+
+
+def _http_date(text: str) -> datetime | None:
+    """A date of a header, aware; None where it is none, or one that no calendar has."""
     try:
-        date = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
-    return now - date.replace(tzinfo=date.tzinfo or UTC)
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 def content_key(value: object) -> str:

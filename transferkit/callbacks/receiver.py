@@ -11,14 +11,14 @@ import asyncio
 import json
 import logging
 import math
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import final
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
-from transferkit._redact import redact
+from transferkit._redact import redact, safe_repr, shown_id
+from transferkit._tracebacks import safe_traceback
 from transferkit.adapter import Adapter, Callback, CallbackRoute, Greeting
 from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock
@@ -62,7 +62,7 @@ class CallbackRequest:
 
     method: str
     url: str = field(repr=False)
-    headers: FrozenMap[str] = field(default=EMPTY, converter=_lower_names)
+    headers: FrozenMap[str] = field(default=EMPTY, repr=safe_repr, converter=_lower_names)
     body: bytes = field(default=b"", repr=False)
 
 
@@ -116,18 +116,24 @@ class Receiver:
                 return refusal(404, "no provider is served at this path")
             with self._telemetry.callback(adapter.name, route.name) as span:
                 return await self._answer(adapter, route, request, url.query, span)
-        except Exception:  # noqa: BLE001 - whatever it is, the sender must not take it for a success
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sender must not take it for a success
             about = {"event": LogEvent.CALLBACK_FAILED, "provider": adapter.name if adapter else None}
-            # Whose words are in it is not known: hence not `exc_info`.
-            _log.error("callback not taken: %s", redact(traceback.format_exc()), extra=about)
+            _log.error("callback not taken: %s", safe_traceback(error), extra=about)
             return refusal(500, "not taken")
 
     def _find(self, path: str) -> tuple[Adapter | None, CallbackRoute | None]:
-        if path.startswith(f"{self._prefix}/"):
-            path = path.removeprefix(self._prefix)
-        name, _, rest = path.strip("/").partition("/")
-        adapter = self._adapters(name)
-        return adapter, adapter.route(f"/{rest}" if rest else "") if adapter else None
+        """By the path below the public one, or by the path as it is.
+
+        Where a mount took the public path off, the rest may begin like it: with a provider's name.
+        """
+        below = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else path
+        for candidate in (below, path):
+            name, _, rest = candidate.strip("/").partition("/")
+            adapter = self._adapters(name)
+            route = adapter.route(f"/{rest}" if rest else "") if adapter else None
+            if route is not None:
+                return adapter, route
+        return None, None
 
     async def _answer(
         self, adapter: Adapter, route: CallbackRoute, request: CallbackRequest, query: str, span: Span
@@ -148,7 +154,7 @@ class Receiver:
             except CallbackNotVerified as error:
                 span.rejected(Rejection.UNVERIFIED)
                 about = _about(adapter, route, LogEvent.CALLBACK_REFUSED)
-                _log.warning("callback refused: %s", error, extra=about)
+                _log.warning("callback refused: %s", redact(str(error)), extra=about)
                 return refusal(401, "the sender is not verified", {"www-authenticate": "Bearer"})
         callback = Callback(
             body=request.body,
@@ -174,10 +180,14 @@ class Receiver:
             about = _about(adapter, route, LogEvent.CALLBACK_MALFORMED) | {"kept": len(error.facts)}
             about |= _whose(error.facts)
             _log.warning("%s", error, extra=about)
-            return refusal(400, f"{error.where}: {error.message}")
-        except StoreError:
+            return refusal(400, redact(f"{error.where}: {error.message}"))
+        except StoreError as error:
             span.rejected(Rejection.NOT_STORED)
-            _log.exception("callback not stored", extra=_about(adapter, route, LogEvent.CALLBACK_NOT_STORED))
+            _log.error(
+                "callback not stored: %s",
+                safe_traceback(error),
+                extra=_about(adapter, route, LogEvent.CALLBACK_NOT_STORED),
+            )
             return refusal(503, "not stored; send it again", {"retry-after": "5"})
         return CallbackResponse(status=route.success_status, events=events)
 
@@ -215,7 +225,9 @@ class Receiver:
                 self._telemetry.commit_retried()
                 about = _whose([happened.fact for _, happened in inputs if isinstance(happened, Observed)])
                 _log.warning(
-                    "commit failed, trying again: %s", error, extra=about | {"event": LogEvent.COMMIT_RETRIED}
+                    "commit failed, trying again: %s",
+                    redact(str(error)),
+                    extra=about | {"event": LogEvent.COMMIT_RETRIED},
                 )
                 await asyncio.sleep(pause)
         return await self._apply_all(inputs)
@@ -313,8 +325,8 @@ def _whose(facts: Sequence[Fact]) -> dict[str, object]:
     """The calls that facts are about, and what a provider's support finds them by."""
     events = [fact.event for fact in facts]
     return {
-        "call_ids": sorted({event.call_id for event in events}),
-        "correlation_ids": sorted({event.correlation_id for event in events if event.correlation_id}),
+        "call_ids": sorted({shown_id(event.call_id) for event in events}),
+        "correlation_ids": sorted({shown_id(one) for event in events if (one := event.correlation_id)}),
     }
 
 

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Final, final
 
+from transferkit._redact import redact
 from transferkit.callbacks.hosting import address, not_ready, too_slow
 from transferkit.callbacks.receiver import CallbackRequest, CallbackResponse, refusal
 from transferkit.config import CallbackConfig
@@ -62,7 +63,8 @@ class WsgiCallbackApp:
         except ClientClosed:
             return not_ready()
         except StoreError as error:  # the client opens with the first callback, and could not
-            _log.error("callback not taken: %s", error, extra={"event": LogEvent.CALLBACK_NOT_TAKEN})
+            said = redact(str(error))
+            _log.error("callback not taken: %s", said, extra={"event": LogEvent.CALLBACK_NOT_TAKEN})
             return not_ready()
 
     def _body(self, environ: WSGIEnvironment) -> bytes:
