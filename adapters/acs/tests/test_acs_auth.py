@@ -398,7 +398,7 @@ async def test_a_token_authority_that_does_not_answer_in_time(monkeypatch, submi
     late = threading.Event()
     monkeypatch.setattr(msal, "ConfidentialClientApplication", lambda *_, **__: late.wait(5))
     try:
-        answer = await submit(AcsAdapter(AcsSettings(**ENTRA, timeout=0.05)), submission(transfer))
+        answer = await submit(AcsAdapter(AcsSettings(**ENTRA, timeout=1.0)), submission(transfer))
     finally:
         late.set()
     assert isinstance(answer, NotSent), "nothing can have left without a token"

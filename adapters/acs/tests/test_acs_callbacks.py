@@ -50,7 +50,7 @@ def test_an_accepted_transfer_is_a_completed_one(callback, cloud_event):
     assert (fact.target, fact.transferee) == (PhoneNumber("+14255550101"), CommunicationUser("8:acs:r1_u1"))
     assert (fact.result.code, fact.result.subcode, fact.result.message) == (200, 7015, DONE["message"])
     assert (fact.transfer_id, fact.echoes_context) == (TRANSFER, True)
-    assert fact.delivery == Delivery(key=event["id"], exact=True)
+    assert fact.delivery == Delivery(key=f"{event['id']} {event['type']} {event['source']}", exact=True)
     assert isinstance(fact.event, ProviderOther)
     assert fact.event.name == "CallTransferAccepted"
     assert fact.event.operation_context == "case 42"
@@ -239,7 +239,8 @@ def test_an_incoming_call(callback, cloud):
     event = incoming(cloud=cloud, onBehalfOfCallee=behalf)
     fact = only(callback([event], route="eventgrid"))
     assert fact.signals == ()
-    assert fact.delivery == Delivery(key="eventgrid:d1")
+    kind = "Microsoft.Communication.IncomingCall"
+    assert fact.delivery == Delivery(key=f"eventgrid:d1 {kind} /subscriptions/1", exact=True)
     assert fact.event == CallIncoming(
         time=datetime(2026, 5, 4, 9, 29, 58, 100_000, tzinfo=UTC),
         provider="acs",

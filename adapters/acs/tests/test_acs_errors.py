@@ -132,7 +132,7 @@ def check_carried(error: Exception, answer, inspection) -> None:
     assert type(answer) is expected
     timed_out = type(error).__name__ in TIME_OUTS
     assert answer.result.reason is (FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR)
-    assert answer.result.message.startswith(type(error).__name__)
+    assert type(error).__name__ in answer.result.message
     assert inspection.presence is Presence.UNKNOWN
 
 
@@ -187,6 +187,53 @@ async def test_every_exception_on_the_way_to_a_token_has_an_answer(
     assert answer.result.message
     assert bool(answer.result.advice) is refused
     assert inspection.presence is Presence.UNKNOWN
+
+
+async def test_without_a_thread_to_ask_for_a_token_nothing_is_sent(monkeypatch, submission, transfer):
+    monkeypatch.setattr(asyncio, "to_thread", raising(RuntimeError("can't start new thread")))
+    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
+    adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **proof))
+    answer, inspection = await answers(adapter, submission(transfer))
+    assert isinstance(answer, NotSent)
+    assert inspection.presence is Presence.UNKNOWN
+
+
+PASSWORD = "pass-word-of-the-proxy"
+
+
+@pytest.mark.parametrize(
+    "cls", [aiohttp.InvalidURL, aiohttp.ClientConnectionError, RuntimeError], ids=lambda cls: cls.__name__
+)
+async def test_no_error_s_own_words_are_repeated(monkeypatch, adapter_at, submission, transfer, cls):
+    error = cls(f"http://user:{PASSWORD}@proxy.test, Bearer s3cret, +14255550100")
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", raising(error))
+    adapter = adapter_at("http://127.0.0.1:1")
+    (found,) = await adapter.check()
+    said = [*await answers(adapter, submission(transfer)), found]
+    for answer in said:
+        shown = f"{answer!r} {getattr(answer, 'message', None) or answer.result.message}"
+        assert cls.__name__ in shown
+        assert not any(word in shown for word in (PASSWORD, "s3cret", "55501"))
+
+
+@pytest.mark.parametrize("identity", [None, "system"], ids=["application", "managed identity"])
+async def test_no_word_of_msal_s_own_is_repeated(monkeypatch, submission, transfer, identity):
+    broken = Broken(ValueError(f"Port could not be cast to integer value as '{PASSWORD}@proxy'"))
+    monkeypatch.setattr(msal, "ConfidentialClientApplication", broken)
+    monkeypatch.setattr(msal, "ManagedIdentityClient", broken)
+    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
+    table = {"managed_identity": identity} if identity else proof
+    answer, _ = await answers(
+        AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table)), submission(transfer)
+    )
+    assert isinstance(answer, Refused)
+    assert PASSWORD not in answer.result.message
+    wanted = (
+        "no managed identity here"
+        if identity
+        else "no token authority at https://login.microsoftonline.com/t1"
+    )
+    assert answer.result.message.startswith(wanted)
 
 
 def test_the_lists_are_not_empty():

@@ -21,6 +21,20 @@ def test_what_has_no_id_is_known_by_its_content_alone(callback, cloud_event, rou
     assert delivery == Delivery(content_key(event), exact=False)
 
 
+@pytest.mark.parametrize("route", ["", EVENT_GRID])
+@pytest.mark.parametrize("other", [{"type": "Microsoft.Communication.Else"}, {"source": "elsewhere"}])
+def test_an_id_is_its_source_s_own_and_of_one_type(callback, cloud_event, route, other):
+    event = cloud_event("CallConnected")
+    keys = [only(callback([one], route=route)).delivery.key for one in (event, event | other, dict(event))]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_event_grid_s_own_schema_calls_the_source_its_topic(callback):
+    event = {"id": "e", "eventType": "Microsoft.Communication.IncomingCall", "topic": "/subscriptions/1"}
+    one, other = (only(callback([{**event, "topic": topic}], route=EVENT_GRID)) for topic in ("/a", "/b"))
+    assert one.delivery != other.delivery
+
+
 @pytest.mark.parametrize(
     "name", ["CallConnected", "CallTransferAccepted", "CallTransferFailed", "ParticipantsUpdated", "Else"]
 )

@@ -180,6 +180,25 @@ async def test_a_new_subscription_gets_its_code_back(make, code):
         assert await client._store.read(None) == ()
 
 
+async def test_a_handshake_told_twice_in_one_delivery_is_answered_once(make):
+    request = ACS.validation("code")
+    (event,) = json.loads(request.body)
+    async with make() as client:
+        response = await client.receive(evolve(request, body=json.dumps([event, event]).encode()))
+    assert json.loads(response.body) == {"validationResponse": "code"}
+
+
+async def test_a_handshake_among_other_events_does_not_acknowledge_them_unkept(make):
+    request = ACS.validation("code")
+    batch = [*json.loads(request.body), *json.loads(ACS.incoming_call("c1").body)]
+    async with make() as client:
+        for order in (batch, batch[::-1]):
+            response = await client.receive(evolve(request, body=json.dumps(order).encode()))
+            assert (response.status, response.body) == (200, b"")
+        kinds = [event.kind for _, event in await client._store.read(None)]
+    assert kinds.count("call.incoming") == 1
+
+
 @pytest.mark.parametrize("data", [{}, {"validationCode": ""}, {"validationCode": "x" * 2000}])
 async def test_a_handshake_without_a_code_is_malformed(make, data):
     async with make() as client:

@@ -12,7 +12,8 @@ from azure.communication.callautomation import PhoneNumberIdentifier
 from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
-from transferkit_acs import AcsAdapter, AcsSettings
+from transferkit_acs import AcsAdapter, AcsSettings, sdk
+from transferkit_acs.tokens import EntraCredential
 
 from transferkit.events import FailureReason
 from transferkit.identifiers import PhoneNumber
@@ -190,6 +191,22 @@ async def test_no_connection_is_not_sent(url, submission, transfer):
     await adapter.aclose()
     assert isinstance(answer, NotSent)
     assert answer.result.reason is FailureReason.PROVIDER_ERROR
+    if "127.0.0.1" in url:
+        assert answer.result.message == "no answer from ACS (ClientConnectorError, ConnectionRefusedError)"
+
+
+async def test_a_time_out_before_anything_is_sent_is_not_sent(submission, transfer, monkeypatch):
+    async def no_token(*_, **__):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(EntraCredential, "get_token", no_token)
+    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="s")}
+    adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", timeout=0.05, **proof))
+    answer = await adapter.submit(submission(transfer))
+    await adapter.aclose()
+    assert isinstance(answer, NotSent)
+    assert answer.result.reason is FailureReason.TIMEOUT
+    assert answer.result.message == "nothing was sent to ACS (TimeoutError)"
 
 
 async def test_no_tls_is_not_sent(answers, submission, transfer):
@@ -248,7 +265,7 @@ async def say_garbage(reader, writer):
 
 async def break_off(reader, writer):
     await read_all(reader)
-    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{")
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Le")
     await writer.drain()
 
 
@@ -259,9 +276,9 @@ async def stall(reader, _writer):
 
 async def trickle(reader, writer):
     await read_all(reader)
-    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100000\r\n\r\n")
+    writer.write(b"HTTP/1.1 202 Accepted\r\n")
     while not reader.at_eof():
-        writer.write(b" ")
+        writer.write(b"X-More: 1\r\n")
         await writer.drain()
         await asyncio.sleep(0.01)
 
@@ -280,9 +297,85 @@ async def test_a_lost_connection_may_have_executed(submit, behaviour):
 
 @pytest.mark.parametrize("behaviour", [stall, trickle], ids=lambda behaviour: behaviour.__name__)
 async def test_a_time_out_may_have_executed(submit, behaviour):
-    answer = await submit(behaviour, timeout=0.1)
+    answer = await submit(behaviour, timeout=0.5)
     assert isinstance(answer, MaybeSent)
     assert answer.result.reason is FailureReason.TIMEOUT
+
+
+def half(status: int, *, then: str, **headers: str):
+    """Says the headers of an answer and the beginning of its body, then ends or trickles on."""
+    lines = {"Content-Type": "application/json", "Content-Length": "100000", **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+
+    async def answer(reader, writer):
+        await read_all(reader)
+        writer.write(f'HTTP/1.1 {status} Said\r\n{head}\r\n{{"error": '.encode())
+        await writer.drain()
+        while then == "trickles" and not reader.at_eof():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return answer
+
+
+@pytest.mark.parametrize("then", ["ends", "trickles"])
+async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, then):
+    answer = await submit(half(202, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
+    assert answer == Taken(correlation_id=CHAIN)
+
+
+@pytest.mark.parametrize("then", ["ends", "trickles"])
+async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
+    answer = await submit(half(403, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
+    assert isinstance(answer, Refused)
+    assert (answer.result.code, answer.result.subcode) == (403, None)
+    assert (answer.result.reason, answer.result.request_id) == (FailureReason.FORBIDDEN, CHAIN)
+
+
+async def test_a_wait_that_was_asked_for_outlives_the_body(submit):
+    answer = await submit(half(429, then="ends", Retry_After="7"))
+    assert isinstance(answer, NotSent)
+    assert answer.retry_after == timedelta(seconds=7)
+
+
+async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit):
+    assert isinstance(await submit(http(202, b"no gzip", Content_Encoding="gzip")), Taken)
+
+
+async def test_a_connection_serves_again_after_an_answer(submission, transfer):
+    connections = set()
+
+    async def app(scope, receive, send):
+        connections.add(tuple(scope["client"]))
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with serve(app) as server:
+        adapter = AcsAdapter(settings_for(server.url, timeout=5.0))
+        for _ in range(3):
+            assert isinstance(await adapter.submit(submission(transfer)), Taken)
+        await adapter.aclose()
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize("what", ["the request", "the client"])
+async def test_what_fails_before_anything_is_sent_is_not_sent(
+    monkeypatch, adapter_at, submission, transfer, what
+):
+    def fail(*_, **__):
+        raise RuntimeError("not repeated: +14255550100")
+
+    monkeypatch.setattr(
+        *{"the request": (sdk, "body_of", fail), "the client": (sdk, "open_client", fail)}[what]
+    )
+    adapter = adapter_at("http://127.0.0.1:1")
+    answer = await adapter.submit(submission(transfer))
+    await adapter.aclose()
+    assert isinstance(answer, NotSent)
+    assert answer.result.message == "nothing was sent to ACS (RuntimeError)"
 
 
 async def test_a_cancelled_submission_is_cancelled(answers, adapter_at, submission, transfer):

@@ -24,11 +24,11 @@ from transferkit.adapter import (
 )
 from transferkit.capabilities import Capabilities, Plan, plan
 from transferkit.clock import SystemClock
-from transferkit.lifecycle import Answer, Presence, Taken
+from transferkit.lifecycle import Answer, Presence
 from transferkit.requests import Call, Request, WireRequest
 from transferkit.signals import Fact
 from transferkit_acs import callbacks, handshakes
-from transferkit_acs.answers import Reply, answer_of, answer_without_reply, inspection_of
+from transferkit_acs.answers import NoReply, Reply, answer_of, answer_without_reply, inspection_of
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
 from transferkit_acs.settings import AcsSettings
 
@@ -92,9 +92,7 @@ class AcsAdapter(Adapter):
             await send(client, submission, self._settings, **options)
 
         came = await self._ask(operation)
-        if isinstance(came, Reply):
-            return answer_of(came, now=self._clock.now())
-        return answer_without_reply(came)
+        return answer_of(came, now=self._clock.now()) if isinstance(came, Reply) else came
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - ACS has none
         """Ask ACS about the call. Of a call that still rings it says nothing."""
@@ -107,10 +105,7 @@ class AcsAdapter(Adapter):
         came = await self._ask(operation)
         if isinstance(came, Reply):
             return inspection_of(came)
-        answer = answer_without_reply(came)
-        return Inspection(
-            presence=Presence.UNKNOWN, result=None if isinstance(answer, Taken) else answer.result
-        )
+        return Inspection(presence=Presence.UNKNOWN, result=came.result)
 
     async def check(self) -> tuple[CheckResult, ...]:
         """Ask ACS for a call that there is not: who may ask is told that there is none."""
@@ -122,27 +117,19 @@ class AcsAdapter(Adapter):
         came = await self._ask(operation)
         return judged(came, self._settings, now=self._clock.now())
 
-    async def _ask(self, operation: Operation) -> Reply | Exception:
-        """One call of the SDK: the answer that came, whatever the SDK makes of it, or what came instead."""
-        from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
+    async def _ask(self, operation: Operation) -> Reply | NoReply:
+        """One call of the SDK: the answer that came, whatever the SDK makes of it, or why none came."""
+        from transferkit_acs.sdk import Exchange
 
-        replies: list[Reply] = []
-
-        def keep(response: Any) -> None:
-            http = response.http_response
-            headers = {name.lower(): value for name, value in http.headers.items()}
-            replies.append(Reply(status=http.status_code, headers=headers, body=http.content))
-
+        exchange = Exchange()
         try:
             # Bounds an answer that trickles in: each of its parts is within the SDK's own limit.
             async with asyncio.timeout(2 * self._settings.timeout):
-                await operation(self._open(), {"raw_response_hook": keep})
-        except (TimeoutError, IncompleteReadError, ServiceRequestError, ServiceResponseError) as error:
-            return error  # also where an earlier answer asked for another token: this is the later word
+                await operation(self._open(), {"exchange": exchange})
         except Exception as error:  # noqa: BLE001 - nothing that comes from outside may be raised
-            if not replies:
-                return error
-        return replies[-1]
+            if exchange.answer is None:
+                return answer_without_reply(error, left=exchange.left)
+        return exchange.reply
 
     def _open(self) -> CallAutomationClient:
         """The SDK's client, made when first needed. Raises `ConfigError`."""

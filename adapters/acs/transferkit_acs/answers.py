@@ -18,7 +18,10 @@ from transferkit.wire import retry_after
 from transferkit_acs.payloads import member, number_of, read_json, text_of
 from transferkit_acs.reasons import refusal
 
-__all__ = ["Reply", "answer_of", "answer_without_reply", "inspection_of"]
+__all__ = ["NoReply", "Reply", "answer_of", "answer_without_reply", "inspection_of"]
+
+NoReply = Refused | NotSent | MaybeSent
+"""What is known of a request that got no answer."""
 
 
 @final
@@ -69,8 +72,8 @@ def answer_of(reply: Reply, *, now: datetime) -> Answer:
     return MaybeSent(result=reply.result)
 
 
-def answer_without_reply(error: Exception) -> Answer:
-    """What an error means that came in the place of an answer."""
+def answer_without_reply(error: Exception, *, left: bool) -> NoReply:
+    """What an error means that came in the place of an answer, to a request that may have left or has not."""
     from transferkit_acs.tokens import AuthorityUnreachable, TokenRefused
 
     match error:
@@ -94,9 +97,20 @@ def answer_without_reply(error: Exception) -> Answer:
     timed_out = isinstance(cause, TimeoutError)
     result = Result(
         reason=FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR,
-        message=f"{type(cause).__name__}: {cause}".removesuffix(": "),
+        message=f"{'no answer from ACS' if left else 'nothing was sent to ACS'} ({_named(cause)})",
     )
-    return NotSent(result=result) if _never_left(cause) else MaybeSent(result=result)
+    return MaybeSent(result=result) if left and not _never_left(cause) else NotSent(result=result)
+
+
+def _named(error: BaseException) -> str:
+    """An error, and the operating system's beneath it, by their classes.
+
+    Their own words are not shown: aiohttp's quote a proxy's address with the password in it.
+    """
+    status = getattr(error, "status", None)
+    name = f"{type(error).__name__} {status}" if isinstance(status, int) and status else type(error).__name__
+    cause = error.__cause__
+    return f"{name}, {type(cause).__name__}" if isinstance(cause, OSError) else name
 
 
 def _never_left(error: BaseException) -> bool:

@@ -65,8 +65,8 @@ def _untrusted(settings: AcsSettings) -> Iterator[Problem]:
         return
     try:
         ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        why = f"{settings.ca_file} cannot be used: {error}"
+    except (OSError, ValueError) as error:
+        why = f"{settings.ca_file} cannot be used ({type(error).__name__})"
         yield Problem(f"{_TABLE}.ca_file", why, "a file of PEM certificates")
 
 

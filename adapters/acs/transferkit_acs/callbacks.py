@@ -82,8 +82,10 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
 class _Envelope:
     """One event, in whichever of the two schemas. Raises `ValueError` that says what is missing."""
 
+    kind: str
+    """Its type."""
     name: str
-    """The last part of its type."""
+    """The last part of that."""
     data: Mapping[str, Any]
     common: dict[str, Any]
     """What every event of the stream says."""
@@ -97,6 +99,7 @@ class _Envelope:
         data = member(element, "data")
         data = data if isinstance(data, dict) else {}
         time = instant_of(element, "time") or instant_of(element, "eventTime") or instant_of(data, "time")
+        self.kind = kind
         self.name = kind.rpartition(".")[2] or kind
         self.element = element
         self.data = data
@@ -120,20 +123,28 @@ class _Envelope:
         call_wide: bool = False,
     ) -> Fact:
         """A fact of this delivery."""
-        event_id = text_of(self.element, "id")
-        if event_id and self.callback.route == EVENT_GRID:  # its senders number as they like
-            event_id = f"{EVENT_GRID}:{event_id}"
         return _make_fact(
             event=event,
             signals=signals,
             result=result,
-            delivery=_make_delivery(event_id or content_key(self.element), exact=bool(event_id)),
+            delivery=self._delivery,
             transfer_id=self.callback.transfer_id,
             echoes_context=True,
             call_wide=call_wide,
             target=target,
             transferee=transferee,
         )
+
+    @property
+    def _delivery(self) -> Delivery:
+        """By its id, which is its source's own (CloudEvents 1.0), within one type; else by content."""
+        event_id = text_of(self.element, "id")
+        if not event_id:
+            return _make_delivery(content_key(self.element), exact=False)
+        source = text_of(self.element, "source") or text_of(self.element, "topic") or ""
+        key = f"{event_id} {self.kind} {source}"
+        # Event Grid's senders number as they like.
+        return _make_delivery(f"{EVENT_GRID}:{key}" if self.callback.route == EVENT_GRID else key, exact=True)
 
     @property
     def other(self) -> ProviderOther:

@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import Final
 
 from transferkit.adapter import CheckResult
-from transferkit.lifecycle import Refused, Taken
+from transferkit.lifecycle import Refused
 from transferkit.wire import clock_skew
-from transferkit_acs.answers import Reply, answer_without_reply
+from transferkit_acs.answers import NoReply, Reply
 from transferkit_acs.settings import AcsSettings
 
 __all__ = ["judged"]
@@ -21,16 +21,13 @@ _ROLE: Final = "Give the application or identity a role on the Communication Ser
 _UNREACHED: Final = "Check the endpoint and ca_file of [providers.acs], and that this machine may reach it."
 
 
-def judged(came: Reply | Exception, settings: AcsSettings, *, now: datetime) -> tuple[CheckResult, ...]:
+def judged(came: Reply | NoReply, settings: AcsSettings, *, now: datetime) -> tuple[CheckResult, ...]:
     """The result of asking ACS for a call with an id that no call has; `now` is when the answer came."""
     if isinstance(came, Reply):
         return (_answered(came, settings, now=now),)
-    answer = answer_without_reply(came)
-    if isinstance(answer, Taken):  # pragma: no cover - an error is no success
-        return ()
-    message = answer.result.message or str(answer.result.reason)
-    if isinstance(answer, Refused):
-        advice = answer.result.advice or _TOKEN
+    message = came.result.message or str(came.result.reason)
+    if isinstance(came, Refused):
+        advice = came.result.advice or _TOKEN
         return (CheckResult(name=_NAME, ok=False, message=message, advice=advice),)
     return (CheckResult(name=_NAME, ok=False, message=f"ACS cannot be asked: {message}", advice=_UNREACHED),)
 

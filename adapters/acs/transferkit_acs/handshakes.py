@@ -45,10 +45,10 @@ def _validate(callback: Callback) -> Greeting | None:
         value = read_json(callback.body)
     except ValueError:
         return None  # decoding says what is wrong
-    element = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if text_of(element, "eventType") != _VALIDATION:
-        return None
-    code = text_of(member(element, "data"), "validationCode")
+    elements = value if isinstance(value, list) else [value]
+    if not all(text_of(element, "eventType") == _VALIDATION for element in elements):
+        return None  # an answer to the handshake would acknowledge the other events, which nobody keeps
+    code = text_of(member(elements[0], "data"), "validationCode")
     if not code or len(code) > _LONGEST_CODE:
         raise MalformedCallback(PROVIDER, "data.validationCode", "is missing or too long")
     return Greeting(

@@ -12,24 +12,72 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
+from attrs import define
 from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from transferkit.adapter import Submission
 from transferkit.requests import Transfer, WireRequest
+from transferkit_acs.answers import Reply
 from transferkit_acs.auth import placeholder
 from transferkit_acs.requests import body_of, headers_of
 from transferkit_acs.settings import AcsSettings
 
-__all__ = ["open_client", "send", "show"]
+__all__ = ["Exchange", "open_client", "send", "show"]
 
 _MASK = "***"
 _NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
 """A policy that does nothing, in the place of one that would do something again or elsewhere."""
+
+
+@final
+@define
+class Exchange:
+    """What passed in one call of the SDK, which is given it as the option `exchange`."""
+
+    left: bool = False
+    """Whether a request was handed to the transport. What fails before that was not sent."""
+    answer: AsyncHttpResponse | None = None
+    """The answer to the last request, as soon as its headers have come."""
+
+    @property
+    def reply(self) -> Reply:
+        """The answer; its body is empty where it broke off."""
+        if self.answer is None:
+            raise RuntimeError("the SDK sent nothing")  # pragma: no cover - it sends or raises
+        headers = {name.lower(): value for name, value in self.answer.headers.items()}
+        try:
+            body = self.answer.content
+        except Exception:  # noqa: BLE001 - not all of it came, or it is not encoded as it says
+            body = b""
+        return Reply(status=self.answer.status_code, headers=headers, body=body)
+
+
+@final
+class _Watch(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Notes what passes. It stands behind authentication, which may ask for a token, and ask twice."""
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        context = request.context
+        if "exchange" in context.options:  # the transport would be given it
+            context["exchange"] = context.options.pop("exchange")
+        exchange: Exchange | None = context.get("exchange")
+        if exchange is not None:
+            exchange.left, exchange.answer = True, None
+
+    def on_response(
+        self,
+        request: PipelineRequest[HttpRequest],
+        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
+    ) -> None:
+        exchange: Exchange | None = request.context.get("exchange")
+        if exchange is not None:
+            exchange.answer = response.http_response
 
 
 def open_client(
@@ -46,6 +94,7 @@ def open_client(
         api_version=settings.api_version.value,
         retry_policy=_NOTHING,
         redirect_policy=_NOTHING,
+        custom_hook_policy=_Watch(),
         connection_timeout=settings.timeout,
         read_timeout=settings.timeout,
         connection_verify=str(settings.ca_file) if settings.ca_file else True,
@@ -89,7 +138,10 @@ async def send(
     )
     # The SDK would make an id of the network card's address and the time, which takes far longer.
     options["request_id"] = str(uuid4())
-    await client._client.send_request(made, **options)  # noqa: SLF001 - the way in is public, the name is not
+    # As a stream, so that an answer whose body breaks off is still the answer that its headers say.
+    sent = client._client.send_request(made, stream=True, **options)  # noqa: SLF001 - public, but for its name
+    async with await sent as response:
+        await response.read()
 
 
 async def show(settings: AcsSettings, submission: Submission) -> WireRequest:

@@ -130,7 +130,7 @@ class AcsSettings:
       `eventgrid_openid_url` and `eventgrid_issuers` stand in for the tenant's usual ones.
     * `authority`: the token authority, without a tenant.
     * `ca_file`: the only certificate authorities to trust, for emulators and proxies.
-    * `timeout`: seconds to wait for a connection, and as long again for an answer.
+    * `timeout`: seconds to wait for a token, for a connection and for an answer, each.
 
     `endpoint` goes before the connection string's. Where only a secret knows the endpoint, a preview of a
     request, which resolves no secret, shows a placeholder in its place.

@@ -38,7 +38,7 @@ _SERVER_ERRORS = 500
 
 
 class TokenRefused(Exception):
-    """The authority answered that it gives no token. `advice` says what to look at."""
+    """There is somebody who gives no token, or nobody to give one. `advice` says what to look at."""
 
     def __init__(self, message: str, *, advice: str) -> None:
         super().__init__(message)
@@ -54,6 +54,8 @@ class TokenSource(Protocol):
 
     advice: str
     """What to look at where no token is given."""
+    absent: str
+    """What is said where there is no such source."""
 
     def ask(self, scope: str, claims: str | None) -> Mapping[str, Any]:
         """A token or an error, as msal words them; raises what msal and its HTTP client raise."""
@@ -78,6 +80,7 @@ class Application:
         advice: str,
     ) -> None:
         self.advice = advice
+        self.absent = f"no token authority at {authority}"
         self._client_id = client_id
         self._proof = proof
         self._authority = authority
@@ -107,6 +110,8 @@ class Application:
 @final
 class MachineIdentity:
     """The managed identity of the machine, or one assigned to it by its `client_id`."""
+
+    absent = "no managed identity here"
 
     def __init__(self, *, client_id: str | None, timeout: float, advice: str) -> None:
         self.advice = advice
@@ -192,7 +197,8 @@ class EntraCredential(_Credential):
             raise
         except Exception as error:  # noqa: BLE001 - msal lets through whatever its HTTP client raises
             if _is_refusal(error):
-                raise TokenRefused(str(error), advice=self._source.advice) from None
+                why = f"{self._source.absent} ({type(error).__name__})"
+                raise TokenRefused(why, advice=self._source.advice) from None
             raise AuthorityUnreachable(
                 f"the token authority gave no answer: {type(error).__name__}"
             ) from None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import threading
 
 import pytest
 import pytest_asyncio
@@ -192,6 +193,36 @@ async def test_an_authority_that_stalls_leaves_it_unsent(raw_server, tokens_at):
         answered = await tokens_at(url.replace("http:", "https:"), timeout=0.05).bearer(None)
     assert isinstance(answered, NotSent)
     assert answered.result.reason is Reason.TIMEOUT
+
+
+async def test_an_authority_that_is_slow_in_each_of_its_answers_has_one_limit(monkeypatch, tokens_at):
+    """msal may ask several times, and each time within the limit of one request."""
+    release = threading.Event()
+
+    def drag_on(*_):
+        release.wait(10)
+        return lambda: {"access_token": "late", "expires_in": 3600}
+
+    monkeypatch.setattr(auth, "open_source", drag_on)
+    tokens = tokens_at("https://127.0.0.1:1", timeout=0.5)
+    try:
+        answered = await tokens.bearer(None)
+    finally:
+        release.set()
+    assert isinstance(answered, NotSent)
+    assert answered.result.reason is Reason.TIMEOUT
+    await asyncio.gather(*tokens._asking.values())
+    assert await tokens.bearer(None) == "late", "what came too late for one serves the next"
+
+
+async def test_without_a_thread_to_ask_in_nothing_is_sent(monkeypatch, tokens_at):
+    async def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    answered = await tokens_at("https://127.0.0.1:1").bearer(None)
+    assert isinstance(answered, NotSent)
+    assert "RuntimeError" in answered.result.message
 
 
 class Authority:

@@ -8,7 +8,7 @@ from transferkit_graph.testing import ISSUER, GraphCallbacks
 from transferkit import AsyncClient, CallbackConfig, Config, PhoneNumber, TeamsUser
 from transferkit.adapter import Inspection
 from transferkit.lifecycle import CallKey, Presence, Taken
-from transferkit.testing import CallbackSigner, Forgery
+from transferkit.testing import CallbackSigner, Forgery, ManualClock
 
 CALL = "57dab8b1-894c-409a-b240-bd8beae78896"
 CLIENT_ID = "d2c5d8a1-6b1e-4f6c-8b1a-1f4e5e6a7b80"
@@ -28,10 +28,12 @@ def make(monkeypatch):
     monkeypatch.setattr(GraphAdapter, "submit", submit)
     monkeypatch.setattr(GraphAdapter, "inspect", inspect)
 
-    def make(**settings):
+    usual = Config(source="test", provider="graph", callbacks=CallbackConfig())
+
+    def make(*, config=usual, clock=None, background=True, **settings):
         adapter = GraphAdapter(GraphSettings(**{"client_id": CLIENT_ID, **settings}))
-        config = Config(source="test", provider="graph", callbacks=CallbackConfig())
-        return AsyncClient(config, adapters={"graph": adapter}, fetch_keys=SIGNER.fetch)
+        client = {"clock": clock, "background": background, "fetch_keys": SIGNER.fetch}
+        return AsyncClient(config, adapters={"graph": adapter}, **client)
 
     return make
 
@@ -57,6 +59,51 @@ async def test_a_transfer_that_fails(make):
         await client.receive(GRAPH.transfer_failed(CALL, code=486, subcode=560486))
         outcome = await transfer.outcome(timeout=5)
     assert (outcome.kind, outcome.reason, outcome.call_alive) == ("transfer.failed", "busy", True)
+
+
+def of_the_group(resource, change, data):
+    """A notification of a group call in the words of call: transfer, example 5, and of the roster's page."""
+    return GRAPH.signed({"value": [{"changeType": change, "resourceUrl": resource, "resourceData": data}]})
+
+
+LEG = f"/communications/calls/{CALL}"
+TAKEN_OUT = [
+    of_the_group(LEG, "updated", {"state": "transferring"}),
+    of_the_group(LEG, "updated", {"state": "transferAccepted"}),
+    of_the_group(f"{LEG}/participants", "updated", []),
+]
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (of_the_group(LEG, "updated", {"state": "established"}), "transfer.expired"),
+        (
+            of_the_group(LEG, "deleted", {"state": "terminated", "resultInfo": {"code": 0, "subcode": 7015}}),
+            "transfer.completed",
+        ),
+    ],
+    ids=["the application's leg stays", "it ends as published"],
+)
+async def test_out_of_a_group_call_nothing_else_proves_it_than_out_of_any(make, monkeypatch, last, kind):
+    async def inspect(self, call, *, tenant_id=None):
+        return Inspection(presence=Presence.CONNECTED)
+
+    clock = ManualClock()
+    config = Config(source="test", provider="graph", callbacks=CallbackConfig(accept_unverified=True))
+    client = make(config=config, clock=clock, background=False)
+    monkeypatch.setattr(GraphAdapter, "inspect", inspect)
+    someone, target = (TeamsUser(f"8f1a7a44-1d5e-4d5a-9c8a-6a4f1b2c3d4{end}") for end in "ef")
+    async with client:
+        transfer = await client.transfer(CALL, to=target, transferee=someone, participant_id="p1")
+        for said in (*TAKEN_OUT, last):
+            assert (await client.receive(said)).status == 202
+        for _ in range(40):
+            clock.advance(5)
+            await client.run_due()
+        outcome = await transfer.outcome(timeout=0)
+    assert outcome.kind == kind
+    assert kind == "transfer.completed" or outcome.evidence == "call_connected"
 
 
 async def test_what_else_a_call_says(make):

@@ -5,6 +5,7 @@ from transferkit_graph import GraphCloud, GraphSettings
 
 from transferkit.config import load_config
 from transferkit.errors import ConfigError
+from transferkit.secret import Secret
 
 
 def read(table):
@@ -57,6 +58,8 @@ def test_the_configuration_reads_every_key(tmp_path):
         ({"timeout": 0}, "timeout: expected seconds"),
         ({"base_url": "graph.test"}, "base_url: expected an address"),
         ({"base_url": "https://graph.test:no"}, "base_url: expected an address"),
+        ({"base_url": "http://graph.test"}, "base_url: a token is sent over https only"),
+        ({"base_url": "http://10.0.0.7:8080"}, "base_url: a token is sent over https only"),
         ({"authority": "http://login.test/t"}, "authority: expected an address"),
         ({"client": "c"}, "is not a known key"),
         ({"client_secret": "s", "certificate": "c"}, "client_secret and certificate: only one"),
@@ -70,7 +73,7 @@ def test_the_configuration_reads_every_key(tmp_path):
             "client_secret and certificate and managed_identity: only one",
         ),
         ({"certificate_password": "p"}, "certificate_password: needs certificate"),
-        ({"managed_identity": ""}, "managed_identity: expected"),
+        ({"managed_identity": ""}, "providers.graph.managed_identity"),
         ({"managed_identity": True}, "providers.graph.managed_identity"),
     ],
 )
@@ -80,9 +83,15 @@ def test_what_is_wrong_is_named(table, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080"])
+def test_an_emulator_on_this_machine_may_do_without_tls(url):
+    assert GraphSettings(base_url=url).calls_url.startswith(url)
+
+
 def test_every_contradiction_of_the_credentials_is_named_at_once():
-    with pytest.raises(ConfigError) as caught:
-        read({"client_secret": "s", "certificate_password": "p", "managed_identity": ""})
+    secrets = {"client_secret": Secret(value="s"), "certificate_password": Secret(value="p")}
+    with pytest.raises(ValueError, match="only one") as caught:
+        GraphSettings(**secrets, managed_identity="")
     for words in ("only one", "needs certificate", "expected"):
         assert words in str(caught.value)
 

@@ -146,7 +146,7 @@ async def test_no_connection_is_not_sent(graph_at, submission):
 
 
 async def test_no_such_host_is_not_sent(graph_at, submission):
-    answered = await graph_at("http://graph.invalid").submit(submission())
+    answered = await graph_at("https://graph.invalid").submit(submission())
     assert isinstance(answered, NotSent)
 
 
@@ -162,8 +162,8 @@ async def test_the_environment_s_proxy_is_used(raw_server, graph_at, submission,
     async with raw_server(forward) as url:
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        assert await graph_at("http://graph.invalid").submit(submission()) == Taken()
-    assert asked[0].startswith(b"POST http://graph.invalid/v1.0/communications/calls/")
+        assert await graph_at("http://localhost:1").submit(submission()) == Taken()
+    assert asked[0].startswith(b"POST http://localhost:1/v1.0/communications/calls/")
 
 
 async def test_a_proxy_that_is_not_there_leaves_it_unsent(graph_at, submission, monkeypatch):
@@ -212,7 +212,7 @@ async def close_without_answer(reader, _):
 
 async def reset_within_the_answer(reader, writer):
     await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nhalf")
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Le")
     await writer.drain()
 
 
@@ -257,7 +257,7 @@ async def test_no_answer_in_time_may_have_been_sent(submit):
     async def stall(reader, _):
         await reader.read()
 
-    answered = await submit(stall, timeout=0.05)
+    answered = await submit(stall, timeout=0.5)
     assert isinstance(answered, MaybeSent)
     assert answered.result.reason is Reason.TIMEOUT
 
@@ -270,9 +270,64 @@ async def test_an_answer_that_drips_in_ends_at_some_time(submit):
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    answered = await submit(drip, timeout=0.05)
+    answered = await submit(drip, timeout=0.5)
     assert isinstance(answered, MaybeSent)
     assert answered.result.reason is Reason.TIMEOUT
+
+
+def half(status, *, then, **headers):
+    """Says the headers of an answer and the beginning of its body, then ends or drips on."""
+    lines = [f"HTTP/1.1 {status} X", "Content-Length: 100000"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+
+    async def behave(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write("\r\n".join([*lines, "", '{"error": ']).encode())
+        await writer.drain()
+        while then == "drips" and not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return behave
+
+
+@pytest.mark.parametrize("then", ["ends", "drips"])
+@pytest.mark.parametrize("status", [200, 202])
+async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, status, then):
+    answered = await submit(half(status, then=then, Scenario_Id="chain-1"), timeout=0.5)
+    assert answered == Taken(correlation_id="chain-1")
+
+
+@pytest.mark.parametrize("then", ["ends", "drips"])
+async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
+    answered = await submit(half(403, then=then, request_id="r1"), timeout=0.5)
+    assert isinstance(answered, Refused)
+    assert (answered.result.code, answered.result.subcode) == (403, None)
+    assert (answered.result.reason, answered.result.request_id) == (Reason.FORBIDDEN, "r1")
+
+
+async def test_a_wait_that_was_asked_for_outlives_the_body(submit):
+    answered = await submit(half(503, then="ends", Retry_After="7"))
+    assert isinstance(answered, NotSent)
+    assert answered.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize("status", [500, 302])
+async def test_what_may_have_executed_may_have_without_its_body_too(submit, status):
+    answered = await submit(half(status, then="ends"))
+    assert isinstance(answered, MaybeSent)
+    assert answered.result.code == status
+
+
+async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit, answering):
+    assert await submit(answering(http(202, b"no gzip", Content_Encoding="gzip"))) == Taken()
+
+
+async def test_a_call_that_is_described_by_half_says_nothing(raw_server, graph_at):
+    async with raw_server(half(200, then="ends")) as url:
+        inspection = await graph_at(url).inspect(Call("graph", "c1"))
+    assert inspection.presence is Presence.UNKNOWN
 
 
 async def test_what_is_sent_is_what_wire_shows_with_the_real_token(raw_server, graph_at, submission):

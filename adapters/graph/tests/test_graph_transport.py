@@ -11,6 +11,7 @@ import httpcore
 import httpx
 import pytest
 from transferkit_graph import GraphAdapter, GraphSettings, transport
+from transferkit_graph import adapter as adapter_module
 
 from transferkit.events import FailureReason as Reason
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
@@ -212,6 +213,27 @@ async def test_no_error_s_own_text_is_repeated(submission):
     answer = await outcome(Raising(httpx.ReadError("Bearer s3cr3t to +14255550100")), submission)
     assert "s3cr3t" not in repr(answer)
     assert "55501" not in repr(answer)
+
+
+class _Failing(_Tokens):
+    async def bearer(self, tenant):
+        raise RuntimeError("Bearer s3cr3t to +14255550100")
+
+
+def _fail(*_, **__):
+    raise RuntimeError("Bearer s3cr3t to +14255550100")
+
+
+@pytest.mark.parametrize("what", ["the token", "the body", "the client"])
+async def test_what_fails_before_anything_is_sent_is_not_sent(monkeypatch, submission, what):
+    adapter = GraphAdapter(GraphSettings(base_url="https://graph.test"))
+    adapter._tokens = _Failing() if what == "the token" else _Tokens()
+    if what != "the token":
+        name = {"the body": "body_of", "the client": "open_client"}[what]
+        monkeypatch.setattr(adapter_module, name, _fail)
+    answer = await adapter.submit(submission())
+    assert isinstance(answer, NotSent)
+    assert answer.result.message == "nothing was sent to Graph (RuntimeError)"
 
 
 async def test_a_closed_client_is_said_so(submission):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, final
 from uuid import uuid4
@@ -26,7 +27,7 @@ from transferkit_graph.capabilities import capabilities_of, further_problems, no
 from transferkit_graph.check import UNTRIED, answered, permitted, without_token
 from transferkit_graph.requests import action_url, body_of, call_url
 from transferkit_graph.settings import CredentialKind, GraphSettings
-from transferkit_graph.transport import failure_of, open_client
+from transferkit_graph.transport import failure_of, open_client, unsent
 
 if TYPE_CHECKING:
     import httpx
@@ -98,9 +99,8 @@ class GraphAdapter(Adapter):
         )
 
     async def submit(self, submission: Submission) -> Answer:
-        wire = await self.wire(submission)
         tenant = submission.request.call.tenant_id or submission.tenant_id
-        reply = await self._send(wire, tenant)
+        reply = await self._send(self.wire(submission), tenant)
         answer = (
             reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
         )
@@ -109,9 +109,7 @@ class GraphAdapter(Adapter):
         return answer
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
-        wire = WireRequest(method="GET", url=call_url(self._settings, call.id), headers=headers)
-        reply = await self._send(wire, call.tenant_id or tenant_id)
+        reply = await self._send(self._question(call.id), call.tenant_id or tenant_id)
         if isinstance(reply, (Refused, NotSent, MaybeSent)):
             return Inspection(presence=Presence.UNKNOWN, result=reply.result)
         presence, result = presence_of(reply)
@@ -125,9 +123,7 @@ class GraphAdapter(Adapter):
         token = await self._tokens.bearer(None)
         if not isinstance(token, str):
             return (without_token(token),)
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
-        wire = WireRequest(method="GET", url=call_url(settings, str(uuid4())), headers=headers)
-        reply = await self._send(wire, None)
+        reply = await self._send(self._question(str(uuid4())), None)
         return answered(reply, now=self._now()), permitted(token, settings)
 
     def route(self, path: str) -> CallbackRoute | None:
@@ -150,33 +146,49 @@ class GraphAdapter(Adapter):
             await self._own_http.aclose()
             self._own_http = None
 
+    async def _question(self, call_id: str) -> WireRequest:
+        """The request that asks about a call."""
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
+        return WireRequest(method="GET", url=call_url(self._settings, call_id), headers=headers)
+
     async def _send(
-        self, wire: WireRequest, tenant: str | None
+        self, made: Awaitable[WireRequest], tenant: str | None
     ) -> httpx.Response | Refused | NotSent | MaybeSent:
-        """Send `wire` once, with the real token in place of the mask."""
+        """Send the request once, with the real token in place of the mask.
+
+        The answer counts from when its headers have come: it may lack its body.
+        """
         try:
+            wire = await made
+            content = json.dumps(thaw(wire.body)).encode() if wire.body else None
             client = self._http()
+            if client.is_closed:
+                return Refused(result=_CLOSED)
+            token = await self._tokens.bearer(tenant)
         except ConfigError as error:
             return misconfigured(error)
-        if client.is_closed:
-            return Refused(result=_CLOSED)
-        token = await self._tokens.bearer(tenant)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing has left
+            return unsent(error)
         if not isinstance(token, str):
             return token
-        content = json.dumps(thaw(wire.body)).encode() if wire.body else None
+        response: httpx.Response | None = None
         try:
             # httpx limits each wait; an answer that drips in has to end at some time, too.
-            async with asyncio.timeout(2 * self._settings.timeout):
-                response = await client.request(
+            async with (
+                asyncio.timeout(2 * self._settings.timeout),
+                client.stream(
                     wire.method,
                     wire.url,
                     headers={**wire.headers, "Authorization": f"Bearer {token}"},
                     content=content,
                     timeout=self._settings.timeout,
                     follow_redirects=False,
-                )
+                ) as response,
+            ):
+                await response.aread()
         except Exception as error:  # noqa: BLE001 - a transport may raise anything, and the request may be out
-            return failure_of(error)
+            if response is None:
+                return failure_of(error)
         if response.status_code in _UNLIKED:
             self._tokens.forget(tenant)
         return response

@@ -80,5 +80,5 @@ def error_result(response: httpx.Response) -> Result:
 def _json(response: httpx.Response) -> object:
     try:
         return json.loads(response.content)
-    except (ValueError, RecursionError):
+    except (ValueError, RuntimeError):  # no JSON; too deep, or httpx's word for a body that broke off
         return None

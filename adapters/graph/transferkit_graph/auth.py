@@ -68,10 +68,15 @@ class Tokens:
             return token
         asking = self._asking.get(tenant)
         if asking is None:
-            asking = asyncio.create_task(asyncio.to_thread(self._acquire, tenant))
+            asking = asyncio.create_task(self._ask(tenant))
             self._asking[tenant] = asking
             asking.add_done_callback(lambda _: self._asking.pop(tenant, None))
-        return await asyncio.shield(asking)
+        try:
+            # The limit of each request to the authority; there may be several, and a wait for a thread.
+            async with asyncio.timeout(self._settings.timeout):
+                return await asyncio.shield(asking)
+        except TimeoutError as error:
+            return _unreached(error, FailureReason.TIMEOUT)
 
     def forget(self, tenant: str | None) -> None:
         """Begin anew next time, secrets included: somebody did not like what came of the last time."""
@@ -90,6 +95,12 @@ class Tokens:
         if self._settings.credential is CredentialKind.MANAGED_IDENTITY:
             return None
         return tenant or self._settings.default_tenant
+
+    async def _ask(self, tenant: str | None) -> str | Refused | NotSent:
+        try:
+            return await asyncio.to_thread(self._acquire, tenant)
+        except RuntimeError as error:  # there is no thread to be had
+            return _unreached(error)
 
     def _acquire(self, tenant: str | None) -> str | Refused | NotSent:
         """Ask, in a thread. Whatever goes wrong, nothing has been sent to Graph."""

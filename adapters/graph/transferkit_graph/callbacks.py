@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 from uuid import UUID
+from zlib import crc32
 
 from transferkit._making import maker
 from transferkit.errors import MalformedCallback
@@ -74,10 +75,12 @@ def decode(callback: Callback, *, provider: str) -> tuple[Fact, ...]:
     facts: list[Fact] = []
     first: MalformedCallback | None = None
     whole, beyond_doubt = _read(callback.body, provider)
+    message = _message(callback)
     for index, element in enumerate(_elements(whole, provider)):
         try:
             raw = freeze_owned(element) if beyond_doubt else _looked_through(element)
-            facts.append(_Notification(callback, provider, index, element, raw).fact())
+            delivery = _delivery(message, index, element)
+            facts.append(_Notification(callback, provider, delivery, element, raw).fact())
         except (_Unreadable, RecursionError) as error:
             where = "body" if element is whole else f"value[{index}]"
             first = first or _malformed(provider, where, error)
@@ -112,6 +115,9 @@ def _read(body: bytes, provider: str) -> tuple[dict[str, Any], bool]:
 
 def _elements(whole: dict[str, Any], provider: str) -> list[object]:
     """Each notification of a collection, or the body as the only one (the form before 2019)."""
+    value = whole.get("value")
+    if isinstance(value, list):  # as nearly all have it
+        return value
     names = folded(whole)
     value = names.get("value")
     if isinstance(value, list):
@@ -142,7 +148,9 @@ class _Notification:
     roster: list[object] | None
     """`resourceData` where it is a list."""
 
-    def __init__(self, callback: Callback, provider: str, index: int, element: object, raw: Any) -> None:
+    def __init__(
+        self, callback: Callback, provider: str, delivery: Delivery, element: object, raw: Any
+    ) -> None:
         if not isinstance(element, dict):
             raise _Unreadable("is no JSON object")
         top = folded(element)
@@ -157,7 +165,7 @@ class _Notification:
         call_id, self.part, self.item = _resource(top, self.data)
         self.call_id = canonical_call_id(call_id)
         self.change = normal(top.get("changetype"))
-        self.delivery = _delivery(callback, index, element)
+        self.delivery = delivery
         self.result = result_info(self.data)
 
     def fact(self) -> Fact:
@@ -312,18 +320,27 @@ def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str
         found = _IN_CALLS.search(address) if isinstance(address, str) else None
         if found:
             id_, part, item = found.groups("")
-            return unquote(id_), part.lower(), item or None
+            return unquote(id_) if "%" in id_ else id_, part.lower(), item or None
     call_id = text_of(data.get("id"))
     if call_id and ("callstate" in data or "state" in data):
         return call_id, "", None
     raise _Unreadable("names no call", ".resourceUrl")
 
 
-def _delivery(callback: Callback, index: int, element: object) -> Delivery:
-    """By the number of the sender's message (observed, not documented), else by content."""
-    message_id = callback.headers.get(_MESSAGE_ID)
-    if message_id:
-        return _make_delivery(f"{message_id}#{index}", exact=True)
+def _message(callback: Callback) -> str | None:
+    """What tells one message of the sender's from another; None where it numbers none.
+
+    The number is observed, not documented: two bodies under one number are two messages. A checksum of the
+    bytes is enough to tell them apart, and takes a twentieth of the time of each element's canonical JSON.
+    """
+    number = callback.headers.get(_MESSAGE_ID)
+    return f"{number}:{crc32(callback.body):08x}" if number else None
+
+
+def _delivery(message: str | None, index: int, element: object) -> Delivery:
+    """By the message and the place in it, else by content, however that is written."""
+    if message:
+        return _make_delivery(f"{message}#{index}", exact=True)
     return _make_delivery(content_key(element), exact=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from enum import StrEnum
 from pathlib import Path
@@ -68,6 +69,19 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
+def _keeps_tokens_secret(_: object, attribute: Attribute[Any], value: str | None) -> None:
+    parts = _split(value or "")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError(f"{attribute.name}: a token is sent over https only, but to this machine")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_span(_: object, attribute: Attribute[Any], value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{attribute.name}: expected seconds, more than none")
@@ -109,7 +123,7 @@ class GraphSettings:
     * `openid_url`, `issuers`: who signs callbacks, where it is not the cloud's usual signer.
     * `base_url`, `authority`, `ca_file`: for emulators and proxies; Graph's address, the token authority (a
       tenant in its path is the default tenant), and the only certificate authorities to trust.
-    * `timeout`: seconds to wait for a connection, and as long again for an answer.
+    * `timeout`: seconds to wait for a token, for a connection and for an answer, each.
     """
 
     tenant_id: str | None = None
@@ -126,7 +140,7 @@ class GraphSettings:
     allowed_tenants: tuple[str, ...] = ()
     openid_url: str | None = field(default=None, validator=_is_url("https", "http"))
     issuers: tuple[str, ...] = ()
-    base_url: str | None = field(default=None, validator=_is_url("https", "http"))
+    base_url: str | None = field(default=None, validator=[_is_url("https", "http"), _keeps_tokens_secret])
     authority: str | None = field(default=None, validator=_is_url("https"))
     ca_file: Path | None = None
     timeout: float = field(default=30.0, validator=_is_span)

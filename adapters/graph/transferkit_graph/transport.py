@@ -21,7 +21,7 @@ from transferkit_graph.settings import GraphSettings
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["failure_of", "open_client", "trust"]
+__all__ = ["failure_of", "open_client", "trust", "unsent"]
 
 
 def open_client(settings: GraphSettings) -> httpx.AsyncClient:
@@ -45,6 +45,12 @@ def trust(settings: GraphSettings) -> ssl.SSLContext | bool:
     except (OSError, ValueError) as error:
         why = f"{settings.ca_file} cannot be used ({type(error).__name__})"
         raise ConfigError("configuration", [Problem("providers.graph.ca_file", why, "a PEM file")]) from None
+
+
+def unsent(error: Exception) -> NotSent:
+    """What an error says that came while the request was made ready: nothing can have been executed."""
+    message = f"nothing was sent to Graph ({type(error).__name__})"
+    return NotSent(result=Result(message=message, reason=FailureReason.PROVIDER_ERROR))
 
 
 def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:

@@ -26,7 +26,7 @@ def folded(value: object) -> dict[str, Any]:
 
     Graph spells names differently over time (`subcode`, `subCode`), and absent and null mean the same here.
     """
-    if not is_object(value):
+    if not isinstance(value, dict) and not is_object(value):
         return {}
     found: dict[str, Any] = {}
     for name, item in value.items():  # a comprehension takes longer before Python 3.12

@@ -125,6 +125,6 @@ def http_date(text: str) -> datetime | None:
     """A date in the form that HTTP prefers, which ends in GMT (RFC 9110, section 5.6.7); None for another."""
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if text.endswith(" GMT") and date.tzinfo is not None else None
