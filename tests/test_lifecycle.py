@@ -804,6 +804,16 @@ def test_what_may_have_been_sent_does_not_fail_at_the_deadline(before):
     assert isinstance(story.outcome, TransferExpired)
 
 
+def test_nor_does_what_was_turned_away_once_and_is_in_flight_again():
+    story = asked()
+    story.answer(TOO_MANY)
+    story.wait(0.5)
+    story.attempt(2)
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    assert story.due == {Work.INSPECT: DEADLINE}
+
+
 @pytest.mark.parametrize(("answer", "expected"), [(Taken(), None), (NO_CALL, "failed"), (TOO_MANY, "failed")])
 def test_an_answer_may_still_come_after_the_deadline(answer, expected):
     story = asked()
@@ -1589,6 +1599,83 @@ def test_a_transfer_that_the_provider_never_had_is_not_spoken_of(answer):
     story.hear(*STARTED)
     story.hear(*SUCCEEDED)
     assert words(story)[-3:] == ["submitted", "started", "completed"]
+
+
+def test_a_success_waits_where_the_earlier_transfer_has_no_answer_yet():
+    story = asked(deadline=20)
+    story.wait_until(20)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    story.request("t2")
+    story.hear(*SUCCEEDED)
+    assert words(story)[-2:] == ["requested", "provider.other"]
+
+
+def test_a_success_waits_where_the_earlier_transfers_answer_was_lost():
+    story = asked()
+    story.answer(LOST)
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    story.request("t2")
+    story.hear(*SUCCEEDED)
+    assert words(story)[-2:] == ["requested", "provider.other"]
+
+
+def test_a_success_is_at_once_believed_where_the_earlier_transfer_never_left():
+    story = Story(evolve(ONCE_ONLY, max_attempts=1))
+    story.request("t1")
+    story.answer(NO_CONNECTION)
+    story.request("t2")
+    story.hear(*SUCCEEDED)
+    assert words(story)[-2:] == ["submitted", "completed"]
+
+
+def test_an_empty_context_is_echoed_as_none():
+    story = asked(operation_context="")
+    story.hear(*SUCCEEDED, echoes_context=True)
+    assert words(story)[-1] == "completed"
+
+
+def test_what_was_claimed_is_no_news_when_it_is_told_again():
+    story = after("expired")
+    story.hear(*SUCCEEDED)
+    story.answer(Taken())
+    (event,) = story.hear(*SUCCEEDED).events
+    assert (event.transfer_id, event.late_verdict) == ("t2", None)
+
+
+@pytest.mark.parametrize("verdict", [SUCCEEDED, FAILED])
+def test_the_same_verdict_once_more_is_of_whom_it_was_stated(verdict):
+    story = asked()
+    story.hear(*verdict)
+    story.request("t2")
+    story.answer(Taken())
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    assert words(story)[-1] == "expired"
+    (event,) = story.hear(*verdict).events
+    assert (event.transfer_id, event.late_verdict) == ("t1", None)
+
+
+def test_another_verdict_is_rather_of_whom_none_was_stated():
+    story = asked()
+    story.hear(*SUCCEEDED)
+    story.request("t2")
+    story.answer(Taken())
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    (event,) = story.hear(*FAILED).events
+    assert (event.transfer_id, event.late_verdict) == ("t2", LateVerdict.FAILED)
+
+
+def test_a_call_that_is_being_transferred_is_so_by_the_transfer_that_was_taken():
+    story = after("expired")
+    story.answer(Taken())
+    story.inspect(Presence.TRANSFERRING)
+    assert words(story)[-1] == "started"
 
 
 def test_a_late_verdict_is_rather_of_whom_none_was_stated():

@@ -351,14 +351,20 @@ class TransferLife(RuleBasedStateMachine):
         return self.outcome(truth).basis is Basis.STATED
 
     def likeliest(self, message):
-        """Whose late words these are: the provider says so, or it is the last that has no verdict yet."""
+        """Whose late words these are, as far as can be told.
+
+        The provider says so; else of whom it said the same before; else the last of whom it has said nothing.
+        """
         if self.attribution != "call":
             return message.truth
         finished = [
             one for one in self.truths.values() if one.opened.call == message.call and self.outcome(one)
         ]
-        unsettled = [one for one in finished if self.reached(one) and not self.settled(one)]
-        return (unsettled or finished)[-1]
+        verdict = {LateVerdict.SUCCEEDED: COMPLETED, LateVerdict.FAILED: FAILED}.get(message.word.verdict, ())
+        reached = [one for one in finished if self.reached(one)]
+        said = [one for one in reached if self.settled(one) and isinstance(self.outcome(one), verdict)]
+        unsettled = [one for one in reached if not self.settled(one)]
+        return (said or unsettled or finished)[-1]
 
     def is_disputed(self, message, progress):
         """Whether nobody can tell whose words these are: the open transfer's, or an earlier one's."""

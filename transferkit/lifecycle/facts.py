@@ -123,11 +123,11 @@ def _is_disputed(state: CallState, fact: Fact) -> bool:
     It may while the provider has not answered to the open one, if nothing in the fact tells them apart. Once
     it has, the earlier are over: it lets no transfer begin before the one under way has ended.
     """
-    if state.open is None or state.open.submitted or fact.transfer_id is not None:
+    if state.open is None or state.open.submitted:
         return False
-    states_verdict = any(signal in _VERDICTS for signal in fact.signals)
+    stated = _stated(fact)
     return any(
-        done.unsettled if states_verdict else done.reached for done in state.finished if _fits(done, fact)
+        done.reached if stated is None else done.unsettled for done in state.finished if _fits(done, fact)
     )
 
 
@@ -145,11 +145,12 @@ def _same_context(fact: Fact, context: str | None) -> bool:
 
 
 def _meant_finished(state: CallState, fact: Fact) -> Finished | None:
-    """The finished transfer that a verdict is about, where one can be named: the last of the likeliest."""
+    """The finished transfer that a fact is about, where one can be named: the last of the likeliest."""
+    stated = _stated(fact)
 
     def unlikelihood(done: Finished) -> int:
-        if fact.call_wide and done.verdict is LateVerdict.SUCCEEDED:
-            return 0  # who succeeded before ended the call
+        if done.reached and stated is not None and done.verdict is stated:
+            return 0  # the same once more
         return 1 if done.unsettled else 2
 
     fitting = [done for done in reversed(state.finished) if _fits(done, fact)]
@@ -157,6 +158,11 @@ def _meant_finished(state: CallState, fact: Fact) -> Finished | None:
 
 
 _VERDICTS = {Signal.SUCCEEDED: LateVerdict.SUCCEEDED, Signal.FAILED: LateVerdict.FAILED}
+
+
+def _stated(fact: Fact) -> LateVerdict | None:
+    """The verdict that the fact states."""
+    return next((_VERDICTS[signal] for signal in fact.signals if signal in _VERDICTS), None)
 
 
 def _on_the_stream(turn: Turn, fact: Fact, *, moved: bool) -> None:
@@ -207,6 +213,6 @@ def _belonging(state: CallState, fact: Fact) -> dict[str, Any]:
     done = _meant_finished(state, fact)
     if done is None:
         return {}
-    verdict = next((_VERDICTS[signal] for signal in fact.signals if signal in _VERDICTS), None)
+    verdict = _stated(fact)
     late = verdict if verdict is not done.verdict else None
     return {"transfer_id": done.id, "late_verdict": late}
