@@ -83,7 +83,7 @@ _Skew = Annotated[timedelta, _Limit("seconds, from 0 to an hour", lambda span: s
 _Lease = Annotated[
     timedelta,
     _Limit(
-        "seconds, from 1 to a day; longer than a request takes, which is given up when the lease ends",
+        "seconds, from 1 to a day; longer than a request takes",
         lambda span: _SECOND <= span <= _DAY,
     ),
 ]
@@ -126,8 +126,8 @@ class LifecycleConfig:
 
     `grace`: for a proof after the call's end. `inspect_gap`: the least time between two questions to the
     provider about one transfer. `max_attempts`: how often a request is sent. `lease`: how long a process may
-    be silent before another takes over its work. What a request became that outlasts it is unknown, so make
-    it longer than one takes: three times the provider's `timeout`, for a token, a connection and an answer.
+    be silent before another takes over its work; longer than a request takes, which is three times the
+    provider's `timeout`, for a token, a connection and an answer.
     """
 
     grace: _Wait = timedelta(seconds=5)

@@ -145,11 +145,8 @@ class Worker:
             f"The store said: {error}"
         ) from error
 
-    async def send(self, opened: Opened, begun: Applied, lease: Lease | None = None) -> None:
-        """Send the attempt that `begun` recorded as begun, and record how it went.
-
-        `lease` is the one that the attempt is made under; None for the request's own, of its first attempt.
-        """
+    async def send(self, opened: Opened, begun: Applied) -> None:
+        """Send the attempt that `begun` recorded as begun, and record how it went."""
         progress = begun.state.open
         if progress is None or progress.first_sent_at is None:  # pragma: no cover - what was begun has both
             return
@@ -160,8 +157,8 @@ class Worker:
             tenant_id=begun.state.tenant_id,
         )
         with self._telemetry.attempt(opened, progress.attempts) as span:
-            until = min((lease or self._lease(opened.at)).until, progress.deadline_at)
-            answer = await self._submit(opened, submission, within=until - self._clock.now())
+            left = progress.deadline_at - self._clock.now()
+            answer = await self._submit(opened, submission, within=left)
             with suppress(Exception):  # a log filter's or a meter's: the answer is recorded anyhow
                 span.answered(answer)
                 report_answer(opened, progress.attempts, answer)
@@ -186,8 +183,8 @@ class Worker:
     async def _submit(self, opened: Opened, submission: Submission, *, within: timedelta) -> Answer:
         """What the adapter says, or that nobody knows.
 
-        Nothing may leave once the lease or the deadline is over: another process may be at it then, or the
-        call's next transfer. `within` is of the machine's time, as a network's time always is.
+        Nothing may leave after the deadline: that is the time of the call's next transfer. `within` is of the
+        machine's time, as a network's time always is.
         """
         limit = asyncio.timeout(within.total_seconds())
         try:
@@ -195,7 +192,7 @@ class Worker:
                 return await self._adapter(opened.call.provider).submit(submission)
         except Exception as error:  # noqa: BLE001 - see below
             if limit.expired():
-                message = f"given up after {within.total_seconds():.1f} s: the deadline or the lease was over"
+                message = f"given up after {within.total_seconds():.1f} s: the deadline was reached"
                 return MaybeSent(result=Result(reason=FailureReason.TIMEOUT, message=message))
             # An adapter raises for nothing; if one does, nobody knows what left.
             _log.error(
@@ -358,7 +355,7 @@ class Worker:
                 return
             match due.work:
                 case Work.SUBMIT:
-                    await self._resume(opened, due.lease)
+                    await self._resume(opened)
                 case Work.INSPECT:
                     await self._inspect(opened)
                 case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
@@ -367,14 +364,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the lease runs out and somebody does it again
             _log.error("due work failed\n%s", safe_traceback(error), extra={**known, "work": due.work})
 
-    async def _resume(self, opened: Opened, lease: Lease | None) -> None:
+    async def _resume(self, opened: Opened) -> None:
         """Send again, or for the first time after a crash, if the life cycle allows it."""
         progress = (await self._store.state(opened.call)).open
         attempt = progress.attempts + 1 if progress else 1
         attempted = Attempted(at=self._clock.now(), transfer_id=opened.id, attempt=attempt)
         applied = await self.apply(opened.call, attempted)
         if applied.proceed:
-            await self.send(opened, applied, lease)
+            await self.send(opened, applied)
 
     async def _inspect(self, opened: Opened) -> None:
         state = await self._store.state(opened.call)
