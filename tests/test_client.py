@@ -135,6 +135,65 @@ def our_tasks():
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
+# --- opening ----------------------------------------------------------------------------------------
+
+
+async def test_a_client_is_open_until_its_outermost_block_ends(client):
+    async with client, client:
+        pass
+    transfer = await client.transfer(CALL, to=ANSWERS)
+    assert isinstance(await transfer.outcome(), TransferCompleted)
+
+
+async def test_a_client_that_was_closed_within_its_blocks_opens_anew(make, fake):
+    client = make(fake)
+    async with client:
+        await client.aclose()
+        async with client:
+            await client.transfer(CALL, to=ANSWERS)
+    with pytest.raises(ClientClosed, match="not open"):
+        await client.transfer(CALL, to=ANSWERS)
+
+
+def test_a_client_belongs_to_the_event_loop_that_it_was_opened_in(make, fake):
+    client = make(fake)
+    begun = asyncio.new_event_loop()
+    try:
+        begun.run_until_complete(client.__aenter__())
+        for use in (client.transfer(CALL, to=ANSWERS), client.__aenter__(), client.aclose()):
+            with pytest.raises(ClientClosed, match="another event loop"):
+                asyncio.run(use)
+        with pytest.raises(ClientClosed, match="another event loop"):
+            client.events()
+        transfer = begun.run_until_complete(client.transfer(CALL, to=ANSWERS))
+        assert isinstance(begun.run_until_complete(transfer.outcome()), TransferCompleted)
+        begun.run_until_complete(client.aclose())
+    finally:
+        begun.close()
+
+
+@pytest.mark.parametrize("source", ["transferkit.toml", {"provider": "fake"}])
+def test_a_client_that_is_given_a_file_says_how_it_is_read(source):
+    with pytest.raises(TypeError, match=r"AsyncClient\.from_config takes"):
+        AsyncClient(source)
+
+
+async def test_who_waits_too_long_is_told_that_the_transfer_goes_on(client):
+    transfer = await client.transfer(CALL, to=SILENT)
+    with pytest.raises(TimeoutError, match=f"{transfer.id} has no outcome after .* it goes on"):
+        await transfer.outcome(timeout=0.01)
+
+
+async def test_a_stores_own_time_out_is_no_outcomes(client, store, monkeypatch):
+    async def slow(transfer_id):
+        raise TimeoutError("the store's")
+
+    transfer = await client.transfer(CALL, to=SILENT)
+    monkeypatch.setattr(client._watch, "outcome", slow)
+    with pytest.raises(TimeoutError, match=r"^the store's$"):
+        await transfer.outcome(timeout=60)
+
+
 # --- outcomes ---------------------------------------------------------------------------------------
 
 

@@ -1854,7 +1854,7 @@ def test_sequences_count_the_calls_events_without_a_gap():
     assert [event.sequence for event in story.events] == list(range(1, len(story.events) + 1))
 
 
-def test_an_events_id_depends_on_nothing_but_its_call_and_its_place():
+def test_an_events_id_depends_on_its_call_its_place_its_kind_and_its_time():
     first, again, other = (Story(call=CallKey("fake", name)) for name in ("leg", "leg", "other leg"))
     for story in (first, again, other):
         story.request()
@@ -1864,7 +1864,17 @@ def test_an_events_id_depends_on_nothing_but_its_call_and_its_place():
     for _ in range(50):
         first.hear()
     for number, event in enumerate(first.events, 1):
-        assert event.id == str(uuid5(NAMESPACE_URL, f"transferkit:fake\nleg\n{number}"))
+        name = f"transferkit:fake\nleg\n{number}\n{event.kind}\n{event.time.isoformat()}"
+        assert event.id == str(uuid5(NAMESPACE_URL, name))
+
+
+def test_what_takes_the_place_of_what_was_forgotten_has_an_id_of_its_own():
+    """As when the process of a store in memory is started again in the middle of a call."""
+    before, after = started(), Story()
+    after.wait(60)
+    after.request("t2")
+    after.answer(NO_CALL)
+    assert {event.id for event in before.events}.isdisjoint(event.id for event in after.events)
 
 
 def test_an_event_of_a_call_whose_id_is_half_a_character_has_an_id_of_its_own():

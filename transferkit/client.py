@@ -130,6 +130,11 @@ class AsyncClient:
         background: bool = True,
         telemetry: Telemetry | None = None,
     ) -> None:
+        if not isinstance(config, Config):
+            raise TypeError(
+                f"AsyncClient takes a Config, not {type(config).__name__}: AsyncClient.from_config takes a "
+                "file's path, a dict or nothing"
+            )
         self._config = config
         self._background = background
         self._clock = clock or SystemClock()
@@ -159,6 +164,9 @@ class AsyncClient:
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
+        self._entered = 0
+        """How many `async with` blocks it is open for."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
 
@@ -180,27 +188,32 @@ class AsyncClient:
     # --- opening and closing ------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if not self._open:
-            if self._config.callbacks.accept_unverified:
-                _log.warning(
-                    "callbacks.accept_unverified is on: anyone who reaches the callback URL can report "
-                    "outcomes; for tests on loopback only",
-                    extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
-                )
-            await self._store.open()
-            if self._open:  # another task was faster
-                return self
-            self._watch = OutcomeWatch(self._store)
-            self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
-            for adapter in self._adapters.values():
-                adapter.listen(self._receiver.deliver)
-            self._open = True
-            self._unwatch = self._telemetry.watch(
-                self._store, lateness=self._worker.lateness, spawn=self._spawn
-            )
-            if self._background:
-                self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
+        if self._open:
+            self._check_open()
+        else:
+            await self._start()
+        self._entered += 1
         return self
+
+    async def _start(self) -> None:
+        if self._config.callbacks.accept_unverified:
+            _log.warning(
+                "callbacks.accept_unverified is on: anyone who reaches the callback URL can report "
+                "outcomes; for tests on loopback only",
+                extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
+            )
+        await self._store.open()
+        if self._open:  # another task was faster
+            return
+        self._loop = asyncio.get_running_loop()
+        self._watch = OutcomeWatch(self._store)
+        self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
+        for adapter in self._adapters.values():
+            adapter.listen(self._receiver.deliver)
+        self._open = True
+        self._unwatch = self._telemetry.watch(self._store, lateness=self._worker.lateness, spawn=self._spawn)
+        if self._background:
+            self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
 
     async def __aexit__(
         self,
@@ -208,16 +221,21 @@ class AsyncClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        """Close it at the end of the outermost block."""
+        self._entered = max(self._entered - 1, 0)
+        if not self._entered:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Stop taking requests, let submissions under way finish for a moment, and let go of everything.
 
-        A submission that is cut off stays recorded; a process that opens the store again takes it over.
+        Whichever blocks it is open for. A submission that is cut off stays recorded; a process that opens the
+        store again takes it over. Raises `ClientClosed` in another event loop than it was opened in.
         """
         if not self._open:
             return
-        self._open = False
+        self._check_open()
+        self._open, self._entered = False, 0
         self._closed.set()
         if self._unwatch is not None:  # pragma: no branch - it is watched while it is open
             self._unwatch()
@@ -243,6 +261,11 @@ class AsyncClient:
     def _check_open(self) -> None:
         if not self._open:
             raise ClientClosed("the client is not open: use it inside `async with client:`")
+        if self._loop is not _running_loop():
+            raise ClientClosed(
+                "the client was opened in another event loop, where its tasks and connections are: open one "
+                "in each loop, or use `Client` from threads"
+            )
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something in the client's own task, which no caller's cancellation reaches."""
@@ -283,7 +306,12 @@ class AsyncClient:
         extra: Mapping[str, Any] | None = None,
         on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
     ) -> TransferHandle:
-        """Transfer a call: `submit(Transfer(…))`, whose fields these are."""
+        """Transfer the other party of `call` (its id, or a `Call`) to `to`. Returns once that is recorded.
+
+        The arguments are the fields of `Transfer`: `submit(Transfer(…))` does the same. `deadline` is in
+        seconds or a timedelta, 150 s unless told. Raises what `submit` raises, and `ValueError` or
+        `TypeError` for a field that cannot be meant.
+        """
         return await self.submit(
             Transfer(
                 call=call,
@@ -324,9 +352,12 @@ class AsyncClient:
         extra: Mapping[str, Any] | None = None,
         on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
     ) -> RedirectHandle:
-        """Redirect an incoming call: `submit(Redirect(…))`, whose fields these are.
+        """Redirect an incoming call to `to`, one target or several. Returns once that is recorded.
 
-        Given the `CallIncoming` event, everything that the provider needs of it is filled in.
+        Given the `CallIncoming` event, everything that the provider needs of it is filled in. The other
+        arguments are the fields of `Redirect`: `submit(Redirect(…))` does the same. `ring_timeout` and
+        `deadline` are in seconds or timedeltas. Raises what `submit` raises, and `ValueError` or `TypeError`
+        for a field that cannot be meant.
         """
         if isinstance(call, CallIncoming):
             incoming_context = incoming_context or call.incoming_context
@@ -488,8 +519,16 @@ class AsyncClient:
         known = await watch.known(transfer_id)
         if known is not None:
             return known
-        async with asyncio.timeout(timeout):
-            return await watch.outcome(transfer_id)
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await watch.outcome(transfer_id)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(
+                f"transfer {transfer_id} has no outcome after {timeout:g} s; it goes on: ask again later"
+            ) from None
 
     def events(
         self, group: str | None = None, *, start: GroupStart | str | None = None, follow: bool = True
@@ -587,6 +626,13 @@ def _store(config: Config) -> Store:
         return store_at(config.store, base=config.base)
     except ValueError as error:
         raise ConfigError(config.source, [Problem("store", str(error), ADDRESSES)]) from None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _with_ids_of(legs: list[CallKey], request: Request) -> Request:

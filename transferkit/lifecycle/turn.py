@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, final
 from uuid import NAMESPACE_URL
@@ -84,25 +83,24 @@ class Turn:
 
     def append(self, event: Event, **changes: Any) -> None:
         """Append an event that has no place on the stream yet."""
-        self.events.append(evolve(event, **self._next_place(), **changes))
+        self.events.append(evolve(event, **self._next_place(event.kind, event.time), **changes))
 
-    def _next_place(self) -> dict[str, Any]:
+    def _next_place(self, kind: str, time: datetime) -> dict[str, Any]:
         self._sequence += 1
-        return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence)}
+        return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence, kind, time)}
 
-    def emit(
-        self, event: Callable[..., Event], progress: Progress, fact: Fact | None = None, **fields: Any
-    ) -> Event:
+    def emit(self, event: type[Event], progress: Progress, fact: Fact | None = None, **fields: Any) -> Event:
         """Append an event of `progress`, which a fact or we ourselves brought about."""
         if fact:
             fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
+        time = fact.time if fact else self.at
         made = event(
-            time=fact.time if fact else self.at,
+            time=time,
             provider=self.call.provider,
             call_id=self.call.id,
             transfer_id=progress.id,
             operation_context=progress.operation_context,
-            **self._next_place(),
+            **self._next_place(event.kind, time),
             **fields,
         )
         self.events.append(made)
@@ -140,7 +138,7 @@ class Turn:
     def conclude(
         self,
         progress: Progress,
-        event: Callable[..., Event],
+        event: type[Event],
         *,
         basis: Basis,
         fact: Fact | None = None,
@@ -205,9 +203,13 @@ class Turn:
         )
 
 
-def _event_id(call: CallKey, sequence: int) -> str:
-    """The same for the same place on the stream: a UUID of version 5 (RFC 9562), whatever text the id is."""
-    name = f"transferkit:{call.provider}\n{call.id}\n{sequence}".encode("utf-8", "surrogatepass")
+def _event_id(call: CallKey, sequence: int, kind: str, time: datetime) -> str:
+    """The same for the same event: a UUID of version 5 (RFC 9562), whatever text the call's id is.
+
+    Kind and time tell it from what had this place before a store in memory was lost.
+    """
+    words = f"transferkit:{call.provider}\n{call.id}\n{sequence}\n{kind}\n{time.isoformat()}"
+    name = words.encode("utf-8", "surrogatepass")
     digest = bytearray(hashlib.sha1(NAMESPACE_URL.bytes + name, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50  # version 5
     digest[8] = digest[8] & 0x3F | 0x80  # of RFC 9562's variant
