@@ -8,12 +8,15 @@ import pytest
 
 from transferkit import (
     AsyncClient,
+    Basis,
     Config,
+    FailureReason,
     LifecycleConfig,
     MemoryStore,
     PhoneNumber,
     TransferCompleted,
     TransferExpired,
+    TransferFailed,
 )
 from transferkit.lifecycle import CallKey, Taken
 from transferkit.testing import FakeAdapter
@@ -50,9 +53,9 @@ def store():
     return MemoryStore()
 
 
-def client_of(adapter, store, **timing):
+def client_of(adapter, store, *, background=True, **timing):
     config = Config(source="test", provider="fake", lifecycle=LifecycleConfig(**timing))
-    return AsyncClient(config, store=store, adapters={"fake": adapter})
+    return AsyncClient(config, store=store, adapters={"fake": adapter}, background=background)
 
 
 async def until(condition):
@@ -71,6 +74,17 @@ async def test_nothing_leaves_after_the_transfers_own_outcome(store):
         adapter.token.set()
         await adapter.sent.wait()
     assert adapter.left == [COLLEAGUE]
+
+
+async def test_a_process_that_was_held_up_until_the_deadline_sends_nothing(store):
+    """As by a slow commit: the time was over before the request could be written."""
+    adapter = FakeAdapter()
+    async with asyncio.timeout(20), client_of(adapter, store, background=False) as client:
+        transfer = await client.transfer(CALL, to=AGENT, deadline=0.000001)
+        outcome = await transfer.outcome()
+    assert isinstance(outcome, TransferFailed)
+    assert (outcome.reason, outcome.basis) == (FailureReason.TIMEOUT, Basis.INFERRED)
+    assert adapter.submissions == []
 
 
 async def test_whoever_sends_is_heard_although_the_lease_is_over(store):

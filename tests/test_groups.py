@@ -28,6 +28,7 @@ class Wire:
     def __init__(self, store):
         self.store = store
         self.broken = set()
+        self.error = StoreError("the disk is full")
         self.held_up = set()
         self.go = asyncio.Event()
         self.calls = []
@@ -39,7 +40,7 @@ class Wire:
 
         async def call(*args, **kwargs):
             if name in self.broken:
-                raise StoreError("the disk is full")
+                raise self.error
             result = await verb(*args, **kwargs)
             self.calls.append(name)
             if name in self.held_up:
@@ -508,6 +509,21 @@ async def test_newcomers_never_take_the_event_at_work(client, store, wire, clock
         )
         await stream.ack()
     assert logged(caplog, "group_event_stale") == []
+
+
+async def test_a_lease_is_kept_whatever_its_renewal_raises(client, store, wire, clock, call, caplog):
+    (event,) = await record(store, call)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        wire.broken, wire.error = {"hold"}, RuntimeError("the driver's")
+        clock.advance(LEASE / 3)
+        await until(lambda: logged(caplog, "group_lease_failed"))
+        wire.broken = set()
+        for _ in range(4):
+            await renewed(wire, clock, LEASE / 3)
+        await stream.ack()
+    assert logged(caplog, "group_event_stale") == []
+    assert event.call_id == call.id
 
 
 async def test_a_lease_that_ran_out_makes_the_acknowledgement_stale(client, store, wire, clock, call, caplog):

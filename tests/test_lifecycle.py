@@ -1631,6 +1631,58 @@ def test_a_success_is_at_once_believed_where_the_earlier_transfer_never_left():
     assert words(story)[-2:] == ["submitted", "completed"]
 
 
+def turned_away():
+    """A transfer whose only attempt was turned away, and which is to be sent again."""
+    story = asked(operation_context="case 1")
+    story.answer(TOO_MANY)
+    return story
+
+
+@pytest.mark.parametrize("signals", [STARTED, ACCEPTED, SUCCEEDED, FAILED])
+def test_of_what_never_left_the_provider_says_nothing(signals):
+    story = turned_away()
+    before = story.state.open
+    (event,) = story.hear(*signals).events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    assert story.state.open == before
+    story.wait(0.5)
+    assert story.attempt(2).proceed
+    story.answer(Taken(), attempt=2)
+    assert words(story)[-1] == "submitted"
+
+
+@pytest.mark.parametrize(
+    "fact", [{"transfer_id": "t1"}, {"echoes_context": True, "context": "case 1"}], ids=str
+)
+def test_unless_it_names_the_transfer(fact):
+    story = turned_away()
+    story.hear(*SUCCEEDED, **fact)
+    assert words(story)[-1] == "completed"
+
+
+def test_what_was_claimed_before_the_attempt_was_turned_away_proves_no_later_one():
+    story = after("expired")
+    story.hear(*SUCCEEDED)
+    story.answer(TOO_MANY)
+    story.wait(0.5)
+    story.attempt(2)
+    story.answer(Taken(), attempt=2)
+    assert words(story)[-1] == "submitted"
+
+
+def test_what_was_claimed_counts_where_an_earlier_attempt_may_have_executed():
+    story = after("expired", REPEATABLE)
+    story.answer(LOST)
+    story.hear(*SUCCEEDED)
+    story.wait(0.5)
+    story.attempt(2)
+    story.answer(TOO_MANY, attempt=2)
+    story.wait(1)
+    story.attempt(3)
+    story.answer(Taken(), attempt=3)
+    assert words(story)[-1] == "completed"
+
+
 def test_an_empty_context_is_echoed_as_none():
     story = asked(operation_context="")
     story.hear(*SUCCEEDED, echoes_context=True)
@@ -1645,8 +1697,10 @@ def test_what_was_claimed_is_no_news_when_it_is_told_again():
     assert (event.transfer_id, event.late_verdict) == ("t2", None)
 
 
-@pytest.mark.parametrize("verdict", [SUCCEEDED, FAILED])
-def test_the_same_verdict_once_more_is_of_whom_it_was_stated(verdict):
+@pytest.mark.parametrize(
+    ("verdict", "late"), [(SUCCEEDED, LateVerdict.SUCCEEDED), (FAILED, LateVerdict.FAILED)]
+)
+def test_a_late_verdict_is_of_the_last_that_it_can_be_about(verdict, late):
     story = asked()
     story.hear(*verdict)
     story.request("t2")
@@ -1656,7 +1710,7 @@ def test_the_same_verdict_once_more_is_of_whom_it_was_stated(verdict):
     story.inspect(Presence.CONNECTED)
     assert words(story)[-1] == "expired"
     (event,) = story.hear(*verdict).events
-    assert (event.transfer_id, event.late_verdict) == ("t1", None)
+    assert (event.transfer_id, event.late_verdict) == ("t2", late)
 
 
 def test_another_verdict_is_rather_of_whom_none_was_stated():

@@ -353,7 +353,7 @@ class TransferLife(RuleBasedStateMachine):
     def likeliest(self, message):
         """Whose late words these are, as far as can be told.
 
-        The provider says so; else of whom it said the same before; else the last of whom it has said nothing.
+        The provider says so; else they are the last's of whom it has said the same, or nothing.
         """
         if self.attribution != "call":
             return message.truth
@@ -362,15 +362,17 @@ class TransferLife(RuleBasedStateMachine):
         ]
         verdict = {LateVerdict.SUCCEEDED: COMPLETED, LateVerdict.FAILED: FAILED}.get(message.word.verdict, ())
         reached = [one for one in finished if self.reached(one)]
-        said = [one for one in reached if self.settled(one) and isinstance(self.outcome(one), verdict)]
-        unsettled = [one for one in reached if not self.settled(one)]
-        return (said or unsettled or finished)[-1]
+        possible = [one for one in reached if not self.settled(one) or isinstance(self.outcome(one), verdict)]
+        return (possible or finished)[-1]
 
     def is_disputed(self, message, progress):
         """Whether nobody can tell whose words these are: the open transfer's, or an earlier one's."""
         if self.attribution != "call" or progress is None or progress.submitted:
             return False
-        reached = [one for one in self.earlier(self.truths[progress.id]) if self.reached(one)]
+        truth = self.truths[progress.id]
+        if not self.reached(truth):
+            return True
+        reached = [one for one in self.earlier(truth) if self.reached(one)]
         return any(not (message.word.verdict and self.settled(one)) for one in reached)
 
     def forget(self, truths):

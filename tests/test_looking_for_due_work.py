@@ -6,7 +6,7 @@ from uuid import uuid4
 from transferkit import AsyncClient, Call, TransferExpired
 from transferkit.config import load_config
 from transferkit.stores import MemoryStore
-from transferkit.testing import scenario
+from transferkit.testing import ManualClock, scenario
 
 NOBODY_SAYS = scenario("silent").number
 
@@ -46,3 +46,31 @@ async def test_a_deadline_before_the_next_look_is_seen():
         await submitted(client, 2)
         transfer = await client.transfer(Call("fake", str(uuid4())), to=NOBODY_SAYS, deadline=0.05)
         assert isinstance(await transfer.outcome(timeout=10), TransferExpired)
+
+
+class Locked(Counting):
+    """Another process holds the rows of what is due, for as long as the test says."""
+
+    locked = True
+
+    async def lease_due(self, **which):
+        return () if self.locked else await super().lease_due(**which)
+
+
+async def test_work_that_another_process_has_locked_is_looked_for_at_intervals():
+    store, clock = Locked(), ManualClock()
+    config = load_config({"provider": "fake", "store": "memory:"})
+    async with asyncio.timeout(10), AsyncClient(config, store=store, clock=clock) as client:
+        transfer = await client.transfer(Call("fake", str(uuid4())), to=NOBODY_SAYS, deadline=5)
+        waiting = asyncio.create_task(transfer.outcome())
+        clock.advance(5)
+        before = store.looks
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert store.looks - before <= 2
+        store.locked = False
+        while not waiting.done():
+            clock.advance(0.2)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert isinstance(await waiting, TransferExpired)

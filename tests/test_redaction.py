@@ -165,6 +165,13 @@ def test_ids_times_and_codes_stay_readable(text):
         "client-secret: {client_secret}",
         "Uid=me;Pwd={client_secret};",
         "refresh_token={token}",
+        "clientSecret={client_secret}",
+        "GRAPH_CLIENT_SECRET={client_secret}",
+        "PGPASSWORD={client_secret}",
+        "passwd={client_secret}",
+        "sas={access_key}",
+        "-----BEGIN PRIVATE KEY-----\n{access_key}\n-----END PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----\n{access_key}, and it was cut off",
         "assertion={client_secret}",
     ],
 )
@@ -288,7 +295,22 @@ def test_masking_keeps_the_length_and_two_digits_at_most(text):
 
 PIECES = [
     *("a", "g", "_", "1", "-", "0", "a_", "x1", "id_", "1-", "0_", "0 ", "01 23 ", "1 425 ", "(012)", "+1 ("),
-    *("://", "://a:", "a@", "?code", "+1", "+%20", "%2B", "%2B1", "eyJ", "eyJa.", "bearer ", "token="),
+    *(
+        "://",
+        "://a:",
+        "a@",
+        "?code",
+        "+1",
+        "+%20",
+        "%2B",
+        "%2B1",
+        "eyJ",
+        "eyJ-",
+        "eyJa.",
+        "bearer ",
+        "token=",
+    ),
+    *("secret", "password ", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----"),
     *("token ", "authorization:", "authorization ", "authorization: basic "),
 ]
 

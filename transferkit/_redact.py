@@ -33,12 +33,13 @@ _DIGIT = re.compile(r"%2[0-9A-Fa-f]|\d")
 _SCHEMES = "basic|bearer|digest|hmac-sha256|negotiate|ntlm|sharedaccesssignature|sharedkey"
 _BEARER = re.compile(r"(?i)\b(bearer|hmac-sha256|sharedkey|sharedaccesssignature)\s+(?!tokens?\b)[^\s,;\"']+")
 _HEADER = re.compile(rf"(?i)(\bauthorization['\"]?\s*[=:]\s*['\"]?(?:(?:{_SCHEMES})\s+)?)[^\s,;\"']+")
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _IN_URL = re.compile(r"(://[^\s:/?#@]*:)[^\s/?#]*@")
 _KEY_VALUE = re.compile(
-    r"(?i)(\b(?:access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-key"
-    r"|aeg-sas-token|functions-key|subscription-key|client[_-]secret|assertion|client_assertion|access_token"
-    r"|id_token|refresh_token|password|pwd|signature|sig|secret|token)|[?&]code)"
+    r"(?i)(access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-(?:key|token)"
+    r"|functions-key|subscription-key|(?:access|id|refresh)_token|assertion|password|passwd|secret"
+    r"|\b(?:pwd|sas|signature|sig|token)|[?&]code)"
     r"(['\"]?\s*[=:]\s*['\"]?)[^&;\s\"',]+"
 )
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -71,6 +72,7 @@ def redact(text: str) -> str:
     text = _BEARER.sub(rf"\1 {MASK}", text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _JWT.sub(MASK, text)
+    text = _PEM.sub(MASK, text)
     text = _IN_URL.sub(rf"\1{MASK}@", text)
     text = _KEY_VALUE.sub(rf"\1\2{MASK}", text)
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)

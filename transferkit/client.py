@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +48,7 @@ from transferkit.requests import (
     Transfer,
     WireRequest,
 )
-from transferkit.stores import KeyUsed, LegOccupied, Store, StoredTransfer
+from transferkit.stores import CommitUnknown, KeyUsed, LegOccupied, Store, StoredTransfer
 from transferkit.stores.address import ADDRESSES, store_at
 from transferkit.stores.groups import GroupStart, GroupStatus, ParkedEvent
 from transferkit.stream import EventStream, GroupStream, LiveTail, OutcomeWatch
@@ -94,12 +94,13 @@ class Handle(Generic[O]):
         """The one terminal event.
 
         Waits until the provider's verdict, the call's end or the deadline decided. Raises `TimeoutError`
-        after `timeout` seconds and leaves the transfer open; cancelling the wait does the same.
+        after `timeout` seconds and leaves the transfer open; cancelling the wait does the same. Raises
+        `ClientClosed` when the client is closed, or closes before there is an outcome.
         """
         return await self._outcome(self.id, timeout)
 
     def __repr__(self) -> str:
-        return f"<{type(self._opened.request).__name__} {self.id} of {self._opened.call}>"
+        return f"<{type(self._opened.request).__name__} {self.id} of {self.call}>"
 
 
 TransferHandle = Handle[TransferOutcome]
@@ -164,6 +165,7 @@ class AsyncClient:
         self._closed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
+        self._closing: asyncio.Task[None] | None = None
         self._entered = 0
         """How many `async with` blocks it is open for."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -202,14 +204,20 @@ class AsyncClient:
                 "outcomes; for tests on loopback only",
                 extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
             )
+        if self._closing is not None and not self._closing.done():
+            await asyncio.wait([self._closing])
         await self._store.open()
         if self._open:  # another task was faster
             return
+        try:
+            for adapter in self._adapters.values():
+                adapter.listen(self._receiver.deliver)
+        except BaseException:
+            await self._store.close()
+            raise
         self._loop = asyncio.get_running_loop()
         self._watch = OutcomeWatch(self._store)
         self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
-        for adapter in self._adapters.values():
-            adapter.listen(self._receiver.deliver)
         self._open = True
         self._unwatch = self._telemetry.watch(self._store, lateness=self._worker.lateness, spawn=self._spawn)
         if self._background:
@@ -232,14 +240,41 @@ class AsyncClient:
         Whichever blocks it is open for. A submission that is cut off stays recorded; a process that opens the
         store again takes it over. Raises `ClientClosed` in another event loop than it was opened in.
         """
-        if not self._open:
+        if self._open:
+            self._check_open()
+            self._open, self._entered = False, 0
+            self._closing = asyncio.create_task(self._close(), name="transferkit-close")
+        try:
+            await self._end_of_closing()
+        except asyncio.CancelledError:
+            # Let go nonetheless; whoever cancels a second time will not wait for it.
+            await self._end_of_closing()
+            raise
+
+    async def _end_of_closing(self) -> None:
+        closing = self._closing
+        if closing is None:
             return
-        self._check_open()
-        self._open, self._entered = False, 0
-        self._closed.set()
-        if self._unwatch is not None:  # pragma: no branch - it is watched while it is open
-            self._unwatch()
-        await asyncio.gather(*(stream.aclose() for stream in tuple(self._group_streams)))
+        if not closing.done():
+            await asyncio.wait([closing])
+        self._closing = None
+        closing.result()
+
+    async def _close(self) -> None:
+        async with AsyncExitStack() as last:  # each of them, whatever another one raises
+            last.push_async_callback(self._store.close)
+            for adapter in self._adapters.values():
+                last.push_async_callback(adapter.aclose)
+            last.push_async_callback(self._receiver.aclose)
+            last.push_async_callback(self._watch.close)
+            last.push_async_callback(self._drain)
+            self._closed.set()
+            if self._unwatch is not None:  # pragma: no branch - it is watched while it is open
+                self._unwatch()
+            await asyncio.gather(*(stream.aclose() for stream in tuple(self._group_streams)))
+
+    async def _drain(self) -> None:
+        """Stop looking for work, and let submissions under way finish for a moment."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
@@ -252,11 +287,6 @@ class AsyncClient:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._watch.close()
-        await self._receiver.aclose()
-        for adapter in self._adapters.values():
-            await adapter.aclose()
-        await self._store.close()
 
     def _check_open(self) -> None:
         if not self._open:
@@ -398,10 +428,18 @@ class AsyncClient:
         with self._telemetry.asking(request) as span:
             opened, dropped = self._plan(request)
             span.about(opened.call)
-            handle: TransferHandle | RedirectHandle = await asyncio.shield(
-                self._spawn(self._begin(opened, dropped))
-            )
-            span.recorded(handle.id)
+            begun = self._spawn(self._begin(opened, dropped))
+            try:
+                handle: TransferHandle | RedirectHandle = await asyncio.shield(begun)
+            except asyncio.CancelledError:
+                if not begun.cancelled():
+                    raise  # the caller's own: the transfer goes on
+                raise CommitUnknown(
+                    f"the client was closed while transfer {opened.id} was being recorded: nobody knows "
+                    "whether it was; if it was, a process that opens the store takes it over"
+                ) from None
+            with suppress(Exception):  # a meter's: it is recorded all the same
+                span.recorded(handle.id)
             return handle
 
     async def _begin(self, opened: Opened, dropped: tuple[str, ...]) -> TransferHandle | RedirectHandle:
@@ -494,7 +532,11 @@ class AsyncClient:
     async def outcome(
         self, transfer_id: str, timeout: float | None = None
     ) -> TransferOutcome | RedirectOutcome:
-        """The outcome of a stored transfer or redirect; see `Handle.outcome`."""
+        """The outcome of a stored transfer or redirect, waited for as by `Handle.outcome`.
+
+        Raises `TransferNotFound`, `ClientClosed`, and `TimeoutError` after `timeout` seconds, which leaves
+        the transfer open.
+        """
         return await (await self.get(transfer_id)).outcome(timeout)
 
     async def history(self, transfer_id: str) -> tuple[Event, ...]:
@@ -516,7 +558,7 @@ class AsyncClient:
     async def _await_outcome(self, transfer_id: str, timeout: float | None) -> Any:
         self._check_open()
         watch = self._watch  # of this opening: it ends with it
-        known = await watch.known(transfer_id)
+        known = await watch.known(transfer_id)  # outside of the limit: 0 asks for what is known now
         if known is not None:
             return known
         limit = asyncio.timeout(timeout)

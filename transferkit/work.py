@@ -33,6 +33,7 @@ from transferkit.lifecycle import (
     Inspected,
     Lease,
     MaybeSent,
+    NotSent,
     Opened,
     Presence,
     Requested,
@@ -54,6 +55,7 @@ _log = logging.getLogger("transferkit.work")
 
 
 _BATCH = 32
+_BUSY_PAUSE = timedelta(milliseconds=200)
 _STORE_TRIES = 3
 _LOOK_PAUSES = (0.0, 0.1, 0.3, 1.0)
 _LOOK_SECONDS = 10.0
@@ -186,6 +188,9 @@ class Worker:
         Nothing may leave after the deadline: that is the time of the call's next transfer. `within` is of the
         machine's time, as a network's time always is.
         """
+        if within <= timedelta():  # this process was held up: a time limit ends a task only where it waits
+            message = "not sent: the deadline was over before it could be"
+            return NotSent(result=Result(reason=FailureReason.TIMEOUT, message=message))
         limit = asyncio.timeout(within.total_seconds())
         try:
             async with limit:
@@ -299,7 +304,10 @@ class Worker:
             self._looked = True
             if until is None or until > now:
                 return until
-            for due in await self._take_due(now):
+            taken = await self._take_due(now)
+            if not taken:  # another process has its rows locked at this moment
+                return now + _BUSY_PAUSE
+            for due in taken:
                 spawn(self._do(due))
 
     def lateness(self) -> float | None:

@@ -64,7 +64,7 @@ def _signals(turn: Turn, fact: Fact) -> None:
                     turn.set_due(progress, Work.GRACE, turn.at + progress.rules.grace)
             case _ if ours and not disputed:
                 _verdict(turn, progress, signal, fact)
-            case Signal.SUCCEEDED if ours:
+            case Signal.SUCCEEDED if ours and progress.reached:
                 turn.progress(progress, claimed=fact.result or Result())
 
 
@@ -125,6 +125,8 @@ def _is_disputed(state: CallState, fact: Fact) -> bool:
     """
     if state.open is None or state.open.submitted:
         return False
+    if not (state.open.reached or fact.transfer_id or (fact.echoes_context and fact.event.operation_context)):
+        return True  # of what never left the provider says nothing
     stated = _stated(fact)
     return any(
         done.reached if stated is None else done.unsettled for done in state.finished if _fits(done, fact)
@@ -149,9 +151,9 @@ def _meant_finished(state: CallState, fact: Fact) -> Finished | None:
     stated = _stated(fact)
 
     def unlikelihood(done: Finished) -> int:
-        if done.reached and stated is not None and done.verdict is stated:
-            return 0  # the same once more
-        return 1 if done.unsettled else 2
+        if fact.call_wide and done.verdict is LateVerdict.SUCCEEDED:
+            return 0  # who succeeded ended the call
+        return 1 if done.reached and done.verdict in {None, stated} else 2
 
     fitting = [done for done in reversed(state.finished) if _fits(done, fact)]
     return min(fitting, key=unlikelihood, default=None)

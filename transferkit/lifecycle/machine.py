@@ -206,6 +206,8 @@ def _unanswered(turn: Turn, progress: Progress, answer: Answer) -> None:
             turn.clear(progress, Work.SUBMIT)
             turn.inspect_soon(progress)
         case NotSent(result=result, retry_after=retry_after):
+            if not progress.ambiguous:  # what was claimed came before anything that can have executed
+                progress = turn.progress(progress, claimed=None)
             _again(turn, progress, result, retry_after)
         case MaybeSent(result=result):  # pragma: no branch - these are all the answers
             _again(turn, turn.progress(progress, ambiguous=True), result, None)

@@ -82,6 +82,11 @@ class Progress:
     final_inspections: int = 0
     deadline_passed: bool = False
 
+    @property
+    def reached(self) -> bool:
+        """Whether the provider may have it."""
+        return self.submitted or self.in_flight or self.ambiguous
+
 
 @final
 @frozen(kw_only=True)

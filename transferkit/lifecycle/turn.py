@@ -168,7 +168,7 @@ class Turn:
             kind=progress.kind,
             operation_context=progress.operation_context,
             verdict=verdict if basis is Basis.STATED else None,
-            reached=progress.submitted or progress.in_flight or progress.ambiguous,
+            reached=progress.reached,
         )
         self.state = evolve(self.state, open=None, finished=(*self.state.finished, done))
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import shlex
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
 from uuid import uuid4
@@ -276,13 +277,14 @@ class GroupStream(EventStream):
             try:
                 async with self._turn:
                     await self._hold()
-            except StoreError as error:
-                _log.error(
-                    "the lease of a consumer of group %s could not be renewed; trying again\n%s",
-                    self._group,
-                    safe_traceback(error),
-                    extra={"event": LogEvent.GROUP_LEASE_FAILED, "group": self._group},
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it was, the lease must be kept
+                with suppress(Exception):  # a log filter's
+                    _log.error(
+                        "the lease of a consumer of group %s could not be renewed; trying again\n%s",
+                        self._group,
+                        safe_traceback(error),
+                        extra={"event": LogEvent.GROUP_LEASE_FAILED, "group": self._group},
+                    )
 
     async def _hold(self) -> bool:
         """Renew the lease; returns whether that brought partitions."""
@@ -309,7 +311,7 @@ class GroupStream(EventStream):
             self._group,
             event.id,
             event.kind,
-            event.call_id,
+            shown_id(event.call_id),
             extra=_about(LogEvent.GROUP_EVENT_STALE, self._group, event, delivery.attempt),
         )
 
