@@ -92,6 +92,8 @@ def configuration() -> str:
             "two underscores "
             "(`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`). Variables win over the file that "
             "`TRANSFERKIT_CONFIG` names. "
+            "A file that `--config` or `from_config(PATH)` names, or a dict, is the whole configuration: no "
+            "variable is read beside it. "
             "Unknown keys and empty texts are refused. Spans are in seconds."
         ),
         "## At the top",
@@ -130,7 +132,7 @@ def _accepts(hint: Any) -> str:
 
 def _default(value: Any) -> str:
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}"
+        return f"{value.total_seconds():.12g}"
     if value is None or value == () or value is attrs.NOTHING:
         return ""
     if isinstance(value, tuple):
@@ -154,7 +156,7 @@ def commands() -> str:
             "`pip install 'transferkit[cli]'`; `transferkit --install-completion` sets up completion for "
             "your shell. "
             "Exit code 0 is success, 1 that the outcome or a check failed, 2 that usage or configuration "
-            "is wrong."
+            "is wrong, 130 that Ctrl-C ended it."
         ),
         *_helps("transferkit", command),
     ]

@@ -43,7 +43,7 @@ from transferkit_graph.testing import ISSUER as GRAPH_ISSUER
 from transferkit_graph.testing import GraphCallbacks
 
 import transferkit
-from transferkit import AsyncClient, CallConnected, FailureReason, PhoneNumber, load_config
+from transferkit import AsyncClient, FailureReason, PhoneNumber, load_config
 from transferkit.cli.app import app
 from transferkit.lifecycle import RequestKind
 from transferkit.testing import CallbackSigner, FakeAdapter, emulators, scenario, stage
@@ -212,29 +212,17 @@ async def existing_handler(provider="acs"):
         assert [event.kind for event in got] == ["call.connected"]
 
 
-async def connected_in(client, call_id):
-    async with asyncio.timeout(10), client.events(start="beginning") as stream:
-        async for event in stream:
-            if isinstance(event, CallConnected) and event.call_id == call_id:
-                return
-
-
 @asynccontextmanager
 async def on_the_wire(provider):
     async with (
         emulators(pace=0.001, providers=[provider]) as emulated,
         stage(provider, emulated) as on,
     ):
-
-        async def connected(call_id):
-            await connected_in(on.client, call_id)
-
         more = await (on_acs if provider == "acs" else on_graph)(on, emulated)
         yield {
             "client": on.client,
             "call_id": on.place_call(),
             "callback_url": on.callback_url,
-            "connected": connected,
             **more,
         }
         await on.emulator.settle()
@@ -290,6 +278,7 @@ filterwarnings = error
 def folder(tmp_path, monkeypatch):
     """Where a page's blocks run: a configuration and a callback are there, as the reader would have them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in os.environ if name.startswith("TRANSFERKIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -407,6 +396,33 @@ async def test_every_block_of_a_page_runs(path, folder):
             await run(block)
 
 
+async def test_the_application_of_the_tutorial_hands_over_and_says_what_cannot_be_asked_for(folder):
+    for block in blocks_of(DOCS / "tutorial.md"):
+        if block.title in {"handover.py", "app.py"}:
+            save(block.title, block.text)
+    spec = importlib.util.spec_from_file_location("tutorial_app", folder / "app.py")
+    tutorial = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tutorial)
+    async with (
+        tutorial.lifespan(tutorial.app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(tutorial.app), base_url="http://app") as http,
+    ):
+
+        async def hand_over(to):
+            return await http.post("/calls/call-1/hand-over", params={"to": to})
+
+        assert (await hand_over(scenario("answers").number.number)).json() == "taken"
+        assert (await hand_over("14255550100")).status_code == 409
+        assert (await hand_over("")).status_code == 409
+
+
+async def test_the_tables_of_a_store_are_made_by_whom_the_page_says(folder, monkeypatch):
+    monkeypatch.setenv("OWNER_URL", "sqlite:///owned.db")
+    (block,) = (one for one in blocks_of(DOCS / "several_instances.md") if "store migrate" in one.text)
+    await shell(block.text.splitlines()[0], block)
+    assert (folder / "owned.db").exists(), "the owner's address wins over the file's"
+
+
 def test_the_pages_are_found():
     assert {"README.md", "tutorial.md", "fall_back.md", "write_an_adapter.md"} <= {
         path.name for path in PAGES
@@ -460,6 +476,9 @@ def test_every_generated_page_has_its_subject(generate, tmp_path):
     assert all(f"## `{reason}`" in pages["failure_reasons.md"] for reason in FailureReason)
     assert "## `transferkit groups release`" in pages["cli.md"]
     assert "| `eventgrid_old_secret` |" in pages["configuration.md"]
+    assert (
+        "| `age` | seconds, more than 0 and no more than a century | 2592000 |" in pages["configuration.md"]
+    )
     assert "## `transfer.expired`" in pages["events.md"]
     assert "<svg" in pages["life_cycle.md"]
 

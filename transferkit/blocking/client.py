@@ -63,6 +63,7 @@ class BlockingHandle(Generic[O]):
 
         Waits until the provider's verdict, the call's end or the deadline decided. Raises `TimeoutError`
         after `timeout` seconds and leaves the transfer open; whatever interrupts the wait does the same.
+        Raises `ClientClosed` when the client is closed, or closes before there is an outcome.
         """
         return cast("O", self._client.outcome(self._id, timeout))
 

@@ -166,8 +166,10 @@ async def test_two_secrets_hold_while_one_takes_the_others_place(make):
 async def test_nothing_configured_believes_nothing_and_the_log_says_what_to_set(make, caplog):
     async with make(eventgrid_secret=None) as client:
         assert (await client.receive(ACS.incoming_call("c1"))).status == 401
-    assert "providers.acs.eventgrid_secret" in caplog.text
-    assert "providers.acs.eventgrid_audience" in caplog.text
+    assert (
+        "set providers.acs.eventgrid_secret (and add ?secret=*** to the subscription's address) "
+        "or providers.acs.eventgrid_audience"
+    ) in caplog.text
 
 
 @pytest.mark.parametrize("code", ["512d38b6-c7b8-40c8-89fe-f46f9e9622b6", '<script>"é\\'])

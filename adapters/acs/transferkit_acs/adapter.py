@@ -161,7 +161,7 @@ class AcsAdapter(Adapter):
                 name=callbacks.EVENT_GRID,
                 policy=self._settings.eventgrid_policy,
                 secrets=self._settings.eventgrid_secrets,
-                needs="providers.acs.eventgrid_secret (and add it to the subscription's address, ?secret=…) "
+                needs="providers.acs.eventgrid_secret (and add ?secret=… to the subscription's address) "
                 "or providers.acs.eventgrid_audience",
                 methods=("POST", "OPTIONS"),
             )
