@@ -13,10 +13,12 @@ from transferkit import (
     PhoneNumber,
     Problem,
     Redirect,
+    TeamsExtensionUser,
     TeamsPhoneCallDetails,
     TeamsUser,
     Transfer,
     UnknownIdentifier,
+    parse_identifier,
 )
 from transferkit.capabilities import Anything, Capabilities, Headers, Kinds, OneOf, Seconds, Text, plan
 
@@ -206,6 +208,17 @@ def test_a_kind_is_refused_by_its_name():
     assert problem == Problem("to", "an ACS user cannot be used here", "phone number, Teams user")
     (problem,) = PEOPLE.problems("to", UnknownIdentifier("a", kind="encrypted"))
     assert problem.message == "an encrypted cannot be used here"
+
+
+@pytest.mark.parametrize("typed", ["14255550123", "agent@contoso.com"])
+def test_what_was_mistyped_is_told_how_it_is_written(typed):
+    (problem,) = PEOPLE.problems("to", parse_identifier(typed))
+    assert problem.message == (
+        "an identifier of an unknown kind cannot be used here: "
+        "a phone number begins with +, a Teams user is teams:OBJECT-ID"
+    )
+    (problem,) = Kinds(kinds=(TeamsExtensionUser,)).problems("to", parse_identifier(typed))
+    assert problem.message == "an identifier of an unknown kind cannot be used here"
 
 
 def test_a_number_that_is_not_e164_is_said_to_be_so_and_not_shown(planted):

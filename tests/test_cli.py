@@ -1,15 +1,20 @@
 """The command line, with the fake provider: what is printed, where, and the exit codes 0, 1 and 2."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 pytest.importorskip("typer")
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from transferkit import __version__
 from transferkit.cli.app import app
+from transferkit.testing import scenario
 
 HEARD = {
     "id": "1",
@@ -29,8 +34,9 @@ RANG = {
 
 @pytest.fixture
 def run(monkeypatch):
-    for name in ("TRANSFERKIT_CONFIG", "TRANSFERKIT_PROVIDER"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("TRANSFERKIT_") and not name.startswith("TRANSFERKIT_TEST_"):
+            monkeypatch.delenv(name)
     return lambda *arguments, stdin=None: CliRunner().invoke(app, arguments, input=stdin)
 
 
@@ -48,12 +54,48 @@ def lines(result):
 # --- transfer --------------------------------------------------------------------------------------
 
 
+def test_a_request_that_is_asked_for_again_under_its_key_is_told_to_its_end(run, tmp_path):
+    (tmp_path / "durable.toml").write_text(
+        'provider = "fake"\nstore = "sqlite:///calls.db"\n\n[providers.fake]\n'
+    )
+    said = ("transfer", "call-1", "--to", scenario("answers").number.raw_id, "--idempotency-key", "case-42")
+    first, again = (run(*said, "--wait", "--config", str(tmp_path / "durable.toml")) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0
+    assert [event["kind"] for event in lines(first)][-1] == "transfer.completed"
+    assert lines(again) == lines(first)
+
+
 def test_a_dry_run_prints_the_request_and_needs_no_configuration(run):
     result = run("transfer", "call-1", "--provider", "fake", "--to", "+14255550100", "--dry-run")
     assert result.exit_code == 0
     shown = json.loads(result.stdout)
     assert set(shown) == {"method", "url", "headers", "body"}
     assert shown["body"]["to"] == "4:+14255550100"
+    assert "no configuration: shown with fake's defaults; the host may be a placeholder" in result.stderr
+
+
+def test_but_uses_the_one_that_the_environment_holds(run, monkeypatch):
+    said = ("transfer", "call-1", "-p", "fake", "--to", "+14255550100", "--language-id", "en", "--dry-run")
+    assert run(*said).exit_code == 0
+    monkeypatch.setenv("TRANSFERKIT_PROVIDERS__FAKE__LIKE", "acs")
+    result = run(*said)
+    assert result.exit_code == 2
+    assert "language_id: cannot be carried" in result.stderr
+    assert "placeholder" not in result.stderr
+
+
+def test_and_the_one_that_a_variable_names(run, tmp_path, monkeypatch):
+    (tmp_path / "acs.toml").write_text('[providers.fake]\nlike = "acs"\n')
+    monkeypatch.setenv("TRANSFERKIT_CONFIG", str(tmp_path / "acs.toml"))
+    result = run("transfer", "call-1", "-p", "fake", "--to", "+14255550100", "--region", "a", "--dry-run")
+    assert "region: cannot be carried" in result.stderr
+
+
+def test_nothing_is_sent_without_a_configuration_and_it_is_said_how_to_name_one(run):
+    result = run("transfer", "call-1", "-p", "fake", "--to", "+14255550100")
+    assert result.exit_code == 2
+    assert "--config FILE" in result.stderr
+    assert "TRANSFERKIT_CONFIG=FILE" in result.stderr
 
 
 def test_every_option_reaches_the_request(run):
@@ -126,6 +168,7 @@ def test_sending_prints_events_until_the_provider_has_it(run, config):
     result = run("transfer", "call-1", "--config", config, "--to", "+14255550100")
     assert result.exit_code == 0
     assert [line["kind"] for line in lines(result)] == ["transfer.requested", "transfer.submitted"]
+    assert "the store is memory" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -259,6 +302,42 @@ def test_help_names_the_commands(run):
     assert result.exit_code == 0
     for command in ("demo", "transfer", "redirect", "decode"):
         assert command in result.stdout
+
+
+def test_the_version_is_told(run):
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"transferkit {__version__}\n")
+
+
+def helps(name, command):
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+    if hasattr(command, "list_commands"):
+        context = command.make_context(name, [], resilient_parsing=True)
+        for word in command.list_commands(context):
+            yield from helps(f"{name} {word}", command.get_command(context, word))
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, id=name) for name, text in helps("transferkit", get_command(app))]
+)
+def test_help_loses_no_word_to_markup(text):
+    assert Text.from_markup(text).plain == text
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [("TRANSFERKIT_STORE", True), ("TRANSFERKIT_CONFIG", False), ("TRANSFERKIT_TEST_SEEDS", False)],
+)
+def test_variables_that_count_for_nothing_beside_a_named_file_are_said(
+    run, config, monkeypatch, caplog, variable, told
+):
+    monkeypatch.setenv(variable, "s3cr3t")
+    result = run("groups", "list", "--config", config)
+    assert result.exit_code == 0
+    assert (f"the whole configuration: {variable};" in caplog.text) is told
+    assert "s3cr3t" not in caplog.text
 
 
 def test_without_its_extra_the_command_says_what_to_install():

@@ -9,9 +9,12 @@ import pytest
 pytest.importorskip("typer")
 from typer.testing import CliRunner
 
-from transferkit import AsyncClient
+from transferkit import AsyncClient, Basis, FailureReason, TransferFailed
+from transferkit.cli import reading
 from transferkit.cli.app import app
+from transferkit.cli.timeline import timeline
 from transferkit.testing import scenario
+from transferkit.testing.store_inputs import AT
 
 COMPLETED = [f"transfer.{word}" for word in ("requested", "submitted", "started", "accepted", "completed")]
 
@@ -130,6 +133,35 @@ def test_a_failed_transfer_exits_with_1_and_says_why(run, transferred):
     assert "the caller is still ours" in result.stdout
 
 
+FAILED = TransferFailed(
+    time=AT,
+    provider="fake",
+    call_id="call-1",
+    basis=Basis.STATED,
+    reason=FailureReason.TARGET_NOT_FOUND,
+    message="no such\x1b[2J number:\n+14255550186",
+    advice="Check the number.",
+    request_id="11111111-2222-4333-8444-555555555555",
+)
+WHY = (
+    "the provider says: no such [2J number: +*********86",
+    "what to do: Check the number.",
+    "request id: 11111111-2222-4333-8444-555555555555",
+)
+
+
+def test_why_it_failed_is_below_it_without_numbers_and_what_a_terminal_obeys():
+    head, *why = (line.plain for line in timeline([FAILED]))
+    assert "target_not_found, stated" in head
+    assert [line.strip() for line in why] == list(WHY)
+
+
+def test_and_on_the_same_line_where_each_event_has_one(capsys):
+    reading._print(FAILED)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("; ".join(["target_not_found, stated, the caller may be gone", *WHY]))
+
+
 def test_a_timeline_for_programs_is_that_transfer_s_alone(run, transferred):
     transferred("answers")
     again = transferred("answers")
@@ -152,6 +184,7 @@ def test_an_unknown_transfer_exits_with_2(run):
     result = run("show", "no-such-transfer")
     assert result.exit_code == 2
     assert "no-such-transfer" in result.stderr
+    assert "transferkit events --call ID" in result.stderr
 
 
 # --- groups ----------------------------------------------------------------------------------------
@@ -192,9 +225,31 @@ def test_a_group_is_removed(run, transferred):
     assert run("groups", "remove", "billing").exit_code == 1
 
 
-@pytest.mark.parametrize(
+def test_what_a_group_that_there_is_none_of_parked_is_not_told_as_nothing(run, transferred):
+    transferred("answers")
+    run("events", "--group", "billing")
+    assert lines(run("groups", "parked", "billing", "--json")) == []
+    result = run("groups", "parked", "biling")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no group 'biling'" in result.stderr
+
+
+# --- what all of them need --------------------------------------------------------------------------
+
+COMMANDS = pytest.mark.parametrize(
     "command", [["events"], ["show", "x"], ["groups", "list"], ["groups", "parked", "g"]]
 )
+
+
+@COMMANDS
+def test_a_store_that_nobody_else_writes_to_is_said(command, tmp_path):
+    file = tmp_path / "forgetful.toml"
+    file.write_text('provider = "fake"\n')
+    result = CliRunner().invoke(app, [*command, "--config", str(file)])
+    assert "the store is memory" in result.stderr
+
+
+@COMMANDS
 def test_a_wrong_configuration_exits_with_2(command, tmp_path):
     file = tmp_path / "wrong.toml"
     file.write_text('provider = "fake"\nstore = "sqlite:kept.db"\n')

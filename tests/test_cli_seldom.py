@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shlex
+import signal
 import sys
 
 import pytest
@@ -10,7 +12,7 @@ pytest.importorskip("typer")
 from typer.testing import CliRunner
 
 from transferkit import Basis, Call, Config, LateVerdict, ProviderOther, Transfer, TransferCompleted, cli
-from transferkit.cli import reading, serving
+from transferkit.cli import reading, sending, serving
 from transferkit.cli.app import app
 from transferkit.cli.sending import send
 from transferkit.cli.timeline import detail
@@ -80,6 +82,87 @@ def test_ctrl_c_ends_the_stream_without_an_error(run, config, monkeypatch):
     monkeypatch.setattr(reading, "_read", read)
     result = run("events", "--config", str(config))
     assert (result.exit_code, result.output) == (0, "")
+
+
+# --- Ctrl-C while a transfer is waited for -----------------------------------------------------------
+
+
+def interrupted(monkeypatch, *, before):
+    """Have the sending task cancelled, as Ctrl-C does, before it asks or once the provider has it."""
+
+    async def ask(*_):
+        raise asyncio.CancelledError
+
+    def tell(event):
+        if event.kind == "transfer.submitted":
+            asyncio.current_task().cancel()
+        return event.kind
+
+    if before:
+        monkeypatch.setattr(sending.AsyncClient, "submit", ask)
+    monkeypatch.setattr(sending, "to_json_line", tell)
+
+
+TRANSFER = Transfer(call=Call("fake", "call-1"), to=scenario("silent").number)
+
+
+async def test_whoever_stops_waiting_is_told_where_to_look(config, monkeypatch, capsys):
+    interrupted(monkeypatch, before=False)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(send(TRANSFER, config=config, wait=True))
+    (told,) = capsys.readouterr().err.splitlines()
+    words = shlex.split(told.removeprefix("the transfer goes on: "))
+    assert words[:2] == ["transferkit", "show"]
+    assert words[3:] == ["--config", str(config)]
+    shown = await asyncio.to_thread(CliRunner().invoke, app, words[1:])
+    assert "still open" in shown.stdout
+
+
+async def test_and_that_nobody_knows_where_it_was_not_asked_for_yet(config, monkeypatch, capsys):
+    interrupted(monkeypatch, before=True)
+    monkeypatch.setenv("TRANSFERKIT_CONFIG", str(config))
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(send(TRANSFER, config=None, wait=True))
+    told = capsys.readouterr().err
+    assert told == "nobody knows yet whether the transfer was sent: transferkit events --call CALL\n"
+
+
+async def test_and_that_there_is_nowhere_to_look_where_the_store_is_memory(config, monkeypatch, capsys):
+    interrupted(monkeypatch, before=False)
+    config.write_text('provider = "fake"\n')
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(send(TRANSFER, config=config, wait=True))
+    assert "what is known of it ends with this process" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is sent a Ctrl-C there")
+async def test_ctrl_c_while_waiting_exits_with_130_and_the_transfer_goes_on(config):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from transferkit.cli import main; main()", "transfer", "call-1", "--wait"),
+        *("--to", scenario("silent").number.number, "--config", str(config)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        while json.loads(await process.stdout.readline())["kind"] != "transfer.submitted":
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert process.returncode == 130
+    assert "the transfer goes on: transferkit show " in errors.decode()
+
+
+@pytest.mark.parametrize("command", ["transfer", "redirect"])
+def test_ctrl_c_while_sending_exits_with_130(run, config, monkeypatch, command):
+    async def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sending, "send", stop)
+    result = run(command, "call-1", "--to", "+14255550100", "--config", str(config))
+    assert result.exit_code == 130
+
+
+# --- servers ----------------------------------------------------------------------------------------
 
 
 def test_another_missing_module_is_not_told_as_a_missing_server(run, config, monkeypatch):

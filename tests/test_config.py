@@ -154,6 +154,20 @@ def test_a_variable_may_name_a_file_and_others_win_over_it(stub, tmp_path, monke
     assert config.base == tmp_path
 
 
+def test_a_file_that_code_names_is_the_whole_configuration(tmp_path, monkeypatch):
+    path = tmp_path / "transferkit.toml"
+    path.write_text('provider = "fake"\n', encoding="utf-8")
+    monkeypatch.setenv("TRANSFERKIT_STORE", "sqlite:///variable.db")
+    assert load_config(path).store == "memory:"
+    assert load_config({"provider": "fake"}).store == "memory:"
+
+
+@pytest.mark.parametrize("make", [load_config, AsyncClient.from_config])
+def test_what_is_no_source_is_said_to_be_none(make):
+    with pytest.raises(TypeError, match=r"configuration: expected a file's path, a dict, or None .*got int"):
+        make(123)
+
+
 def test_a_table_and_a_text_of_the_same_name_are_a_problem_not_a_crash(monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS", "x")
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS__PUBLIC_URL", "https://x")
@@ -203,6 +217,16 @@ def test_the_default_must_be_configured():
 
 def test_nothing_at_all_lacks_a_provider():
     assert problems({}).keys() == {"provider"}
+
+
+@pytest.mark.parametrize("named", [None, ""])
+def test_an_environment_that_says_nothing_is_told_how_to_name_a_file(monkeypatch, named):
+    if named is not None:
+        monkeypatch.setenv("TRANSFERKIT_CONFIG", named)
+    (problem,) = problems().values()
+    for way in ("--config FILE", "TRANSFERKIT_CONFIG=FILE", "from_config(PATH)"):
+        assert way in problem.message
+    monkeypatch.setenv("TRANSFERKIT_STORE", "memory:")
     assert problems().keys() == {"provider"}
 
 

@@ -153,6 +153,26 @@ def test_a_demonstration_that_goes_well_exits_with_0(monkeypatch):
     assert run(monkeypatch, result=False).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("ended", "exit_code"), [(KeyboardInterrupt(), 130), (asyncio.CancelledError(), 143)]
+)
+def test_a_demonstration_that_is_stopped_exits_as_a_shell_has_it(monkeypatch, ended, exit_code):
+    assert run(monkeypatch, result=ended).exit_code == exit_code
+
+
+@pytest.mark.parametrize("command", ["demo", "emulate"])
+def test_a_server_that_is_not_installed_is_said_to_be_an_extra(monkeypatch, command):
+    async def emulate(**_):
+        raise ModuleNotFoundError(name="uvicorn")
+
+    monkeypatch.setattr(demonstration, "announced", lambda _: ["fake"])
+    monkeypatch.setattr(demonstration, "_run", lambda *_, **__: emulate())
+    monkeypatch.setattr(emulating, "_emulate", emulate)
+    result = CliRunner().invoke(app, [command])
+    assert result.exit_code == 2
+    assert "pip install 'transferkit[emulators]'" in result.stderr
+
+
 def test_another_missing_module_is_not_told_as_a_missing_extra(monkeypatch):
     result = run(monkeypatch, result=ModuleNotFoundError(name="elsewhere"))
     assert isinstance(result.exception, ModuleNotFoundError)

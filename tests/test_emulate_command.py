@@ -132,6 +132,21 @@ def test_a_port_that_is_taken_is_said():
     assert "--port" in result.output
 
 
+def test_a_configuration_that_cannot_be_written_is_no_matter_of_the_port(tmp_path):
+    nowhere = tmp_path / "no" / "such" / "folder.toml"
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", "--write-config", str(nowhere)])
+    assert result.exit_code == 2
+    assert f"cannot write {nowhere}" in result.stderr
+    assert "--port" not in result.stderr
+
+
+def test_without_its_server_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = CliRunner().invoke(app, ["emulate", "--port", "0"])
+    assert result.exit_code == 2
+    assert "pip install 'transferkit[emulators]'" in result.stderr
+
+
 # --- the page ---------------------------------------------------------------------------------------
 
 

@@ -213,6 +213,20 @@ def test_a_wrong_type_names_the_field_and_hides_the_value(request_of, field, val
 
 
 @pytest.mark.parametrize(
+    ("request_of", "field", "accepted"),
+    [
+        (transfer, "call", "or the call's id as text"),
+        (redirect, "call", "or the call's id as text"),
+        (transfer, "deadline", "or a number of seconds"),
+        (redirect, "ring_timeout", "or a number of seconds"),
+    ],
+)
+def test_and_says_what_else_is_taken(request_of, field, accepted):
+    with pytest.raises(TypeError, match=f"{field}: expected .*, got bytes; {accepted}"):
+        request_of(**{field: b"90"})
+
+
+@pytest.mark.parametrize(
     ("request_of", "field", "value"),
     [
         (transfer, "transferee", "+14255550123"),

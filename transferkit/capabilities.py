@@ -17,7 +17,14 @@ from attrs import evolve, field, fields, frozen
 
 from transferkit.errors import Problem
 from transferkit.frozenmap import EMPTY
-from transferkit.identifiers import Identifier, PhoneNumber, UnknownIdentifier
+from transferkit.identifiers import (
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsUser,
+    UnknownIdentifier,
+)
 from transferkit.requests import CallingContext, OnUnsupported, Redirect, Request, Transfer
 
 __all__ = [
@@ -141,11 +148,26 @@ class Kinds(Limit):
                 continue
             if not isinstance(someone, self.kinds):
                 word = getattr(someone, "kind", None) or type(someone).kind_name
-                yield Problem(where, f"{_article(word)} cannot be used here", self.accepts)
+                mistyped = isinstance(someone, UnknownIdentifier) and someone.kind is None
+                written = self._written() if mistyped else ""
+                yield Problem(where, f"{_article(word)} cannot be used here{written}", self.accepts)
             elif isinstance(someone, PhoneNumber) and not (self.any_number or someone.is_e164):
                 yield Problem(
                     where, "the phone number is not in E.164 form", "a plus sign and 7 to 15 digits"
                 )
+
+    def _written(self) -> str:
+        """How people write those who are accepted."""
+        known = [_WRITTEN[kind] for kind in self.kinds if kind in _WRITTEN]
+        return f": {', '.join(known)}" if known else ""
+
+
+_WRITTEN: Mapping[type[Identifier], str] = {
+    PhoneNumber: "a phone number begins with +",
+    TeamsUser: "a Teams user is teams:OBJECT-ID",
+    TeamsApp: "a Teams app is app:ID",
+    CommunicationUser: "an ACS user is acs:ID",
+}
 
 
 def _article(word: str) -> str:

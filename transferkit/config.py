@@ -34,7 +34,16 @@ from transferkit.stores.groups import GroupStart
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["CallbackConfig", "Config", "GroupConfig", "LifecycleConfig", "RetentionConfig", "load_config"]
+__all__ = [
+    "CallbackConfig",
+    "Config",
+    "GroupConfig",
+    "LifecycleConfig",
+    "RetentionConfig",
+    "is_in_environment",
+    "load_config",
+    "settings_in_environment",
+]
 
 _log = logging.getLogger("transferkit.config")
 
@@ -191,19 +200,62 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
     """Read a configuration from a TOML file, a dict, or (None) from the environment.
 
     With None, `TRANSFERKIT_CONFIG` may name a file; other variables name keys, nested with a double
-    underscore (`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`), and win over the file. Raises `ConfigError`.
+    underscore (`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`), and win over the file. A path or a dict is the
+    whole configuration: no variable is read beside it. Raises `ConfigError`.
     """
     if isinstance(source, Mapping):
         return _read("configuration", source, Path.cwd())
     if source is not None:
-        path = Path(source)
+        path = _path(source)
+        _warn_of_ignored_variables(path)
         return _read(str(path), _toml(path), path.resolve().parent)
     variables = _environment()
     named = os.environ.get(_ENV_FILE)
     if named:
         path = Path(named)
         return _read(f"{named} and environment", _merged(_toml(path), variables), path.resolve().parent)
+    if not variables:
+        raise ConfigError("environment", [_NOTHING])
     return _read("environment", variables, Path.cwd())
+
+
+_NOTHING = Problem(
+    "configuration",
+    "there is none: give --config FILE, set TRANSFERKIT_CONFIG=FILE, or in Python from_config(PATH)",
+)
+
+
+def _warn_of_ignored_variables(path: Path) -> None:
+    """Whoever sets them expects them to win over the file."""
+    if ignored := settings_in_environment():
+        _log.warning(
+            "not read beside %s, which is the whole configuration: %s; for variables to win over a file, "
+            "name it by TRANSFERKIT_CONFIG instead",
+            path,
+            ", ".join(ignored),
+            extra={"event": LogEvent.CONFIG_VARIABLES_IGNORED},
+        )
+
+
+def _path(source: object) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        wanted = "a file's path, a dict, or None for the environment"
+        raise TypeError(f"configuration: expected {wanted}, got {type(source).__name__}")
+    return Path(source)
+
+
+def settings_in_environment() -> tuple[str, ...]:
+    """The variables that hold settings, in alphabetical order: all of ours but `TRANSFERKIT_CONFIG`."""
+    return tuple(
+        name
+        for name in sorted(os.environ)
+        if name.startswith(ENV_PREFIX) and name != _ENV_FILE and not name.startswith(f"{ENV_PREFIX}TEST_")
+    )
+
+
+def is_in_environment() -> bool:
+    """Whether the environment holds settings or names a file: what `load_config(None)` would read."""
+    return bool(os.environ.get(_ENV_FILE) or settings_in_environment())
 
 
 def _toml(path: Path) -> Mapping[str, Any]:
@@ -220,18 +272,17 @@ def _toml(path: Path) -> Mapping[str, Any]:
 
 def _environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in sorted(os.environ.items()):
-        if name.startswith(ENV_PREFIX) and name != _ENV_FILE and not name.startswith(f"{ENV_PREFIX}TEST_"):
-            *tables, key = name.removeprefix(ENV_PREFIX).lower().split("__")
-            table = found
-            for part in tables:
-                below = table.setdefault(part, {})
-                if not isinstance(below, dict):  # a variable names the table itself: let that be refused
-                    break
-                table = below
-            else:
-                if not isinstance(table.get(key), dict):
-                    table[key] = _EnvText(value)
+    for name in settings_in_environment():
+        *tables, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        table = found
+        for part in tables:
+            below = table.setdefault(part, {})
+            if not isinstance(below, dict):  # a variable names the table itself: let that be refused
+                break
+            table = below
+        else:
+            if not isinstance(table.get(key), dict):
+                table[key] = _EnvText(os.environ[name])
     return found
 
 

@@ -131,7 +131,10 @@ class TransferNotFound(UsageError, LookupError):
 
     def __init__(self, transfer_id: str) -> None:
         self.transfer_id = transfer_id
-        super().__init__(f"no transfer {safe_repr(transfer_id)} in this store")
+        super().__init__(
+            f"no transfer {safe_repr(transfer_id)} in this store; "
+            f"to look by call: transferkit events --call ID"
+        )
 
     def __reduce__(self) -> tuple[type[TransferNotFound], tuple[str]]:
         return type(self), (self.transfer_id,)

@@ -38,6 +38,7 @@ _LONGEST_DEADLINE = timedelta(days=36_500)
 
 _text = is_text()
 _optional_text = maybe(is_text())
+_span = is_a(timedelta, hint="or a number of seconds")
 _identifier = is_a(Identifier, hint="parse_identifier(text) reads one")
 
 
@@ -197,7 +198,7 @@ class Transfer:
     * `extra`: provider-native JSON, merged into the body as a JSON merge patch (RFC 7396).
     """
 
-    call: Call = field(converter=_call, validator=is_a(Call))
+    call: Call = field(converter=_call, validator=is_a(Call, hint="or the call's id as text"))
     to: Identifier = field(validator=_identifier)
     transferee: Identifier | None = field(default=None, validator=maybe(_identifier))
     participant_id: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
@@ -209,9 +210,7 @@ class Transfer:
     operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
     callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
     idempotency_key: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
-    deadline: timedelta = field(
-        default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
-    )
+    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline, validator=[_span, _positive])
     language_id: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
     region: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
     endpoint: EndpointType | None = field(
@@ -256,10 +255,10 @@ class Redirect:
     * `disposition`, `mask_caller`, `mask_callee`: published by Graph's beta.
     """
 
-    call: Call = field(converter=_call, validator=is_a(Call))
+    call: Call = field(converter=_call, validator=is_a(Call, hint="or the call's id as text"))
     to: tuple[Identifier, ...] = field(converter=_targets, validator=_some_identifiers)
     incoming_context: str | None = field(default=None, repr=False, validator=_optional_text)
-    ring_timeout: timedelta | None = field(default=None, converter=as_span, validator=maybe(is_a(timedelta)))
+    ring_timeout: timedelta | None = field(default=None, converter=as_span, validator=maybe(_span))
     disposition: CallDisposition | None = field(
         default=None, converter=_disposition, validator=maybe(is_word(CallDisposition))
     )
@@ -272,9 +271,7 @@ class Redirect:
     operation_context: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text(empty=True)))
     callback_uri: str | None = field(default=None, repr=False, validator=_optional_text)
     idempotency_key: str | None = field(default=None, repr=safe_repr, validator=_optional_text)
-    deadline: timedelta = field(
-        default=DEFAULT_DEADLINE, converter=_deadline, validator=[is_a(timedelta), _positive]
-    )
+    deadline: timedelta = field(default=DEFAULT_DEADLINE, converter=_deadline, validator=[_span, _positive])
     extra: FrozenMap[Any] = field(
         default=EMPTY, repr=safe_repr, converter=as_json, validator=is_map_of(object)
     )

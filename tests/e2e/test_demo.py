@@ -235,7 +235,7 @@ async def test_interrupted_it_does_not_say_that_all_is_well(tmp_path):
         return process.returncode, list(folder.iterdir())
 
     ended = await asyncio.gather(interrupt(signal.SIGINT), interrupt(signal.SIGTERM))
-    assert ended == [(1, []), (1, [])]
+    assert ended == [(130, []), (143, [])]
 
 
 def test_the_picture_of_the_readme_is_what_it_prints(monkeypatch):

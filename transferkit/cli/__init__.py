@@ -6,7 +6,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 1 (the outcome failed) or 2 (usage or configuration)."""
+    """Run the command line; exit code 0, 1 (the outcome failed), 2 (usage, configuration) or 130 (Ctrl-C)."""
     try:
         from transferkit.cli.app import app
     except ModuleNotFoundError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from transferkit import _deprecation
+from transferkit import __version__, _deprecation
 
 __all__ = ["app"]
 
@@ -64,6 +64,18 @@ def _typed(what: str, args: list[str]) -> bool:
 app = typer.Typer(name="transferkit", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"transferkit {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def transferkit() -> None:
+def transferkit(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
     """Transfer calls on Microsoft Graph and Azure Communication Services, and know what became of it."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from transferkit.cli import options, sending
+from transferkit.cli.ending import INTERRUPTED, unusable
 from transferkit.cli.options import IDENTIFIERS, identifier
 from transferkit.errors import ConfigError, TransferKitError
 from transferkit.identifiers import Identifier
@@ -17,7 +18,6 @@ from transferkit.requests import Call, CallDisposition, EndpointType, Redirect, 
 __all__ = ["redirect", "transfer"]
 
 _FAILED = 1
-_UNUSABLE = 2
 
 
 def transfer(
@@ -77,7 +77,7 @@ def transfer(
             on_unsupported=options.on_unsupported(drop=drop_unsupported),
         )
     except (ValueError, TypeError) as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     _run(request, config=config, provider=provider, wait=wait, dry_run=dry_run)
 
 
@@ -135,13 +135,8 @@ def redirect(
             on_unsupported=options.on_unsupported(drop=drop_unsupported),
         )
     except (ValueError, TypeError) as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     _run(request, config=config, provider=provider, wait=wait, dry_run=dry_run)
-
-
-def _unusable(error: Exception) -> typer.Exit:
-    typer.echo(str(error), err=True)
-    return typer.Exit(_UNUSABLE)
 
 
 def _run(
@@ -153,4 +148,6 @@ def _run(
         elif not asyncio.run(sending.send(request, config=config, wait=wait)):
             raise typer.Exit(_FAILED)
     except (ConfigError, TransferKitError) as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None

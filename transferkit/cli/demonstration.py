@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from transferkit.cli.ending import INTERRUPTED, TERMINATED, unusable, without_server
 from transferkit.registry import EMULATORS, announced
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _FAILED: Final = 1
-_UNUSABLE: Final = 2
 _HEADLINE: Final = "one application on every provider's emulator: no account, no phone number, no network"
 _PACE_SECONDS: Final = 0.08
-_SERVERS: Final = frozenset({"starlette", "trustme", "uvicorn"})
 
 
 def demo(
@@ -49,8 +48,7 @@ def demo(
     Example: transferkit demo
     """
     if not announced(EMULATORS):
-        typer.echo("no provider's emulator is installed: pip install 'transferkit[all]'", err=True)
-        raise typer.Exit(_UNUSABLE)
+        raise unusable("no provider's emulator is installed: pip install 'transferkit[all]'")
     typer.echo(json.dumps({"demo": _HEADLINE}) if as_json else _HEADLINE)
     from transferkit.cli.demo.display import Lines, Timelines
 
@@ -58,12 +56,11 @@ def demo(
         try:
             good = asyncio.run(_run(display, web=web))
         except ModuleNotFoundError as error:
-            if error.name not in _SERVERS:
-                raise
-            typer.echo("the emulators' server is an extra: pip install 'transferkit[emulators]'", err=True)
-            raise typer.Exit(_UNUSABLE) from None
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise typer.Abort from None
+            raise without_server(error) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except asyncio.CancelledError:
+            raise typer.Exit(TERMINATED) from None
     if not good:
         raise typer.Exit(_FAILED)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from transferkit.cli.ending import unusable, without_server
 from transferkit.testing.emulator import Fault
 from transferkit.testing.server import Server, serve
 from transferkit.testing.staging import Emulators, emulators
@@ -21,7 +22,6 @@ from transferkit.testing.web import Page
 
 __all__ = ["emulate"]
 
-_UNUSABLE: Final = 2
 _PORT: Final = 4300
 _CALLBACKS: Final = "http://127.0.0.1:8000/callbacks"
 
@@ -69,7 +69,8 @@ def emulate(
     """Serve the providers' emulators on this machine, with a web page that shows what they see and say.
 
     Needs no account and no network. Prints a configuration that points transferkit at them; stop it with
-    Ctrl-C. What a call's target does is chosen by its number: see the page, or GET /_emulator/scenarios.
+    Ctrl-C. What a call's target does is chosen by its number: see the page, or GET /_emulator/scenarios
+    of an emulator.
 
     Example: transferkit emulate --callback-url http://127.0.0.1:8000/callbacks
     """
@@ -89,11 +90,11 @@ def emulate(
                 )
             )
     except KeyError as error:
-        typer.echo(f"no emulator of {error} is installed: pip install 'transferkit[all]'", err=True)
-        raise typer.Exit(_UNUSABLE) from None
+        raise unusable(f"no emulator of {error} is installed: pip install 'transferkit[all]'") from None
+    except ModuleNotFoundError as error:
+        raise without_server(error) from None
     except OSError as error:
-        typer.echo(f"cannot serve: {error.strerror or error}; choose another --port", err=True)
-        raise typer.Exit(_UNUSABLE) from None
+        raise unusable(f"cannot serve: {error.strerror or error}; choose another --port") from None
 
 
 async def _emulate(
@@ -124,9 +125,16 @@ async def _emulate(
         stack.callback(page.close)
         config = _toml(emulated, callback_url)
         if write_config is not None:
-            write_config.write_text(config, encoding="utf-8")  # noqa: ASYNC240 - once, and short
+            _write(write_config, config)
         _tell(emulated, served, config, chaos=chaos, as_json=as_json)
         await stop.wait()
+
+
+def _write(file: Path, config: str) -> None:
+    try:
+        file.write_text(config, encoding="utf-8")
+    except OSError as error:
+        raise unusable(f"--write-config: cannot write {file}: {error.strerror or error}") from None
 
 
 def _stopped() -> asyncio.Event:

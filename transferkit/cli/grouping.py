@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from transferkit.cli import options
-from transferkit.cli.timeline import detail
+from transferkit.cli.timeline import in_full
 from transferkit.client import AsyncClient
 from transferkit.codec import encode
 from transferkit.errors import ConfigError, TransferKitError
+from transferkit.stores.groups import ParkedEvent
 
 __all__ = ["groups"]
 
@@ -72,9 +73,12 @@ def list_groups(*, config: options.ConfigFile = None, as_json: options.AsJson = 
 def list_parked(group: Group, *, config: options.ConfigFile = None, as_json: options.AsJson = False) -> None:
     """List the events that the group failed at too often and set aside.
 
-    Example: transferkit groups parked billing
+    Exits with 1 if there is no group of that name. Example: transferkit groups parked billing
     """
-    for parked in _ask(config, lambda client: client.parked(group)):
+    found = _ask(config, lambda client: _parked(client, group))
+    if found is None:
+        raise _no_group(group)
+    for parked in found:
         event = parked.event
         if as_json:
             typer.echo(
@@ -93,7 +97,7 @@ def list_parked(group: Group, *, config: options.ConfigFile = None, as_json: opt
             state = "released" if parked.released else f"{parked.attempts} attempts"
             typer.echo(
                 f"{event.id}  {parked.parked_at:%Y-%m-%d %H:%M:%S}  {state}  {event.kind}  "
-                f"{event.provider}:{event.call_id}  {detail(event)}".rstrip()
+                f"{event.provider}:{event.call_id}  {in_full(event)}".rstrip()
             )
 
 
@@ -115,13 +119,24 @@ def remove(group: Group, *, config: options.ConfigFile = None) -> None:
     Exits with 1 if there is none of that name. Example: transferkit groups remove wallboard-test
     """
     if not _ask(config, lambda client: client.remove_group(group)):
-        typer.echo(f"there is no group {group!r}", err=True)
-        raise typer.Exit(_FAILED)
+        raise _no_group(group)
+
+
+def _no_group(group: str) -> typer.Exit:
+    typer.echo(f"there is no group {group!r}; those there are: transferkit groups list", err=True)
+    return typer.Exit(_FAILED)
+
+
+async def _parked(client: AsyncClient, group: str) -> tuple[ParkedEvent, ...] | None:
+    """What the group set aside; None where there is no such group."""
+    found = await client.parked(group)
+    return found if found or any(one.name == group for one in await client.groups()) else None
 
 
 def _ask(config: Path | None, question: Callable[[AsyncClient], Awaitable[R]]) -> R:
     async def ask() -> R:
-        async with AsyncClient.from_config(config, background=False) as client:
+        known = options.configuration(config, in_memory=options.EMPTY_MEMORY)
+        async with AsyncClient(known, background=False) as client:
             return await question(client)
 
     try:

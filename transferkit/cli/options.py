@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from transferkit.codec import decode
+from transferkit.config import Config, load_config
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import CallingContext, OnUnsupported, TeamsPhoneCallDetails
 
 __all__ = [
+    "EMPTY_MEMORY",
     "AsJson",
     "CallArgument",
     "CallbackUri",
@@ -31,6 +33,7 @@ __all__ = [
     "Voip",
     "Wait",
     "calling_context",
+    "configuration",
     "identifier",
     "json_object",
     "on_unsupported",
@@ -38,6 +41,17 @@ __all__ = [
 ]
 
 IDENTIFIERS = "+14255550100, teams:OID, app:ID, acs:ID or a raw id (8:orgid:…)"
+
+
+EMPTY_MEMORY: Final = "each process has its own, and this one's is empty; name a store that lasts"
+
+
+def configuration(file: Path | None, *, in_memory: str) -> Config:
+    """The configuration. Where its store is memory, says on standard error what that means: `in_memory`."""
+    known = load_config(file)
+    if known.store == "memory:":
+        typer.echo(f"the store is memory: {in_memory}", err=True)
+    return known
 
 
 def identifier(text: str) -> Identifier:
@@ -110,7 +124,12 @@ CallArgument = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file; without one, TRANSFERKIT_* variables."),
+    typer.Option(
+        "--config",
+        "-c",
+        help="The whole configuration, a file: no TRANSFERKIT_* variable is read beside it. Without this "
+        "option TRANSFERKIT_CONFIG may name a file, and the other variables win over it.",
+    ),
 ]
 Provider = Annotated[
     str | None, typer.Option("--provider", "-p", help="Which configured provider has the call.")

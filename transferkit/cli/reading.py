@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from transferkit.cli import options
-from transferkit.cli.timeline import detail, timeline
+from transferkit.cli.timeline import in_full, timeline
 from transferkit.client import AsyncClient
 from transferkit.codec import to_json_line
 from transferkit.errors import ConfigError, TransferKitError
@@ -68,8 +68,9 @@ async def _read(
     show_one: Callable[[Event], None],
 ) -> None:
     start = start or GroupStart.BEGINNING
+    known = options.configuration(config, in_memory=options.EMPTY_MEMORY)
     async with (
-        AsyncClient.from_config(config, background=False) as client,
+        AsyncClient(known, background=False) as client,
         client.events(group=group, start=start, follow=follow) as stream,
     ):
         async for event in stream:
@@ -83,7 +84,7 @@ def _print_line(event: Event) -> None:
 
 def _print(event: Event) -> None:
     about = f"  {event.transfer_id}" if event.transfer_id else ""
-    said = detail(event)
+    said = in_full(event)
     typer.echo(
         f"{event.time:%Y-%m-%d %H:%M:%S}  {event.kind:<20}  {event.provider}:{event.call_id}{about}"
         f"{'  ' if said else ''}{said}"
@@ -116,7 +117,8 @@ def show(
 
 
 async def _history(config: Path | None, transfer_id: str) -> tuple[Request, tuple[Event, ...]]:
-    async with AsyncClient.from_config(config, background=False) as client:
+    known = options.configuration(config, in_memory=options.EMPTY_MEMORY)
+    async with AsyncClient(known, background=False) as client:
         handle = await client.get(transfer_id)
         return handle.request, await client.history(transfer_id)
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from transferkit.cli import options
+from transferkit.cli.ending import unusable
 from transferkit.client import AsyncClient
 from transferkit.config import Config, load_config
 from transferkit.errors import ConfigError, TransferKitError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_UNUSABLE: Final = 2
 _PORT: Final = 8000
 _DRAIN_SECONDS: Final = 10
 
@@ -52,18 +52,13 @@ def serve(
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(known, host=host, port=port, as_json=as_json))
     except (ConfigError, TransferKitError) as error:
-        raise _unusable(str(error)) from None
+        raise unusable(str(error)) from None
     except ModuleNotFoundError as error:
         if error.name != "uvicorn":
             raise
-        raise _unusable("serving needs a server: pip install 'transferkit[serve]'") from None
+        raise unusable("serving needs a server: pip install 'transferkit[serve]'") from None
     except OSError as error:
-        raise _unusable(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
-
-
-def _unusable(why: str) -> typer.Exit:
-    typer.echo(why, err=True)
-    return typer.Exit(_UNUSABLE)
+        raise unusable(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
 
 
 async def _serve(config: Config, *, host: str, port: int, as_json: bool) -> None:

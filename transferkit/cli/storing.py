@@ -78,7 +78,7 @@ def print_grants(role: Role, *, config: options.ConfigFile = None) -> None:
 
 @store.command()
 def prune(*, config: options.ConfigFile = None) -> None:
-    """Remove the calls that are older than `[retention]` allows; an open client does so every now and then.
+    """Remove the calls that are older than `retention.age`; an open client does so every now and then.
 
     Example: transferkit store prune
     """

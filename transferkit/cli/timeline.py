@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from transferkit._redact import shown_id
 from transferkit.events import (
     CallEnded,
     Event,
@@ -19,7 +20,7 @@ from transferkit.events import (
     TransferFailed,
 )
 
-__all__ = ["COLOURS", "detail", "sign", "timeline", "words"]
+__all__ = ["COLOURS", "detail", "in_full", "sign", "timeline", "words"]
 
 COLOURS = {"completed": "green", "failed": "red", "expired": "yellow"}
 _MARKS = {"completed": "✔", "failed": "✘", "expired": "?"}
@@ -41,10 +42,17 @@ def words(event: Event, *, width: int = 0) -> Text:
 
 
 def timeline(events: Sequence[Event]) -> Iterator[Text]:
-    """The lines of one transfer's events, counted from the first."""
+    """The lines of one transfer's events, counted from the first; why one failed is on lines of its own."""
     for event in events:
         after = (event.time - events[0].time).total_seconds()
         yield Text.assemble(f"{after:9.3f} s  ", words(event, width=20))
+        for line in _why(event):
+            yield Text(f"{'':15}{line}", style="dim")
+
+
+def in_full(event: Event) -> str:
+    """What an event says beside its kind and, of a failure, why: on one line."""
+    return "; ".join(part for part in (detail(event), *_why(event)) if part)
 
 
 def detail(event: Event) -> str:
@@ -66,6 +74,24 @@ def detail(event: Event) -> str:
         case _:
             said = ()
     return ", ".join(str(part) for part in said if part)
+
+
+def _why(event: Event) -> Iterator[str]:
+    """Of a failure, for whoever looks into it: the provider's words, what to do, what to quote to them."""
+    if isinstance(event, TransferFailed | RedirectFailed):
+        told = {
+            "the provider says": event.message,
+            "what to do": event.advice,
+            "request id": event.request_id,
+        }
+        for name, text in told.items():
+            if text:
+                yield f"{name}: {_plain(text)}"
+
+
+def _plain(text: str) -> str:
+    """Somebody else's text on one line, without numbers and secrets and what a terminal would obey."""
+    return " ".join(shown_id("".join(one if one.isprintable() else " " for one in text)).split())
 
 
 def _codes(event: Event) -> str:
