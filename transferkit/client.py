@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, final, overload
-from uuid import uuid4
 
 from attrs import evolve
 
@@ -21,7 +20,6 @@ from transferkit.callbacks.asgi import CallbackApp
 from transferkit.callbacks.fetching import Fetch
 from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock, SystemClock
-from transferkit.codec import fingerprint
 from transferkit.config import Config, load_config
 from transferkit.errors import (
     ClientClosed,
@@ -34,8 +32,9 @@ from transferkit.errors import (
 )
 from transferkit.events import CallIncoming, Event, Outcome, RedirectOutcome, TransferOutcome
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.lifecycle import CallKey, CallRings, Opened
+from transferkit.lifecycle import CallRings, Opened
 from transferkit.log_events import LogEvent
+from transferkit.planning import plan_request
 from transferkit.registry import adapter_class
 from transferkit.requests import (
     Call,
@@ -476,52 +475,15 @@ class AsyncClient:
         return await self._adapters[opened.call.provider].wire(submission)
 
     def _plan(self, request: Request) -> tuple[Opened, tuple[str, ...]]:
-        """Hold the request against its provider; what comes out can be carried as it stands."""
-        provider = request.call.provider or self._config.provider
-        adapter = self._adapters.get(provider)
-        if adapter is None:
-            known = ", ".join(sorted(self._adapters))
-            raise InvalidRequest(
-                provider, [Problem("call", f"no provider {provider!r} is configured", known)]
-            )
-        transfer_id = str(uuid4())
-        if request.call.provider != provider:
-            request = evolve(request, call=evolve(request.call, provider=provider))
-        planned = adapter.plan(self._with_callback(adapter, request, transfer_id))
-        problems = [*planned.problems]
-        call = CallKey(provider, adapter.canonical_call_id(request.call.id))
-        legs = [call]
-        if isinstance(request, Transfer) and request.replaces is not None:
-            legs.append(CallKey(provider, adapter.canonical_call_id(request.replaces)))
-            if legs[1] == call:
-                itself = "is the call that is to be transferred"
-                problems.append(Problem("replaces", itself, "the id of the other call, with the target"))
-        if problems:
-            raise InvalidRequest(provider, problems)
-        opened = Opened(
-            id=transfer_id,
-            call=call,
-            request=planned.request,
-            fingerprint=fingerprint(_with_ids_of(legs, request)),
+        """The request as it is recorded, and what was left out. Raises `InvalidRequest`."""
+        return plan_request(
+            request,
+            adapters=self._adapters,
+            provider=self._config.provider,
+            public_url=self._config.callbacks.public_url,
             at=self._clock.now(),
-            legs=tuple(legs),
             trace=self._telemetry.current_trace(),
         )
-        return opened, planned.dropped
-
-    def _with_callback(self, adapter: Adapter, request: Request, transfer_id: str) -> Request:
-        """An address of the transfer's own for its callbacks, where the provider has room for one."""
-        public_url = self._config.callbacks.public_url
-        limits = adapter.capabilities.transfer
-        if (
-            public_url is None
-            or request.callback_uri is not None
-            or not isinstance(request, Transfer)
-            or limits is None
-            or "callback_uri" not in limits
-        ):
-            return request
-        return evolve(request, callback_uri=f"{public_url.rstrip('/')}/{adapter.name}/{transfer_id}")
 
     # --- asking after -------------------------------------------------------------------------------
 
@@ -636,9 +598,6 @@ class AsyncClient:
     @asynccontextmanager
     async def _served(self) -> AsyncGenerator[None]:
         """Open for a server's lifespan, and afterwards as it was before."""
-        if self._open:
-            yield
-            return
         async with self:
             yield
 
@@ -675,12 +634,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _with_ids_of(legs: list[CallKey], request: Request) -> Request:
-    """`request` with its calls' ids in their canonical form: one call has one id, however it is written."""
-    if request.call.id != legs[0].id:
-        request = evolve(request, call=evolve(request.call, id=legs[0].id))
-    if isinstance(request, Transfer) and len(legs) > 1 and request.replaces != legs[1].id:
-        request = evolve(request, replaces=legs[1].id)
-    return request
