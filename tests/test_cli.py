@@ -75,6 +75,7 @@ def test_a_dry_run_prints_the_request_and_needs_no_configuration(run):
 
 
 def test_but_uses_the_one_that_the_environment_holds(run, monkeypatch):
+    pytest.importorskip("transferkit_acs")
     said = ("transfer", "call-1", "-p", "fake", "--to", "+14255550100", "--language-id", "en", "--dry-run")
     assert run(*said).exit_code == 0
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__FAKE__LIKE", "acs")
@@ -85,6 +86,7 @@ def test_but_uses_the_one_that_the_environment_holds(run, monkeypatch):
 
 
 def test_and_the_one_that_a_variable_names(run, tmp_path, monkeypatch):
+    pytest.importorskip("transferkit_acs")
     (tmp_path / "acs.toml").write_text('[providers.fake]\nlike = "acs"\n')
     monkeypatch.setenv("TRANSFERKIT_CONFIG", str(tmp_path / "acs.toml"))
     result = run("transfer", "call-1", "-p", "fake", "--to", "+14255550100", "--region", "a", "--dry-run")

@@ -37,11 +37,13 @@ _JWT = re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _IN_URL = re.compile(r"(://[^\s:/?#@]*:)[^\s/?#]*@")
 _KEY_VALUE = re.compile(
-    r"(?i)(access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-(?:key|token)"
-    r"|functions-key|subscription-key|(?:access|id|refresh)_token|assertion|password|passwd|secret"
-    r"|\b(?:pwd|sas|signature|sig|token)|[?&]code)"
+    r"(?i)(\b(?:access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-key"
+    r"|aeg-sas-token|functions-key|subscription-key|client[_-]secret|assertion|client_assertion|access_token"
+    r"|id_token|refresh_token|password|passwd|pwd|sas|signature|sig|secret|token)|[?&]code)"
     r"(['\"]?\s*[=:]\s*['\"]?)[^&;\s\"',]+"
 )
+# PGPASSWORD=, GRAPH_CLIENT_SECRET=, clientSecret=: where a colon follows, it may be prose.
+_VARIABLE = re.compile(r"(?i)((?:password|secret|_key|_token)['\"]?=['\"]?)[^&;\s\"',]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -75,6 +77,7 @@ def redact(text: str) -> str:
     text = _PEM.sub(MASK, text)
     text = _IN_URL.sub(rf"\1{MASK}@", text)
     text = _KEY_VALUE.sub(rf"\1\2{MASK}", text)
+    text = _VARIABLE.sub(rf"\1{MASK}", text)
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)
 
 

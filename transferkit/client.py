@@ -203,7 +203,7 @@ class AsyncClient:
                 "outcomes; for tests on loopback only",
                 extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
             )
-        if self._closing is not None and not self._closing.done():
+        if self._closing is not None:
             await asyncio.wait([self._closing])
         await self._store.open()
         if self._open:  # another task was faster
@@ -254,8 +254,7 @@ class AsyncClient:
         closing = self._closing
         if closing is None:
             return
-        if not closing.done():
-            await asyncio.wait([closing])
+        await asyncio.wait([closing])
         self._closing = None
         closing.result()
 
