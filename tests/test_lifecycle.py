@@ -1660,6 +1660,50 @@ def test_unless_it_names_the_transfer(fact):
     assert words(story)[-1] == "completed"
 
 
+@pytest.mark.parametrize("fact", [{"echoes_context": True}, {"context": "case 1"}], ids=str)
+def test_no_context_names_nobody_nor_does_one_that_is_not_the_requests_own(fact):
+    story = asked(operation_context="case 1" if "context" in fact else None)
+    story.answer(TOO_MANY)
+    (event,) = story.hear(*SUCCEEDED, **fact).events
+    assert event.kind == "provider.other"
+    assert story.outcome is None
+
+
+def expired_after(*before):
+    """A call of two transfers, of which the second expired."""
+    story = asked()
+    story.play(*before)
+    story.request("t2")
+    story.answer(Taken())
+    story.wait_until(DEADLINE * 2)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    assert words(story)[-1] == "expired"
+    return story
+
+
+def test_the_end_of_the_whole_call_is_of_whom_it_was_that_succeeded():
+    assert words(expired_after(SUCCEEDED).hear(*GRAPH_SUCCESS, **CALL_WIDE)) == ["call.ended"]
+
+
+def test_a_late_verdict_is_not_of_whom_the_opposite_was_stated():
+    story = concluded("expired")
+    story.request("t2")
+    story.answer(Taken())
+    story.hear(*FAILED)
+    (event,) = story.hear(*SUCCEEDED).events
+    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+
+
+def test_a_late_verdict_is_not_of_what_never_left():
+    story = concluded("expired")
+    story.rules = evolve(ONCE_ONLY, max_attempts=1)
+    story.request("t2")
+    story.answer(NO_CONNECTION)
+    (event,) = story.hear(*SUCCEEDED).events
+    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+
+
 def test_what_was_claimed_before_the_attempt_was_turned_away_proves_no_later_one():
     story = after("expired")
     story.hear(*SUCCEEDED)
