@@ -1601,19 +1601,10 @@ def test_a_transfer_that_the_provider_never_had_is_not_spoken_of(answer):
     assert words(story)[-3:] == ["submitted", "started", "completed"]
 
 
-def test_a_success_waits_where_the_earlier_transfer_has_no_answer_yet():
-    story = asked(deadline=20)
-    story.wait_until(20)
-    story.reach(Work.DEADLINE)
-    story.inspect(Presence.CONNECTED)
-    story.request("t2")
-    story.hear(*SUCCEEDED)
-    assert words(story)[-2:] == ["requested", "provider.other"]
-
-
-def test_a_success_waits_where_the_earlier_transfers_answer_was_lost():
+@pytest.mark.parametrize("before", [[], [LOST]], ids=["no answer yet", "answer lost"])
+def test_a_success_waits_where_the_earlier_transfer_may_have_been_executed(before):
     story = asked()
-    story.answer(LOST)
+    story.play(*before)
     story.wait_until(DEADLINE)
     story.reach(Work.DEADLINE)
     story.inspect(Presence.CONNECTED)
@@ -1745,27 +1736,12 @@ def test_what_was_claimed_is_no_news_when_it_is_told_again():
     ("verdict", "late"), [(SUCCEEDED, LateVerdict.SUCCEEDED), (FAILED, LateVerdict.FAILED)]
 )
 def test_a_late_verdict_is_of_the_last_that_it_can_be_about(verdict, late):
-    story = asked()
-    story.hear(*verdict)
-    story.request("t2")
-    story.answer(Taken())
-    story.wait_until(DEADLINE)
-    story.reach(Work.DEADLINE)
-    story.inspect(Presence.CONNECTED)
-    assert words(story)[-1] == "expired"
-    (event,) = story.hear(*verdict).events
+    (event,) = expired_after(verdict).hear(*verdict).events
     assert (event.transfer_id, event.late_verdict) == ("t2", late)
 
 
 def test_another_verdict_is_rather_of_whom_none_was_stated():
-    story = asked()
-    story.hear(*SUCCEEDED)
-    story.request("t2")
-    story.answer(Taken())
-    story.wait_until(DEADLINE)
-    story.reach(Work.DEADLINE)
-    story.inspect(Presence.CONNECTED)
-    (event,) = story.hear(*FAILED).events
+    (event,) = expired_after(SUCCEEDED).hear(*FAILED).events
     assert (event.transfer_id, event.late_verdict) == ("t2", LateVerdict.FAILED)
 
 
