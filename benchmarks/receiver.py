@@ -58,7 +58,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 async def ours(jwks: dict[str, Any], path: Path, serve: Callable[[App], Awaitable[None]]) -> None:
     """The receiver, as an application mounts it."""
 
-    async def fetch(url: str, *, ca_file: Path | None = None) -> bytes:  # noqa: ARG001 - as `Fetch` has it
+    async def fetch(url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:  # noqa: ARG001 - as `Fetch` has it
         return json.dumps(jwks if url.endswith("/keys") else {"jwks_uri": f"{url}/keys"}).encode()
 
     config = {

@@ -183,15 +183,15 @@ def test_what_a_date_header_says_of_our_clock():
 # --- keys -------------------------------------------------------------------------------------------
 
 
-async def nobody(url, *, ca_file=None):
+async def nobody(url, *, ca_file=None, public=False):
     raise FetchError(f"{url} cannot be reached (ConnectError)")
 
 
-async def broken(url, *, ca_file=None):
+async def broken(url, *, ca_file=None, public=False):
     raise RuntimeError("a fetch of somebody's")
 
 
-async def empty(url, *, ca_file=None):
+async def empty(url, *, ca_file=None, public=False):
     return b'{"jwks_uri": "https://keys.contoso.com/keys"}' if "keys.c" not in url else b'{"keys": []}'
 
 
@@ -213,7 +213,7 @@ async def test_each_document_is_fetched_once():
     signer = CallbackSigner(issuer="https://signer.contoso.com")
     asked = []
 
-    async def fetch(url, *, ca_file=None):
+    async def fetch(url, *, ca_file=None, public=False):
         asked.append(url)
         return await signer.fetch(url)
 
@@ -262,6 +262,11 @@ async def test_callbacks_that_anybody_may_send(provider):
         ("https://127.0.0.1/callbacks", False, "public internet"),
         ("https://[fd00::1]/callbacks", False, "public internet"),
         ("https://192.168.7.7/callbacks", False, "public internet"),
+        ("https://127\uff0e0\uff0e0\uff0e1/callbacks", False, "127.0.0.1, which is not on the public"),
+        ("https://127.1/callbacks", False, "public internet"),
+        ("https://[64:ff9b::a00:1]/callbacks", False, "public internet"),
+        ("https://[fec0::1]/callbacks", False, "public internet"),
+        ("https://localhost./callbacks", False, "public internet"),
         ("https://app/callbacks", False, "public internet"),
         ("https://app.cluster.local/callbacks", False, "public internet"),
         ("https://app.contoso.com/callbacks?code=s3cr3t", False, "query"),

@@ -77,7 +77,7 @@ def fetched():
 
 @pytest.fixture
 def fetch(fetched):
-    async def fetch(url, *, ca_file=None):
+    async def fetch(url, *, ca_file=None, public=False):
         fetched.append(url)
         signer = OTHER if url.startswith(OTHER.issuer) else SIGNER
         return await signer.fetch(url)
@@ -227,7 +227,7 @@ async def test_nothing_is_fetched_for_what_cannot_be_a_token(make, fetched):
 
 
 async def test_a_source_that_is_down_refuses_and_says_so(make, caplog, monkeypatch):
-    async def fail(url, *, ca_file=None):
+    async def fail(url, *, ca_file=None, public=False):
         raise OSError("no route")
 
     async with make() as client:

@@ -238,26 +238,3 @@ async def test_a_consumer_whose_own_lease_is_over_holds_on():
     await store.open_group("all", start=GroupStart.BEGINNING)
     member = Lease("me", CLOCK.now() - timedelta(seconds=1))
     assert await store.hold("all", member, now=CLOCK.now()) == frozenset(range(store.partitions))
-
-
-# --- where keys may be -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["localhost.", "LOCALHOST", "keys.localhost", "127.1", "2130706433", "0x7f.0.0.1", "0x7f000001", "a..b"],
-)
-async def test_no_document_sends_us_to_this_machine_in_disguise(host):
-    from transferkit.callbacks.fetching import FetchError, check_named_address
-
-    with pytest.raises(FetchError, match="public internet"):
-        check_named_address(f"https://{host}/keys", by="https://signer.example/openid")
-
-
-@pytest.mark.parametrize(
-    "host", ["signer.example", "signer.example.", "1.signer.example", "x0.example", "8.8.8.8"]
-)
-def test_public_names_and_numbers_are_fine(host):
-    from transferkit.callbacks.fetching import check_named_address
-
-    check_named_address(f"https://{host}/keys", by="https://signer.example/openid")

@@ -5,17 +5,16 @@ Nothing here sends a call anywhere or shows a secret. A result that is not `ok` 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 from attrs import evolve, fields
 
 from transferkit._redact import redact
 from transferkit.adapter import Adapter, CallbackRoute, CheckResult, TokenPolicy
+from transferkit.callbacks.addresses import host_of, is_loopback, is_public, read_url
 from transferkit.callbacks.fetching import Fetch, FetchError, fetch_over_http
 from transferkit.callbacks.keys import published_keys
 from transferkit.clock import Clock, SystemClock
@@ -27,13 +26,14 @@ from transferkit.stores.address import store_at
 from transferkit.stores.groups import GroupStart
 
 if TYPE_CHECKING:
+    import httpx
+
     from transferkit.stores import Store
 
 __all__ = ["CheckResult", "run_checks"]
 
 _INSTANT: Final = timedelta(seconds=5)
 """What clocks may differ by whatever the configuration says: `Date` is exact to a second."""
-_PRIVATE_NAMES: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 _OFFLINE: Final = "not looked at: offline"
 
 
@@ -184,9 +184,9 @@ def _public_url(url: str | None, routes: Mapping[str, CallbackRoute]) -> CheckRe
             message="callbacks.public_url is not set: no transfer asks for callbacks of its own",
             advice="Set it to the https address that the receiver is reached at.",
         )
-    parts = _split(url)
-    signers = [_split(policy.openid_url) for _, policy in _signers(routes)]
-    if signers and all(map(_is_loopback, [parts, *signers])):
+    parts = read_url(url)
+    signers = [read_url(policy.openid_url) for _, policy in _signers(routes)]
+    if signers and all(is_loopback(host_of(one)) for one in [parts, *signers]):
         return CheckResult(name=name, ok=True, message="on this machine, as the providers' emulators are")
     wrong = list(_wrong_with(parts))
     if wrong:
@@ -196,45 +196,22 @@ def _public_url(url: str | None, routes: Mapping[str, CallbackRoute]) -> CheckRe
             message=f"callbacks.public_url {', and '.join(wrong)}",
             advice="Providers call it from the internet: give it as https://HOST/PATH, with a public host.",
         )
-    message = f"https, host {parts.hostname}; whether it is reached from outside is not tested"
+    message = f"https, host {host_of(parts)}; whether it is reached from outside is not tested"
     return CheckResult(name=name, ok=True, message=message)
 
 
-def _wrong_with(parts: SplitResult) -> Iterator[str]:
-    if parts.scheme != "https":
+def _wrong_with(url: httpx.URL) -> Iterator[str]:
+    host = host_of(url)
+    if url.scheme != "https":
         yield "is not https"
-    if not parts.hostname:
+    if not host:
         yield "names no host"
-    elif not _is_public(parts.hostname):
-        yield f"names the host {parts.hostname}, which is not on the public internet"
-    if parts.query or parts.fragment:
+    elif not is_public(host):
+        yield f"names the host {host}, which is not on the public internet"
+    if url.query or url.fragment:
         yield "has a query or fragment, to which no path can be added"
-    if parts.username is not None or parts.password is not None:
-        yield "holds a user name, which providers do not send"
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # an impossible port shows only when asked for
-    except ValueError:
-        return urlsplit("")
-    return parts
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
-
-
-def _is_public(host: str) -> bool:
-    """By its number or its name alone; what the name leads to is not asked."""
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith(_PRIVATE_NAMES)
+    if url.userinfo:
+        yield "contains a user name, which providers do not send"
 
 
 def _verification(
@@ -284,7 +261,7 @@ async def _keys(path: str, policy: TokenPolicy, *, offline: bool, fetch: Fetch) 
             name=name,
             ok=False,
             message=f"of {path} cannot be had: {why}",
-            advice="Let this machine reach it: without keys every callback is refused.",
+            advice="Let this machine reach it: without keys every callback is answered 503.",
         )
     return CheckResult(name=name, ok=True, message=f"{len(keys)} of {path} at {policy.openid_url}")
 

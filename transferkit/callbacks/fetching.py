@@ -1,53 +1,65 @@
 """Fetches OpenID documents and keys: from where the configuration says, and from nowhere else.
 
-The first address is the configuration's. The second, that of the keys, is the document's: it may be on
-another host, as whoever serves the document is believed for the keys anyway, but it must be public and https.
-On loopback, for emulators and tests, plain http will do, and a document there may name keys there.
+The first address is the configuration's. The second, that of the keys, is the document's. On the document's
+own origin it is trusted like the document; elsewhere it must be https and on the public internet, by its name
+and by every address that the name resolves to. Plain http is accepted on loopback only, for emulators and
+tests, and a document there may name any keys.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
+import contextlib
+import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin
+from urllib.request import getproxies, proxy_bypass
+
+from transferkit.callbacks.addresses import host_of, is_loopback, is_public, read_url
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Fetch", "FetchError", "check_address", "check_named_address", "fetch_over_http"]
+__all__ = ["Fetch", "FetchError", "check_address", "fetch_over_http", "is_trusted"]
 
 _LARGEST = 1_048_576
 _MOST_REDIRECTS = 3
 _SECONDS = 5.0
+_CONNECT_SECONDS = 2.0
+"""For one of several addresses of a host."""
 _OK = 200
-_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
 
 class FetchError(Exception):
-    """A document cannot be had; the message says why, for the log."""
+    """A document cannot be fetched; the message says why, for the log."""
 
 
 class Fetch(Protocol):
     """Fetches one document; raises `FetchError`."""
 
-    async def __call__(self, url: str, *, ca_file: Path | None = None) -> bytes:
-        """The document's bytes. `ca_file` holds the only certificate authorities to trust."""
+    async def __call__(self, url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:
+        """The document's bytes.
+
+        `ca_file` holds the only certificate authorities to trust. With `public`, the document is fetched only
+        from an address on the public internet.
+        """
         ...
 
 
-async def fetch_over_http(url: str, *, ca_file: Path | None = None) -> bytes:
+async def fetch_over_http(url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:
     """Fetch over HTTP: within a few seconds, of bounded size, redirected only within its own origin."""
     try:
         async with asyncio.timeout(_SECONDS):
+            proxy = _proxy(url)
             # Made anew each time, as it is needed once an hour; in a thread, as it reads all certificates.
             with ThreadPoolExecutor(1) as pool:
-                client = await asyncio.get_running_loop().run_in_executor(pool, _client, url, ca_file)
+                client = await asyncio.get_running_loop().run_in_executor(pool, _client, ca_file, proxy)
             async with client:
-                return await _follow(client, url)
+                # A proxy resolves the name itself, so that there only the name is checked.
+                return await _follow(client, url, public=public, resolve=public and proxy is None)
     except FetchError:
         raise
     except TimeoutError:
@@ -56,32 +68,78 @@ async def fetch_over_http(url: str, *, ca_file: Path | None = None) -> bytes:
         raise FetchError(f"{url} cannot be reached ({type(error).__name__})") from error
 
 
-async def _follow(client: httpx.AsyncClient, url: str) -> bytes:
+async def _follow(client: httpx.AsyncClient, url: str, *, public: bool, resolve: bool) -> bytes:
     for _ in range(_MOST_REDIRECTS + 1):
-        check_address(url)
-        found = await _get(client, url)
+        check_address(url, public=public)
+        found = await (_get_resolved(client, url) if resolve else _get(client, url))
         if isinstance(found, bytes):
             return found
-        if _origin(found) != _origin(url):
+        if not _same_origin(found, url):
             raise FetchError(f"{url} redirects to another host, which is not followed")
         url = found
     raise FetchError(f"{url} redirects without end")
 
 
-def _client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address; none for this machine."""
+    parts = read_url(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is None or is_loopback(host_of(parts)) or proxy_bypass(host_of(parts)):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _client(ca_file: Path | None, proxy: str | None) -> httpx.AsyncClient:
     import ssl
 
     import httpx
 
     verify = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
-    return httpx.AsyncClient(verify=verify, timeout=_SECONDS, trust_env=not _on_loopback(_split(url)))
+    transport = httpx.AsyncHTTPTransport(verify=verify, proxy=proxy)
+    return httpx.AsyncClient(transport=transport, timeout=_SECONDS)
 
 
-async def _get(client: httpx.AsyncClient, url: str) -> bytes | str:
-    """The document, or the address that it has moved to."""
+async def _get_resolved(client: httpx.AsyncClient, url: str) -> bytes | str:
+    """`_get` from the first of the host's addresses that can be connected to; all must be public.
+
+    The connection goes to the address that was checked, so that a second answer of the DNS cannot lead it
+    elsewhere. The certificate is still checked for the host's name.
+    """
+    import httpx
+
+    unreached: Exception | None = None
+    for address in await _public_addresses(url):
+        try:
+            return await _get(client, url, address=address)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            unreached = error
+    raise unreached or FetchError(f"{url} has no address")
+
+
+async def _public_addresses(url: str) -> Sequence[str]:
+    """The addresses of the host. Raises `FetchError` if one of them is not public."""
+    host = host_of(read_url(url))
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses:
+        if not is_public(address):
+            raise FetchError(f"{url} leads to {address}, which is not on the public internet")
+    return addresses
+
+
+async def _get(client: httpx.AsyncClient, url: str, *, address: str | None = None) -> bytes | str:
+    """The document, or the URL that it has moved to. `address` is connected to in place of the host's."""
     # Not compressed, so that what is counted is what is kept.
     headers = {"accept": "application/json", "accept-encoding": "identity"}
-    async with client.stream("GET", url, headers=headers, follow_redirects=False) as response:
+    parts = read_url(url)
+    request = client.build_request("GET", parts, headers=headers)
+    if address is not None:
+        request.url = parts.copy_with(host=address)  # the header `Host` stays as it is
+        request.extensions["sni_hostname"] = host_of(parts)
+        request.extensions["timeout"]["connect"] = _CONNECT_SECONDS
+    response = await client.send(request, stream=True, follow_redirects=False)
+    async with contextlib.aclosing(response):
         if response.has_redirect_location:
             return urljoin(url, response.headers["location"])
         if response.status_code != _OK:
@@ -94,54 +152,23 @@ async def _get(client: httpx.AsyncClient, url: str) -> bytes | str:
         return bytes(body)
 
 
-def check_address(url: str) -> None:
-    """The address is https, or on loopback. Raises `FetchError`."""
-    parts = _split(url)
-    if not parts.hostname:
-        raise FetchError("the address of the OpenID document or of its keys is no web address")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _on_loopback(parts)):
-        raise FetchError(f"{url} is not https, which keys are fetched over except on loopback")
+def check_address(url: str, *, public: bool = False) -> None:
+    """The address is https, or on loopback; with `public`, it can be on the internet. Raises `FetchError`."""
+    parts = read_url(url)
+    host = host_of(parts)
+    if not host:
+        raise FetchError("the address of the OpenID document or of its keys is not a web address")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise FetchError(f"{url} is not https, which is required except on loopback")
+    if public and not is_public(host):
+        raise FetchError(f"{url} is not on the public internet")
 
 
-def check_named_address(url: str, *, by: str) -> None:
-    """The address that the document at `by` names is fit to be fetched. Raises `FetchError`."""
-    check_address(url)
-    parts = _split(url)
-    if not _on_loopback(_split(by)) and not _is_public(parts):
-        raise FetchError(f"{by} names keys at {parts.hostname}, which is not on the public internet")
+def is_trusted(url: str, *, by: str) -> bool:
+    """Whether the document at `by` may name an address that is not public: on its own origin, or in tests."""
+    return _same_origin(url, by) or is_loopback(host_of(read_url(by)))
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # an impossible port shows only when asked for
-    except ValueError:
-        return urlsplit("")
-    return parts
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = _split(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
-def _address(parts: SplitResult) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(parts.hostname or "")
-    except ValueError:
-        return None
-
-
-def _on_loopback(parts: SplitResult) -> bool:
-    address = _address(parts)
-    return parts.hostname == "localhost" if address is None else address.is_loopback
-
-
-def _is_public(parts: SplitResult) -> bool:
-    """Not a number of a private network, and not this machine. What a name resolves to is not looked at."""
-    address = _address(parts)
-    if address is not None:
-        return address.is_global
-    *_, last = labels = (parts.hostname or "").removesuffix(".").split(".")
-    # No name ends in a number: what does is an address in a form of old (`127.1`, `0x7f000001`).
-    return last != "localhost" and not _NUMBER.fullmatch(last) and all(labels)
+def _same_origin(one: str, other: str) -> bool:
+    first, second = read_url(one), read_url(other)
+    return (first.scheme, first.raw_host, first.port) == (second.scheme, second.raw_host, second.port)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from transferkit._redact import redact
-from transferkit.callbacks.fetching import Fetch, FetchError, check_address, check_named_address
+from transferkit.callbacks.fetching import Fetch, FetchError, check_address, is_trusted
 from transferkit.callbacks.tokens import shown
 from transferkit.clock import Clock
 from transferkit.errors import CallbackNotVerified
@@ -141,8 +141,13 @@ async def published_keys(url: str, *, ca_file: Path | None, fetch: Fetch) -> dic
     address = document.get("jwks_uri")
     if not isinstance(address, str):
         raise FetchError(f"{url} names no jwks_uri")
-    check_named_address(address, by=url)
-    keys = keys_in(_object(await fetch(address, ca_file=ca_file), address))
+    public = not is_trusted(address, by=url)
+    try:
+        check_address(address, public=public)
+    except FetchError as error:
+        raise FetchError(f"{url} names keys that are not fetched: {error}") from None
+    fetched = fetch(address, ca_file=ca_file, public=True) if public else fetch(address, ca_file=ca_file)
+    keys = keys_in(_object(await fetched, address))
     if not keys:
         raise FetchError(f"{address} has no RSA key of {_FEWEST_BITS} bits or more with a kid")
     return keys

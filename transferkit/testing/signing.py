@@ -157,7 +157,7 @@ class CallbackSigner:
             "subject_types_supported": ["public"],
         }
 
-    async def fetch(self, url: str, *, ca_file: Path | None = None) -> bytes:  # noqa: ARG002 - as `Fetch` has it
+    async def fetch(self, url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:  # noqa: ARG002 - as `Fetch` has it
         """Both documents without a network: `AsyncClient(…, fetch_keys=signer.fetch)`.
 
         An address that ends in `/keys` is that of the keys; any other is the OpenID document's.

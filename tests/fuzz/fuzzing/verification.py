@@ -214,7 +214,7 @@ class Keys(Target):
     async def check(self, case: Case) -> None:
         asked: list[str] = []
 
-        async def fetch(url: str, *, ca_file: object = None) -> bytes:
+        async def fetch(url: str, *, ca_file: object = None, public: bool = False) -> bytes:
             asked.append(url)
             return as_bytes(case["document" if len(asked) == 1 else "keys"])
 
