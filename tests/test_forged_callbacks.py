@@ -22,6 +22,7 @@ from transferkit import (
     StoreError,
     TokenPolicy,
 )
+from transferkit.callbacks.fetching import FetchError
 from transferkit.lifecycle import CallKey, Presence
 from transferkit.secret import Secret
 from transferkit.stores.sqlite import SqliteStore
@@ -192,28 +193,46 @@ async def test_an_unsigned_or_oddly_signed_one_is_not(make, headers, why, caplog
     assert why in refusals(caplog)[0].message
 
 
-async def test_one_providers_token_opens_no_other_providers_path(make, caplog):
+async def test_one_providers_token_opens_no_other_providers_path(make, caplog, clock):
     async with make() as client:
         assert (await client.receive(post(bearer=token(OTHER), url="/other"))).status == 200
         Guarded.decoded.clear()
         assert (await client.receive(post(bearer=token(OTHER)))).status == 401
+        clock.advance(5)  # until the keys may be fetched again
         # Not even if it says that it is the other's, or names the other's key.
         assert (await client.receive(post(bearer=token(OTHER, issuer=SIGNER.issuer)))).status == 401
         posing = token(OTHER, issuer=SIGNER.issuer, headers={"kid": SIGNER.key_id})
         assert (await client.receive(post(bearer=posing))).status == 401
         assert not Guarded.decoded
-    assert len(refusals(caplog)) == 3
+    assert [record.cause for record in refusals(caplog)] == ["key", "signature"]
 
 
-async def test_a_flood_of_unknown_keys_fetches_next_to_nothing(make, fetched, clock):
+async def test_a_flood_of_unknown_key_ids_fetches_once_in_a_cool_down(make, fetched, clock):
     forged = [token(headers={"kid": f"made-up-{number}"}) for number in range(50)]
     async with make() as client:
-        for seconds in range(0, 90, 10):
+        for second in range(11):
             answers = await asyncio.gather(*(client.receive(post(bearer=one)) for one in forged))
-            assert {answer.status for answer in answers} == {401}
-            assert len(fetched) == 2 * (1 + seconds // 30), "two documents in a cool-down"
-            clock.advance(10)
-        assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+            # 401 where the keys were fetched again for it, 503 where it was too early for that.
+            assert {answer.status for answer in answers} == {503 if second % 5 else 401}
+            assert len(fetched) == 2 * (1 + second // 5), "two documents in a cool-down"
+            assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+            clock.advance(1)
+
+
+async def test_a_rotation_during_a_flood_of_unknown_key_ids_is_accepted_within_the_cool_down(
+    make, clock, monkeypatch
+):
+    signer = CallbackSigner(issuer=SIGNER.issuer, clock=clock)
+    signer._made = list(SIGNER._made)  # keys take long to make
+    monkeypatch.setattr(SIGNER, "fetch", signer.fetch)
+    async with make() as client:
+        assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
+        signer.rotate()
+        response = await client.receive(post(bearer=token(signer)))
+        assert (response.status, response.headers["retry-after"]) == (503, "5")
+        clock.advance(5)
+        assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
+        assert (await client.receive(post(bearer=token(signer)))).status == 200
 
 
 async def test_nothing_is_fetched_for_what_cannot_be_a_token(make, fetched):
@@ -226,15 +245,45 @@ async def test_nothing_is_fetched_for_what_cannot_be_a_token(make, fetched):
     assert fetched == []
 
 
-async def test_a_source_that_is_down_refuses_and_says_so(make, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    "trouble", [OSError("no route"), FetchError("https://signer.example/openid answers 503"), b"<html>"]
+)
+async def test_a_sender_is_not_checked_while_the_keys_cannot_be_fetched(
+    make, caplog, monkeypatch, clock, trouble
+):
+    async def fail(url, *, ca_file=None, public=False):
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble
+
+    async with make() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(client._receiver._verifier, "_fetch", fail)
+            response = await client.receive(post(bearer=token()))
+            assert (response.status, response.headers["retry-after"]) == (503, "1")
+            assert await nothing_is_kept(client)
+            ring = client._receiver._verifier._ring(Guarded(clock=clock).policy)
+        ring._fetch = SIGNER.fetch
+        clock.advance(0.1)
+        assert (await client.receive(post(bearer=token()))).status == 200
+    assert not refusals(caplog)
+    (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_not_checked"]
+    assert (record.levelno, record.provider, record.cause) == (logging.ERROR, "fake", "keys")
+    assert "https://signer.example/openid" in record.message
+
+
+async def test_a_token_that_is_wrong_in_itself_is_refused_also_while_the_keys_cannot_be_fetched(
+    make, monkeypatch
+):
     async def fail(url, *, ca_file=None, public=False):
         raise OSError("no route")
 
     async with make() as client:
-        client._receiver._verifier._fetch = fail
-        assert (await client.receive(post(bearer=token()))).status == 401
-        assert await nothing_is_kept(client)
-    assert "https://signer.example/openid: OSError" in refusals(caplog)[0].message
+        monkeypatch.setattr(client._receiver._verifier, "_fetch", fail)
+        assert (await client.receive(post())).status == 401
+        for forgery in (Forgery.NONE_ALGORITHM, Forgery.NO_KEY_ID):
+            forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
+            assert (await client.receive(post(bearer=forged))).status == 401
 
 
 async def test_a_replay_is_a_repetition(make):
@@ -305,17 +354,23 @@ async def test_where_both_are_asked_for_both_must_hold(make):
         assert (await client.receive(post(url=url, bearer=token()))).status == 200
 
 
-@pytest.mark.parametrize(
-    "secret", [Secret(key="providers.fake.secret", env="NO_SUCH_VARIABLE"), Secret(value="")]
-)
-async def test_a_secret_that_is_empty_or_missing_opens_nothing(make, monkeypatch, secret, caplog):
-    monkeypatch.setattr(Guarded, "secrets", (secret,))
+async def test_an_empty_secret_opens_nothing(make, monkeypatch):
+    monkeypatch.setattr(Guarded, "secrets", (Secret(value=""),))
     async with make() as client:
         for query in ("secret=", "secret", "secret=x"):
             assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
-    if secret.env:
-        assert "providers.fake.secret" in caplog.text
-        assert "NO_SUCH_VARIABLE is not set" in caplog.text
+
+
+async def test_a_secret_that_is_not_set_opens_nothing_and_is_no_fault_of_the_sender(
+    make, monkeypatch, caplog
+):
+    secret = Secret(key="providers.fake.secret", env="NO_SUCH_VARIABLE")
+    monkeypatch.setattr(Guarded, "secrets", (secret,))
+    async with make() as client:
+        for query in ("secret=", "secret", "secret=x"):
+            response = await client.receive(post(url=f"/fake/secret?{query}"))
+            assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert "environment variable NO_SUCH_VARIABLE is not set (providers.fake.secret)" in caplog.text
 
 
 # --- anything at all ------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ PUBLIC = [
     "Result",
     "RetentionConfig",
     "Secret",
+    "SenderNotChecked",
     "Signal",
     "SqliteStore",
     "Store",

@@ -16,6 +16,7 @@ from transferkit import (
     Config,
     MalformedCallback,
     MemoryStore,
+    Secret,
     StoreError,
 )
 from transferkit.adapter import Greeting
@@ -274,6 +275,94 @@ async def test_the_refusal_names_what_to_configure(make, caplog):
     async with make(Unconfigured, accept_unverified=False) as client:
         assert (await client.receive(post())).status == 401
     assert "nothing is configured to verify it with: set providers.fake.signer" in caplog.text
+
+
+class Open(FakeAdapter):
+    """A fake of two paths, each with a secret in its URL, and with a word for requests that are astray."""
+
+    def route(self, path):
+        secret = Secret(value="right")
+        return CallbackRoute(name=path or "main", secrets=(secret,)) if path in {"", "/other"} else None
+
+    def refusal_hint(self, route, headers):
+        return "it belongs at /fake/other" if "x-other" in headers and route.name == "main" else None
+
+
+def refused(caplog):
+    return [
+        record.getMessage().removeprefix("callback refused: ")
+        for record in caplog.records
+        if getattr(record, "event", "") == "callback_refused"
+    ]
+
+
+async def test_refusals_of_one_cause_are_logged_once_a_minute_with_their_number(make, caplog):
+    async with make(Open, accept_unverified=False) as client:
+        for second in range(121):
+            for _ in range(3):
+                assert (await client.receive(post(url="/fake?secret=wrong"))).status == 401
+            client._clock.advance(1)
+            assert len(refused(caplog)) == 1 + second // 60
+    wrong = "the secret in its URL ('secret') is wrong"
+    assert refused(caplog) == [wrong, f"{wrong} (179 more in between)", f"{wrong} (179 more in between)"]
+
+
+async def test_a_refusal_of_another_cause_or_path_is_logged_at_once(make, caplog):
+    wrong, missing = "the secret in its URL ('secret') is wrong", "its URL has 0 parameters 'secret', not one"
+    async with make(Open, accept_unverified=False) as client:
+        for _ in range(2):
+            for url in ("/fake?secret=wrong", "/fake", "/fake/other?secret=wrong"):
+                await client.receive(post(url=url))
+    assert refused(caplog) == [wrong, missing, wrong]
+    causes = [getattr(record, "cause", None) for record in caplog.records]
+    assert [cause for cause in causes if cause] == ["secret", "no_secret", "secret"]
+
+
+async def test_an_adapter_says_where_a_refused_request_belongs(make, caplog):
+    headers = {"X-Other": "1"}
+    async with make(Open, accept_unverified=False) as client:
+        await client.receive(post())
+        await client.receive(post(headers=headers))
+        assert (await client.receive(post(headers=headers, method="OPTIONS"))).status == 405
+        assert (await client.receive(post(method="OPTIONS"))).status == 405
+        await client.receive(post(url="/fake/other", headers=headers))
+    missing = "its URL has 0 parameters 'secret', not one"
+    assert refused(caplog) == [
+        missing,
+        f"{missing}; it belongs at /fake/other",
+        "its method is not POST; it belongs at /fake/other",
+        missing,
+    ]
+
+
+async def test_a_clock_that_is_set_back_does_not_silence_the_log(make, caplog):
+    async with make(Open, accept_unverified=False) as client:
+        await client.receive(post())
+        client._clock.advance(-3600)
+        await client.receive(post())
+    assert len(refused(caplog)) == 2
+
+
+async def test_a_sender_that_cannot_be_checked_is_logged_once_a_minute(make, caplog):
+    class Unset(FakeAdapter):
+        def route(self, path):
+            return CallbackRoute(name="fake", secrets=(Secret(key="fake.secret", env="NO_SUCH_VARIABLE"),))
+
+    async with make(Unset, accept_unverified=False) as client:
+        for _ in range(3):
+            assert (await client.receive(post(url="/fake?secret=x"))).status == 503
+        client._clock.advance(60)
+        assert (await client.receive(post(url="/fake?secret=x"))).status == 503
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if getattr(record, "event", "") == "callback_not_checked"
+    ]
+    why = "a secret cannot be read: environment variable NO_SUCH_VARIABLE is not set (fake.secret)"
+    assert said == [
+        f"callback not checked, answered 503: {why}",
+        f"callback not checked, answered 503: {why} (2 more in between)",
+    ]
 
 
 async def test_the_size_is_looked_at_before_the_sender(make):

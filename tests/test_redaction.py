@@ -6,7 +6,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
@@ -18,6 +18,7 @@ import transferkit
 from transferkit import (
     AdapterNotFound,
     Call,
+    CallbackNotVerified,
     CallbackRequest,
     CallingContext,
     ConfigError,
@@ -28,6 +29,7 @@ from transferkit import (
     PhoneNumber,
     Problem,
     Secret,
+    SenderNotChecked,
     TeamsPhoneCallDetails,
     TeamsPhoneCallerDetails,
     TeamsPhoneSourceDetails,
@@ -443,6 +445,8 @@ def test_no_error_shows_what_it_was_given(error, planted):
         IdempotencyConflict("case-1", "t-1"),
         TransferNotFound("t-1"),
         MalformedCallback("acs", "[0].data", "no data"),
+        CallbackNotVerified("the token's signature is wrong", cause="signature"),
+        SenderNotChecked("no keys", cause="keys", retry_after=timedelta(seconds=5)),
         ConfigError("x.toml", [Problem("provider", "is missing")]),
         AdapterNotFound("adapters", [Problem("providers.x", "no such")]),
     ],

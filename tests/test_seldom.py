@@ -61,8 +61,8 @@ def signed(payload, *, header=None):
         (b"{", "claims are not JSON"),
         (b"\xff", "claims are not JSON"),
         (b"[" * 100_000, "claims are not JSON"),
-        (b"[]", "claims are no JSON object"),
-        (b"null", "claims are no JSON object"),
+        (b"[]", "claims are not a JSON object"),
+        (b"null", "claims are not a JSON object"),
     ],
 )
 def test_claims_that_are_none_are_refused(payload, why):
@@ -73,7 +73,7 @@ def test_claims_that_are_none_are_refused(payload, why):
 
 @pytest.mark.parametrize("header", [[], "RS256", 7])
 def test_a_header_that_is_no_object_is_refused(header):
-    with pytest.raises(CallbackNotVerified, match="is no JWT"):
+    with pytest.raises(CallbackNotVerified, match="is not a JWT"):
         key_id_of(signed(b"{}", header=header) if header else "W10.e30.")
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -23,6 +24,7 @@ from transferkit import (
     Call,
     CallbackConfig,
     CallbackRequest,
+    CallbackRoute,
     CallingContext,
     Client,
     Config,
@@ -34,6 +36,7 @@ from transferkit import (
     MemoryStore,
     PhoneNumber,
     Result,
+    Secret,
     SqliteStore,
     StoreError,
     TransferInProgress,
@@ -445,6 +448,7 @@ REJECTED = {
     "method": (post(method="GET"), 405, {}),
     "too_large": (post(body=b" " * 2000), 413, {}),
     "unverified": (post("started"), 401, {"accept_unverified": False}),
+    "not_checked": (post("started"), 503, {"accept_unverified": False}),
     "malformed": (post(body=b"{"), 400, {}),
     "not_stored": (post("started"), 503, {}),
     "failed": (post("started"), 500, {}),
@@ -455,6 +459,10 @@ REJECTED = {
 async def test_a_rejected_callback_is_counted_by_reason(make, seen, store, fake, monkeypatch, why):
     request, status, settings = REJECTED[why]
     store.failures = 3 if why == "not_stored" else 0
+    if why == "not_checked":
+        route = CallbackRoute(name="fake", secrets=(Secret(env="NO_SUCH_VARIABLE"),))
+        monkeypatch.setattr(fake, "route", lambda _: route)
+        request = evolve(request, url="/fake?secret=x")
     if why == "failed":
         monkeypatch.setattr(fake, "greet", lambda _: 1 / 0)
     async with make(max_body_bytes=1000, **settings) as client:

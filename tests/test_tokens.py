@@ -11,7 +11,14 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferkit import CallbackConfig, CallbackNotVerified, CallbackRoute, TokenPolicy
+from transferkit import (
+    CallbackConfig,
+    CallbackError,
+    CallbackNotVerified,
+    CallbackRoute,
+    SenderNotChecked,
+    TokenPolicy,
+)
 from transferkit.callbacks import tokens, verification
 from transferkit.callbacks.fetching import FetchError, fetch_over_http
 from transferkit.callbacks.keys import KeyRing, keys_in
@@ -297,7 +304,7 @@ async def ring(source, clock):
         fetch=source,
         clock=clock,
         refresh=timedelta(hours=1),
-        cooldown=timedelta(seconds=30),
+        cooldown=timedelta(seconds=5),
     )
     yield made
     await made.aclose()
@@ -335,19 +342,95 @@ async def test_who_is_cancelled_while_it_waits_harms_nobody(ring, source):
     assert await other
 
 
-async def test_a_flood_of_unknown_keys_fetches_once_in_a_cool_down(ring, source, clock):
+async def test_a_flood_of_unknown_key_ids_fetches_once_in_a_cool_down(ring, source, clock):
     await ring.key(source.signer.key_id)
-    for minute in range(3):
-        clock.advance(31)
+    for number in range(3):
+        clock.advance(5)
         refused = await asyncio.gather(
-            *(ring.key(f"{minute}-{number}") for number in range(200)), return_exceptions=True
+            *(ring.key(f"{number}-{other}") for other in range(200)), return_exceptions=True
         )
         assert {type(error) for error in refused} == {CallbackNotVerified}
-        assert "'0-0'" in str(refused[0]) or minute
-        with pytest.raises(CallbackNotVerified):
-            await ring.key("another")
-        assert source.count == 2 + minute
+        assert f"'{number}-0' is not among those that https://signer" in str(refused[0])
+        assert source.count == 2 + number
+        assert await ring.key(source.signer.key_id)
+
+
+@pytest.mark.parametrize("seconds", [0, 4])
+async def test_an_unknown_key_id_is_not_checked_during_the_cool_down(ring, source, clock, seconds):
+    await ring.key(source.signer.key_id)
+    clock.advance(seconds)
+    with pytest.raises(SenderNotChecked, match="'another' is not among the known ones") as caught:
+        await ring.key("another")
+    assert caught.value.retry_after == timedelta(seconds=5 - seconds)
+    assert source.count == 1
+
+
+async def test_a_flood_of_unknown_key_ids_delays_a_rotation_by_a_cool_down_at_most(ring, source, clock):
+    await ring.key(source.signer.key_id)
+    waited = timedelta(0)
+    clock.advance(5)
+    with pytest.raises(CallbackNotVerified):
+        await ring.key("forged")
+    source.signer.rotate()
+    while True:
+        with contextlib.suppress(CallbackError):
+            await ring.key("forged")
+        try:
+            await ring.key(source.signer.key_id)
+            break
+        except SenderNotChecked:
+            clock.advance(1)
+            waited += timedelta(seconds=1)
+    assert waited == timedelta(seconds=5)
+
+
+async def test_an_unknown_key_id_is_not_checked_while_the_source_is_down(ring, source, clock):
+    await ring.key(source.signer.key_id)
+    clock.advance(60)
+    source.down = True
+    with pytest.raises(SenderNotChecked, match=r"not fetched again \(the source is down\)"):
+        await ring.key("another")
+    assert await ring.key(source.signer.key_id), "the known ones stay in use"
+    source.down = False
+    clock.advance(0.1)
+    with pytest.raises(CallbackNotVerified):
+        await ring.key("another")
+
+
+async def test_a_fetch_that_failed_is_tried_again_after_a_back_off_that_grows_to_a_few_seconds(
+    ring, source, clock
+):
+    source.down = True
+    pauses = []
+    for failed in range(1, 10):
+        with pytest.raises(SenderNotChecked, match="the source is down") as caught:
+            await ring.key("one")
+        assert source.count == failed
+        pauses.append(caught.value.retry_after.total_seconds())
+        clock.advance(pauses[-1] - 0.01)
+        with pytest.raises(SenderNotChecked):
+            await ring.key("one")
+        assert source.count == failed, "not yet"
+        clock.advance(0.01)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
+    source.down = False
     assert await ring.key(source.signer.key_id)
+    clock.advance(60)
+    source.down = True
+    with pytest.raises(SenderNotChecked) as caught:
+        await ring.key("another")
+    assert caught.value.retry_after.total_seconds() == 0.1, "a success ends the back-off"
+
+
+async def test_callbacks_that_wait_for_one_fetch_are_all_not_checked_if_it_fails(ring, source):
+    source.down = True
+    source.slow.clear()
+    asked = [asyncio.create_task(ring.key(f"{number}")) for number in range(100)]
+    await settled()
+    source.slow.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {SenderNotChecked}
+    assert source.count == 1
 
 
 async def test_a_rotation_under_way_loses_nothing(ring, source, clock):
@@ -371,6 +454,9 @@ async def test_a_withdrawn_key_is_gone_with_the_next_fetch(ring, source, clock):
     clock.advance(60)
     source.signer.rotate(withdraw=True)
     await ring.key(source.signer.key_id)
+    with pytest.raises(SenderNotChecked):
+        await ring.key(old)
+    clock.advance(5)
     with pytest.raises(CallbackNotVerified, match="not among those that https://signer"):
         await ring.key(old)
 
@@ -412,12 +498,10 @@ async def test_known_keys_serve_while_the_source_is_down(ring, source, clock, ca
     assert "1 known ones stay in use" in caplog.text
 
 
-async def test_without_any_key_the_refusal_says_why_there_is_none(ring, source):
+async def test_without_any_key_no_sender_is_checked_and_the_error_says_why(ring, source):
     source.down = True
     for _ in range(3):
-        with pytest.raises(
-            CallbackNotVerified, match=r"no keys to verify tokens with \(the source is down\)"
-        ):
+        with pytest.raises(SenderNotChecked, match=r"no keys to check tokens with \(the source is down\)"):
             await ring.key("one")
     assert source.count == 1
 
@@ -466,7 +550,7 @@ async def test_closing_gives_up_a_fetch(ring, source):
     asked = asyncio.create_task(ring.key("one"))
     await settled()
     await ring.aclose()
-    with pytest.raises(CallbackNotVerified):
+    with pytest.raises(SenderNotChecked):
         await asked
     await ring.aclose()
 
@@ -506,7 +590,7 @@ async def ask(source, clock, verified):
         headers = {"authorization": header.format(token)}
         try:
             tenant = await verifier.verify(route, method="POST", query="", headers=headers)
-        except CallbackNotVerified as error:
+        except CallbackError as error:
             return str(error)
         return None if tenant == TENANT else f"tenant {tenant}"
 
@@ -553,6 +637,8 @@ async def test_a_withdrawn_key_takes_the_tokens_with_it_that_were_used(ask, sour
     clock.advance(60)
     source.signer.rotate(withdraw=True)
     assert await ask(token_of(source.signer)) is None
+    assert "not among the known ones" in await ask(token)
+    clock.advance(5)
     assert "not among those that https://signer" in await ask(token)
 
 

@@ -216,6 +216,14 @@ class Adapter(ABC):
     def route(self, path: str) -> CallbackRoute | None:
         """What a callback path below `/<name>` means (`""`, `"/eventgrid"`); None for an unknown one."""
 
+    def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
+        """What the log adds to why a request was refused at a route: the path that it belongs to, if another.
+
+        Nothing is proved about the request, so the text is the adapter's own and quotes none of it. Header
+        names are in lower case.
+        """
+        return None
+
     def greet(self, callback: Callback) -> Greeting | None:  # noqa: ARG002 - most providers ask nothing
         """The answer where an authenticated request is a handshake; None where it is a callback.
 

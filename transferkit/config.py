@@ -113,8 +113,8 @@ class CallbackConfig:
 
     Spans in seconds. `public_url`: where providers reach the receiver; paths are added to it. `body_timeout`:
     for a body to arrive. `clock_skew`: by how much the provider's clock and ours may differ when a token's
-    times are checked. `key_refresh`: the age at which signing keys are fetched anew; `key_cooldown`: the
-    least time between two fetches, however many unknown keys are named.
+    times are checked. `key_refresh`: the age at which signing keys are fetched anew; `key_cooldown`: how long
+    after a successful fetch no unknown key id starts another one.
 
     `accept_unverified` lets anyone on the network report outcomes: for tests on loopback only.
     """
@@ -125,7 +125,7 @@ class CallbackConfig:
     body_timeout: _Wait = timedelta(seconds=10)
     clock_skew: _Skew = timedelta(minutes=2)
     key_refresh: _Age = timedelta(hours=1)
-    key_cooldown: _Wait = timedelta(seconds=30)
+    key_cooldown: _Wait = timedelta(seconds=5)
 
 
 @final

@@ -9,7 +9,8 @@
     │   └── ClientClosed             the client is not open
     ├── CallbackError                somebody else's side: what arrived cannot be used
     │   ├── MalformedCallback        the body does not say what its provider publishes; names the place
-    │   └── CallbackNotVerified      nobody proved who sent it
+    │   ├── CallbackNotVerified      the sender was checked and is not the provider
+    │   └── SenderNotChecked         the sender could not be checked, for example without the signing keys
     └── StoreError                   the store could not keep or give back what it must
 
     ConfigError                      outside the root on purpose: code that shrugs off a failed
@@ -23,7 +24,9 @@ No message here holds a phone number, a token or a key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from attrs import field as attr_field
 from attrs import frozen
@@ -44,6 +47,8 @@ __all__ = [
     "InvalidRequest",
     "MalformedCallback",
     "Problem",
+    "RefusalCause",
+    "SenderNotChecked",
     "StoreError",
     "TransferInProgress",
     "TransferKitError",
@@ -145,7 +150,7 @@ class ClientClosed(UsageError, RuntimeError):
 
 
 class CallbackError(TransferKitError):
-    """A callback cannot be used. The receiver answers it with a 4xx and logs why."""
+    """A callback cannot be used. The receiver answers it with an error status and logs why."""
 
 
 class MalformedCallback(CallbackError, ValueError):
@@ -165,8 +170,50 @@ class MalformedCallback(CallbackError, ValueError):
         return type(self), (self.provider, self.where, self.message), {"facts": self.facts}
 
 
+RefusalCause = Literal[
+    "settings",
+    "no_secret",
+    "secret",
+    "no_token",
+    "token",
+    "keys",
+    "key",
+    "signature",
+    "time",
+    "issuer",
+    "audience",
+    "tenant",
+    "sender",
+]
+"""Why a callback was refused: the settings name nothing to verify it with; the URL has no secret, or a wrong
+one, or the secret is not set; there is no token, or none that can be read; the signing keys are missing; or
+something in the token is wrong (its key id, signature, times, issuer, audience, tenant or sender)."""
+
+
 class CallbackNotVerified(CallbackError):
-    """Nobody proved that the provider sent this callback."""
+    """The sender of a callback was checked and is not the provider: answered 401. `cause` is for alerts."""
+
+    def __init__(self, message: str, *, cause: RefusalCause) -> None:
+        self.cause: RefusalCause = cause
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), cause=self.cause), self.args
+
+
+class SenderNotChecked(CallbackError):
+    """The sender of a callback could not be checked: answered 503. `cause` is for alerts.
+
+    `retry_after` is when a repetition of the callback can be checked at the earliest.
+    """
+
+    def __init__(self, message: str, *, cause: RefusalCause, retry_after: timedelta = timedelta(0)) -> None:
+        self.cause: RefusalCause = cause
+        self.retry_after = retry_after
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), cause=self.cause, retry_after=self.retry_after), self.args
 
 
 class StoreError(TransferKitError):

@@ -20,6 +20,7 @@ class LogEvent(StrEnum):
     CALLBACK_FAILED = "callback_failed"
     CALLBACK_GREETED = "callback_greeted"
     CALLBACK_MALFORMED = "callback_malformed"
+    CALLBACK_NOT_CHECKED = "callback_not_checked"
     CALLBACK_NOT_STORED = "callback_not_stored"
     CALLBACK_NOT_TAKEN = "callback_not_taken"
     CALLBACK_REFUSED = "callback_refused"

@@ -1,7 +1,9 @@
 """The keys that sign a provider's callbacks: fetched from its OpenID document, kept, and renewed in time.
 
-However many requests ask, and whatever they ask for, there is one fetch at a time and at most one in a
-cool-down. While the source is down, the keys that are known stay in use.
+However many callbacks need a key, one fetch runs at a time. After a fetch that failed, the next callback that
+needs a key starts another one once a short back-off is over. After one that succeeded, key ids that are not
+published start another one only after a cool-down, so that forged ids cannot cause a storm of fetches. While
+the source is down, the known keys stay in use.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from transferkit._log_limit import LogLimit
 from transferkit._redact import redact
 from transferkit.callbacks.fetching import Fetch, FetchError, check_address, is_trusted
 from transferkit.callbacks.tokens import shown
 from transferkit.clock import Clock
-from transferkit.errors import CallbackNotVerified
+from transferkit.errors import CallbackNotVerified, SenderNotChecked
 from transferkit.log_events import LogEvent
 
 if TYPE_CHECKING:
@@ -31,15 +34,18 @@ _FEWEST_BITS = 2048
 _MOST_BITS = 8192  # a larger one would only cost time
 _MOST_EXPONENT = 2**32
 _OUTDATED = 24
-"""After how many spans of renewal the keys are no longer used before a renewal was at least tried."""
+"""After this many spans of renewal, keys are used only after a renewal was tried."""
+_FIRST_BACKOFF = timedelta(seconds=0.1)
+_LONGEST_BACKOFF = timedelta(seconds=5)
 
 
 @final
 class KeyRing:
     """The keys of one OpenID document.
 
-    Older than `refresh`, they are renewed in the background while they are used. An unknown key id waits for
-    a renewal, which begins at once unless the last one began less than `cooldown` ago.
+    Keys older than `refresh` are renewed in the background while they are used. A callback with an unknown
+    key id waits for a renewal. None starts within `cooldown` after the last successful one, nor during the
+    back-off after a failed one, which grows from 0.1 s to 5 s.
     """
 
     def __init__(
@@ -60,71 +66,94 @@ class KeyRing:
         self._cooldown = cooldown
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetched_at: datetime | None = None
-        self._tried_at: datetime | None = None
+        self._ended_at: datetime | None = None
+        self._backoff = timedelta(0)
         self._trouble = ""
-        self._renewal: asyncio.Task[None] | None = None
+        self._log_limit = LogLimit(clock)
+        self._renewal: asyncio.Task[bool] | None = None
 
     async def key(self, key_id: str) -> RSAPublicKey:
-        """The key of that id. Raises `CallbackNotVerified` where it is not published or not to be had."""
+        """The key of that id.
+
+        Raises `CallbackNotVerified` if a fetch that ended after this call does not have it, and
+        `SenderNotChecked` if no fetch could tell.
+        """
         known = self._keys.get(key_id)
         age = self._age()
-        if age >= self._refresh or known is None:
-            renewal = self._renew()
-            if renewal is not None and (known is None or age >= self._refresh * _OUTDATED):
-                await asyncio.wait([renewal])  # not the task itself: whoever waits may be cancelled
-                known = self._keys.get(key_id)
-        if known is None:
-            raise CallbackNotVerified(self._why_unknown(key_id))
-        return known
+        renewal = self._renew() if known is None or age >= self._refresh else None
+        if renewal is not None and (known is None or age >= self._refresh * _OUTDATED):
+            await asyncio.wait([renewal])  # not the task itself: the caller may be cancelled
+            known = self._keys.get(key_id)
+        if known is not None:
+            return known
+        if renewal is not None and not renewal.cancelled() and renewal.result():
+            raise CallbackNotVerified(
+                f"the key {shown(key_id)} is not among those that {self._url} publishes", cause="key"
+            )
+        raise SenderNotChecked(self._why_not_checked(key_id), cause="keys", retry_after=self._pause())
 
     def _age(self) -> timedelta:
-        """How old the keys are; of keys that never were, and of those from the future, the oldest."""
+        """The age of the keys; the oldest if there are none, or if they are from the future."""
         if self._fetched_at is None or self._fetched_at > self._clock.now():
             return timedelta.max
         return self._clock.now() - self._fetched_at
 
-    def _renew(self) -> asyncio.Task[None] | None:
-        """The renewal under way, or a new one; None while it is too early for one."""
-        if self._renewal is not None:
-            return self._renewal
-        now = self._clock.now()
-        if self._tried_at is not None and timedelta(0) <= now - self._tried_at < self._cooldown:
-            return None
-        self._tried_at = now
-        self._renewal = asyncio.get_running_loop().create_task(self._fetch_keys(), name="transferkit-keys")
-        self._renewal.add_done_callback(self._renewed)
+    def _pause(self) -> timedelta:
+        """How long no fetch may start: the rest of the back-off or of the cool-down."""
+        if self._ended_at is None:
+            return timedelta(0)
+        passed = self._clock.now() - self._ended_at
+        pause = self._backoff or self._cooldown
+        return pause - passed if timedelta(0) <= passed < pause else timedelta(0)
+
+    def _renew(self) -> asyncio.Task[bool] | None:
+        """The running renewal, or a new one; None during the back-off or cool-down."""
+        if self._renewal is None and not self._pause():
+            self._renewal = asyncio.get_running_loop().create_task(
+                self._fetch_keys(), name="transferkit-keys"
+            )
+            self._renewal.add_done_callback(self._renewed)
         return self._renewal
 
     def _renewed(self, _: object) -> None:
         self._renewal = None
 
-    async def _fetch_keys(self) -> None:
+    async def _fetch_keys(self) -> bool:
+        """Whether it succeeded."""
         try:
             keys = await published_keys(self._url, ca_file=self._ca_file, fetch=self._fetch)
-        except Exception as error:  # noqa: BLE001 - a fetch that somebody made may raise anything
+        except Exception as error:  # noqa: BLE001 - an application's own fetch may raise anything
             said = error if isinstance(error, FetchError) else f"{self._url}: {type(error).__name__}"
             self._trouble = redact(str(said))
-            _log.warning(
-                "signing keys not fetched, %d known ones stay in use: %s",
-                len(self._keys),
-                self._trouble,
-                extra={"event": LogEvent.KEYS_NOT_FETCHED, "openid_url": self._url},
-            )
-        else:
-            self._keys, self._fetched_at, self._trouble = keys, self._clock.now(), ""
-            _log.debug(
-                "%d signing keys fetched",
-                len(keys),
-                extra={"event": LogEvent.KEYS_FETCHED, "openid_url": self._url},
-            )
+            self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF)
+            self._ended_at = self._clock.now()
+            line_end = self._log_limit.line_end(LogEvent.KEYS_NOT_FETCHED)
+            if line_end is not None:
+                _log.warning(
+                    "signing keys not fetched, %d known ones stay in use: %s%s",
+                    len(self._keys),
+                    self._trouble,
+                    line_end,
+                    extra={"event": LogEvent.KEYS_NOT_FETCHED, "openid_url": self._url},
+                )
+            return False
+        self._keys, self._trouble, self._backoff = keys, "", timedelta(0)
+        self._fetched_at = self._ended_at = self._clock.now()
+        _log.debug(
+            "%d signing keys fetched",
+            len(keys),
+            extra={"event": LogEvent.KEYS_FETCHED, "openid_url": self._url},
+        )
+        return True
 
-    def _why_unknown(self, key_id: str) -> str:
+    def _why_not_checked(self, key_id: str) -> str:
         if not self._keys:
-            return f"there are no keys to verify tokens with ({self._trouble or 'they could not be fetched'})"
-        return f"the key {shown(key_id)} is not among those that {self._url} publishes"
+            return f"there are no keys to check tokens with ({self._trouble or 'they were not fetched'})"
+        since = self._trouble or f"{self._url} was read less than {self._cooldown.total_seconds():g} s ago"
+        return f"the key {shown(key_id)} is not among the known ones, which were not fetched again ({since})"
 
     async def aclose(self) -> None:
-        """Give up a renewal that is under way. The ring may be used again."""
+        """Cancel a running renewal. The ring may be used again."""
         renewal = self._renewal
         if renewal is not None:
             renewal.cancel()
@@ -159,7 +188,7 @@ def _object(content: bytes, url: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise FetchError(f"{url} is not JSON") from None
     if not isinstance(value, dict):
-        raise FetchError(f"{url} is no JSON object")
+        raise FetchError(f"{url} is not a JSON object")
     return value
 
 

@@ -12,18 +12,25 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import final
+from typing import Literal, final
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
+from transferkit._log_limit import LogLimit
 from transferkit._redact import redact, safe_repr, shown_id
 from transferkit._tracebacks import safe_traceback
 from transferkit.adapter import Adapter, Callback, CallbackRoute, Greeting
 from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock
 from transferkit.config import CallbackConfig
-from transferkit.errors import CallbackNotVerified, MalformedCallback, StoreError
+from transferkit.errors import (
+    CallbackNotVerified,
+    MalformedCallback,
+    RefusalCause,
+    SenderNotChecked,
+    StoreError,
+)
 from transferkit.events import Event
 from transferkit.frozenmap import EMPTY, FrozenMap, content_of
 from transferkit.lifecycle import CallKey, Input, Observed
@@ -103,6 +110,7 @@ class Receiver:
         self._config = config
         self._store = store
         self._telemetry = telemetry
+        self._log_limit = LogLimit(clock)
         self._prefix = urlsplit(config.public_url).path.rstrip("/") if config.public_url else ""
 
     async def receive(self, request: CallbackRequest) -> CallbackResponse:
@@ -141,6 +149,8 @@ class Receiver:
         if request.method not in route.methods:
             span.rejected(Rejection.METHOD)
             allowed = ", ".join(route.methods)
+            if adapter.refusal_hint(route, request.headers):
+                self._log_refused(adapter, route, request, f"its method is not {allowed}", "method")
             return refusal(405, f"only {allowed}", {"allow": allowed})
         if len(request.body) > self._config.max_body_bytes:
             span.rejected(Rejection.TOO_LARGE)
@@ -153,9 +163,14 @@ class Receiver:
                 )
             except CallbackNotVerified as error:
                 span.rejected(Rejection.UNVERIFIED)
-                about = _about(adapter, route, LogEvent.CALLBACK_REFUSED)
-                _log.warning("callback refused: %s", redact(str(error)), extra=about)
+                self._log_refused(adapter, route, request, str(error), error.cause)
                 return refusal(401, "the sender is not verified", {"www-authenticate": "Bearer"})
+            except SenderNotChecked as error:
+                span.rejected(Rejection.NOT_CHECKED)
+                self._log_not_checked(adapter, route, error)
+                seconds = max(math.ceil(error.retry_after.total_seconds()), 1)
+                why = "the sender could not be checked; send it again"
+                return refusal(503, why, {"retry-after": str(seconds)})
         callback = Callback(
             body=request.body,
             headers=request.headers,
@@ -166,6 +181,40 @@ class Receiver:
             tenant_id=tenant_id,
         )
         return await self._take(adapter, route, callback, span)
+
+    def _log_refused(
+        self,
+        adapter: Adapter,
+        route: CallbackRoute,
+        request: CallbackRequest,
+        why: str,
+        cause: RefusalCause | Literal["method"],
+    ) -> None:
+        """Log one line for each provider, route and cause in an interval."""
+        hint = adapter.refusal_hint(route, request.headers)
+        line_end = self._log_limit.line_end(
+            (LogEvent.CALLBACK_REFUSED, adapter.name, route.name, cause, hint)
+        )
+        if line_end is not None:
+            _log.warning(
+                "callback refused: %s%s",
+                redact(f"{why}; {hint}" if hint else why),
+                line_end,
+                extra=_about(adapter, route, LogEvent.CALLBACK_REFUSED) | {"cause": cause},
+            )
+
+    def _log_not_checked(self, adapter: Adapter, route: CallbackRoute, error: SenderNotChecked) -> None:
+        """Log one line for each provider, route and cause in an interval."""
+        line_end = self._log_limit.line_end(
+            (LogEvent.CALLBACK_NOT_CHECKED, adapter.name, route.name, error.cause)
+        )
+        if line_end is not None:
+            _log.error(
+                "callback not checked, answered 503: %s%s",
+                redact(str(error)),
+                line_end,
+                extra=_about(adapter, route, LogEvent.CALLBACK_NOT_CHECKED) | {"cause": error.cause},
+            )
 
     async def _take(
         self, adapter: Adapter, route: CallbackRoute, callback: Callback, span: Span

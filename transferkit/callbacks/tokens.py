@@ -59,12 +59,16 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     """The one token of the request, header names in lower case. Raises `CallbackNotVerified`."""
     header = headers.get("authorization")
     if not header:
-        raise CallbackNotVerified("there is no Authorization header")
+        raise CallbackNotVerified("there is no Authorization header", cause="no_token")
     if len(header) > _LARGEST:
-        raise CallbackNotVerified(f"the Authorization header is longer than {_LARGEST} characters")
+        raise CallbackNotVerified(
+            f"the Authorization header is longer than {_LARGEST} characters", cause="token"
+        )
     found = _BEARER.fullmatch(header.strip())
     if found is None:
-        raise CallbackNotVerified("the Authorization header is not one bearer token in the form of a JWT")
+        raise CallbackNotVerified(
+            "the Authorization header is not one bearer token in the form of a JWT", cause="token"
+        )
     return found[1]
 
 
@@ -81,16 +85,18 @@ def _key_id_in(segment: str) -> str:
     try:
         header = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, RecursionError):
-        raise CallbackNotVerified("the token is no JWT") from None
+        raise CallbackNotVerified("the token is not a JWT", cause="token") from None
     if not isinstance(header, dict):
-        raise CallbackNotVerified("the token is no JWT")
+        raise CallbackNotVerified("the token is not a JWT", cause="token")
     if header.get("alg") != _ALGORITHM:
-        raise CallbackNotVerified(f"the token's algorithm is {shown(header.get('alg'))}, not {_ALGORITHM}")
+        raise CallbackNotVerified(
+            f"the token's algorithm is {shown(header.get('alg'))}, not {_ALGORITHM}", cause="token"
+        )
     if "crit" in header or "b64" in header:
-        raise CallbackNotVerified("the token's header demands an extension (crit, b64)")
+        raise CallbackNotVerified("the token's header demands an extension (crit, b64)", cause="token")
     key_id = header.get("kid")
     if not isinstance(key_id, str) or not key_id:
-        raise CallbackNotVerified("the token names no key (kid)")
+        raise CallbackNotVerified("the token names no key (kid)", cause="token")
     return key_id
 
 
@@ -114,13 +120,13 @@ def signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
     try:
         payload = _jws().decode(token, key, algorithms=[_ALGORITHM])
     except (PyJWTError, ValueError, RecursionError):
-        raise CallbackNotVerified("the token's signature is wrong") from None
+        raise CallbackNotVerified("the token's signature is wrong", cause="signature") from None
     try:
         claims = json.loads(payload)
     except (ValueError, RecursionError):
-        raise CallbackNotVerified("the token's claims are not JSON") from None
+        raise CallbackNotVerified("the token's claims are not JSON", cause="token") from None
     if not isinstance(claims, dict):
-        raise CallbackNotVerified("the token's claims are no JSON object")
+        raise CallbackNotVerified("the token's claims are not a JSON object", cause="token")
     return claims
 
 
@@ -165,15 +171,15 @@ def _digest(header: str) -> bytes:
 def _check_times(claims: Mapping[str, Any], *, now: float, skew: float) -> None:
     expires = _seconds(claims, "exp")
     if expires is None:
-        raise CallbackNotVerified("the token does not say when it expires (exp)")
+        raise CallbackNotVerified("the token does not say when it expires (exp)", cause="time")
     if now >= expires + skew:
         raise CallbackNotVerified(
-            f"the token expired {now - expires:.0f} s ago; is this machine's clock right?"
+            f"the token expired {now - expires:.0f} s ago; is this machine's clock right?", cause="time"
         )
     begins = _seconds(claims, "nbf")
     if begins is not None and now < begins - skew:
         raise CallbackNotVerified(
-            f"the token is valid only in {begins - now:.0f} s; is this machine's clock right?"
+            f"the token is valid only in {begins - now:.0f} s; is this machine's clock right?", cause="time"
         )
 
 
@@ -186,28 +192,34 @@ def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
     except (TypeError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise CallbackNotVerified(f"the token's {name} is no time")
+        raise CallbackNotVerified(f"the token's {name} is not a time", cause="time")
     return seconds
 
 
 def _check_origin(claims: Mapping[str, Any], policy: TokenPolicy) -> None:
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in policy.issuers:
-        raise CallbackNotVerified(f"the issuer {shown(issuer)} is not one of {', '.join(policy.issuers)}")
+        raise CallbackNotVerified(
+            f"the issuer {shown(issuer)} is not one of {', '.join(policy.issuers)}", cause="issuer"
+        )
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     if not any(_same(one, (policy.audience,)) for one in audiences):
-        raise CallbackNotVerified(f"the audience {shown(audience)} is not {policy.audience}")
+        raise CallbackNotVerified(
+            f"the audience {shown(audience)} is not {policy.audience}", cause="audience"
+        )
     if policy.tenant_claim is not None:
         tenant = claims.get(policy.tenant_claim)
         if not isinstance(tenant, str) or not tenant:
-            raise CallbackNotVerified(f"the token names no tenant ({policy.tenant_claim})")
+            raise CallbackNotVerified(f"the token names no tenant ({policy.tenant_claim})", cause="tenant")
         if policy.allowed_tenants and not _same(tenant, policy.allowed_tenants):
-            raise CallbackNotVerified(f"the tenant {shown(tenant)} is not among the allowed ones")
+            raise CallbackNotVerified(
+                f"the tenant {shown(tenant)} is not among the allowed ones", cause="tenant"
+            )
     if policy.sender_claims:
         sender = next((claims[name] for name in policy.sender_claims if name in claims), None)
         if not _same(sender, policy.allowed_senders):
-            raise CallbackNotVerified(f"the application {shown(sender)} may not send here")
+            raise CallbackNotVerified(f"the application {shown(sender)} may not send here", cause="sender")
 
 
 def _same(value: object, allowed: tuple[str, ...]) -> bool:

@@ -14,7 +14,7 @@ from transferkit.callbacks.keys import KeyRing
 from transferkit.callbacks.tokens import Signed, SignedTokens, bearer_token, check, key_id_of, signed_claims
 from transferkit.clock import Clock
 from transferkit.config import CallbackConfig
-from transferkit.errors import CallbackNotVerified, ConfigError
+from transferkit.errors import CallbackNotVerified, ConfigError, SenderNotChecked
 
 __all__ = ["Verifier"]
 
@@ -37,10 +37,13 @@ class Verifier:
     ) -> str | None:
         """The call's tenant, where the token names one.
 
-        Raises `CallbackNotVerified`, whose message says why and shows neither token nor secret.
+        Raises `CallbackNotVerified` for a sender that is not the provider, and `SenderNotChecked` where that
+        cannot be found out. The messages say why and show neither token nor secret.
         """
         if route.policy is None and not route.secrets:
-            raise CallbackNotVerified(f"nothing is configured to verify it with: set {route.needs}")
+            raise CallbackNotVerified(
+                f"nothing is configured to verify it with: set {route.needs}", cause="settings"
+            )
         if route.secrets:
             _check_secret(route, query)
         if route.policy is None or (method != "POST" and "authorization" not in headers):
@@ -86,21 +89,31 @@ class Verifier:
 
 def _check_secret(route: CallbackRoute, query: str) -> None:
     name = route.secret_parameter
-    try:
-        given = [
-            value.encode()
-            for key, value in parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
-            if key == name
-        ]
-    except ValueError:
-        raise CallbackNotVerified("the query of its URL cannot be read") from None
+    # A plus sign is itself, in a secret that was pasted as it is, or stands for a space, as in forms.
+    given, as_form = _values(query.replace("+", "%2B"), name), _values(query, name)
     if len(given) != 1:
-        raise CallbackNotVerified(f"its URL has {len(given)} parameters {name!r}, not one")
+        raise CallbackNotVerified(f"its URL has {len(given)} parameters {name!r}, not one", cause="no_secret")
+    unset: list[str] = []
+    same = False
+    for secret in route.secrets:
+        try:
+            wanted = secret.resolve().encode()
+        except ConfigError as error:
+            unset += [f"{problem.message} ({problem.field})" for problem in error.problems]
+            continue
+        # Every one is compared, so that the time taken tells nothing; an empty secret matches nothing.
+        for value in (*given, *as_form):
+            same |= hmac.compare_digest(value, wanted) and bool(wanted)
+    if same:
+        return
+    if unset:
+        raise SenderNotChecked(f"a secret cannot be read: {'; '.join(unset)}", cause="secret")
+    raise CallbackNotVerified(f"the secret in its URL ({name!r}) is wrong", cause="secret")
+
+
+def _values(query: str, name: str) -> list[bytes]:
     try:
-        wanted = [secret.resolve().encode() for secret in route.secrets]
-    except ConfigError as error:
-        raise CallbackNotVerified("; ".join(str(problem) for problem in error.problems)) from None
-    # Every one is compared, so that the time taken tells nothing; an empty secret is none.
-    same = [hmac.compare_digest(given[0], one) and bool(one) for one in wanted]
-    if not any(same):
-        raise CallbackNotVerified(f"the secret in its URL ({name!r}) is wrong")
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+        return [value.encode() for key, value in pairs if key == name]
+    except ValueError:
+        raise CallbackNotVerified("the query of its URL cannot be read", cause="no_secret") from None

@@ -44,6 +44,7 @@ class Rejection(StrEnum):
     METHOD = "method"
     TOO_LARGE = "too_large"
     UNVERIFIED = "unverified"
+    NOT_CHECKED = "not_checked"
     MALFORMED = "malformed"
     NOT_STORED = "not_stored"
     FAILED = "failed"

@@ -37,7 +37,7 @@ _log = logging.getLogger("transferkit.telemetry")
 
 _W3C = TraceContextTextMapPropagator()  # and no baggage, which may hold anything
 _HTTP = range(100, 600)
-_OUR_FAULT = frozenset({Rejection.NOT_STORED, Rejection.FAILED})
+_OUR_FAULT = frozenset({Rejection.NOT_CHECKED, Rejection.NOT_STORED, Rejection.FAILED})
 
 
 class _Span(Span):

@@ -49,7 +49,10 @@ PARTS = {
         ),
         Part(
             "verification",
-            {f"{_CALLBACKS}/{name}.py": () for name in ("tokens", "verification", "keys", "fetching")},
+            {
+                f"{_CALLBACKS}/{name}.py": ()
+                for name in ("tokens", "verification", "keys", "addresses", "fetching")
+            },
             rounds=(
                 ("tests/test_tokens.py", "tests/test_verification_limits.py"),
                 ("tests/test_seldom.py", "tests/test_receiver.py", "tests/test_forged_callbacks.py"),
