@@ -153,6 +153,48 @@ async def test_without_the_secret_nothing_is_believed(make, url, caplog):
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("secret", ["s3cret", "Zm9v+YmFy/Zm9v==", "a b&c=d%41#e"])
+async def test_every_secret_that_is_percent_encoded_in_the_address_opens_it(make, secret):
+    acs = evolve(ACS, eventgrid_secret=secret)
+    async with make(eventgrid_secret=Secret(value=secret)) as client:
+        for request in (acs.incoming_call("c1"), acs.validation("code"), acs.permission()):
+            assert (await client.receive(request)).status == 200
+
+
+async def test_a_base64_secret_that_was_pasted_into_the_address_opens_it(make):
+    secret = "Zm9v+YmFy/Zm9v=="
+    async with make(eventgrid_secret=Secret(value=secret)) as client:
+        for request in (ACS.incoming_call("c1"), ACS.validation("code"), ACS.permission()):
+            pasted = evolve(request, url=f"/acs/eventgrid?secret={secret}")
+            assert (await client.receive(pasted)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/acs", "/acs/5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"])
+@pytest.mark.parametrize("kind", ["delivery", "validation", "permission"])
+async def test_event_grids_requests_at_a_calls_path_are_refused_with_the_path_they_belong_to(
+    make, caplog, path, kind
+):
+    request = {
+        "delivery": ACS.incoming_call("c1"),
+        "validation": ACS.validation("code"),
+        "permission": ACS.permission(),
+    }[kind]
+    async with make() as client:
+        response = await client.receive(evolve(request, url=f"{path}?secret={SECRET}"))
+        assert response.status == (405 if kind == "permission" else 401)
+        assert await client._store.read(None) == ()
+    (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_refused"]
+    assert "belongs at /acs/eventgrid: correct the endpoint of the event subscription" in record.getMessage()
+
+
+async def test_a_calls_own_refused_callback_gets_no_hint_of_event_grid(make, caplog):
+    async with make() as client:
+        assert (await client.receive(evolve(ACS.call_ended(CALL), headers={}))).status == 401
+        wrong = evolve(ACS.incoming_call("c1"), url="/acs/eventgrid?secret=wrong")
+        assert (await client.receive(wrong)).status == 401
+    assert "belongs at" not in caplog.text
+
+
 async def test_two_secrets_hold_while_one_takes_the_others_place(make):
     new = evolve(ACS, eventgrid_secret="the new one")
     settings = {"eventgrid_secret": Secret(value="the new one"), "eventgrid_old_secret": Secret(value=SECRET)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 from uuid import uuid4
 
@@ -173,6 +173,15 @@ class AcsAdapter(Adapter):
             policy=self._settings.call_policy,
             needs="providers.acs.resource_id",
             transfer_id=transfer_id.lower() or None,
+        )
+
+    def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:
+        """Where Event Grid's requests belong, if they came to a call's path."""
+        if route.name == callbacks.EVENT_GRID or not handshakes.looks_like_event_grid(headers):
+            return None
+        return (
+            f"it looks like Event Grid's, which belongs at /{self.name}/{callbacks.EVENT_GRID}: "
+            "correct the endpoint of the event subscription"
         )
 
     def greet(self, callback: Callback) -> Greeting | None:

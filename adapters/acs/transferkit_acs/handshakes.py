@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from transferkit.adapter import Callback, Greeting
 from transferkit.errors import MalformedCallback
 from transferkit_acs.callbacks import EVENT_GRID, PROVIDER
 from transferkit_acs.payloads import member, read_json, text_of
 
-__all__ = ["greet"]
+__all__ = ["greet", "looks_like_event_grid"]
 
 _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?")
 _LONGEST_CODE = 1024
+
+
+def looks_like_event_grid(headers: Mapping[str, str]) -> bool:
+    """Whether a request claims to be a delivery or handshake of Event Grid's. Anybody can claim that."""
+    return "webhook-request-origin" in headers or any(name.startswith("aeg-") for name in headers)
 
 
 def greet(callback: Callback) -> Greeting | None:
