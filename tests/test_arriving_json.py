@@ -1,4 +1,4 @@
-"""JSON that arrives is read once: what is beyond doubt is not looked through, and frozen when looked at."""
+"""JSON that arrives is read once, whatever is wrong with one value in it, and is frozen when looked at."""
 
 import json
 import pickle
@@ -22,20 +22,24 @@ def depth(value):
     return 0 if inside is None else 1 + max(map(depth, inside), default=0)
 
 
-@given(JSON)
-def test_it_reads_what_json_reads(value):
-    body = json.dumps(value).encode()
-    # As text: NaN is not equal to itself.
-    assert json.dumps(read_json(body)[0]) == json.dumps(json.loads(body))
+GOOD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(GOOD, st.booleans())
+def test_it_reads_what_json_reads(value, ascii_only):
+    assert read_json(json.dumps(value, ensure_ascii=ascii_only).encode())[0] == value
 
 
 @given(JSON)
-def test_what_is_beyond_doubt_can_be_written_and_stored(value):
-    found, beyond_doubt = read_json(json.dumps(value).encode())
-    if beyond_doubt:
-        content_key(found)
-        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
-        assert depth(found) <= 64
+def test_what_it_reads_can_be_written_and_stored(value):
+    found, shallow = read_json(json.dumps(value).encode())
+    content_key(found)
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    assert depth(found) <= 64 or not shallow
 
 
 @pytest.mark.parametrize(
@@ -51,8 +55,27 @@ def test_what_is_beyond_doubt_can_be_written_and_stored(value):
         b"[" * 65 + b"]" * 65,
     ],
 )
-def test_what_cannot_be_stored_is_doubtful(body):
+def test_what_needs_a_second_look_is_not_certain_to_be_shallow(body):
     assert read_json(body)[1] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'["\ud800", "good"]', ["\ufffd", "good"]),
+        (rb'["Anna \ud83d", {"\uDE00": 1}]', ["Anna \ufffd", {"\ufffd": 1}]),
+        (rb'["\ud83d\ud83d\ude00\ude00"]', ["\ufffd\U0001f600\ufffd"]),
+        (rb'["\ud83d\\ude00"]', ["\ufffd\\ude00"]),
+        (rb'["\\ud83d", "\\\ud83d"]', ["\\ud83d", "\\\ufffd"]),
+        (b'["\xff\xfe", "good"]', ["\ufffd\ufffd", "good"]),
+        (b'["Zo\xc3", "good"]', ["Zo\ufffd", "good"]),
+        (b'["\xed\xa0\x80"]', ["\ufffd\ufffd\ufffd"]),
+        (b"[NaN, -Infinity, 1e999, -1e999, 1]", ["NaN", "-Infinity", "1e999", "-1e999", 1]),
+        (b"[" + b"9" * 5000 + b", 1]", ["9" * 5000, 1]),
+    ],
+)
+def test_one_bad_value_does_not_cost_the_rest_of_the_body(body, value):
+    assert read_json(body)[0] == value
 
 
 @pytest.mark.parametrize("body", [b" {}", b"\n\t[1]\r\n ", b"\r7"])
@@ -72,7 +95,6 @@ def test_space_that_json_does_not_have_is_a_value_error(text):
         (r'"\\ud800"', False),  # no escape of a character, but it looks like one
         (r'"\n\u0041\n"', True),
         (r'"\n\uD83d\ude00\n"', False),
-        (r'"\ud800"', False),
         (r'"\\"', True),
         (r'"\""', True),
     ],
@@ -88,7 +110,7 @@ def test_every_encoding_that_json_has_is_read(encoding):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[1,]", b"nul"])
 def test_anything_else_is_a_value_error(body):
-    with pytest.raises(ValueError, match=r"Expecting|can't decode|Illegal"):
+    with pytest.raises(ValueError, match=r"Expecting|Illegal"):
         read_json(body)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -37,14 +38,20 @@ def _no_constant(_: str) -> float:
 _READER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 _KEY_WRITER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False)
 _SPACE = " \t\n\r"
+_ESCAPE = re.compile(
+    r"(?P<whole>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|\\."
+)
+"""An escape in a JSON text; `half` is one of a pair that stands alone."""
 
 
 def read_json(body: bytes) -> tuple[Any, bool]:
-    """The JSON value in a body, and whether it is beyond doubt that it can be stored and written again.
+    """The JSON value in a body, and whether it is certain that it is not nested too deeply to be stored.
 
-    Python's parser takes more than that: numbers that are not finite, half a character, any depth. Where
-    there is doubt, the value has to be looked through. Raises what `json.loads` raises, `ValueError` and
-    `RecursionError`.
+    One bad value does not cost the rest of a body: half a character (an escape that stands alone, or bytes
+    that are not of the encoding) becomes U+FFFD; a number that is not finite or too long becomes its text.
+    Raises `ValueError` and `RecursionError`, as `json.loads` does.
     """
     try:
         text = body.decode().strip(_SPACE)
@@ -55,9 +62,23 @@ def read_json(body: bytes) -> tuple[Any, bool]:
             value, end = _READER.raw_decode(text)
             if end == len(text):
                 return value, True
-    except (ValueError, _Doubtful):  # another encoding, a byte order mark, or no JSON
+    except (ValueError, _Doubtful):  # another encoding, a byte order mark, a bad value, or not JSON
         pass
-    return json.loads(body), False
+    text = body.decode(json.detect_encoding(body), "replace")
+    text = _ESCAPE.sub(lambda found: r"\ufffd" if found["half"] else found[0], text)
+    return json.loads(text, parse_float=_number, parse_int=_integer, parse_constant=str), False
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _integer(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # longer than Python converts
+        return text
 
 
 def merge_patch(target: object, patch: object) -> Any:

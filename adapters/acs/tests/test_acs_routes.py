@@ -60,6 +60,17 @@ async def test_a_transfers_life_in_verified_callbacks(make):
         assert (again.status, again.events) == (200, ()), "a repetition"
 
 
+async def test_half_an_emoji_in_one_event_costs_no_other_event_of_the_body(make):
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
+        roster = ACS.event("ParticipantsUpdated", CALL, participants=[{"displayName": "Zoë \ud83d"}])
+        (completed,) = json.loads(ACS.transfer_completed(CALL).body)
+        response = await client.receive(ACS.signed([roster, completed], transfer_id=transfer.id))
+        assert response.status == 200
+        assert response.events[0].kind == "call.participants"
+        assert (await transfer.outcome(timeout=5)).kind == "transfer.completed"
+
+
 async def test_a_transfer_that_fails(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))

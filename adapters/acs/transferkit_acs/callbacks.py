@@ -23,13 +23,13 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import EMPTY, FrozenMap, freeze_owned
+from transferkit.frozenmap import EMPTY, FrozenMap, freeze, freeze_owned
 from transferkit.identifiers import Identifier
 from transferkit.signals import Delivery, Fact, Result, Signal
-from transferkit.wire import content_key
+from transferkit.wire import content_key, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
-from transferkit_acs.payloads import instant_of, member, number_of, read_json, text_of
+from transferkit_acs.payloads import instant_of, member, number_of, text_of
 from transferkit_acs.reasons import TRANSFER_COMPLETED, failure
 
 __all__ = ["EVENT_GRID", "PROVIDER", "canonical_call_id", "decode"]
@@ -62,17 +62,19 @@ def canonical_call_id(call_id: str) -> str:
 def decode(callback: Callback) -> tuple[Fact, ...]:
     """One fact for each event. Raises `MalformedCallback`, which keeps the facts of the good elements."""
     try:
-        value = read_json(callback.body)
-    except ValueError as error:
-        raise MalformedCallback(PROVIDER, "body", str(error)) from None
+        value, shallow = read_json(callback.body)
+    except (ValueError, RecursionError):
+        raise MalformedCallback(PROVIDER, "body", "is not JSON") from None
     elements = value if isinstance(value, list) else [value]
     facts: list[Fact] = []
     wrong: list[tuple[str, str]] = []
     for index, element in enumerate(elements):
         try:
-            facts.append(_fact(_Envelope(element, callback)))
-        except ValueError as error:
-            wrong.append((f"[{index}]" if isinstance(value, list) else "body", str(error)))
+            raw = freeze_owned(element) if shallow else freeze(element)
+            facts.append(_fact(_Envelope(element, callback, raw)))
+        except (ValueError, RecursionError) as error:
+            where = f"[{index}]" if isinstance(value, list) else "body"
+            wrong.append((where, str(error) if isinstance(error, ValueError) else "is nested too deeply"))
     if wrong:
         raise MalformedCallback(PROVIDER, *wrong[0], facts=facts)
     return tuple(facts)
@@ -90,9 +92,9 @@ class _Envelope:
     common: dict[str, Any]
     """What every event of the stream says."""
 
-    def __init__(self, element: object, callback: Callback) -> None:
+    def __init__(self, element: object, callback: Callback, raw: Any) -> None:
         if not isinstance(element, dict):
-            raise ValueError("is no JSON object")  # noqa: TRY004 - it is about a value, not about code
+            raise ValueError("is not a JSON object")  # noqa: TRY004 - it is about a value, not about code
         kind = text_of(element, "type") or text_of(element, "eventType")
         if not kind:
             raise ValueError("has no event type")
@@ -110,7 +112,7 @@ class _Envelope:
             "call_id": _call_id(element, data),
             "correlation_id": text_of(data, "correlationId"),
             "operation_context": text_of(data, "operationContext"),
-            "raw": freeze_owned(element),
+            "raw": raw,
         }
 
     def fact(

@@ -5,14 +5,13 @@ Error bodies and `Retry-After` (which may be decimal): learn.microsoft.com graph
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
-from transferkit.wire import retry_after
+from transferkit.wire import read_json, retry_after
 from transferkit_graph.reasons import of_http
 from transferkit_graph.wording import chain_id, folded, normal, number, result_info, text_of
 
@@ -79,6 +78,6 @@ def error_result(response: httpx.Response) -> Result:
 
 def _json(response: httpx.Response) -> object:
     try:
-        return json.loads(response.content)
-    except (ValueError, RuntimeError):  # no JSON; too deep, or httpx's word for a body that broke off
+        return read_json(response.content)[0]
+    except (ValueError, RuntimeError):  # not JSON; too deep, or httpx's word for a body that broke off
         return None

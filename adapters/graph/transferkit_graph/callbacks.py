@@ -74,11 +74,11 @@ def decode(callback: Callback, *, provider: str) -> tuple[Fact, ...]:
     """
     facts: list[Fact] = []
     first: MalformedCallback | None = None
-    whole, beyond_doubt = _read(callback.body, provider)
+    whole, shallow = _read(callback.body, provider)
     message = _message(callback)
     for index, element in enumerate(_elements(whole, provider)):
         try:
-            raw = freeze_owned(element) if beyond_doubt else _looked_through(element)
+            raw = freeze_owned(element) if shallow else freeze(element)
             delivery = _delivery(message, index, element)
             facts.append(_Notification(callback, provider, delivery, element, raw).fact())
         except (_Unreadable, RecursionError) as error:
@@ -103,14 +103,14 @@ def _malformed(provider: str, where: str, error: _Unreadable | RecursionError) -
 
 
 def _read(body: bytes, provider: str) -> tuple[dict[str, Any], bool]:
-    """The body, and whether it is beyond doubt that all of it can be stored."""
+    """The body, and whether it is certain that it is not nested too deeply."""
     try:
-        whole, beyond_doubt = read_json(body)
+        whole, shallow = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedCallback(provider, "body", f"is not JSON ({type(error).__name__})") from None
     if not isinstance(whole, dict):
-        raise MalformedCallback(provider, "body", "is no JSON object")
-    return whole, beyond_doubt
+        raise MalformedCallback(provider, "body", "is not a JSON object")
+    return whole, shallow
 
 
 def _elements(whole: dict[str, Any], provider: str) -> list[object]:
@@ -125,15 +125,6 @@ def _elements(whole: dict[str, Any], provider: str) -> list[object]:
     if names.keys() & {"callstate", "resourcedata", "resourceurl", "resource"}:
         return [whole]
     raise MalformedCallback(provider, "value", "is missing: a notification has a list of that name")
-
-
-def _looked_through(element: object) -> Any:
-    """The element, frozen at every depth. Raises `RecursionError` where it is nested too deeply for that."""
-    try:
-        content_key(element)
-    except ValueError:
-        raise _Unreadable("holds what JSON cannot say: half a character, or no number") from None
-    return freeze(element)
 
 
 @final

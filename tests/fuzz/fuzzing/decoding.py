@@ -86,7 +86,8 @@ class Decoding(Target):
 
 def _elements(body: bytes) -> int:
     """How many elements a body has that was decoded without complaint."""
-    value = json.loads(body)
+    text = body.decode(json.detect_encoding(body), "replace")
+    value = json.loads(text, parse_int=str)
     if isinstance(value, dict):
         value = next((item for name, item in reversed(value.items()) if name.lower() == "value"), value)
     return len(value) if isinstance(value, list) else 1
