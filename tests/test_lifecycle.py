@@ -44,6 +44,7 @@ from transferkit.lifecycle import (
     Opened,
     Presence,
     Refused,
+    Replaced,
     Requested,
     RequestKind,
     Rules,
@@ -161,8 +162,10 @@ class Story:
         )
 
     def hear(self, *signals, event=None, delivery=None, repeatable_key=None, said=None, context=None, **fact):
-        """A callback; a delivery of its own unless told."""
+        """A callback, by default a delivery of its own. By default a failure says that the call is alive."""
         self._deliveries += 1
+        if Signal.FAILED in signals and Signal.CALL_ENDED not in signals:
+            fact.setdefault("call_alive", True)
         cls = event or (CallEnded if Signal.CALL_ENDED in signals else ProviderOther)
         if repeatable_key is not None:
             delivery = Delivery(repeatable_key, exact=False)
@@ -179,9 +182,9 @@ class Story:
             Observed(at=self.now, fact=Fact(event=told, signals=signals, delivery=delivery, **fact))
         )
 
-    def inspect(self, presence, transfer_id=None):
+    def inspect(self, presence, transfer_id=None, query=0):
         return self.happens(
-            Inspected(at=self.now, transfer_id=transfer_id or self.transfer, presence=presence)
+            Inspected(at=self.now, transfer_id=transfer_id or self.transfer, presence=presence, query=query)
         )
 
     def reach(self, work, transfer_id=None):
@@ -492,7 +495,7 @@ def test_a_clock_that_goes_backwards_gives_no_negative_time():
 # --- failed -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alive", [True, False, None])
+@pytest.mark.parametrize("alive", [True, False])
 def test_a_stated_failure_says_whether_the_caller_is_still_there(alive):
     story = started()
     story.hear(*FAILED, result=evolve(BUSY, advice="try later", request_id="r1"), call_alive=alive)
@@ -840,9 +843,6 @@ def test_no_answer_after_the_deadline_has_anything_sent_again():
         (FailureReason.CALL_NOT_FOUND, False),
         (FailureReason.CALL_ENDED, False),
         (FailureReason.CALLER_LEFT, False),
-        (FailureReason.CALL_NOT_ESTABLISHED, None),
-        (FailureReason.PROVIDER_ERROR, None),
-        (FailureReason.UNKNOWN, None),
         (FailureReason.TARGET_NOT_FOUND, True),
         (FailureReason.TENANT_MISMATCH, True),
         (FailureReason.FORBIDDEN, True),
@@ -858,6 +858,21 @@ def test_a_refusal_of_the_first_attempt_is_final(reason, alive):
     assert (outcome.code, outcome.subcode, outcome.message) == (400, 7, "no")
     assert outcome.advice == "fix it"
     assert story.due == {}
+
+
+@pytest.mark.parametrize(
+    "reason", [FailureReason.CALL_NOT_ESTABLISHED, FailureReason.PROVIDER_ERROR, FailureReason.UNKNOWN]
+)
+def test_a_refusal_that_leaves_the_calls_state_open_leads_to_one_query(reason):
+    story = asked()
+    story.answer(Refused(result=Result(code=400, reason=reason)))
+    assert story.outcome is None
+    story.inspect(Presence.GONE, query=1)
+    assert (story.outcome.reason, story.outcome.basis, story.outcome.call_alive) == (
+        reason,
+        Basis.STATED,
+        False,
+    )
 
 
 def test_a_refusal_after_attempts_that_cannot_have_executed_is_final():
@@ -1353,11 +1368,12 @@ def test_an_outcome_that_we_inferred_agrees_with_no_verdict():
     assert event.late_verdict is LateVerdict.FAILED
 
 
-def test_a_late_verdict_is_told_again_with_each_delivery_of_its_own():
+def test_a_late_verdict_is_flagged_once():
     story = concluded("expired")
-    story.hear(*SUCCEEDED)
-    (event,) = story.hear(*SUCCEEDED).events
-    assert event.late_verdict is LateVerdict.SUCCEEDED
+    (first,) = story.hear(*SUCCEEDED).events
+    (second,) = story.hear(*SUCCEEDED).events
+    assert (first.late_verdict, second.late_verdict) == (LateVerdict.SUCCEEDED, None)
+    assert second.transfer_id == "t1"
 
 
 def test_a_late_verdict_is_told_while_the_next_transfer_is_open():
@@ -1368,7 +1384,7 @@ def test_a_late_verdict_is_told_while_the_next_transfer_is_open():
     assert story.state.open.id == "t2"
 
 
-# --- whose a verdict is -----------------------------------------------------------------------------
+# --- which transfer a verdict is about --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1377,10 +1393,10 @@ def test_a_late_verdict_is_told_while_the_next_transfer_is_open():
         ({}, "t2"),
         ({"transfer_id": "t2"}, "t2"),
         ({"transfer_id": "t1"}, "t1"),
-        ({"transfer_id": "somebody's"}, None),
+        ({"transfer_id": "another application's"}, None),
         ({"echoes_context": True, "context": "case 2"}, "t2"),
         ({"echoes_context": True, "context": "case 1"}, "t1"),
-        ({"echoes_context": True, "context": "somebody's"}, None),
+        ({"echoes_context": True, "context": "another application's"}, None),
         ({"echoes_context": True}, None),
         ({"context": "case 1"}, "t2"),
         ({"transfer_id": "t2", "echoes_context": True, "context": "case 1"}, "t2"),
@@ -1388,7 +1404,7 @@ def test_a_late_verdict_is_told_while_the_next_transfer_is_open():
     ],
     ids=str,
 )
-def test_a_verdict_belongs_to_whom_its_address_names_else_its_context_else_its_call(fact, transfer_id):
+def test_a_verdict_is_attributed_by_address_then_by_context_then_by_call(fact, transfer_id):
     story = Story()
     story.request("t1", operation_context="case 1")
     story.hear(*FAILED, transfer_id="t1")
@@ -1404,10 +1420,10 @@ def test_a_verdict_belongs_to_whom_its_address_names_else_its_context_else_its_c
         assert story.state.open.id == "t2"
 
 
-def test_started_and_accepted_of_another_transfer_do_not_move_this_one():
+def test_started_and_accepted_of_another_transfer_do_not_change_this_one():
     story = asked()
     story.hear(*STARTED, transfer_id="t0")
-    story.hear(*ACCEPTED, echoes_context=True, context="somebody's")
+    story.hear(*ACCEPTED, echoes_context=True, context="another application's")
     assert words(story) == ["requested", "provider.other", "provider.other"]
     assert Work.SUBMIT in story.due
 
@@ -1415,7 +1431,7 @@ def test_started_and_accepted_of_another_transfer_do_not_move_this_one():
 @pytest.mark.parametrize(
     "fact", [{}, {"transfer_id": "t1"}, {"echoes_context": True, "context": "the call's own"}], ids=str
 )
-def test_the_calls_end_is_everybodys(fact):
+def test_the_end_of_the_call_concerns_the_open_transfer_whatever_it_names(fact):
     story = started()
     story.hear(*ENDED, **fact)
     assert Work.GRACE in story.due
@@ -1427,11 +1443,11 @@ def test_the_calls_end_is_everybodys(fact):
         ({}, "t2"),
         ({"transfer_id": "t1"}, "t1"),
         ({"echoes_context": True, "context": "case 1"}, "t1"),
-        ({"echoes_context": True, "context": "somebody's"}, None),
+        ({"echoes_context": True, "context": "another application's"}, None),
     ],
     ids=str,
 )
-def test_a_late_verdict_without_an_address_is_the_last_transfers(fact, transfer_id):
+def test_a_late_verdict_that_names_no_transfer_is_attributed_to_the_last_one(fact, transfer_id):
     story = Story()
     for number in (1, 2):
         story.request(f"t{number}", operation_context=f"case {number}")
@@ -1440,93 +1456,151 @@ def test_a_late_verdict_without_an_address_is_the_last_transfers(fact, transfer_
     assert event.transfer_id == transfer_id
 
 
-def one_after_another(*verdicts):
-    """Transfers of a call, each of which came to its verdict."""
-    story = Story()
-    for number, verdict in enumerate(verdicts, start=1):
-        story.request(f"t{number}", operation_context=f"case {number}")
-        story.hear(*verdict)
-    return story
-
-
-CALL_WIDE = {"call_wide": True, "echoes_context": True, "context": "the call's own"}
-
-
-@pytest.mark.parametrize("before", [[], [FAILED], [FAILED, FAILED]])
-def test_a_verdict_about_the_whole_call_is_the_open_transfers(before):
-    story = one_after_another(*before)
-    story.request("open")
-    story.hear(*GRAPH_SUCCESS, **CALL_WIDE)
-    assert words(story)[-2:] == ["completed", "call.ended"]
-    assert story.outcome.transfer_id == "open"
-
-
-@pytest.mark.parametrize("before", [[SUCCEEDED], [SUCCEEDED, FAILED], [FAILED, SUCCEEDED]])
-def test_unless_an_earlier_transfer_of_the_call_succeeded(before):
-    story = one_after_another(*before)
-    story.request("open")
-    assert words(story.hear(*GRAPH_SUCCESS, **CALL_WIDE)) == ["call.ended"], "nothing new about any of them"
-    assert story.state.open.id == "open"
-    assert Work.GRACE in story.due
-
-
-def test_an_address_tells_more_than_the_whole_call():
-    story = one_after_another(SUCCEEDED)
-    story.request("open")
-    story.hear(*GRAPH_SUCCESS, call_wide=True, transfer_id="open")
-    assert story.outcome.kind == "transfer.completed"
-
-
-@pytest.mark.parametrize(
-    ("before", "late"),
-    [
-        ([FAILED], [("t1", LateVerdict.SUCCEEDED)]),
-        ([FAILED, FAILED], [("t2", LateVerdict.SUCCEEDED)]),
-        ([SUCCEEDED], []),
-        ([FAILED, SUCCEEDED], []),
-        ([SUCCEEDED, FAILED], []),
-    ],
-)
-def test_a_late_verdict_about_the_whole_call_is_the_last_transfers_unless_one_succeeded(before, late):
-    story = one_after_another(*before)
-    events = story.hear(*GRAPH_SUCCESS, **CALL_WIDE).events
-    others = [event for event in events if isinstance(event, ProviderOther)]
-    assert [(other.transfer_id, other.late_verdict) for other in others] == late
-
-
-def test_a_verdict_about_a_call_without_transfers_is_nobodys():
+def test_a_verdict_about_a_call_without_transfers_names_none():
     story = Story()
     (event,) = story.hear(*SUCCEEDED).events
     assert (event.kind, event.transfer_id, event.late_verdict) == ("provider.other", None, None)
 
 
-# --- whose it is while an earlier transfer may still be spoken of ----------------------------------
+# --- own callback addresses -------------------------------------------------------------------------
 
 
-def after(ending, rules=ONCE_ONLY):
+def with_own_address(**fields):
+    """A transfer that was accepted, whose verdict comes to an address of its own."""
+    return submitted(callback_uri="https://app.example.com/acs/t1", **fields)
+
+
+OWN_CONTEXT = {"echoes_context": True, "context": "t1"}
+
+
+@pytest.mark.parametrize("signals", [SUCCEEDED, FAILED, ACS_SUCCESS])
+@pytest.mark.parametrize("fact", [{"echoes_context": True}, OWN_CONTEXT], ids=["no context", "its context"])
+def test_a_transfer_with_its_own_address_accepts_verdicts_only_there(signals, fact):
+    story = with_own_address()
+    (event,) = story.hear(*signals, **fact).events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    assert Work.INSPECT in story.due
+    story.hear(*FAILED, transfer_id="t1", result=BUSY)
+    assert (story.outcome.basis, story.outcome.reason) == (Basis.STATED, FailureReason.BUSY)
+
+
+def test_an_own_address_of_another_transfer_is_not_this_ones():
+    story = submitted(callback_uri="https://app.example.com/acs/t0")
+    story.hear(*SUCCEEDED, **OWN_CONTEXT)
+    assert words(story)[-1] == "completed"
+
+
+@pytest.mark.parametrize("presence", [Presence.CONNECTED, Presence.GONE, Presence.UNKNOWN])
+def test_an_unattributed_verdict_is_named_by_the_evidence_of_an_expired_transfer(presence):
+    story = submitted(operation_context="case 7")
+    story.hear(*SUCCEEDED, echoes_context=True, context=None)
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    for _ in range(3):
+        story.wait(GAP)
+        story.inspect(presence)
+    assert story.outcome.evidence is Evidence.UNATTRIBUTED_VERDICT
+    alive = {Presence.CONNECTED: True, Presence.GONE: False, Presence.UNKNOWN: None}
+    assert story.outcome.call_alive is alive[presence]
+
+
+def test_a_call_that_ends_after_an_unattributed_success_expires_the_transfer():
+    story = submitted()
+    story.hear(*FAILED, echoes_context=True)
+    story.hear(*SUCCEEDED, echoes_context=True)
+    story.hear(*FAILED, echoes_context=True)
+    story.hear(*ENDED)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.expired", False)
+
+
+# --- operation contexts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_a_transfer_without_a_context_is_recognised_by_its_id(given):
+    story = submitted(operation_context=given)
+    story.hear(*SUCCEEDED, **OWN_CONTEXT)
+    assert words(story)[-1] == "completed"
+    assert story.outcome.operation_context == given
+
+
+def test_events_show_the_context_as_the_application_gave_it():
+    story = submitted()
+    story.hear(*FAILED, **OWN_CONTEXT)
+    (event,) = story.hear(*SUCCEEDED, **OWN_CONTEXT).events
+    assert (event.transfer_id, event.operation_context) == ("t1", None)
+    (event,) = story.hear(*SUCCEEDED, echoes_context=True, context="another application's").events
+    assert event.operation_context == "another application's"
+
+
+def test_the_context_of_an_open_transfer_is_shown_as_given_before_its_verdict():
+    story = asked()
+    story.answer(TOO_MANY)
+    (event,) = story.hear(event=CallParticipants, **OWN_CONTEXT).events
+    assert event.operation_context is None
+
+
+# --- while an earlier transfer may still be reported on --------------------------------------------
+
+
+def after(ending, rules=ONCE_ONLY, **fields):
     """A transfer that is in flight, on a call whose last one ended so."""
     story = concluded(ending)
     story.rules = rules
-    story.request("t2")
+    story.request("t2", **fields)
+    return story
+
+
+SHARED = {"echoes_context": True, "context": "case"}
+
+
+def after_one_with_the_same_context(**fields):
+    story = Story()
+    story.request("t1", operation_context="case")
+    story.answer(Taken())
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    story.request("t2", operation_context="case", **fields)
     return story
 
 
 @pytest.mark.parametrize(
-    "fact",
-    [{}, CALL_WIDE, {"echoes_context": True}, {"echoes_context": True, "context": ""}],
-    ids=["names the call", "about the whole call", "equal contexts", "equal empty contexts"],
+    ("make", "fact"),
+    [(lambda: after("expired"), {}), (after_one_with_the_same_context, SHARED)],
+    ids=["names the call", "names a context of both"],
 )
-def test_a_success_that_may_be_an_earlier_transfers_waits_for_the_providers_answer(fact):
-    story = after("expired")
-    (event,) = story.hear(*SUCCEEDED, result=Result(code=200, subcode=7015), **fact).events
-    assert (event.kind, event.transfer_id, event.late_verdict) == ("provider.other", None, None)
-    assert story.outcome is None
-    story.answer(Taken(correlation_id="chain"))
-    assert words(story)[-2:] == ["submitted", "completed"]
-    assert (story.outcome.basis, story.outcome.code, story.outcome.subcode) == (Basis.STATED, 200, 7015)
+@pytest.mark.parametrize("taken_first", [True, False])
+def test_a_success_that_an_earlier_transfer_may_have_had_completes_only_by_inference(make, fact, taken_first):
+    story = make()
+    if taken_first:
+        story.answer(Taken())
+    story.hear(*SUCCEEDED, result=Result(code=200, subcode=7015), **fact)
+    if not taken_first:
+        assert words(story)[-1] == "provider.other"
+        assert story.outcome is None
+        story.answer(Taken())
+    assert words(story)[-1] == "completed"
+    assert (story.outcome.basis, story.outcome.code, story.outcome.subcode) == (Basis.INFERRED, 200, 7015)
 
 
-def test_it_was_the_earlier_transfers_where_the_provider_refuses():
+def test_in_a_group_call_such_a_success_completes_nothing():
+    story = after_one_with_the_same_context(transferee=CALLER)
+    story.answer(Taken())
+    (event,) = story.hear(*SUCCEEDED, **SHARED).events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    story.wait_until(DEADLINE * 2)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    assert (story.outcome.kind, story.outcome.evidence) == (
+        "transfer.expired",
+        Evidence.UNATTRIBUTED_VERDICT,
+    )
+
+
+def test_a_success_was_the_earlier_transfers_if_the_provider_refuses_this_one():
     story = after("expired")
     story.hear(*GRAPH_SUCCESS)
     story.answer(NO_CALL)
@@ -1534,29 +1608,96 @@ def test_it_was_the_earlier_transfers_where_the_provider_refuses():
     assert (story.outcome.transfer_id, story.outcome.basis) == ("t2", Basis.STATED)
 
 
-def test_nobody_knows_whose_it_was_where_the_provider_gives_no_answer():
+def test_without_an_answer_a_disputed_success_expires_this_transfer():
     story = after("expired")
     story.hear(*GRAPH_SUCCESS)
     story.wait(GRACE)
     story.reach(Work.GRACE)
-    assert (story.outcome.kind, story.outcome.evidence) == ("transfer.expired", Evidence.CALL_GONE)
+    assert (story.outcome.kind, story.outcome.evidence, story.outcome.call_alive) == (
+        "transfer.expired",
+        Evidence.UNATTRIBUTED_VERDICT,
+        False,
+    )
 
 
-@pytest.mark.parametrize(
-    ("ending", "signals"),
-    [
-        ("expired", STARTED),
-        ("expired", ACCEPTED),
-        ("expired", FAILED),
-        ("failed", STARTED),
-        ("failed", ACCEPTED),
-    ],
-)
-def test_what_may_be_about_an_earlier_transfer_moves_nothing_before_the_providers_answer(ending, signals):
+def disputed_failure(**fields):
+    """A transfer that was accepted, and a failure that an earlier one may have had."""
+    story = after("expired", **fields)
+    story.answer(Taken())
+    (event,) = story.hear(*FAILED, result=BUSY).events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    assert Work.INSPECT in story.due
+    return story
+
+
+def test_a_disputed_failure_is_this_transfers_by_inference_if_the_call_is_connected():
+    story = disputed_failure()
+    story.inspect(Presence.CONNECTED, query=1)
+    assert (story.outcome.kind, story.outcome.basis, story.outcome.reason, story.outcome.call_alive) == (
+        "transfer.failed",
+        Basis.INFERRED,
+        FailureReason.BUSY,
+        True,
+    )
+
+
+def test_a_disputed_failure_was_the_earlier_transfers_if_the_call_is_being_transferred():
+    story = disputed_failure()
+    story.inspect(Presence.TRANSFERRING, query=1)
+    assert story.outcome is None
+    story.hear(*SUCCEEDED)
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.STATED)
+
+
+def test_a_query_that_began_before_the_disputed_failure_decides_nothing():
+    story = disputed_failure()
+    story.inspect(Presence.CONNECTED)
+    assert story.outcome is None
+    assert Work.INSPECT in story.due
+
+
+def test_a_disputed_failure_before_the_answer_is_decided_by_a_query_after_it():
+    story = after("expired")
+    story.hear(*FAILED, result=BUSY)
+    story.inspect(Presence.CONNECTED, query=1)
+    story.answer(Taken())
+    assert story.outcome is None
+    assert Work.INSPECT in story.due
+    story.inspect(Presence.CONNECTED, query=2)
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.failed", Basis.INFERRED)
+
+
+@pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.GONE])
+def test_a_disputed_failure_stays_undecided_if_the_call_is_not_found(presence):
+    story = disputed_failure()
+    story.inspect(presence, query=1)
+    assert story.outcome is None
+    assert (Work.INSPECT in story.due) is (presence is Presence.UNKNOWN)
+
+
+def test_in_a_group_call_a_query_does_not_decide_a_disputed_failure():
+    story = disputed_failure(transferee=CALLER)
+    story.inspect(Presence.CONNECTED, query=1)
+    assert story.outcome is None
+
+
+def test_an_attempt_that_did_not_leave_forgets_the_dispute():
+    story = after("expired")
+    story.hear(*FAILED, result=BUSY)
+    story.answer(NO_CONNECTION)
+    story.wait(1)
+    story.attempt(2)
+    story.answer(Taken(), attempt=2)
+    story.inspect(Presence.CONNECTED, query=1)
+    assert story.outcome is None
+
+
+@pytest.mark.parametrize(("ending", "signals"), [("expired", STARTED), ("failed", ACCEPTED)])
+def test_the_progress_of_an_earlier_transfer_changes_nothing_before_the_answer(ending, signals):
     story = after(ending)
     before = story.state.open
     (event,) = story.hear(*signals, result=BUSY).events
-    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    assert event.kind == "provider.other"
     assert story.state.open == before
     story.answer(NO_CALL)
     assert words(story)[-1] == "failed"
@@ -1566,31 +1707,43 @@ def test_what_may_be_about_an_earlier_transfer_moves_nothing_before_the_provider
 @pytest.mark.parametrize(
     "fact", [{"transfer_id": "t2"}, {"echoes_context": True, "context": "case 2"}], ids=str
 )
-def test_what_names_the_open_transfer_is_about_it(fact):
+def test_a_verdict_that_names_the_open_transfer_is_stated(fact):
     story = concluded("expired")
     story.request("t2", operation_context="case 2")
     story.hear(*SUCCEEDED, **fact)
     assert words(story)[-2:] == ["submitted", "completed"]
+    assert story.outcome.basis is Basis.STATED
 
 
 @pytest.mark.parametrize("ending", ["failed", "completed"])
-def test_a_verdict_is_about_the_open_transfer_where_the_earlier_have_theirs(ending):
+def test_a_verdict_is_the_open_transfers_if_the_earlier_ones_have_theirs(ending):
     story = after(ending)
     story.hear(*FAILED, result=BUSY)
     assert (story.outcome.transfer_id, story.outcome.reason) == ("t2", FailureReason.BUSY)
+    assert story.outcome.basis is Basis.STATED
 
 
-@pytest.mark.parametrize("ending", ["expired", "failed"])
-def test_once_the_provider_has_answered_the_earlier_transfers_are_over(ending):
-    story = after(ending)
+def test_a_late_verdict_settles_the_only_transfer_that_can_have_caused_it():
+    story = concluded("expired")
+    (event,) = story.hear(*FAILED, result=BUSY).events
+    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.FAILED)
+    story.request("t2")
     story.answer(Taken())
-    story.hear(*STARTED)
     story.hear(*SUCCEEDED)
-    assert words(story)[-3:] == ["submitted", "started", "completed"]
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.STATED)
+
+
+def test_a_late_verdict_settles_none_if_several_can_have_caused_it():
+    story = disputed_failure()
+    story.wait_until(DEADLINE * 2)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.GONE)
+    story.hear(*FAILED, result=BUSY)
+    assert [done.unsettled for done in story.state.finished] == [True, True]
 
 
 @pytest.mark.parametrize("answer", [NO_CALL, NO_CONNECTION])
-def test_a_transfer_that_the_provider_never_had_is_not_spoken_of(answer):
+def test_a_transfer_that_the_provider_never_received_has_no_late_verdict(answer):
     story = Story(evolve(ONCE_ONLY, max_attempts=1))
     story.request("t1")
     story.answer(answer)
@@ -1599,10 +1752,11 @@ def test_a_transfer_that_the_provider_never_had_is_not_spoken_of(answer):
     story.hear(*STARTED)
     story.hear(*SUCCEEDED)
     assert words(story)[-3:] == ["submitted", "started", "completed"]
+    assert story.outcome.basis is Basis.STATED
 
 
 @pytest.mark.parametrize("before", [[], [LOST]], ids=["no answer yet", "answer lost"])
-def test_a_success_waits_where_the_earlier_transfer_may_have_been_executed(before):
+def test_a_success_is_disputed_if_the_earlier_transfer_may_have_been_executed(before):
     story = asked()
     story.play(*before)
     story.wait_until(DEADLINE)
@@ -1613,51 +1767,31 @@ def test_a_success_waits_where_the_earlier_transfer_may_have_been_executed(befor
     assert words(story)[-2:] == ["requested", "provider.other"]
 
 
-def test_a_success_is_at_once_believed_where_the_earlier_transfer_never_left():
-    story = Story(evolve(ONCE_ONLY, max_attempts=1))
-    story.request("t1")
-    story.answer(NO_CONNECTION)
-    story.request("t2")
-    story.hear(*SUCCEEDED)
-    assert words(story)[-2:] == ["submitted", "completed"]
-
-
-def turned_away():
-    """A transfer whose only attempt was turned away, and which is to be sent again."""
+def not_sent_yet():
+    """A transfer whose only attempt was not sent, and which is to be sent again."""
     story = asked(operation_context="case 1")
     story.answer(TOO_MANY)
     return story
 
 
 @pytest.mark.parametrize("signals", [STARTED, ACCEPTED, SUCCEEDED, FAILED])
-def test_of_what_never_left_the_provider_says_nothing(signals):
-    story = turned_away()
-    before = story.state.open
-    (event,) = story.hear(*signals).events
+@pytest.mark.parametrize("fact", [{}, {"echoes_context": True, "context": "case 1"}], ids=str)
+def test_a_verdict_is_not_about_a_transfer_that_was_not_sent(signals, fact):
+    story = not_sent_yet()
+    (event,) = story.hear(*signals, **fact).events
     assert (event.kind, event.transfer_id) == ("provider.other", None)
-    assert story.state.open == before
     story.wait(0.5)
     assert story.attempt(2).proceed
     story.answer(Taken(), attempt=2)
     assert words(story)[-1] == "submitted"
 
 
-@pytest.mark.parametrize(
-    "fact", [{"transfer_id": "t1"}, {"echoes_context": True, "context": "case 1"}], ids=str
-)
-def test_unless_it_names_the_transfer(fact):
-    story = turned_away()
+@pytest.mark.parametrize("fact", [{"transfer_id": "t1"}, OWN_CONTEXT], ids=["address", "id as context"])
+def test_a_verdict_that_names_a_transfer_proves_that_it_was_sent(fact):
+    story = asked()
+    story.answer(TOO_MANY)
     story.hear(*SUCCEEDED, **fact)
     assert words(story)[-1] == "completed"
-
-
-@pytest.mark.parametrize("fact", [{"echoes_context": True}, {"context": "case 1"}], ids=str)
-def test_no_context_names_nobody_nor_does_one_that_is_not_the_requests_own(fact):
-    story = asked(operation_context="case 1" if "context" in fact else None)
-    story.answer(TOO_MANY)
-    (event,) = story.hear(*SUCCEEDED, **fact).events
-    assert event.kind == "provider.other"
-    assert story.outcome is None
 
 
 def expired_after(*before):
@@ -1673,20 +1807,16 @@ def expired_after(*before):
     return story
 
 
-def test_the_end_of_the_whole_call_is_of_whom_it_was_that_succeeded():
-    assert words(expired_after(SUCCEEDED).hear(*GRAPH_SUCCESS, **CALL_WIDE)) == ["call.ended"]
-
-
-def test_a_late_verdict_is_not_of_whom_the_opposite_was_stated():
+def test_a_late_verdict_is_attributed_to_the_transfer_without_the_opposite_one():
     story = concluded("expired")
-    story.request("t2")
+    story.request("t2", operation_context="case 2")
     story.answer(Taken())
-    story.hear(*FAILED)
+    story.hear(*FAILED, transfer_id="t2")
     (event,) = story.hear(*SUCCEEDED).events
     assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
 
 
-def test_a_late_verdict_is_not_of_what_never_left():
+def test_a_late_verdict_is_not_attributed_to_a_transfer_that_was_not_sent():
     story = concluded("expired")
     story.rules = evolve(ONCE_ONLY, max_attempts=1)
     story.request("t2")
@@ -1695,7 +1825,7 @@ def test_a_late_verdict_is_not_of_what_never_left():
     assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
 
 
-def test_what_was_claimed_before_the_attempt_was_turned_away_proves_no_later_one():
+def test_a_success_before_an_attempt_that_did_not_leave_proves_no_later_attempt():
     story = after("expired")
     story.hear(*SUCCEEDED)
     story.answer(TOO_MANY)
@@ -1705,7 +1835,7 @@ def test_what_was_claimed_before_the_attempt_was_turned_away_proves_no_later_one
     assert words(story)[-1] == "submitted"
 
 
-def test_what_was_claimed_counts_where_an_earlier_attempt_may_have_executed():
+def test_a_disputed_success_counts_if_an_earlier_attempt_may_have_executed():
     story = after("expired", REPEATABLE)
     story.answer(LOST)
     story.hear(*SUCCEEDED)
@@ -1718,53 +1848,258 @@ def test_what_was_claimed_counts_where_an_earlier_attempt_may_have_executed():
     assert words(story)[-1] == "completed"
 
 
-def test_an_empty_context_is_echoed_as_none():
-    story = asked(operation_context="")
-    story.hear(*SUCCEEDED, echoes_context=True)
-    assert words(story)[-1] == "completed"
-
-
-def test_what_was_claimed_is_no_news_when_it_is_told_again():
-    story = after("expired")
-    story.hear(*SUCCEEDED)
-    story.answer(Taken())
-    (event,) = story.hear(*SUCCEEDED).events
-    assert (event.transfer_id, event.late_verdict) == ("t2", None)
-
-
 @pytest.mark.parametrize(
     ("verdict", "late"), [(SUCCEEDED, LateVerdict.SUCCEEDED), (FAILED, LateVerdict.FAILED)]
 )
-def test_a_late_verdict_is_of_the_last_that_it_can_be_about(verdict, late):
+def test_a_late_verdict_is_attributed_to_the_last_transfer_that_it_fits(verdict, late):
     (event,) = expired_after(verdict).hear(*verdict).events
     assert (event.transfer_id, event.late_verdict) == ("t2", late)
 
 
-def test_another_verdict_is_rather_of_whom_none_was_stated():
+def test_a_late_verdict_is_attributed_to_a_transfer_without_one_first():
     (event,) = expired_after(SUCCEEDED).hear(*FAILED).events
     assert (event.transfer_id, event.late_verdict) == ("t2", LateVerdict.FAILED)
 
 
-def test_a_call_that_is_being_transferred_is_so_by_the_transfer_that_was_taken():
+def test_an_accepted_transfer_is_the_one_that_an_inspection_sees():
     story = after("expired")
     story.answer(Taken())
     story.inspect(Presence.TRANSFERRING)
     assert words(story)[-1] == "started"
 
 
-def test_a_late_verdict_is_rather_of_whom_none_was_stated():
-    story = after("expired")
-    story.answer(NO_CALL)
-    (event,) = story.hear(*SUCCEEDED).events
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
-
-
-def test_a_call_that_is_being_transferred_may_be_so_by_an_earlier_transfer():
+def test_an_inspection_may_see_an_earlier_transfer_before_the_answer():
     story = after("expired")
     story.answer(LOST)
     story.inspect(Presence.TRANSFERRING)
     assert words(story)[-1] == "requested"
     assert story.state.open.evidence is Evidence.CALL_CONNECTED
+
+
+# --- verdicts that come again under another message id ---------------------------------------------
+
+
+def busy_again(**second):
+    """A second transfer that was accepted, and the failure of the first in the same words."""
+    story = submitted()
+    story.hear(*FAILED, result=BUSY, content="busy")
+    story.request("t2", **second)
+    story.answer(Taken())
+    (event,) = story.hear(*FAILED, result=BUSY, content="busy").events
+    assert (event.kind, event.transfer_id) == ("provider.other", None)
+    return story
+
+
+def test_a_repeated_failure_leads_to_a_query_and_is_inferred():
+    story = busy_again()
+    story.inspect(Presence.CONNECTED, query=1)
+    assert (story.outcome.kind, story.outcome.basis, story.outcome.call_alive) == (
+        "transfer.failed",
+        Basis.INFERRED,
+        True,
+    )
+
+
+def test_a_repeated_failure_does_not_fail_a_transfer_that_is_under_way():
+    story = busy_again()
+    story.inspect(Presence.TRANSFERRING, query=1)
+    story.hear(*SUCCEEDED, content="transferred")
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.STATED)
+
+
+def test_a_repeated_success_is_not_the_next_transfers():
+    story = submitted()
+    story.hear(*SUCCEEDED, content="transferred")
+    story.request("t2")
+    story.answer(Taken())
+    (event,) = story.hear(*SUCCEEDED, content="transferred").events
+    assert (event.kind, event.transfer_id) == ("provider.other", "t1")
+    assert story.state.open.id == "t2"
+
+
+def test_the_words_of_only_so_many_verdicts_are_kept():
+    story = Story()
+    for number in range(40):
+        story.hear(*FAILED, content=str(number))
+        story.hear(*FAILED, content=str(number))
+    assert story.state.verdicts == tuple(map(str, range(8, 40)))
+
+
+def test_of_the_finished_transfers_all_unsettled_and_the_last_settled_are_kept():
+    story = concluded("expired")
+    for number in range(2, 30):
+        story.request(f"t{number}")
+        story.hear(*FAILED, transfer_id=f"t{number}")
+    assert [done.id for done in story.state.finished] == ["t1", *(f"t{number}" for number in range(13, 30))]
+
+
+# --- the consultation leg of an attended transfer --------------------------------------------------
+
+
+def test_a_verdict_on_a_consultation_leg_may_be_the_attended_transfers():
+    story = Story()
+    story.happens(Replaced(at=story.now, transfer_id="attended"))
+    story.request("t1")
+    story.answer(Taken())
+    story.hear(*GRAPH_SUCCESS, operation=RequestKind.TRANSFER)
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.INFERRED)
+
+
+# --- a call that ends because some transfer succeeded ----------------------------------------------
+
+CALL_TRANSFERRED = (Signal.CALL_TRANSFERRED, Signal.CALL_ENDED)
+
+
+@pytest.mark.parametrize("answer", [Taken(), LOST])
+def test_a_call_that_was_transferred_completes_its_only_transfer_by_inference(answer):
+    story = asked()
+    story.answer(answer)
+    story.hear(*CALL_TRANSFERRED, result=Result(code=200, subcode=7015))
+    assert story.outcome is None
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.basis, story.outcome.subcode) == (
+        "transfer.completed",
+        Basis.INFERRED,
+        7015,
+    )
+
+
+@pytest.mark.parametrize("signals", [ACS_SUCCESS, FAILED])
+def test_the_verdict_itself_counts_during_the_grace_period(signals):
+    story = submitted()
+    story.hear(*CALL_TRANSFERRED)
+    story.hear(*signals, **OWN_CONTEXT)
+    assert story.outcome.basis is Basis.STATED
+    assert getattr(story.outcome, "call_alive", False) is False
+
+
+@pytest.mark.parametrize("ending", ["expired", "completed"])
+def test_a_call_that_an_earlier_transfer_may_have_ended_expires_this_one(ending):
+    story = after(ending)
+    story.answer(LOST)
+    story.hear(*CALL_TRANSFERRED)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.expired", False)
+
+
+def test_a_call_that_was_transferred_fails_a_transfer_that_was_not_sent():
+    story = not_sent_yet()
+    story.hear(*CALL_TRANSFERRED)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.reason) == ("transfer.failed", FailureReason.CALL_ENDED)
+
+
+@pytest.mark.parametrize(
+    ("transferee", "basis"), [(None, Basis.STATED), (CALLER, Basis.INFERRED)], ids=["two parties", "group"]
+)
+def test_a_caller_who_leaves_a_group_call_may_have_been_transferred_before(transferee, basis):
+    story = submitted(transferee=transferee)
+    story.hear(*ENDED, result=HUNG_UP)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.reason, story.outcome.basis) == (FailureReason.CALLER_LEFT, basis)
+
+
+# --- whether the call is alive after a failure ------------------------------------------------------
+
+
+def held(**fields):
+    """A transfer whose failure does not say whether the call is alive."""
+    story = submitted(**fields)
+    decision = story.hear(*FAILED, call_alive=None, result=BUSY, said={"busy": True})
+    assert decision.events == ()
+    assert (story.due[Work.INSPECT], story.due[Work.GRACE]) == (0, 2)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("presence", "alive"),
+    [
+        (Presence.CONNECTED, True),
+        (Presence.TRANSFERRING, True),
+        (Presence.GONE, False),
+        (Presence.UNKNOWN, None),
+    ],
+)
+def test_a_failure_that_does_not_say_it_is_published_after_one_query(presence, alive):
+    story = held()
+    story.wait(1)
+    story.inspect(presence, query=1)
+    assert (story.outcome.call_alive, story.outcome.basis, story.outcome.reason) == (
+        alive,
+        Basis.STATED,
+        FailureReason.BUSY,
+    )
+    assert story.outcome.raw == {"busy": True}
+    assert story.outcome.elapsed == seconds(1)
+    assert story.due == {}
+
+
+def test_a_query_that_began_before_the_failure_does_not_say_whether_the_call_is_alive():
+    story = held()
+    story.inspect(Presence.TRANSFERRING, query=0)
+    assert story.outcome is None
+    assert Work.INSPECT in story.due
+
+
+def test_a_failure_is_not_held_longer_than_the_limit():
+    story = held()
+    story.wait(2)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.failed", None)
+
+
+@pytest.mark.parametrize("late", [Work.DEADLINE, Work.SUBMIT])
+def test_other_due_work_leaves_a_held_failure_as_it_is(late):
+    story = held()
+    story.wait_until(DEADLINE)
+    story.reach(late)
+    assert story.outcome is None
+
+
+def test_the_end_of_the_call_publishes_a_held_failure():
+    story = held()
+    decision = story.hear(*ENDED)
+    assert words(decision) == ["failed", "call.ended"]
+    assert story.outcome.call_alive is False
+
+
+def test_a_failure_after_the_end_of_the_call_is_not_held():
+    story = submitted()
+    story.hear(*ENDED)
+    story.hear(*FAILED, call_alive=None)
+    assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.failed", False)
+
+
+@pytest.mark.parametrize("signals", [FAILED, SUCCEEDED, STARTED])
+def test_nothing_changes_a_held_failure(signals):
+    story = held()
+    (event,) = story.hear(*signals, **OWN_CONTEXT).events
+    assert (event.kind, event.transfer_id) == ("provider.other", "t1")
+    story.inspect(Presence.CONNECTED, query=1)
+    assert (story.outcome.kind, story.outcome.reason) == ("transfer.failed", FailureReason.BUSY)
+
+
+@pytest.mark.parametrize("answer", [Taken(), NO_CALL, LOST])
+def test_an_answer_does_not_change_a_held_failure(answer):
+    story = asked()
+    story.hear(*FAILED, call_alive=None, result=BUSY)
+    due = story.due
+    assert words(story.answer(answer)) == []
+    assert story.due == due
+
+
+def test_a_held_failure_survives_a_store():
+    state = held().state
+    assert decode(CallState, encode(state)) == state
+
+
+def test_a_disputed_failure_survives_a_store():
+    state = disputed_failure().state
+    assert decode(CallState, encode(state)) == state
 
 
 # --- repeated deliveries ----------------------------------------------------------------------------
@@ -2068,13 +2403,13 @@ def test_a_redirect_that_somebody_answered_was_handed_over():
 def test_a_success_that_is_a_redirects_proves_a_redirect():
     story = redirecting()
     story.answer(Taken())
-    story.hear(*GRAPH_SUCCESS, redirect_only=True)
+    story.hear(*GRAPH_SUCCESS, operation=RequestKind.REDIRECT)
     assert story.outcome.kind == "redirect.completed"
 
 
 def test_a_success_that_is_a_redirects_proves_no_transfer():
     story = started()
-    assert words(story.hear(*GRAPH_SUCCESS, redirect_only=True)) == ["call.ended"]
+    assert words(story.hear(*GRAPH_SUCCESS, operation=RequestKind.REDIRECT)) == ["call.ended"]
     story.wait(GRACE)
     story.reach(Work.GRACE)
     assert story.outcome.reason is FailureReason.CALL_ENDED
@@ -2086,14 +2421,14 @@ def test_a_success_that_is_a_redirects_is_no_late_verdict_about_a_transfer(endin
     story = concluded(ending)
     if ended_before:
         story.hear(*ENDED)
-    (event,) = story.hear(*GRAPH_SUCCESS, redirect_only=True).events
+    (event,) = story.hear(*GRAPH_SUCCESS, operation=RequestKind.REDIRECT).events
     assert getattr(event, "late_verdict", None) is None
 
 
 def test_a_success_that_is_a_redirects_may_come_too_late_for_it():
     story = redirecting()
     story.answer(NO_CALL)
-    event = story.hear(*SUCCEEDED, redirect_only=True).events[-1]
+    event = story.hear(*SUCCEEDED, operation=RequestKind.REDIRECT).events[-1]
     assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -189,10 +189,10 @@ class Truth:
     """Signals that came while the transfer was open."""
     ended_at: datetime | None = None
     inspected_at: datetime | None = None
-    claims: bool = False
-    """A success was heard before the provider answered, that may be an earlier transfer's."""
-    succeeded_late: bool = False
-    """Its success was heard after its outcome."""
+    in_doubt: bool = False
+    """A success of another application's transfer was heard while it was open."""
+    late_verdict: LateVerdict | None = None
+    """The verdict that was heard after its outcome."""
 
     @property
     def id(self):
@@ -239,18 +239,16 @@ class TransferLife(RuleBasedStateMachine):
 
     @initialize(
         stories=st.sampled_from([GRAPH_STORIES, ACS_STORIES]),
-        attribution=st.sampled_from(["address", "context", "call"]),
-        numbered=st.booleans(),
+        attribution=st.sampled_from(["address", "context"]),
         repeatable=st.booleans(),
         handed_over=st.booleans(),
         max_attempts=st.sampled_from([2, 6]),
     )
-    def begin(self, stories, attribution, numbered, repeatable, handed_over, max_attempts):
+    def begin(self, stories, attribution, repeatable, handed_over, max_attempts):
         self.store = MemoryStore()
         self.at = START
         self.stories = stories
         self.attribution = attribution
-        self.numbered = numbered  # else repetitions show by their content only
         self.rules = Rules(
             repeatable_for=WINDOW if repeatable else None,
             taken_is_handed_over=handed_over,
@@ -338,64 +336,11 @@ class TransferLife(RuleBasedStateMachine):
         open_ones = (truth for truth in self.truths.values() if self.outcome(truth) is None)
         return {leg for truth in open_ones for leg in truth.opened.legs}
 
-    def earlier(self, truth):
-        """The requests of its call that have their outcome."""
-        of_the_call = [one for one in self.truths.values() if one.opened.call == truth.opened.call]
-        return [one for one in of_the_call if one is not truth and self.outcome(one)]
-
-    def reached(self, truth):
-        """Whether the provider may have it, for all that the application's side knows."""
-        return "submitted" in self.told(truth) or not truth.cannot_have_executed
-
-    def settled(self, truth):
-        return self.outcome(truth).basis is Basis.STATED
-
-    def likeliest(self, message):
-        """Whose late words these are, as far as can be told.
-
-        The provider says so; else they are the last's of whom it has said the same, or nothing.
-        """
-        if self.attribution != "call":
-            return message.truth
-        finished = [
-            one for one in self.truths.values() if one.opened.call == message.call and self.outcome(one)
-        ]
-        verdict = {LateVerdict.SUCCEEDED: COMPLETED, LateVerdict.FAILED: FAILED}.get(message.word.verdict, ())
-        reached = [one for one in finished if self.reached(one)]
-        possible = [one for one in reached if not self.settled(one) or isinstance(self.outcome(one), verdict)]
-        return (possible or finished)[-1]
-
-    def is_disputed(self, message, progress):
-        """Whether nobody can tell whose words these are: the open transfer's, or an earlier one's."""
-        if self.attribution != "call" or progress is None or progress.submitted:
-            return False
-        truth = self.truths[progress.id]
-        if not self.reached(truth):
-            return True
-        reached = [one for one in self.earlier(truth) if self.reached(one)]
-        return any(not (message.word.verdict and self.settled(one)) for one in reached)
-
-    def forget(self, truths):
-        """The provider has no more to say of them. What was delivered already may still be repeated."""
-        self.network = [
-            message
-            for message in self.network
-            if message.truth not in truths or (message.call, message.fact.delivery.key) in self.eras
-        ]
-
     def send(self, truth, first_sent_at, fate, *, promptly):
         """An attempt leaves; what the provider will say about it is on its way from here on."""
         assert self.at < truth.deadline_at, "sent after the deadline"
         truth.first_sent_at = first_sent_at
         truth.answers.append(None)
-        if self.attribution == "call":
-            earlier = self.earlier(truth)
-            if any(one.succeeded_late for one in earlier):  # the call is gone
-                fate = Fate(executes=False, answer=REFUSED)
-            # A provider that names only the call has none begin before the one under way has ended.
-            self.forget(
-                [one for one in earlier if fate.executes or not self.reached(one) or self.settled(one)]
-            )
         if fate.executes:
             self.execute(truth)
         if fate.answer is not None:
@@ -426,12 +371,12 @@ class TransferLife(RuleBasedStateMachine):
             operation_context=request.operation_context if echoes else None,
             raw={"said": [*word.signals], "index": index},
         )
-        key = f"{truth.id} {index}" if self.numbered else str(word)
+        key = f"{truth.id} {index}"
         fact = Fact(
             event=event,
             signals=word.signals,
             result=word.result,
-            delivery=Delivery(key, exact=self.numbered),
+            delivery=Delivery(key),
             transfer_id=truth.id if self.attribution == "address" else None,
             echoes_context=echoes,
             call_alive=True,
@@ -459,7 +404,6 @@ class TransferLife(RuleBasedStateMachine):
         if isinstance(answer, Taken):
             assert "submitted" in self.told(truth)
             assert not isinstance(outcome, FAILED | EXPIRED)
-            assert isinstance(outcome, COMPLETED) or not truth.claims, "taken, and then there was a success"
         elif attempt < before.attempts:
             assert self.progress(truth) == before, "an older attempt's answer counts no more"
         elif outcome is not None:
@@ -496,25 +440,19 @@ class TransferLife(RuleBasedStateMachine):
     def receive(self, message):
         call, key = message.call, message.fact.delivery.key
         before = self.state(call).open
-        era, earlier = before.id if before else "-", self.eras.get((call, key))
+        earlier = self.eras.get((call, key))
         applied = self.apply(call, Observed(at=self.at, fact=message.fact), key)
-        if earlier is not None and (self.numbered or earlier == era or before is None):
+        if earlier is not None:
             assert applied.duplicate
             assert applied.events == ()
             return
         assert not applied.duplicate
         assert message.fact.event.raw in [event.raw for event in applied.events], "a delivery disappeared"
-        self.eras[call, key] = era
-        if earlier is not None:
-            assert self.state(call).open == before, "words of an earlier transfer moved this one"
-            assert Work.INSPECT in self.due(before.id)
-            return
+        self.eras[call, key] = before.id if before else "-"
         if before is not None and Signal.CALL_ENDED in message.word.signals:
             self.truths[before.id].heard.add(Signal.CALL_ENDED)
             self.truths[before.id].ended_at = self.truths[before.id].ended_at or self.at
-        if self.is_disputed(message, before):
-            self.heard_of_one_or_the_other(message, applied, before)
-        elif before is not None and before.id == message.truth.id:
+        if before is not None and before.id == message.truth.id:
             self.heard_in_time(message, before)
         else:
             self.heard_too_late(message, applied, before)
@@ -542,25 +480,12 @@ class TransferLife(RuleBasedStateMachine):
         if Signal.RETURNED in signals and (before.started or before.accepted):
             assert Work.INSPECT in due
 
-    def heard_of_one_or_the_other(self, message, applied, before):
-        """Nobody can tell whose it is: it is told, and nothing is decided until the provider answers."""
-        truth, word = self.truths[before.id], message.word
-        assert self.outcome(truth) is None
-        assert "submitted" not in self.told(truth)
-        assert [e for e in applied.events if getattr(e, "late_verdict", None)] == []
-        if word.verdict is LateVerdict.SUCCEEDED:
-            truth.claims = True
-            message.truth.heard.add(Signal.SUCCEEDED)
-            message.truth.succeeded_late = message.truth is not truth
-        elif not {Signal.CALL_ENDED, Signal.RETURNED} & {*word.signals}:
-            assert self.state(message.call).open == before
-
     def heard_too_late(self, message, applied, before):
         """Its transfer has its outcome: a verdict that does not agree is flagged, and moves nobody."""
-        truth, word = self.likeliest(message), message.word
+        truth, word = message.truth, message.word
         outcome = self.outcome(truth)
         assert outcome not in applied.events
-        stated = None
+        stated = truth.late_verdict
         if outcome.basis is Basis.STATED:
             stated = LateVerdict.SUCCEEDED if isinstance(outcome, COMPLETED) else LateVerdict.FAILED
         flagged = [
@@ -570,6 +495,7 @@ class TransferLife(RuleBasedStateMachine):
         ]
         expected = [(truth.id, word.verdict)] if word.verdict and word.verdict != stated else []
         assert flagged == expected
+        truth.late_verdict = word.verdict or truth.late_verdict
         if not {Signal.CALL_ENDED, Signal.RETURNED} & {*word.signals}:
             assert self.state(message.call).open == before
 
@@ -593,7 +519,10 @@ class TransferLife(RuleBasedStateMachine):
         )
         (told,) = self.apply(call, Observed(at=self.at, fact=fact)).events
         assert (told.kind, told.transfer_id) == ("provider.other", None)
-        assert self.state(call).open == before
+        if before is not None and signal is Signal.SUCCEEDED:
+            self.truths[before.id].in_doubt = True
+        after = self.state(call).open
+        assert after is before or after == evolve(before, unattributed=after.unattributed)
 
     @rule(call=st.sampled_from(CALLS), cls=st.sampled_from([CallConnected, CallParticipants, ProviderOther]))
     @precondition(lambda self: self.occupied() and not self.network)
@@ -663,7 +592,7 @@ class TransferLife(RuleBasedStateMachine):
             return
         if work is Work.GRACE:
             assert self.at - truth.ended_at >= self.rules.grace
-            assert isinstance(outcome, FAILED | RedirectExpired) or truth.claims
+            assert isinstance(outcome, FAILED | RedirectExpired) or truth.in_doubt
         else:
             assert isinstance(outcome, FAILED)
             assert truth.cannot_have_executed, "called failed, but it may have been executed"
@@ -715,7 +644,7 @@ class TransferLife(RuleBasedStateMachine):
                     assert truth.executions == 1
                 case TransferFailed() | RedirectFailed():
                     assert Signal.FAILED in truth.heard or ended or truth.cannot_have_executed
-                case TransferExpired() if not (ended and truth.claims):
+                case TransferExpired() if not (ended and truth.in_doubt):
                     assert outcome.elapsed >= truth.opened.request.deadline
                     assert not ended, "the grace decides"
                 case RedirectExpired():

@@ -54,6 +54,15 @@ class Submission:
     first_sent_at: datetime
     tenant_id: str | None = None
 
+    @property
+    def operation_context(self) -> str:
+        """What to send where the provider repeats a text of the request in its callbacks.
+
+        The application's operation context, or else the transfer's id, so that every verdict says which
+        transfer it is about.
+        """
+        return self.request.operation_context or self.id
+
 
 @final
 @frozen(kw_only=True)

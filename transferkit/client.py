@@ -149,6 +149,7 @@ class AsyncClient:
             timing=config.lifecycle,
             retention=config.retention,
             telemetry=self._telemetry,
+            background=background,
         )
         self._receiver = Receiver(
             adapters=self._adapters.get,

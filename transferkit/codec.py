@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
 from hashlib import sha256
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from attrs import evolve, fields
@@ -122,6 +123,9 @@ def _converter() -> Converter:
     _tag(converter, Transfer, "type", lambda _: "transfer", _REQUESTS.__getitem__)
     _tag(converter, Redirect, "type", lambda _: "redirect", _REQUESTS.__getitem__)
     converter.register_structure_hook_func(
+        _is_union_of_events, lambda data, _: None if data is None else converter.structure(data, Event)
+    )
+    converter.register_structure_hook_func(
         lambda cls: cls == Request, lambda data, _: converter.structure(data, _REQUESTS[data["type"]])
     )
     return converter
@@ -143,6 +147,11 @@ def _is(base: type) -> Any:
     return lambda cls: isinstance(cls, type) and issubclass(cls, base)
 
 
+def _is_union_of_events(cls: Any) -> bool:
+    kinds = [kind for kind in get_args(cls) if kind is not NoneType]
+    return len(kinds) > 1 and all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds)
+
+
 def _is_map(cls: Any) -> bool:
     origin = getattr(cls, "__origin__", cls)
     return isinstance(origin, type) and issubclass(origin, Mapping)
@@ -157,6 +166,7 @@ def _tag(converter: Converter, base: type, key: str, tag: Any, find: Any) -> Non
         plain: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(
             cls, converter, _cattrs_omit_if_default=True
         )
+
         return lambda value: {key: tag(value), **plain(value)}
 
     def read_for(_: type) -> Any:

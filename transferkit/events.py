@@ -93,7 +93,10 @@ class Evidence(StrEnum):
     CALL_CONNECTED = "call_connected"
     """The call is still up at the provider: the caller is likely still with the application."""
     SILENCE = "silence"
-    """The provider could not be asked, or would not say."""
+    """The provider could not be queried, or its answer did not say."""
+    UNATTRIBUTED_VERDICT = "unattributed_verdict"
+    """A verdict for this call arrived that does not say which transfer it is about, or that an earlier
+    transfer of the call may have caused. `provider.other` in the history shows it."""
 
 
 class LateVerdict(StrEnum):
@@ -304,15 +307,19 @@ class TransferFailed(_Failed):
 
 @frozen(kw_only=True)
 class _Expired(Outcome):
-    """Nobody knows what became of it; `evidence` is what was known."""
+    """The result is not known. `evidence` is what was known.
+
+    `call_alive`: whether the caller is still on the application's leg; None if that is not known.
+    """
 
     evidence: Evidence
+    call_alive: bool | None = None
 
 
 @final
 @frozen(kw_only=True)
 class TransferExpired(_Expired):
-    """No proof came by the deadline. Nobody knows whether the caller was transferred."""
+    """No proof arrived by the deadline. The caller may or may not have been transferred."""
 
     kind: ClassVar[str] = "transfer.expired"
 

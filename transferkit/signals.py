@@ -1,7 +1,7 @@
-"""What a provider's callback says, in neutral words: an adapter's `decode` makes facts of it.
+"""What a provider's callback says, in neutral words: an adapter's `decode` returns facts.
 
-A fact carries the event that it is when no life cycle has a use for it, and the signals that it is to a
-life cycle. Which of the two reaches the stream is the life cycle machine's decision.
+A fact carries an event, and the signals that it contains for a life cycle. The life cycle machine decides
+which of the two is published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from transferkit._redact import safe_repr
 from transferkit.events import Event, FailureReason
 from transferkit.identifiers import Identifier
 
-__all__ = ["Delivery", "Fact", "Result", "Signal"]
+__all__ = ["Delivery", "Fact", "RequestKind", "Result", "Signal"]
+
+
+class RequestKind(StrEnum):
+    """The kinds of request that have a life cycle."""
+
+    TRANSFER = "transfer"
+    REDIRECT = "redirect"
 
 
 class Signal(StrEnum):
@@ -29,9 +36,12 @@ class Signal(StrEnum):
     FAILED = "failed"
     """The provider states failure."""
     RETURNED = "returned"
-    """The call looks connected again: reason to ask, no proof."""
+    """The call looks connected again: a reason to query the provider, not a proof."""
     CALL_ENDED = "call_ended"
-    """The application's leg ended, with no word about the transfer."""
+    """The application's leg ended."""
+    CALL_TRANSFERRED = "call_transferred"
+    """The application's leg ended because a transfer of the call succeeded. The provider reports which one
+    in a callback of its own, so this is never a verdict."""
 
 
 @final
@@ -65,15 +75,15 @@ class Delivery:
 class Fact:
     """One thing that one callback said about one call.
 
-    * `event`: what it is on the stream when no life cycle claims it, not yet recorded.
-    * `transfer_id`: the transfer that the callback's own address names, None where it names none.
-    * `echoes_context`: the provider repeats the operation context, so `event.operation_context` tells
-      whose verdict this is.
-    * `call_wide`: the provider's verdict is about the call as a whole (it was ended by a transfer) and names
-      no transfer: the open one's, unless an earlier one of the call succeeded.
-    * `redirect_only`: the success in it is a redirect's (somebody else answered) and proves no transfer.
+    * `event`: the event that is published when the fact changes no life cycle; not yet recorded.
+    * `operation`: the kind of request that the verdict in `signals` is about; None if it can be either.
+    * `transfer_id`: the transfer that the callback's address, or an id in it, names.
+    * `echoes_context`: the provider repeats the operation context that it received with the request, so
+      `event.operation_context` identifies the transfer.
+    * `content`: equal for verdicts that say the same in other words or under another message id. Set by
+      adapters whose verdicts name no transfer.
     * `target`, `transferee`: as the provider states them.
-    * `call_alive`: whether the caller is still on the application's leg, where the fact says.
+    * `call_alive`: whether the caller is still on the application's leg, if the fact says so.
     * `tenant_id`: the verified tenant of the callback.
     """
 
@@ -82,9 +92,9 @@ class Fact:
     result: Result | None = None
     delivery: Delivery | None = None
     transfer_id: str | None = None
+    operation: RequestKind | None = None
     echoes_context: bool = False
-    call_wide: bool = False
-    redirect_only: bool = False
+    content: str | None = None
     target: Identifier | None = None
     transferee: Identifier | None = None
     call_alive: bool | None = None

@@ -36,6 +36,8 @@ from transferkit.lifecycle import (
     NotSent,
     Opened,
     Presence,
+    Progress,
+    Replaced,
     Requested,
     Rules,
     Taken,
@@ -76,6 +78,7 @@ class Worker:
         timing: LifecycleConfig,
         retention: RetentionConfig,
         telemetry: Telemetry,
+        background: bool = True,
     ) -> None:
         self.owner = uuid4().hex
         self._store = store
@@ -85,6 +88,7 @@ class Worker:
         self._timing = timing
         self._retention = retention
         self._telemetry = telemetry
+        self._background = background
         self._changed = asyncio.Event()
         self._waits_until: datetime | None = None
         """When the background task looks next of its own accord; None while it is at it."""
@@ -109,7 +113,8 @@ class Worker:
             at=opened.at, opened=opened, rules=rules, sender=self._lease(opened.at), dropped=dropped
         )
         try:
-            return await self.apply(opened.call, requested)
+            replaced = [(leg, Replaced(at=opened.at, transfer_id=opened.id)) for leg in opened.legs[1:]]
+            return (await self.apply_all([(opened.call, requested), *replaced]))[0]
         except StoreError as error:
             state = await self._state_after(error, opened)
             with suppress(Exception):  # a log filter's
@@ -219,7 +224,22 @@ class Worker:
         self._report(inputs, applied)
         if any(self._is_sooner(happened, one) for (_, happened), one in zip(inputs, applied, strict=True)):
             self._changed.set()
+        if not self._background:  # nobody else may come soon
+            for (call, _), one in zip(inputs, applied, strict=True):
+                await self._release(call, one.state.open)
         return applied
+
+    async def _release(self, call: CallKey, progress: Progress | None) -> None:
+        """Query whether the call is alive, where only that delays an outcome."""
+        if progress is None or progress.held is None:
+            return
+        stored = await self._store.transfer(progress.id)
+        try:
+            async with asyncio.timeout(progress.rules.alive_within.total_seconds()):
+                if stored is not None:  # pragma: no branch - it is open
+                    await self._inspect(stored.opened)
+        except TimeoutError:
+            await self.apply(call, DueReached(at=self._clock.now(), transfer_id=progress.id, work=Work.GRACE))
 
     def _report(self, inputs: Sequence[tuple[CallKey, Input]], applied: Sequence[Applied]) -> None:
         """Log and count what is committed. It stays so, whatever a log filter or a meter raises."""
@@ -386,7 +406,12 @@ class Worker:
         with self._telemetry.inspection(opened) as span:
             inspection = await self._ask(opened, state.tenant_id)
             span.found(inspection)
-        inspected = Inspected(at=self._clock.now(), transfer_id=opened.id, presence=inspection.presence)
+        inspected = Inspected(
+            at=self._clock.now(),
+            transfer_id=opened.id,
+            presence=inspection.presence,
+            query=state.open.query if state.open else 0,
+        )
         await self.apply(opened.call, inspected)
 
     async def _ask(self, opened: Opened, tenant_id: str | None) -> Inspection:

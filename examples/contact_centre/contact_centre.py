@@ -56,8 +56,8 @@ class ContactCentre:
     async def hand_over(self, call_id: str, *, case: str) -> Result:
         """Transfer an established call to each target in turn until one takes it.
 
-        The outcome alone decides what is next: another target is tried only while the caller may still be
-        ours, and never after a transfer of which nobody knows how it ended.
+        The outcome alone decides what is next: another target is tried only if the caller is known to be on
+        our leg, and never after a transfer whose result is not known.
         """
         refusals: list[FailureReason] = []
         for number, target in enumerate(self._targets):
@@ -67,11 +67,14 @@ class ContactCentre:
             match await transfer.outcome():
                 case TransferCompleted():
                     return Result(Ending.HANDED_OVER, target, tuple(refusals))
-                case TransferFailed(reason=reason, call_alive=False):
-                    return Result(Ending.CALLER_GONE, None, (*refusals, reason))
-                case TransferFailed(reason=reason, advice=advice):
+                case TransferFailed(reason=reason, advice=advice, call_alive=True):
                     log.warning("case %s: target %d: %s. %s", case, number, reason, advice or "")
                     refusals.append(reason)
+                case TransferFailed(reason=reason, call_alive=False):
+                    return Result(Ending.CALLER_GONE, None, (*refusals, reason))
+                case TransferFailed(reason=reason):
+                    log.error("case %s: target %d: %s, and the caller may be gone", case, number, reason)
+                    return Result(Ending.UNCERTAIN, None, (*refusals, reason))
                 case TransferExpired(evidence=evidence):
                     log.error("case %s: target %d: no outcome (%s); ask a supervisor", case, number, evidence)
                     return Result(Ending.UNCERTAIN, None, tuple(refusals))

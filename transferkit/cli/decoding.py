@@ -17,13 +17,14 @@ from transferkit.errors import ConfigError, MalformedCallback
 from transferkit.events import (
     Basis,
     Event,
+    RedirectCompleted,
     TransferAccepted,
     TransferCompleted,
     TransferFailed,
     TransferStarted,
 )
 from transferkit.registry import adapter_class
-from transferkit.signals import Fact, Result, Signal
+from transferkit.signals import Fact, RequestKind, Result, Signal
 
 __all__ = ["as_events", "decode"]
 
@@ -118,6 +119,8 @@ def _event(signal: Signal, fact: Fact) -> Event | None:
             return TransferStarted(**common)
         case Signal.ACCEPTED:
             return TransferAccepted(**common, **stated)
+        case Signal.SUCCEEDED if fact.operation is RequestKind.REDIRECT:
+            return RedirectCompleted(**common, **stated, basis=Basis.STATED)
         case Signal.SUCCEEDED:
             return TransferCompleted(**common, **stated, basis=Basis.STATED)
         case Signal.FAILED:

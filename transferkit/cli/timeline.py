@@ -64,7 +64,7 @@ def detail(event: Event) -> str:
         case TransferFailed() | RedirectFailed():
             said = (event.reason, event.basis, _codes(event), _CALLER[event.call_alive], _took(event))
         case TransferExpired() | RedirectExpired():
-            said = ("nobody knows", f"evidence: {event.evidence}", _took(event))
+            said = ("not known", f"evidence: {event.evidence}", _CALLER[event.call_alive], _took(event))
         case CallEnded():
             said = (_codes(event),)
         case ProviderOther(late_verdict=late) if late:

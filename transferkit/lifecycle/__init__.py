@@ -17,11 +17,13 @@ from transferkit.lifecycle.inputs import (
     Observed,
     Presence,
     Refused,
+    Replaced,
     Requested,
     Taken,
 )
 from transferkit.lifecycle.machine import CallRings, step
-from transferkit.lifecycle.state import CallState, Finished, Progress, RequestKind, Rules
+from transferkit.lifecycle.state import CallState, Disputed, Finished, Progress, Rules
+from transferkit.signals import RequestKind
 
 __all__ = [
     "Answer",
@@ -31,6 +33,7 @@ __all__ = [
     "CallRings",
     "CallState",
     "Decision",
+    "Disputed",
     "Due",
     "DueReached",
     "Finished",
@@ -44,6 +47,7 @@ __all__ = [
     "Presence",
     "Progress",
     "Refused",
+    "Replaced",
     "RequestKind",
     "Requested",
     "Rules",

@@ -24,6 +24,7 @@ __all__ = [
     "Observed",
     "Presence",
     "Refused",
+    "Replaced",
     "Requested",
     "Taken",
 ]
@@ -93,6 +94,18 @@ class Requested:
 
 @final
 @frozen(kw_only=True)
+class Replaced:
+    """An attended transfer of another call replaces this call, its consultation leg.
+
+    The end of this call may therefore be that transfer's success.
+    """
+
+    at: datetime
+    transfer_id: str
+
+
+@final
+@frozen(kw_only=True)
 class Attempted:
     """Somebody is about to send attempt number `attempt`; the decision says whether to."""
 
@@ -124,11 +137,15 @@ class Observed:
 @final
 @frozen(kw_only=True)
 class Inspected:
-    """The provider was asked about the call."""
+    """The provider was queried about the call.
+
+    `query` is the transfer's `Progress.query` when the query began.
+    """
 
     at: datetime
     transfer_id: str
     presence: Presence
+    query: int = 0
 
 
 @final
@@ -141,4 +158,4 @@ class DueReached:
     work: Work
 
 
-Input = Requested | Attempted | Answered | Observed | Inspected | DueReached
+Input = Requested | Replaced | Attempted | Answered | Observed | Inspected | DueReached

@@ -11,6 +11,7 @@ The promises that it keeps, whatever the order, repetition, delay or loss of wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -23,8 +24,8 @@ from transferkit.events import (
     RedirectCompleted,
     TransferStarted,
 )
+from transferkit.lifecycle.attribution import settle
 from transferkit.lifecycle.decision import CallKey, Decision, Work
-from transferkit.lifecycle.facts import observe
 from transferkit.lifecycle.inputs import (
     Answer,
     Answered,
@@ -37,12 +38,14 @@ from transferkit.lifecycle.inputs import (
     Observed,
     Presence,
     Refused,
+    Replaced,
     Requested,
     Taken,
 )
-from transferkit.lifecycle.state import CallState, Progress, RequestKind
+from transferkit.lifecycle.observe import observe
+from transferkit.lifecycle.state import CallState, Finished, Progress
 from transferkit.lifecycle.turn import Turn, kinds
-from transferkit.signals import Result
+from transferkit.signals import RequestKind, Result
 
 __all__ = ["CallRings", "step"]
 
@@ -52,6 +55,13 @@ _MOST_DOUBLINGS = 16  # far beyond the longest backoff, and far from a span that
 # The caller's leg after a refusal: it is untouched, unless the refusal says that there is none.
 _GONE = frozenset({FailureReason.CALL_NOT_FOUND, FailureReason.CALL_ENDED, FailureReason.CALLER_LEFT})
 _UNSURE = frozenset({FailureReason.CALL_NOT_ESTABLISHED, FailureReason.PROVIDER_ERROR, FailureReason.UNKNOWN})
+
+_ALIVE: Mapping[Presence, bool | None] = {
+    Presence.CONNECTED: True,
+    Presence.TRANSFERRING: True,
+    Presence.GONE: False,
+    Presence.UNKNOWN: None,
+}
 
 # An unanswered call that ends for one of these was offered to its targets, and none of them has it.
 _NOBODY_TOOK_IT = frozenset(
@@ -79,17 +89,20 @@ def step(call: CallKey, state: CallState, happened: Input, seen: str | None = No
     turn = Turn(call, state, happened.at)
     match happened:
         case Requested():
-            return _request(turn, happened)
+            decision = _request(turn, happened)
+        case Replaced():
+            decision = _replaced(turn, happened)
         case Attempted():
-            return _attempt(turn, happened)
+            decision = _attempt(turn, happened)
         case Answered():
-            return _answer(turn, happened)
+            decision = _answer(turn, happened)
         case Observed():
-            return observe(turn, happened.fact, seen)
+            decision = observe(turn, happened.fact, seen)
         case Inspected():
-            return _inspected(turn, happened)
+            decision = _inspected(turn, happened)
         case DueReached():  # pragma: no branch - these are all the inputs
-            return _due(turn, happened)
+            decision = _due(turn, happened)
+    return decision
 
 
 # --- commands ---------------------------------------------------------------------------------------
@@ -108,6 +121,7 @@ def _request(turn: Turn, asked: Requested) -> Decision:
         targets=request.targets,
         transferee=getattr(request, "transferee", None),
         operation_context=request.operation_context,
+        own_address=(request.callback_uri or "").endswith(f"/{opened.id}"),
         requested_at=asked.at,
         deadline_at=asked.at + request.deadline,
         attempts=1,
@@ -125,6 +139,12 @@ def _request(turn: Turn, asked: Requested) -> Decision:
     turn.set_due(progress, Work.SUBMIT, asked.at, asked.sender)
     turn.set_due(progress, Work.DEADLINE, progress.deadline_at)
     return turn.decision(opened=opened)
+
+
+def _replaced(turn: Turn, replaced: Replaced) -> Decision:
+    """Remember on the consultation leg that another call's transfer may end it."""
+    turn.state = turn.state.with_finished(Finished(id=replaced.transfer_id))
+    return turn.decision()
 
 
 def _attempt(turn: Turn, attempted: Attempted) -> Decision:
@@ -176,7 +196,8 @@ def _answer(turn: Turn, answered: Answered) -> Decision:
         refusal=answer.result,
     )
     if progress.submitted:  # a callback proved the submission: the answer contradicts it and decides nothing
-        turn.inspect_soon(progress)
+        if progress.held is None:
+            turn.inspect_soon(progress)
         return turn.decision()
     _unanswered(turn, progress, answer)
     return turn.decision()
@@ -187,14 +208,12 @@ def _taken(turn: Turn, progress: Progress, answer: Taken) -> Decision:
     progress = turn.submitted(progress, correlation_id=answer.correlation_id)
     if progress.kind is RequestKind.REDIRECT and progress.rules.taken_is_handed_over:
         turn.conclude(progress, RedirectCompleted, basis=Basis.INFERRED)
-    elif progress.claimed is not None:  # taken while the call was still there: what then succeeded is this
-        turn.conclude(
-            progress,
-            kinds(progress).completed,
-            basis=Basis.STATED,
-            verdict=LateVerdict.SUCCEEDED,
-            result=progress.claimed,
-        )
+        return turn.decision()
+    if progress.disputed is not None:  # only a query that begins after this can decide
+        progress = turn.progress(progress, query=progress.query + 1)
+        turn.inspect_soon(progress)
+    if progress.ended is None:  # else the grace period decides
+        turn.claim(progress)
     return turn.decision()
 
 
@@ -206,8 +225,8 @@ def _unanswered(turn: Turn, progress: Progress, answer: Answer) -> None:
             turn.clear(progress, Work.SUBMIT)
             turn.inspect_soon(progress)
         case NotSent(result=result, retry_after=retry_after):
-            if not progress.ambiguous:  # what was claimed came before anything that can have executed
-                progress = turn.progress(progress, claimed=None)
+            if not progress.ambiguous:  # what was stated came before anything that can have executed
+                progress = turn.progress(progress, claimed=None, disputed=None)
             _again(turn, progress, result, retry_after)
         case MaybeSent(result=result):  # pragma: no branch - these are all the answers
             _again(turn, turn.progress(progress, ambiguous=True), result, None)
@@ -254,7 +273,11 @@ def _inspected(turn: Turn, inspected: Inspected) -> Decision:
         evidence=progress.evidence if progress.ended else _evidence(progress.evidence, inspected.presence),
         final_inspections=progress.final_inspections + progress.deadline_passed,
     )
-    turn.clear(progress, Work.INSPECT)
+    if inspected.query == progress.query:  # else another query is due
+        turn.clear(progress, Work.INSPECT)
+        progress = _answered_by(turn, progress, inspected.presence)
+        if turn.open is None:
+            return turn.decision()
     transferring = inspected.presence is Presence.TRANSFERRING and progress.kind is RequestKind.TRANSFER
     if transferring and (progress.submitted or not any(done.unsettled for done in turn.state.finished)):
         progress = turn.submitted(progress)
@@ -268,6 +291,28 @@ def _inspected(turn: Turn, inspected: Inspected) -> Decision:
         else:
             turn.expire(progress)
     return turn.decision()
+
+
+def _answered_by(turn: Turn, progress: Progress, presence: Presence) -> Progress:
+    """Conclude what the query was made for: whether the call is alive, or which transfer failed.
+
+    If the provider has this transfer, a call that is being transferred shows that the failure was an earlier
+    transfer's; a call of two parties that is connected shows that this transfer is over and did not succeed.
+    """
+    if progress.held is not None:
+        turn.release(progress, call_alive=_ALIVE[presence])
+        return progress
+    disputed = progress.disputed
+    if disputed is None or not progress.submitted or progress.ended is not None:
+        return progress
+    if presence is Presence.UNKNOWN:
+        turn.inspect_soon(progress)
+    elif presence is Presence.TRANSFERRING:
+        turn.state = settle(turn.state, disputed.rival, LateVerdict.FAILED)
+        return turn.progress(progress, disputed=None)
+    elif presence is Presence.CONNECTED and progress.transferee is None:
+        turn.fail(progress, disputed.result, basis=Basis.INFERRED, call_alive=True)
+    return progress
 
 
 def _evidence(known: Evidence | None, presence: Presence) -> Evidence | None:
@@ -284,7 +329,10 @@ def _due(turn: Turn, reached: DueReached) -> Decision:
     progress = turn.open_as(reached.transfer_id)
     if progress is None:
         return turn.nothing(reached.transfer_id)
-    if reached.work is Work.GRACE and progress.ended is not None:
+    if progress.held is not None:
+        if reached.work is Work.GRACE:
+            turn.release(progress, call_alive=None)
+    elif reached.work is Work.GRACE and progress.ended is not None:
         turn.clear(progress, Work.GRACE)
         _grace_over(turn, progress, progress.ended)
     elif reached.work is Work.DEADLINE and turn.at >= progress.deadline_at:
@@ -299,19 +347,36 @@ def _grace_over(turn: Turn, progress: Progress, ended: Result) -> None:
         turn.fail(progress, ended, basis=Basis.STATED, call_alive=False)
     elif progress.kind is RequestKind.REDIRECT:
         turn.expire(progress)  # handed over or hung up: it looks the same
-    elif progress.claimed is not None:
-        turn.expire(progress)  # some transfer of the call succeeded, and nobody knows which
+    elif progress.claimed is not None and progress.reached:
+        _claimed_and_over(turn, progress)
+    elif progress.unattributed is LateVerdict.SUCCEEDED:
+        turn.expire(progress)
     elif ended.reason is FailureReason.CALLER_LEFT:
-        turn.fail(progress, ended, basis=Basis.STATED, call_alive=False)
+        # Out of a group call the transferee may have been transferred before everybody left.
+        stated = progress.transferee is None or not progress.reached
+        basis = Basis.STATED if stated else Basis.INFERRED
+        turn.fail(progress, ended, basis=basis, call_alive=False)
     else:
         turn.fail(
             progress, evolve(ended, reason=FailureReason.CALL_ENDED), basis=Basis.INFERRED, call_alive=False
         )
 
 
+def _claimed_and_over(turn: Turn, progress: Progress) -> None:
+    """Some transfer of the call succeeded: this one, unless it may have been an earlier one."""
+    turn.claim(progress)
+    if turn.open is None:
+        return
+    rivals = any(done.unsettled or done.verdict is LateVerdict.SUCCEEDED for done in turn.state.finished)
+    if not rivals:
+        turn.conclude(progress, kinds(progress).completed, basis=Basis.INFERRED, result=progress.claimed)
+    else:
+        turn.expire(progress)
+
+
 def _deadline(turn: Turn, progress: Progress) -> None:
     if progress.ended is not None:
-        return  # the grace that runs decides
+        return  # the grace period decides
     progress = turn.progress(progress, deadline_passed=True)
     if progress.submitted or progress.in_flight or progress.ambiguous or progress.refusal is None:
         turn.clear(progress, Work.SUBMIT)

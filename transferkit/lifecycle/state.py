@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from transferkit._redact import safe_repr
-from transferkit.events import Evidence, LateVerdict
+from transferkit.events import Evidence, LateVerdict, RedirectFailed, TransferFailed
 from transferkit.identifiers import Identifier
-from transferkit.signals import Result
+from transferkit.signals import RequestKind, Result
 
-__all__ = ["CallState", "Finished", "Progress", "RequestKind", "Rules"]
+__all__ = ["CallState", "Disputed", "Finished", "Progress", "Rules"]
 
-
-class RequestKind(StrEnum):
-    """Which life a request leads."""
-
-    TRANSFER = "transfer"
-    REDIRECT = "redirect"
+_SETTLED_KEPT = 16
+_VERDICTS_KEPT = 32
 
 
 @final
@@ -32,17 +27,31 @@ class Rules:
       executed twice; None where it never may.
     * `taken_is_handed_over`: a redirect's acceptance is the whole story that the provider tells.
     * `grace`: how long a proof may come after the call's end.
-    * `inspect_gap`: least time between two questions to the provider about one transfer.
+    * `alive_within`: how long a failure is held back while the provider is queried whether the call is alive.
+    * `inspect_gap`: least time between two queries to the provider about one transfer.
     * `max_attempts`, `backoff`: how often and after what first pause a request is sent again.
     """
 
     repeatable_for: timedelta | None = None
     taken_is_handed_over: bool = False
     grace: timedelta = timedelta(seconds=5)
+    alive_within: timedelta = timedelta(seconds=2)
     inspect_gap: timedelta = timedelta(seconds=5)
     max_inspections: int = 3
     max_attempts: int = 6
     backoff: timedelta = timedelta(milliseconds=500)
+
+
+@final
+@frozen(kw_only=True)
+class Disputed:
+    """A failure that the provider stated, of this transfer or of an earlier one of the call.
+
+    `rival` is the earlier one, if it is the only one that can be meant.
+    """
+
+    result: Result
+    rival: str | None
 
 
 @final
@@ -56,6 +65,8 @@ class Progress:
     targets: tuple[Identifier, ...]
     transferee: Identifier | None
     operation_context: str | None = field(default=None, repr=safe_repr)
+    own_address: bool = False
+    """Its verdict comes to a callback address that only this transfer has."""
     requested_at: datetime
     deadline_at: datetime
 
@@ -72,33 +83,46 @@ class Progress:
 
     submitted: bool = False
     claimed: Result | None = None
-    """A success that the provider stated of the call: this one's if the provider took it."""
+    """A success that the provider stated of the call, of this transfer or of an earlier one."""
+    disputed: Disputed | None = None
+    unattributed: LateVerdict | None = None
+    """A verdict that does not say which transfer it is about; a success, if one of them was."""
+    held: TransferFailed | RedirectFailed | None = None
+    """The outcome, which is published as soon as it is known whether the call is alive."""
     started: bool = False
     accepted: bool = False
     ended: Result | None = None
     """How the call ended while this was open."""
     evidence: Evidence | None = None
     last_inspected_at: datetime | None = None
+    query: int = 0
+    """Grows whenever only a query that begins afterwards can answer what is open."""
     final_inspections: int = 0
     deadline_passed: bool = False
 
     @property
     def reached(self) -> bool:
-        """Whether the provider may have it."""
+        """Whether the provider may have received it."""
         return self.submitted or self.in_flight or self.ambiguous
+
+    @property
+    def wire_context(self) -> str:
+        """The operation context that the provider received."""
+        return self.operation_context or self.id
 
 
 @final
 @frozen(kw_only=True)
 class Finished:
-    """A transfer that has its outcome; `verdict` is what the provider stated, None where it did not.
+    """A transfer that has its outcome; `verdict` is what the provider stated, None if it stated nothing.
 
-    `reached`: whether the provider may have it, and may still speak of it.
+    `reached`: whether the provider may have received it, so that a verdict may still come.
     """
 
     id: str
     kind: RequestKind = RequestKind.TRANSFER
     operation_context: str | None = field(default=None, repr=safe_repr)
+    own_address: bool = False
     verdict: LateVerdict | None = None
     reached: bool = True
 
@@ -106,6 +130,11 @@ class Finished:
     def unsettled(self) -> bool:
         """Whether its verdict may still come."""
         return self.reached and self.verdict is None
+
+    @property
+    def wire_context(self) -> str:
+        """The operation context that the provider received."""
+        return self.operation_context or self.id
 
 
 @final
@@ -121,6 +150,9 @@ class CallState:
     tenant_id: str | None = None
     open: Progress | None = None
     finished: tuple[Finished, ...] = ()
+    """All that are unsettled, and the last of those that are settled."""
+    verdicts: tuple[str, ...] = ()
+    """The `content` of the last verdicts."""
 
     def rings(self, at: datetime) -> bool:
         """Whether the call is known to ring at that time: it can be redirected, not transferred."""
@@ -128,5 +160,18 @@ class CallState:
 
     @property
     def era(self) -> str:
-        """Whose time it is: the open transfer's id, or nobody's."""
+        """The open transfer's id, or a dash if none is open."""
         return self.open.id if self.open else "-"
+
+    def with_finished(self, done: Finished) -> CallState:
+        """The state after one more transfer has its outcome."""
+        settled = [known for known in self.finished if not known.unsettled]
+        surplus = settled[: max(len(settled) - _SETTLED_KEPT, 0)]
+        kept = (known for known in self.finished if known not in surplus)
+        return evolve(self, finished=(*kept, done))
+
+    def with_verdict(self, content: str | None) -> CallState:
+        """The state after a verdict with this `content` was delivered."""
+        if content is None or content in self.verdicts:
+            return self
+        return evolve(self, verdicts=(*self.verdicts, content)[-_VERDICTS_KEPT:])

@@ -27,8 +27,8 @@ from transferkit.events import (
     TransferSubmitted,
 )
 from transferkit.lifecycle.decision import CallKey, Decision, Due, Lease, Work
-from transferkit.lifecycle.state import CallState, Finished, Progress, RequestKind
-from transferkit.signals import Fact, Result
+from transferkit.lifecycle.state import CallState, Finished, Progress
+from transferkit.signals import Fact, RequestKind, Result
 
 __all__ = ["Turn", "kinds"]
 
@@ -89,22 +89,22 @@ class Turn:
         self._sequence += 1
         return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence, kind, time)}
 
-    def emit(self, event: type[Event], progress: Progress, fact: Fact | None = None, **fields: Any) -> Event:
-        """Append an event of `progress`, which a fact or we ourselves brought about."""
+    def emit(self, event: type[Event], progress: Progress, fact: Fact | None = None, **fields: Any) -> None:
+        """Append an event of `progress`, caused by a fact or by transferkit itself."""
+        self.append(self._made(event, progress, fact, **fields))
+
+    def _made(self, event: type[Event], progress: Progress, fact: Fact | None, **fields: Any) -> Event:
         if fact:
             fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
         time = fact.time if fact else self.at
-        made = event(
+        return event(
             time=time,
             provider=self.call.provider,
             call_id=self.call.id,
             transfer_id=progress.id,
             operation_context=progress.operation_context,
-            **self._next_place(event.kind, time),
             **fields,
         )
-        self.events.append(made)
-        return made
 
     def set_due(self, progress: Progress, work: Work, at: datetime, lease: Lease | None = None) -> None:
         self._due[progress.id, work] = Due(transfer_id=progress.id, work=work, at=at, lease=lease)
@@ -142,13 +142,24 @@ class Turn:
         *,
         basis: Basis,
         fact: Fact | None = None,
-        verdict: LateVerdict | None = None,
         result: Result | None = None,
         **fields: Any,
     ) -> None:
-        """The one terminal event."""
+        """Publish the one terminal event."""
+        self._finish(progress, self._outcome(progress, event, basis, fact, result, **fields))
+
+    def _outcome(
+        self,
+        progress: Progress,
+        event: type[Event],
+        basis: Basis,
+        fact: Fact | None,
+        result: Result | None,
+        **fields: Any,
+    ) -> Outcome:
+        """A terminal event that has no place on the stream yet."""
         words = {"code": result.code, "subcode": result.subcode, "message": result.message} if result else {}
-        outcome = self.emit(
+        outcome = self._made(
             event,
             progress,
             fact,
@@ -160,17 +171,25 @@ class Turn:
             **fields,
         )
         if not isinstance(outcome, Outcome):  # pragma: no cover - for the type checker: each kind here is one
-            raise TypeError(f"{outcome.kind} is no outcome")
-        self.outcome = outcome
+            raise TypeError(f"{outcome.kind} is not an outcome")
+        return outcome
+
+    def _finish(self, progress: Progress, outcome: Outcome) -> None:
+        self.append(outcome)
+        published = self.events[-1]
+        if not isinstance(published, Outcome):  # pragma: no cover - for the type checker
+            raise TypeError(f"{published.kind} is not an outcome")
+        self.outcome = published
         self.clear(progress, *Work)
         done = Finished(
             id=progress.id,
             kind=progress.kind,
             operation_context=progress.operation_context,
-            verdict=verdict if basis is Basis.STATED else None,
+            own_address=progress.own_address,
+            verdict=_verdict_of(outcome),
             reached=progress.reached,
         )
-        self.state = evolve(self.state, open=None, finished=(*self.state.finished, done))
+        self.state = evolve(self.state, open=None).with_finished(done)
 
     def fail(
         self,
@@ -181,26 +200,69 @@ class Turn:
         call_alive: bool | None,
         fact: Fact | None = None,
     ) -> None:
-        self.conclude(
+        """Publish the failure, or hold it until one query has shown whether the call is alive."""
+        if self.state.ended or progress.ended is not None:
+            call_alive = False
+        outcome = self._outcome(
             progress,
             kinds(progress).failed,
-            basis=basis,
-            fact=fact,
-            verdict=LateVerdict.FAILED,
-            result=result,
+            basis,
+            fact,
+            result,
             reason=result.reason,
-            call_alive=False if self.state.ended else call_alive,
+            call_alive=call_alive,
             advice=result.advice,
             request_id=result.request_id,
         )
+        if call_alive is None and isinstance(outcome, TransferFailed | RedirectFailed):
+            self.clear(progress, Work.SUBMIT)
+            self.set_due(progress, Work.INSPECT, self.at)
+            self.set_due(progress, Work.GRACE, self.at + progress.rules.alive_within)
+            self.progress(progress, held=outcome, query=progress.query + 1)
+        else:
+            self._finish(progress, outcome)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether the open transfer's outcome is held."""
+        return self._open is not None and self._open.held is not None
+
+    def release(self, progress: Progress, *, call_alive: bool | None) -> None:
+        """Publish the failure that is held."""
+        if progress.held is not None:  # pragma: no branch - asked only of one that is held
+            elapsed = max(self.at - progress.requested_at, timedelta(0))
+            changes: dict[str, Any] = {"call_alive": call_alive, "elapsed": elapsed}
+            self._finish(progress, evolve(progress.held, **changes))
+
+    def claim(self, progress: Progress) -> None:
+        """Conclude from a success that some transfer of the call had, if it can only be this one's.
+
+        In a call of two parties the provider accepts a transfer only while the call exists and no other
+        transfer of it is under way. What succeeds after that is the accepted one.
+        """
+        if progress.claimed is None or not progress.submitted or progress.transferee is not None:
+            return
+        self.conclude(progress, kinds(progress).completed, basis=Basis.INFERRED, result=progress.claimed)
 
     def expire(self, progress: Progress) -> None:
+        evidence = progress.evidence or Evidence.SILENCE
+        known = {Evidence.CALL_GONE: False, Evidence.CALL_CONNECTED: True}
+        in_doubt = progress.unattributed or progress.disputed or progress.claimed
         self.conclude(
             progress,
             kinds(progress).expired,
             basis=Basis.INFERRED,
-            evidence=progress.evidence or Evidence.SILENCE,
+            evidence=Evidence.UNATTRIBUTED_VERDICT if in_doubt else evidence,
+            call_alive=False if self.state.ended else known.get(evidence),
         )
+
+
+def _verdict_of(outcome: Outcome) -> LateVerdict | None:
+    """The verdict that the provider stated, if this outcome rests on one."""
+    if outcome.basis is not Basis.STATED:
+        return None
+    failed = isinstance(outcome, TransferFailed | RedirectFailed)
+    return LateVerdict.FAILED if failed else LateVerdict.SUCCEEDED
 
 
 def _event_id(call: CallKey, sequence: int, kind: str, time: datetime) -> str:

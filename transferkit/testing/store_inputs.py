@@ -49,5 +49,6 @@ def fact(call: CallKey, *signals: Signal, delivery: str | None = None, at: datet
     raw = freeze({"said": [signal.value for signal in signals]})  # as adapters give it
     event = ProviderOther(time=at, provider=call.provider, call_id=call.id, raw=raw)
     return Observed(
-        at=at, fact=Fact(event=event, signals=signals, delivery=Delivery(delivery or str(uuid4())))
+        at=at,
+        fact=Fact(event=event, signals=signals, delivery=Delivery(delivery or str(uuid4())), call_alive=True),
     )

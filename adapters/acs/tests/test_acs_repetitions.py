@@ -36,13 +36,6 @@ def test_event_grid_s_own_schema_calls_the_source_its_topic(callback):
 
 
 @pytest.mark.parametrize(
-    "name", ["CallConnected", "CallTransferAccepted", "CallTransferFailed", "ParticipantsUpdated", "Else"]
-)
-def test_only_the_calls_end_speaks_for_the_whole_call(callback, cloud_event, name):
-    assert not only(callback([cloud_event(name)])).call_wide
-
-
-@pytest.mark.parametrize(
     ("data", "own_id", "call_id"),
     [
         ({"correlationId": "c", "serverCallId": "s"}, "e", "c"),
@@ -55,3 +48,11 @@ def test_a_call_that_rings_is_named_by_the_first_id_that_there_is(callback, data
     event = {"type": "Microsoft.Communication.IncomingCall", "data": data, "id": own_id}
     named = only(callback([event], route=EVENT_GRID)).event.call_id
     assert named.endswith(f":{call_id or content_key(event)}")
+
+
+def test_an_event_at_a_transfers_own_address_is_not_a_repetition_of_the_one_at_the_calls_address(
+    callback, cloud_event
+):
+    event = cloud_event("CallTransferAccepted")
+    one, other = (only(callback([event], transfer_id=address)) for address in (None, "t-1"))
+    assert one.delivery != other.delivery

@@ -117,8 +117,20 @@ def test_unknown_raw_ids_and_clouds_are_read_all_the_same():
     assert identifier_of({"microsoftTeamsUser": {"userId": "o1", "cloud": "moon"}}) == TeamsUser("o1")
 
 
+def body_of_request(request):
+    return body_of(Submission(id="t-1", request=request, first_sent_at=datetime(2026, 1, 1, tzinfo=UTC)))
+
+
 def test_the_smallest_transfer():
-    assert body_of(Transfer(call="c", to=USER)) == {"targetParticipant": USER_MODEL}
+    assert body_of_request(Transfer(call="c", to=USER)) == {
+        "targetParticipant": USER_MODEL,
+        "operationContext": "t-1",
+    }
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_a_transfer_without_a_context_is_sent_with_its_id(given):
+    assert body_of_request(Transfer(call="c", to=USER, operation_context=given))["operationContext"] == "t-1"
 
 
 def test_a_transfer_with_everything():
@@ -152,7 +164,7 @@ def test_a_transfer_with_everything():
         operation_context="case 42",
         callback_uri="https://app.example/acs/1",
     )
-    assert body_of(request) == {
+    assert body_of_request(request) == {
         "targetParticipant": PHONE_MODEL,
         "transferee": USER_MODEL,
         "sourceCallerIdNumber": {"value": "+14255550102"},
@@ -191,20 +203,21 @@ def test_a_transfer_with_everything():
 
 def test_teams_details_travel_alone():
     context = CallingContext(teams=TeamsPhoneCallDetails(call_topic="billing"))
-    body = body_of(Transfer(call="c", to=USER, context=context))
+    body = body_of_request(Transfer(call="c", to=USER, context=context))
     assert body["customCallingContext"] == {"teamsPhoneCallDetails": {"callTopic": "billing"}}
 
 
 def test_a_redirect():
     request = Redirect(call="incoming:1", to=PHONE, incoming_context="opaque", operation_context="ours alone")
-    assert body_of(request) == {"incomingCallContext": "opaque", "target": PHONE_MODEL}
+    assert body_of_request(request) == {"incomingCallContext": "opaque", "target": PHONE_MODEL}
 
 
 def test_extra_is_merged_into_the_body():
     extra = {"targetParticipant": {"kind": None, "rawId": "8:acs:r1_u1"}, "new": {"deep": [1], "none": None}}
-    body = body_of(Transfer(call="c", to=USER, extra=extra))
+    body = body_of_request(Transfer(call="c", to=USER, extra=extra))
     assert body == {
         "targetParticipant": {"communicationUser": {"id": "8:acs:r1_u1"}, "rawId": "8:acs:r1_u1"},
+        "operationContext": "t-1",
         "new": {"deep": [1]},
     }
 
@@ -212,13 +225,13 @@ def test_extra_is_merged_into_the_body():
 def test_extra_may_take_a_field_away_or_put_another_in_its_place():
     context = CallingContext(sip={"X-a": "1", "X-b": "2"}, voip={"a": "1"})
     extra = {"customCallingContext": {"sipHeaders": {"X-a": None, "X-b": "3"}, "voipHeaders": None}}
-    body = body_of(Transfer(call="c", to=USER, context=context, extra=extra))
+    body = body_of_request(Transfer(call="c", to=USER, context=context, extra=extra))
     assert body["customCallingContext"] == {"sipHeaders": {"X-b": "3"}}
 
 
 def test_extra_reaches_a_redirect():
     request = Redirect(call="incoming:1", to=USER, incoming_context="opaque", extra={"target": {"new": 1}})
-    assert body_of(request)["target"] == {**USER_MODEL, "new": 1}
+    assert body_of_request(request)["target"] == {**USER_MODEL, "new": 1}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from transferkit.events import (
 )
 from transferkit.frozenmap import EMPTY, FrozenMap, freeze, freeze_owned
 from transferkit.identifiers import Identifier
-from transferkit.signals import Delivery, Fact, Result, Signal
+from transferkit.signals import Delivery, Fact, RequestKind, Result, Signal
 from transferkit.wire import content_key, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
@@ -122,7 +122,6 @@ class _Envelope:
         result: Result | None = None,
         target: Identifier | None = None,
         transferee: Identifier | None = None,
-        call_wide: bool = False,
     ) -> Fact:
         """A fact of this delivery."""
         return _make_fact(
@@ -131,8 +130,8 @@ class _Envelope:
             result=result,
             delivery=self._delivery,
             transfer_id=self.callback.transfer_id,
+            operation=RequestKind.TRANSFER,
             echoes_context=True,
-            call_wide=call_wide,
             target=target,
             transferee=transferee,
         )
@@ -145,6 +144,8 @@ class _Envelope:
             return _make_delivery(content_key(self.element), exact=False)
         source = text_of(self.element, "source") or text_of(self.element, "topic") or ""
         key = f"{event_id} {self.kind} {source}"
+        if self.callback.transfer_id:  # at a transfer's own address it says more than at the call's
+            key = f"{key} {self.callback.transfer_id}"
         # Event Grid's senders number as they like.
         return _make_delivery(f"{EVENT_GRID}:{key}" if self.callback.route == EVENT_GRID else key, exact=True)
 
@@ -212,8 +213,8 @@ def _disconnected(envelope: _Envelope) -> Fact:
     result = envelope.result or failure(None)
     event = _make_ended(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
     if result.subcode == TRANSFER_COMPLETED:
-        # Ended by the service after a successful transfer. The context is the call's, not the transfer's.
-        return envelope.fact(event, Signal.SUCCEEDED, Signal.CALL_ENDED, result=result, call_wide=True)
+        # The service ended the leg after a successful transfer. The context is the call's own.
+        return envelope.fact(event, Signal.CALL_TRANSFERRED, Signal.CALL_ENDED, result=result)
     return envelope.fact(event, Signal.CALL_ENDED, result=result)
 
 

@@ -14,7 +14,6 @@ from transferkit.adapter import Submission
 from transferkit.requests import (
     CallingContext,
     Redirect,
-    Request,
     TeamsPhoneCallDetails,
     TeamsPhoneCallerDetails,
     TeamsPhoneSourceDetails,
@@ -26,9 +25,13 @@ from transferkit_acs.identities import model_of, phone_model_of
 __all__ = ["body_of", "headers_of"]
 
 
-def body_of(request: Request) -> dict[str, Any]:
+def body_of(submission: Submission) -> dict[str, Any]:
     """The body of a request that the plan found nothing wrong with."""
-    body = _transfer(request) if isinstance(request, Transfer) else _redirect(request)
+    request = submission.request
+    if isinstance(request, Transfer):
+        body = _transfer(request, submission.operation_context)
+    else:
+        body = _redirect(request)
     merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged
 
@@ -41,13 +44,13 @@ def headers_of(submission: Submission) -> dict[str, str]:
     }
 
 
-def _transfer(request: Transfer) -> dict[str, Any]:
+def _transfer(request: Transfer, operation_context: str) -> dict[str, Any]:
     return _given(
         targetParticipant=model_of(request.to),
         transferee=model_of(request.transferee) if request.transferee else None,
         sourceCallerIdNumber=phone_model_of(request.caller_id) if request.caller_id else None,
         customCallingContext=_context(request.context) if request.context else None,
-        operationContext=request.operation_context,
+        operationContext=operation_context,
         operationCallbackUri=request.callback_uri,
     )
 

@@ -134,7 +134,7 @@ async def send(
         "POST",
         f"/calling/callConnections{operation}?api-version={settings.api_version.value}",
         headers={"Accept": "application/json", **headers_of(submission)},
-        json=body_of(request),
+        json=body_of(submission),
     )
     # The SDK would make an id of the network card's address and the time, which takes far longer.
     options["request_id"] = str(uuid4())
@@ -159,9 +159,7 @@ async def show(settings: AcsSettings, submission: Submission) -> WireRequest:
         name: f"{value.partition(' ')[0]} {_MASK}" if name.lower() == "authorization" else value
         for name, value in request.headers.items()
     }
-    return WireRequest(
-        method=request.method, url=request.url, headers=headers, body=body_of(submission.request)
-    )
+    return WireRequest(method=request.method, url=request.url, headers=headers, body=body_of(submission))
 
 
 class _Caught(Exception):

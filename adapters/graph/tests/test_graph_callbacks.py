@@ -22,7 +22,7 @@ from transferkit.events import (
 )
 from transferkit.frozenmap import thaw
 from transferkit.identifiers import PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
-from transferkit.signals import Signal
+from transferkit.signals import RequestKind, Signal
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
@@ -277,19 +277,19 @@ def test_a_redirect_says_who_answered(decode):
 
 
 @pytest.mark.parametrize(
-    ("said", "redirect_only"),
+    ("said", "operation"),
     [
-        ({"answeredBy": ANSWERED}, True),
-        ({"terminationReason": "AppRedirected"}, True),
-        ({"terminationReason": "AppTransferred"}, False),
-        ({"resultInfo": result(0, 7015), "answeredBy": ANSWERED}, False),
+        ({"answeredBy": ANSWERED}, RequestKind.REDIRECT),
+        ({"terminationReason": "AppRedirected"}, RequestKind.REDIRECT),
+        ({"terminationReason": "AppTransferred"}, RequestKind.TRANSFER),
+        ({"resultInfo": result(0, 7015), "answeredBy": ANSWERED}, RequestKind.TRANSFER),
     ],
     ids=["answered by another", "AppRedirected", "AppTransferred", "7015"],
 )
-def test_what_proves_a_redirect_proves_no_transfer(decode, said, redirect_only):
+def test_a_success_says_which_kind_of_request_it_is_about(decode, said, operation):
     (fact,) = decode(body(element("deleted", state="terminated", **said)))
     assert Signal.SUCCEEDED in fact.signals
-    assert fact.redirect_only is redirect_only
+    assert fact.operation is operation
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,6 @@ def test_the_call_is_named_in_one_of_many_places(decode, resources, call_id):
         ({"clientContext": TRANSFER_ID.upper(), "resultInfo": {"subCode": "transferring"}}, TRANSFER_ID),
         ({"clientContext": "case 42", "resultInfo": {"subCode": "transferring"}}, None),
         ({"resultInfo": {"subCode": "transferring"}}, None),
-        ({"clientContext": TRANSFER_ID, "status": "failed"}, TRANSFER_ID),
     ],
 )
 def test_an_operation_names_its_transfer_by_the_context_that_it_repeats(decode, notification, transfer_id):
@@ -420,9 +419,44 @@ def test_an_operation_names_its_transfer_by_the_context_that_it_repeats(decode, 
     assert fact.transfer_id == transfer_id
 
 
-def test_an_operation_of_ours_that_failed_is_a_failure(decode):
-    (fact,) = decode(body(old_element(part="/operations/1", clientContext=TRANSFER_ID, status="Failed")))
-    assert fact.signals == FAILED
+FAILED_OPERATION = {"clientContext": TRANSFER_ID, "status": "Failed", "resultInfo": result(400, 8508)}
+
+
+def test_a_failed_operation_of_a_transfer_fails_that_transfer(decode):
+    kind = {"@odata.type": "#microsoft.graph.commsOperation"}
+    (fact,) = decode(body(old_element(part="/operations/1", **kind, **FAILED_OPERATION)))
+    assert (fact.signals, fact.transfer_id) == (FAILED, TRANSFER_ID)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["playPromptOperation", "recordOperation", "inviteParticipantsOperation", "muteParticipantOperation", ""],
+)
+def test_a_failed_operation_of_another_kind_fails_no_transfer(decode, kind):
+    """Applications give their prompts and invitations contexts of their own, which can be any UUID."""
+    typed = {"@odata.type": f"#microsoft.graph.{kind}" if kind else None}
+    (fact,) = decode(body(element("deleted", part="/operations/1", **(FAILED_OPERATION | typed))))
+    assert fact.signals == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "equal"),
+    [
+        (result(500, 7000), result(500, "7000", key="subCode"), True),
+        (result(500, 7000), result(500, 7000) | {"more": "of it"}, True),
+        (result(500, 7000), result(500, 7700), False),
+        (result(500, 7000), result(500, 7000, message="another"), False),
+    ],
+)
+def test_verdicts_with_the_same_words_have_the_same_content(decode, first, second, equal):
+    facts = [
+        decode(body(element(state="established", resultInfo=info)), headers=numbered(f"m{index}"))[0]
+        for index, info in enumerate((first, second))
+    ]
+    assert len({fact.delivery for fact in facts}) == 2
+    assert (facts[0].content == facts[1].content) is equal
+    (other,) = decode(body(element(state="transferring")))
+    assert other.content is None
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 from uuid import UUID
@@ -29,7 +30,7 @@ from transferkit.events import (
 )
 from transferkit.frozenmap import freeze, freeze_owned
 from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
-from transferkit.signals import Delivery, Fact, Signal
+from transferkit.signals import Delivery, Fact, RequestKind, Signal
 from transferkit.wire import content_key, read_json
 from transferkit_graph.identities import read_identity_set
 from transferkit_graph.reasons import TRANSFER_COMPLETED
@@ -200,7 +201,8 @@ class _Notification:
         if self.change == "deleted" or state in _ENDED:
             return self._ended()
         if state in _PROGRESS:
-            return self._other(word, (_PROGRESS[state],))
+            operation = RequestKind.REDIRECT if state == "redirecting" else RequestKind.TRANSFER
+            return self._other(word, (_PROGRESS[state],), operation=operation)
         if state == "incoming":
             return self._incoming()
         if state == "established":
@@ -221,13 +223,13 @@ class _Notification:
             (Signal.SUCCEEDED, Signal.CALL_ENDED) if transferred or redirected else (Signal.CALL_ENDED,),
             target=answered_by,
             call_alive=False,
-            redirect_only=redirected and not transferred,
+            operation=RequestKind.TRANSFER if transferred else RequestKind.REDIRECT if redirected else None,
         )
 
     def _established(self, word: str) -> Fact:
         result = self.result
         if result is not None and result.code is not None and result.code >= _ERROR:
-            return self._other(word, (Signal.FAILED,), call_alive=True)
+            return self._other(word, (Signal.FAILED,), call_alive=True, operation=RequestKind.TRANSFER)
         if "toneinfo" in self.data:
             return self._other("tone", (Signal.RETURNED,), call_alive=True)
         return self._fact(_make_connected(**self._common), (Signal.RETURNED,), call_alive=True)
@@ -252,16 +254,22 @@ class _Notification:
     def _operation(self) -> Fact:
         """An operation of the call. Its `deleted` is its own end, not the call's.
 
-        A transfer's operation said `transferring` and `transferAccepted` as its subcode (beta, until 2020).
-        Any operation repeats the `clientContext` it was begun with: ours is the transfer's id.
+        A transfer's operation is a plain `commsOperation`, with `transferring` or `transferAccepted` as its
+        subcode (beta, until 2020). Other operations have types of their own. Each repeats the
+        `clientContext` of its request: a transfer's is the transfer's id.
         """
+        kind = self._type.lower()
+        if kind.endswith("operation") and kind != "commsoperation":
+            return self._other(self._type)
         ours = _own_id(self.data.get("clientcontext"))
         word = text_of(folded(self.data.get("resultinfo")).get("subcode")) or ""
         if normal(word) in _PROGRESS:
             return self._other(word, (_PROGRESS[normal(word)],), transfer_id=ours)
-        if ours and normal(self.data.get("status")) == "failed":
-            return self._other(self._type or "operation", (Signal.FAILED,), transfer_id=ours)
-        return self._other(self._type or "operation")
+        failed = ours and kind == "commsoperation" and normal(self.data.get("status")) == "failed"
+        signals = (Signal.FAILED,) if failed else ()
+        return self._other(
+            self._type or "operation", signals, transfer_id=ours, operation=RequestKind.TRANSFER
+        )
 
     def _other(
         self,
@@ -270,6 +278,7 @@ class _Notification:
         *,
         transfer_id: str | None = None,
         call_alive: bool | None = None,
+        operation: RequestKind | None = None,
     ) -> Fact:
         # Most notifications are this, and an argument by its name costs half of one out of a dict.
         event = _make_other(
@@ -280,7 +289,7 @@ class _Notification:
             raw=self.raw,
             name=name,
         )
-        return self._fact(event, signals, transfer_id=transfer_id, call_alive=call_alive)
+        return self._fact(event, signals, transfer_id=transfer_id, call_alive=call_alive, operation=operation)
 
     def _fact(
         self,
@@ -290,7 +299,7 @@ class _Notification:
         transfer_id: str | None = None,
         target: Identifier | None = None,
         call_alive: bool | None = None,
-        redirect_only: bool = False,
+        operation: RequestKind | None = None,
     ) -> Fact:
         return _make_fact(
             event=event,
@@ -300,9 +309,20 @@ class _Notification:
             transfer_id=transfer_id or self.callback.transfer_id,
             target=target,
             call_alive=call_alive,
-            redirect_only=redirect_only,
+            operation=operation,
+            content=self._content(signals) if self._is_verdict(signals) else None,
             tenant_id=self.callback.tenant_id,
         )
+
+    @staticmethod
+    def _is_verdict(signals: tuple[Signal, ...]) -> bool:
+        return Signal.FAILED in signals or Signal.SUCCEEDED in signals
+
+    def _content(self, signals: tuple[Signal, ...]) -> str:
+        """Equal for verdicts that say the same: a notification can come again under another message id."""
+        result = self.result
+        words = (signals, result and (result.code, result.subcode, result.message))
+        return sha256(repr(words).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _resource(top: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str, str | None]:

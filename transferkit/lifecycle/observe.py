@@ -1,0 +1,195 @@
+"""What a callback's fact means to a call: what it changes, and what of it is published."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+
+from transferkit.events import (
+    Basis,
+    CallConnected,
+    CallEnded,
+    CallIncoming,
+    Event,
+    Evidence,
+    LateVerdict,
+    ProviderOther,
+    TransferAccepted,
+    TransferStarted,
+)
+from transferkit.lifecycle.attribution import (
+    Bearing,
+    bearing_of,
+    finished_meant,
+    rival_of,
+    settle,
+    stated_in,
+)
+from transferkit.lifecycle.decision import Decision, Work
+from transferkit.lifecycle.state import CallState, Disputed, Progress
+from transferkit.lifecycle.turn import Turn, kinds
+from transferkit.signals import Fact, RequestKind, Result, Signal
+
+__all__ = ["observe"]
+
+
+def observe(turn: Turn, fact: Fact, seen: str | None) -> Decision:
+    """What a delivered fact means; `seen` is the mark of an earlier same delivery."""
+    exact = fact.delivery is None or fact.delivery.exact
+    if seen is not None and (exact or seen == turn.state.era or turn.open is None):
+        return turn.decision(duplicate=True)
+    mark = turn.state.era
+    if fact.tenant_id:
+        turn.state = evolve(turn.state, tenant_id=fact.tenant_id)
+
+    repeated = seen is not None or (fact.content is not None and fact.content in turn.state.verdicts)
+    bearing = bearing_of(turn.state, fact, repeated=repeated)
+    count, holding = len(turn.events), turn.is_holding
+    for signal in fact.signals:
+        if turn.open is not None:
+            _signal(turn, turn.open, signal, fact, bearing)
+    _publish(turn, fact, bearing, moved=len(turn.events) > count or turn.is_holding > holding)
+    verdict = stated_in(fact)
+    if verdict is not None:
+        if bearing is Bearing.OTHER and not repeated:
+            turn.state = settle(turn.state, rival_of(turn.state, fact), verdict)
+        turn.state = turn.state.with_verdict(fact.content)
+    return turn.decision(mark=mark)
+
+
+def _signal(turn: Turn, progress: Progress, signal: Signal, fact: Fact, bearing: Bearing) -> None:
+    match signal:
+        case Signal.RETURNED:
+            if progress.started or progress.accepted:
+                turn.inspect_soon(progress)
+        case Signal.CALL_TRANSFERRED:
+            turn.progress(progress, claimed=fact.result or Result())
+        case Signal.CALL_ENDED:
+            _call_ended(turn, progress, fact)
+        case _ if progress.held is not None:
+            return  # its verdict is known
+        case _ if bearing is Bearing.OPEN:
+            _verdict(turn, progress, signal, fact)
+        case Signal.SUCCEEDED | Signal.FAILED:
+            _doubtful_verdict(turn, progress, signal, fact, bearing)
+
+
+def _doubtful_verdict(turn: Turn, progress: Progress, signal: Signal, fact: Fact, bearing: Bearing) -> None:
+    """A verdict that is not about this transfer beyond doubt: it leads to a query."""
+    succeeded = signal is Signal.SUCCEEDED
+    if bearing is Bearing.UNATTRIBUTED:
+        known = LateVerdict.SUCCEEDED if succeeded else progress.unattributed or LateVerdict.FAILED
+        turn.inspect_soon(turn.progress(progress, unattributed=known))
+    elif bearing is Bearing.DISPUTED and succeeded:
+        turn.claim(turn.progress(progress, claimed=fact.result or Result()))
+    elif bearing is Bearing.DISPUTED:
+        disputed = Disputed(result=fact.result or Result(), rival=rival_of(turn.state, fact))
+        turn.inspect_soon(turn.progress(progress, disputed=disputed, query=progress.query + 1))
+
+
+def _call_ended(turn: Turn, progress: Progress, fact: Fact) -> None:
+    if progress.held is not None:
+        turn.release(progress, call_alive=False)
+    elif progress.ended is None:
+        progress = turn.progress(progress, ended=fact.result or Result(), evidence=Evidence.CALL_GONE)
+        turn.set_due(progress, Work.GRACE, turn.at + progress.rules.grace)
+
+
+def _verdict(turn: Turn, progress: Progress, signal: Signal, fact: Fact) -> None:
+    progress = turn.submitted(progress, fact)
+    words = fact.result
+    match signal:
+        case Signal.STARTED if progress.kind is RequestKind.TRANSFER:
+            if not (progress.started or progress.accepted):
+                turn.emit(TransferStarted, turn.progress(progress, started=True), fact)
+        case Signal.ACCEPTED if progress.kind is RequestKind.TRANSFER:
+            if not progress.accepted:
+                turn.emit(
+                    TransferAccepted,
+                    turn.progress(progress, accepted=True),
+                    fact,
+                    target=fact.target,
+                    transferee=fact.transferee,
+                    code=words and words.code,
+                    subcode=words and words.subcode,
+                    message=words and words.message,
+                )
+        case Signal.SUCCEEDED:
+            turn.conclude(progress, kinds(progress).completed, basis=Basis.STATED, fact=fact, result=words)
+        case Signal.FAILED:
+            turn.fail(
+                progress,
+                words or Result(),
+                basis=Basis.STATED,
+                call_alive=False if Signal.CALL_ENDED in fact.signals else fact.call_alive,
+                fact=fact,
+            )
+
+
+def _publish(turn: Turn, fact: Fact, bearing: Bearing, *, moved: bool) -> None:
+    """Append the fact's own event. What changed nothing and reports nothing new becomes `provider.other`."""
+    event = _with_given_context(turn.state, fact.event)
+    news = True
+    match event:
+        case CallIncoming(respond_by=datetime() as respond_by):
+            if turn.state.respond_by is None:
+                turn.state = evolve(turn.state, respond_by=respond_by)
+            else:  # a repetition: the call rings no longer for that
+                event = evolve(event, stale=True, respond_by=turn.state.respond_by)
+        case CallConnected() if not (turn.state.connected or turn.state.ended):
+            turn.state = evolve(turn.state, connected=True)
+        case CallEnded() if not turn.state.ended:
+            turn.state = evolve(turn.state, ended=True)
+        case CallConnected() | CallEnded() | ProviderOther():
+            news = False
+    if news:
+        turn.append(event)
+    if moved:
+        return
+    belonging = _belonging(turn.state, fact, bearing)
+    if news and not belonging.get("late_verdict"):
+        return  # a late verdict is published beside the end of the call that carries it
+    other = event if isinstance(event, ProviderOther) else _as_other(event)
+    turn.append(other, **belonging)
+
+
+def _with_given_context(state: CallState, event: Event) -> Event:
+    """The event with the operation context as the application gave it.
+
+    A transfer to which the application gave none was sent with the transfer's id.
+    """
+    context = event.operation_context
+    if context is None:
+        return event
+    given = {done.wire_context: done.operation_context for done in state.finished}
+    if state.open is not None:
+        given[state.open.wire_context] = state.open.operation_context
+    return evolve(event, operation_context=given.get(context, context))
+
+
+def _as_other(event: Event) -> ProviderOther:
+    return ProviderOther(
+        time=event.time,
+        provider=event.provider,
+        call_id=event.call_id,
+        correlation_id=event.correlation_id,
+        operation_context=event.operation_context,
+        raw=event.raw,
+        name=event.kind,
+    )
+
+
+def _belonging(state: CallState, fact: Fact, bearing: Bearing) -> dict[str, Any]:
+    """Which transfer a fact that changed nothing is about, and whether it is a verdict that came too late."""
+    if not fact.signals or bearing in {Bearing.DISPUTED, Bearing.UNATTRIBUTED}:
+        return {}
+    if bearing is Bearing.OPEN and state.open:
+        return {"transfer_id": state.open.id}
+    done = finished_meant(state, fact)
+    if done is None:
+        return {}
+    verdict = stated_in(fact)
+    late: LateVerdict | None = verdict if verdict is not done.verdict else None
+    return {"transfer_id": done.id, "late_verdict": late}
