@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 
 import pytest
 
@@ -60,6 +61,23 @@ def poisoned(config, transferred):
                 assert [event.sequence async for event in stream][:4] == [2, 3, 4, 5]
 
     asyncio.run(fail())
+
+
+@pytest.fixture
+def unreadable(config, transferred, tmp_path):
+    """An event that this version cannot read, and that the group billing parked."""
+    transferred("answers")
+    with closing(sqlite3.connect(tmp_path / "kept.db", isolation_level=None)) as db:
+        db.execute("UPDATE events SET event = json_set(event, '$.kind', 'call.held') WHERE position = 2")
+
+    async def read():
+        async with (
+            AsyncClient.from_config(config) as client,
+            client.events(group="billing", follow=False) as stream,
+        ):
+            assert [event.sequence async for event in stream][:4] == [1, 3, 4, 5]
+
+    asyncio.run(read())
 
 
 def of_transfers(events):
@@ -209,6 +227,24 @@ def test_a_parked_event_is_listed_and_released(run, poisoned):
     assert run("groups", "release", "billing", parked["event"]["id"]).exit_code == 0
     assert [event["sequence"] for event in lines(run("events", "--json", "--group", "billing"))] == [1]
     assert lines(run("groups", "parked", "billing", "--json")) == []
+
+
+def test_a_parked_event_that_cannot_be_read_is_listed_with_the_reason_and_released(run, unreadable):
+    (parked,) = lines(run("groups", "parked", "billing", "--json"))
+    assert (parked["attempts"], parked["event"]["sequence"], parked["event"]["kind"]) == (1, 2, "call.held")
+    (listed,) = run("groups", "parked", "billing").stdout.splitlines()
+    assert listed.startswith(parked["id"])
+    assert listed.endswith("call.held  fake:call-1  this version has no kind 'call.held'")
+    assert run("groups", "release", "billing", parked["id"]).exit_code == 0
+    (released,) = lines(run("groups", "parked", "billing", "--json"))
+    assert released["released"]
+
+
+def test_a_call_with_an_event_that_cannot_be_read_is_not_shown_but_others_are(run, unreadable, transferred):
+    result = run("show", lines(run("events", "--json"))[0]["transfer_id"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "event 2 of call fake:call-1 cannot be read" in result.stderr
+    assert run("show", transferred("answers", "call-2")).exit_code == 0
 
 
 def test_releasing_what_is_not_parked_exits_with_1(run, poisoned):

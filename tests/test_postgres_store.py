@@ -114,7 +114,35 @@ def call():
     return new_call()
 
 
-class TestPostgresStore(StoreContract):
+class PostgresContract(StoreContract):
+    """The contract, with hooks that change the shared schema."""
+
+    @pytest.fixture(autouse=True)
+    def _changes(self, sql):
+        self.sql = sql
+
+    def change(self, statement, *values):
+        assert self.sql(statement, values).rowcount
+
+    async def damage_event(self, store, event, stored):
+        statement = (
+            "UPDATE transferkit.events SET event = %s WHERE sequence = %s"
+            " AND call = (SELECT number FROM transferkit.calls WHERE id = %s)"
+        )
+        self.change(statement, stored, event.sequence, event.call_id)
+
+    async def damage_state(self, store, call):
+        self.change("UPDATE transferkit.calls SET state = '{}}' WHERE id = %s", call.id)
+
+    async def damage_request(self, store, transfer_id):
+        self.change("UPDATE transferkit.requests SET opened = '[' WHERE id = %s", transfer_id)
+
+    async def rename_work(self, store, transfer_id, work):
+        statement = "UPDATE transferkit.due SET work = work || %s WHERE transfer_id = %s"
+        self.change(statement, work, transfer_id)
+
+
+class TestPostgresStore(PostgresContract):
     @pytest.fixture
     async def store(self, address):
         async with opened_store(address) as store:
@@ -744,7 +772,7 @@ async def test_a_proxy_that_pools_transactions_may_stand_between(proxied, call, 
 
 
 @pytest.mark.heavy
-class TestBehindProxy(StoreContract):
+class TestBehindProxy(PostgresContract):
     @pytest.fixture
     async def store(self, proxied) -> Store:
         await until_reachable(proxied)

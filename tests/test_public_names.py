@@ -108,6 +108,7 @@ PUBLIC = [
     "TransferStarted",
     "TransferSubmitted",
     "UnknownIdentifier",
+    "UnreadableEvent",
     "UsageError",
     "WireRequest",
     "__version__",

@@ -27,7 +27,7 @@ from transferkit.check import _routes
 from transferkit.codec import decode
 from transferkit.config import load_config
 from transferkit.frozenmap import FrozenMap, freeze
-from transferkit.lifecycle import CallState, Lease, NotSent, Taken
+from transferkit.lifecycle import CallKey, CallState, Lease, NotSent, Taken
 from transferkit.registry import adapter_class
 from transferkit.signals import Result
 from transferkit.stores import address, encoding
@@ -229,8 +229,9 @@ def test_the_oldest_of_the_states_that_are_remembered_is_forgotten(monkeypatch):
     cache = encoding.StateCache()
     first, second = (cache.write(number, CallState(sequence=number)) for number in (1, 2))
     assert list(cache._known) == [2]
-    assert cache.read(1, first) == CallState(sequence=1)
-    assert cache.read(2, second) is cache.read(2, second)
+    call = CallKey("fake", "one")
+    assert cache.read(1, first, call=call) == CallState(sequence=1)
+    assert cache.read(2, second, call=call) is cache.read(2, second, call=call)
 
 
 async def test_a_consumer_whose_own_lease_is_over_holds_on():

@@ -66,6 +66,25 @@ class TestSqliteStore(StoreContract):
         yield store
         await store.close()
 
+    def change(self, store, statement, *values):
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+            assert db.execute(statement, values).rowcount
+
+    async def damage_event(self, store, event, stored):
+        at = "SELECT number FROM calls WHERE id = ?"
+        statement = f"UPDATE events SET event = ? WHERE sequence = ? AND call = ({at})"  # noqa: S608 - our own
+        self.change(store, statement, stored, event.sequence, event.call_id)
+
+    async def damage_state(self, store, call):
+        self.change(store, "UPDATE calls SET state = '{}}' WHERE id = ?", call.id)
+
+    async def damage_request(self, store, transfer_id):
+        self.change(store, "UPDATE requests SET opened = '[' WHERE id = ?", transfer_id)
+
+    async def rename_work(self, store, transfer_id, work):
+        statement = "UPDATE due SET work = work || ? WHERE transfer_id = ?"
+        self.change(store, statement, work, transfer_id)
+
 
 async def on_writer(store, run):
     return await store._engine.writer.ask(run)
@@ -408,7 +427,7 @@ async def test_errors_show_nothing_of_the_data(path, store, planted):
     await store.apply(call, fact(call), step)
     broken = json.dumps({"kind": "provider.other", "time": planted.number, planted.token: 1})
     await on_writer(store, lambda db: db.execute("UPDATE events SET event = ?", (broken,)).rowcount)
-    with pytest.raises(StoreError, match="Event that cannot be read") as raised:
+    with pytest.raises(StoreError, match=r"event 1 of call .* cannot be read") as raised:
         await store.call_events(call)
     assert raised.value.__cause__ is None
     assert not planted.shown_in(raised.value)

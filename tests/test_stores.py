@@ -3,23 +3,77 @@
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from transferkit import MemoryStore
-from transferkit.lifecycle import Answered, NotSent, step
+from transferkit.lifecycle import Answered, CallKey, NotSent, step
 from transferkit.signals import Result
 from transferkit.stores import LegOccupied
+from transferkit.stores.encoding import event_from_json
+from transferkit.stores.groups import partition_of
 from transferkit.stores.sqlite import SqliteStore
+from transferkit.stores.unreadable import UnreadableRow, unreadable_event
 from transferkit.testing import StoreContract
 from transferkit.testing.store_inputs import AT, fact, new_call, opened, requested
 
 
+class Damaged(dict):
+    """A table of the memory store in which one row cannot be read."""
+
+    def __init__(self, table, key, error):
+        super().__init__(table)
+        self.key, self.error = key, error
+
+    def __getitem__(self, key):
+        if key == self.key:
+            raise self.error
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        return super().get(key, default) if key != self.key else self[key]
+
+
 class TestMemoryStore(StoreContract):
+    """Values in memory cannot become unreadable: the hooks put in their place what a damaged row leads to."""
+
     @pytest.fixture
     async def store(self):
         store = MemoryStore()
         await store.open()
         yield store
         await store.close()
+
+    async def damage_event(self, store, event, stored):
+        call = CallKey(event.provider, event.call_id)
+        partition = partition_of(call, store.partitions)
+        log = store._log
+        entry = log._by_call[call][event.sequence - 1]
+        try:
+            event_from_json(stored)
+        except Exception as error:  # noqa: BLE001 - as the stores do
+            marker = unreadable_event(
+                stored,
+                error,
+                call=call,
+                sequence=event.sequence,
+                partition=partition,
+                position=entry.position,
+            )
+        for entries in (log._all, log._by_call[call], log._by_partition[partition]):
+            entries[entries.index(entry)] = evolve(entry, event=marker)
+
+    async def damage_state(self, store, call):
+        error = UnreadableRow(f"the state of call {call} cannot be read", call)
+        store._tables = evolve(store._tables, calls=Damaged(store._tables.calls, call, error))
+
+    async def damage_request(self, store, transfer_id):
+        call = store._tables.transfers[transfer_id].opened.call
+        error = UnreadableRow(f"the request of transfer {transfer_id} cannot be read", call)
+        transfers = Damaged(store._tables.transfers, transfer_id, error)
+        store._tables = evolve(store._tables, transfers=transfers)
+
+    async def rename_work(self, store, transfer_id, work):
+        pytest.skip("no other version writes to this process's memory")
 
     async def test_it_may_be_opened_again(self, store, call):
         await store.close()

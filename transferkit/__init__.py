@@ -142,6 +142,9 @@ if TYPE_CHECKING:
     from transferkit.stores.sqlite import (
         SqliteStore,
     )
+    from transferkit.stores.unreadable import (
+        UnreadableEvent,
+    )
     from transferkit.stream.contract import (
         EventStream,
     )
@@ -248,6 +251,7 @@ __all__ = [
     "TransferStarted",
     "TransferSubmitted",
     "UnknownIdentifier",
+    "UnreadableEvent",
     "UsageError",
     "WireRequest",
     "__version__",
@@ -358,6 +362,7 @@ _HOMES = {
     "MemoryStore": "stores.memory",
     "PostgresStore": "stores.postgres",
     "SqliteStore": "stores.sqlite",
+    "UnreadableEvent": "stores.unreadable",
     "EventStream": "stream.contract",
 }
 

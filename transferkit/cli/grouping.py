@@ -18,6 +18,7 @@ from transferkit.client import AsyncClient
 from transferkit.codec import encode
 from transferkit.errors import ConfigError, TransferKitError
 from transferkit.stores.groups import ParkedEvent
+from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = ["groups"]
 
@@ -71,7 +72,7 @@ def list_groups(*, config: options.ConfigFile = None, as_json: options.AsJson = 
 
 @groups.command("parked")
 def list_parked(group: Group, *, config: options.ConfigFile = None, as_json: options.AsJson = False) -> None:
-    """List the events that the group failed at too often and set aside.
+    """List the events that the group failed at too often, or could not read, and set aside.
 
     Exits with 1 if there is no group of that name. Example: transferkit groups parked billing
     """
@@ -85,6 +86,7 @@ def list_parked(group: Group, *, config: options.ConfigFile = None, as_json: opt
                 json.dumps(
                     {
                         "group": parked.group,
+                        "id": parked.id,
                         "attempts": parked.attempts,
                         "parked_at": parked.parked_at.isoformat(),
                         "released": parked.released,
@@ -95,9 +97,10 @@ def list_parked(group: Group, *, config: options.ConfigFile = None, as_json: opt
             )
         else:
             state = "released" if parked.released else f"{parked.attempts} attempts"
+            said = event.problem if isinstance(event, UnreadableEvent) else in_full(event)
             typer.echo(
-                f"{event.id}  {parked.parked_at:%Y-%m-%d %H:%M:%S}  {state}  {event.kind}  "
-                f"{event.provider}:{event.call_id}  {in_full(event)}".rstrip()
+                f"{parked.id}  {parked.parked_at:%Y-%m-%d %H:%M:%S}  {state}  {event.kind or 'unreadable'}  "
+                f"{event.provider}:{event.call_id}  {said}".rstrip()
             )
 
 

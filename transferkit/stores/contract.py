@@ -17,6 +17,7 @@ from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened, Work
 from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
+from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = [
     "Applied",
@@ -97,6 +98,8 @@ class Store(ABC):
     """Keeps transfers, events and due work. Safe for concurrent tasks.
 
     Every method may raise `StoreError`; after that nothing of the call is kept, unless it is `CommitUnknown`.
+    A row that this version cannot read concerns only the reader of that row: where one value is asked for,
+    the method raises `UnreadableRow`, and in a list of events an `UnreadableEvent` takes the event's place.
     """
 
     poll: ClassVar[timedelta | None] = None
@@ -119,8 +122,8 @@ class Store(ABC):
 
         For each: read the call's state and the mark of an earlier same delivery, decide, then write the
         state, the events, the mark, due work, the opened request or the outcome. An opened request whose
-        idempotency key is known raises `KeyUsed`, then one with an occupied leg `LegOccupied`. If
-        anything raises, `step` included, nothing is written.
+        idempotency key is known raises `KeyUsed`, then one with an occupied leg `LegOccupied`. A call whose
+        state cannot be read raises `UnreadableRow`. If anything raises, `step` included, nothing is written.
         """
 
     async def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
@@ -130,15 +133,15 @@ class Store(ABC):
 
     @abstractmethod
     async def state(self, call: CallKey) -> CallState:
-        """The call's state; a fresh one for a call never heard of."""
+        """The call's state; a fresh one for a call never heard of. Raises `UnreadableRow`."""
 
     @abstractmethod
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
-        """A stored request by its id."""
+        """A stored request by its id. Raises `UnreadableRow`."""
 
     @abstractmethod
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
-        """The call's events, in sequence."""
+        """The call's events, in sequence. Raises `UnreadableRow` if one of them cannot be read."""
 
     @abstractmethod
     async def lease_due(
@@ -148,7 +151,7 @@ class Store(ABC):
 
         They are nobody else's until `lease.until`. Finishing work is the step's matter: it clears the row
         or sets it anew. Of submissions and inspections only those for `providers` are taken, whose adapters
-        the asker has; None is for all.
+        the asker has; None is for all. Work of a kind that this version does not know is left to newer ones.
         """
 
     @abstractmethod
@@ -160,10 +163,12 @@ class Store(ABC):
         """The place after the last event."""
 
     @abstractmethod
-    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+    async def read(
+        self, after: Position | None, *, limit: int = 100
+    ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
         """Events after a place, in the log's order: per call, that of `sequence`.
 
-        With None, from the oldest that is kept.
+        With None, from the oldest that is kept. Whoever reads on goes past an `UnreadableEvent`.
         """
 
     @abstractmethod
@@ -198,6 +203,7 @@ class Store(ABC):
 
         One transaction. Released events come first, then the oldest of the log. Beginning an event that was
         begun before counts as another attempt; one that had `max_attempts` is parked and the next is begun.
+        An event that cannot be read is begun, counted and parked in the same way: `Begun.unreadable`.
         """
 
     @abstractmethod

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Final, TypeVar, final
 
+from transferkit._redact import shown_id
 from transferkit.codec import decode, encode
-from transferkit.errors import StoreError
-from transferkit.lifecycle import CallState
+from transferkit.events import Event, Outcome
+from transferkit.lifecycle import CallKey, CallState, Opened
+from transferkit.stores.contract import StoredTransfer
+from transferkit.stores.unreadable import UnreadableRow
 
-__all__ = ["StateCache", "from_json", "to_json"]
+__all__ = ["StateCache", "event_from_json", "request_from_json", "state_from_json", "to_json"]
 
 T = TypeVar("T")
 
@@ -22,16 +25,43 @@ def to_json(value: object) -> str:
     return _WRITER.encode(encode(value))
 
 
-def from_json(cls: type[T], stored: str) -> T:
-    """The value that `to_json` wrote. Raises `StoreError` for what this version cannot read."""
+def event_from_json(stored: str) -> Event:
+    """The event that `to_json` wrote. Raises any `Exception` for what this version cannot read."""
+    return decode(Event, _parsed(stored))
+
+
+def state_from_json(stored: str, *, call: CallKey) -> CallState:
+    """The call's state that `to_json` wrote. Raises `UnreadableRow`."""
+    return _read(CallState, stored, f"the state of call {_shown(call)}", call)
+
+
+def request_from_json(opened: str, outcome: str | None, *, transfer_id: str, call: CallKey) -> StoredTransfer:
+    """A request, and its outcome once there is one. Raises `UnreadableRow`."""
+    of = f"of transfer {shown_id(transfer_id)} (call {_shown(call)})"
+    # An outcome is read as any event is: by its kind.
+    ended = None if outcome is None else _read(Event, outcome, f"the outcome {of}", call)
+    return StoredTransfer(
+        opened=_read(Opened, opened, f"the request {of}", call),
+        outcome=ended if isinstance(ended, Outcome) else None,
+    )
+
+
+def _read(cls: type[T], stored: str, what: str, call: CallKey) -> T:
     try:
-        return decode(cls, json.loads(stored))
+        return decode(cls, _parsed(stored))
     except Exception as error:  # noqa: BLE001 - cattrs has many kinds, and all mean the same here
         # Without the cause: its text quotes the data.
-        raise StoreError(
-            f"the store holds a {cls.__name__} that cannot be read ({type(error).__name__}). "
-            "What to do: was it written by a newer transferkit? Then upgrade this process"
-        ) from None
+        raise UnreadableRow(f"{what} cannot be read ({type(error).__name__})", call) from None
+
+
+def _parsed(stored: str) -> object:
+    if not stored.isascii():
+        raise ValueError("is not what `to_json` writes")
+    return json.loads(stored)
+
+
+def _shown(call: CallKey) -> str:
+    return f"{call.provider}:{shown_id(call.id)}"
 
 
 @final
@@ -41,10 +71,10 @@ class StateCache:
     def __init__(self) -> None:
         self._known: dict[int, tuple[str, CallState]] = {}
 
-    def read(self, number: int, stored: str) -> CallState:
-        """The state of the call of that number. Raises as `from_json` does."""
+    def read(self, number: int, stored: str, *, call: CallKey) -> CallState:
+        """The state of the call, which has that number. Raises `UnreadableRow`."""
         known = self._known.get(number)
-        return known[1] if known and known[0] == stored else from_json(CallState, stored)
+        return known[1] if known and known[0] == stored else state_from_json(stored, call=call)
 
     def write(self, number: int, state: CallState) -> str:
         """The state's JSON."""

@@ -16,8 +16,19 @@ from attrs import field, frozen
 
 from transferkit.events import Event
 from transferkit.lifecycle import CallKey
+from transferkit.stores.unreadable import UnreadableEvent
 
-__all__ = ["Begun", "GroupDelivery", "GroupStart", "GroupStatus", "ParkedEvent", "fair_share", "partition_of"]
+__all__ = [
+    "Begun",
+    "GroupDelivery",
+    "GroupStart",
+    "GroupStatus",
+    "ParkedEvent",
+    "begin",
+    "fair_share",
+    "parked_id",
+    "partition_of",
+]
 
 
 class GroupStart(StrEnum):
@@ -52,11 +63,13 @@ class GroupDelivery:
 class ParkedEvent:
     """An event that was set aside after too many attempts, so that those behind it could go on.
 
-    `released`: it will be delivered once more, after which it is gone or parked again.
+    `id` is what `release` takes: the event's own, or one made of its place where it could not be read when it
+    was parked. `released`: it will be delivered once more, after which it is gone or parked again.
     """
 
     group: str
-    event: Event
+    id: str
+    event: Event | UnreadableEvent
     attempts: int
     parked_at: datetime
     released: bool = False
@@ -67,13 +80,49 @@ class ParkedEvent:
 class Begun:
     """What asking for the next event brought.
 
-    `delivery` None: nothing to do now. `stale`: what was to be acknowledged belongs to somebody else by now
-    and will be delivered again. `parked`: what was set aside on the way.
+    `delivery` is the event that was begun; `unreadable` takes its place if that event cannot be read, and
+    then the attempt has failed and there is nothing to acknowledge. Both None: nothing to do now. `stale`:
+    what was to be acknowledged belongs to another consumer by now and will be delivered again. `parked`: what
+    was set aside on the way.
     """
 
     delivery: GroupDelivery | None = None
+    unreadable: UnreadableEvent | None = None
     stale: bool = False
     parked: tuple[ParkedEvent, ...] = ()
+
+
+def parked_id(event: Event | UnreadableEvent) -> str:
+    """The id to park an event under: what an unreadable row shows need not be the id of that event alone."""
+    if isinstance(event, UnreadableEvent):
+        return f"unreadable-{event.partition}-{event.position}"
+    return str(event.id)
+
+
+def begin(
+    event: Event | UnreadableEvent,
+    *,
+    group: str,
+    partition: int,
+    epoch: int,
+    position: int,
+    attempt: int,
+    released: bool = False,
+) -> Begun:
+    """What beginning this event brings."""
+    if isinstance(event, UnreadableEvent):
+        return Begun(unreadable=event)
+    return Begun(
+        delivery=GroupDelivery(
+            event=event,
+            group=group,
+            partition=partition,
+            epoch=epoch,
+            position=position,
+            attempt=attempt,
+            released=released,
+        )
+    )
 
 
 @final

@@ -34,6 +34,7 @@ from transferkit.stores.groups import (
 )
 from transferkit.stores.memory_groups import MemoryGroup
 from transferkit.stores.memory_log import Entry, MemoryLog
+from transferkit.stores.unreadable import UnreadableEvent, readable
 
 __all__ = ["MemoryStore"]
 
@@ -48,7 +49,19 @@ class _Tables:
     transfers: MutableMapping[str, StoredTransfer] = Factory(dict)
     keys: MutableMapping[str, str] = Factory(dict)
     legs: MutableMapping[CallKey, str | None] = Factory(dict)
-    due: MutableMapping[tuple[str, Work], Due | None] = Factory(dict)
+    due: MutableMapping[tuple[str, Work], _DueRow | None] = Factory(dict)
+
+
+@frozen
+class _DueRow:
+    """Due work, and the provider whose adapter it needs, if any."""
+
+    due: Due
+    provider: str | None
+
+    @property
+    def free_at(self) -> datetime:
+        return max(self.due.at, self.due.lease.until) if self.due.lease else self.due.at
 
 
 @define
@@ -131,7 +144,7 @@ class MemoryStore(Store):
         tables.calls[call] = decision.state
         if key is not None and decision.mark is not None:
             tables.marks[call, key] = decision.mark
-        _write_due(tables, decision)
+        _write_due(tables, call, decision)
         _conclude(tables, decision)
         transaction.events.extend((event, happened.at) for event in decision.events)
         return Applied(
@@ -148,30 +161,26 @@ class MemoryStore(Store):
         return self._tables.transfers.get(transfer_id)
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
-        return tuple(entry.event for entry in self._log.of_call(call))
+        return tuple(readable(entry.event) for entry in self._log.of_call(call))
 
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
         wanted = self._wanted(providers)
         rows = [
-            row
-            for row in self._tables.due.values()
-            if row and _free_at(row) <= now and self._needed(row) in wanted
+            row for row in self._tables.due.values() if row and row.free_at <= now and row.provider in wanted
         ]
-        taken = tuple(evolve(row, lease=lease) for row in sorted(rows, key=lambda row: row.at)[:limit])
+        oldest = sorted(rows, key=lambda row: row.due.at)[:limit]
+        taken = [evolve(row, due=evolve(row.due, lease=lease)) for row in oldest]
         for row in taken:
-            self._tables.due[row.transfer_id, row.work] = row
+            self._tables.due[row.due.transfer_id, row.due.work] = row
         self._enter(taken)
-        return taken
+        return tuple(row.due for row in taken)
 
-    def _enter(self, rows: Iterable[Due | None]) -> None:
+    def _enter(self, rows: Iterable[_DueRow | None]) -> None:
         for row in rows:
             if row is not None:
-                heappush(self._agenda[self._needed(row)], (_free_at(row), row.transfer_id, row.work))
-
-    def _needed(self, row: Due) -> str | None:
-        return needed_provider(self._tables.transfers[row.transfer_id].opened.call, row.work)
+                heappush(self._agenda[row.provider], (row.free_at, row.due.transfer_id, row.due.work))
 
     def _wanted(self, providers: Collection[str] | None) -> Collection[str | None]:
         return self._agenda if providers is None else {None, *providers}
@@ -185,7 +194,7 @@ class MemoryStore(Store):
         while agenda:
             at, transfer_id, work = agenda[0]
             row = self._tables.due.get((transfer_id, work))
-            if row is not None and _free_at(row) == at:
+            if row is not None and row.free_at == at:
                 return at
             heappop(agenda)
         return None
@@ -193,7 +202,9 @@ class MemoryStore(Store):
     async def end_of_log(self) -> Position:
         return Position(str(self._log.end))
 
-    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+    async def read(
+        self, after: Position | None, *, limit: int = 100
+    ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
         entries = self._log.read(int(after or 0), limit)
         return tuple((Position(str(entry.position)), entry.event) for entry in entries)
 
@@ -295,10 +306,6 @@ class MemoryStore(Store):
         self._log.remove(set(over))
 
 
-def _free_at(row: Due) -> datetime:
-    return max(row.at, row.lease.until) if row.lease else row.at
-
-
 def _open(tables: _Tables, opened: Opened) -> None:
     key = opened.request.idempotency_key
     if key is not None and key in tables.keys:
@@ -313,9 +320,9 @@ def _open(tables: _Tables, opened: Opened) -> None:
     tables.transfers[opened.id] = StoredTransfer(opened=opened)
 
 
-def _write_due(tables: _Tables, decision: Decision) -> None:
+def _write_due(tables: _Tables, call: CallKey, decision: Decision) -> None:
     for due in decision.due:
-        tables.due[due.transfer_id, due.work] = due
+        tables.due[due.transfer_id, due.work] = _DueRow(due, needed_provider(call, due.work))
     for key in decision.cleared:
         tables.due[key] = None
 

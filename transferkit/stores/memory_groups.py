@@ -9,7 +9,15 @@ from typing import final
 from attrs import define, evolve
 
 from transferkit.lifecycle import Lease
-from transferkit.stores.groups import Begun, GroupDelivery, GroupStatus, ParkedEvent, fair_share
+from transferkit.stores.groups import (
+    Begun,
+    GroupDelivery,
+    GroupStatus,
+    ParkedEvent,
+    begin,
+    fair_share,
+    parked_id,
+)
 from transferkit.stores.memory_log import Entry, MemoryLog
 
 __all__ = ["MemoryGroup"]
@@ -92,35 +100,41 @@ class MemoryGroup:
         """Begin the next event of the partitions that `owner` holds; see `Store.begin_next`."""
         held = self._held_by(owner)
         parked: list[ParkedEvent] = []
-        delivery = self._begin_released(held, now, parked)
-        while delivery is None:
+        begun = self._begin_released(held, now, parked)
+        while begun is None:
             found = [
                 (entry.position, partition, entry) for partition in held if (entry := self._next(partition))
             ]
             if not found:
                 break
             _, partition, entry = min(found, key=lambda one: one[0])
-            delivery = self._begin(partition, entry, now, max_attempts, parked)
-        return Begun(delivery=delivery, parked=tuple(parked))
+            begun = self._begin(partition, entry, now, max_attempts, parked)
+        return evolve(begun or Begun(), parked=tuple(parked))
 
     def _next(self, partition: int) -> Entry | None:
         return self._log.next_in(partition, self._slots[partition].cursor)
 
     def _begin(
         self, partition: int, entry: Entry, now: datetime, max_attempts: int, parked: list[ParkedEvent]
-    ) -> GroupDelivery | None:
+    ) -> Begun | None:
         """Begin the event, or park it if it had its attempts."""
         slot = self._slots[partition]
         attempts = slot.attempts if slot.begun == entry.position else 0
         if attempts >= max_attempts:
-            aside = ParkedEvent(group=self.name, event=entry.event, attempts=attempts, parked_at=now)
-            self._aside[str(entry.event.id)] = _Aside(partition, entry.position, aside)
+            aside = ParkedEvent(
+                group=self.name,
+                id=parked_id(entry.event),
+                event=entry.event,
+                attempts=attempts,
+                parked_at=now,
+            )
+            self._aside[aside.id] = _Aside(partition, entry.position, aside)
             parked.append(aside)
             slot.move(entry.position)
             return None
         slot.begun, slot.attempts = entry.position, attempts + 1
-        return GroupDelivery(
-            event=entry.event,
+        return begin(
+            entry.event,
             group=self.name,
             partition=partition,
             epoch=slot.epoch,
@@ -130,7 +144,7 @@ class MemoryGroup:
 
     def _begin_released(
         self, held: Collection[int], now: datetime, parked: list[ParkedEvent]
-    ) -> GroupDelivery | None:
+    ) -> Begun | None:
         """Begin the oldest released event; one that was begun since its release is parked again."""
         for aside in self._by_place():
             if not aside.parked.released or aside.partition not in held:
@@ -140,8 +154,8 @@ class MemoryGroup:
                 parked.append(aside.parked)
                 continue
             aside.parked = evolve(aside.parked, attempts=1)
-            return GroupDelivery(
-                event=aside.parked.event,
+            return begin(
+                aside.parked.event,
                 group=self.name,
                 partition=aside.partition,
                 epoch=self._slots[aside.partition].epoch,
@@ -210,11 +224,11 @@ class MemoryGroup:
     def has_passed(self, partition: int, entries: Sequence[Entry]) -> bool:
         """Whether the group is done with all of a call's events: acknowledged, and none set aside."""
         return all(
-            entry.position <= self._slots[partition].cursor and str(entry.event.id) not in self._aside
+            entry.position <= self._slots[partition].cursor and parked_id(entry.event) not in self._aside
             for entry in entries
         )
 
     def forget_events(self, entries: Sequence[Entry]) -> None:
         """Let go of what was set aside of these; they are being removed."""
         for entry in entries:
-            self._aside.pop(str(entry.event.id), None)
+            self._aside.pop(parked_id(entry.event), None)

@@ -13,6 +13,7 @@ from attrs import frozen
 from transferkit.events import Event
 from transferkit.lifecycle import CallKey
 from transferkit.stores.groups import partition_of
+from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = ["Entry", "MemoryLog"]
 
@@ -24,7 +25,7 @@ class Entry:
 
     position: int
     recorded_at: datetime
-    event: Event
+    event: Event | UnreadableEvent
 
 
 @final

@@ -24,8 +24,10 @@ from transferkit.events import Event
 from transferkit.lifecycle import Lease
 from transferkit.log_events import LogEvent
 from transferkit.stores import Position, Store
-from transferkit.stores.groups import GroupDelivery, ParkedEvent
+from transferkit.stores.groups import Begun, GroupDelivery, ParkedEvent
+from transferkit.stores.unreadable import UnreadableEvent
 from transferkit.stream.contract import EventStream
+from transferkit.stream.unreadable import report_unreadable
 from transferkit.telemetry import Span, Telemetry, origins
 
 __all__ = ["GroupStream"]
@@ -44,8 +46,8 @@ class GroupStream(EventStream):
 
     Asking for the next event acknowledges the one before. An event that was not acknowledged is given back
     on leaving: after `break` or a cancellation as if it had never been delivered, after an exception as a
-    failed attempt. While the store fails, asking keeps trying. Without `follow` it ends where there is
-    nothing more to do now.
+    failed attempt, and so does an event that cannot be read. While the store fails, asking keeps trying.
+    Without `follow` it ends where there is nothing more to do now.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class GroupStream(EventStream):
         self._entered = False
         self._asking = False
         self._idle = False
+        self._unreadable: UnreadableEvent | None = None
+        """The last that was met, to log it once for all of its attempts."""
         self._held: frozenset[int] = frozenset()
         self._ending = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -233,16 +237,26 @@ class GroupStream(EventStream):
             )
             done, self._done = self._done, None
             self._ready = begun.delivery
-            self._idle = begun.delivery is None
+            self._idle = begun == Begun()
             if begun.stale and done is not None:
                 self._lost(done)
             for parked in begun.parked:
                 _report_parked(parked)
+            if begun.unreadable is not None:
+                await self._fail(begun.unreadable)
+                return None
             if begun.delivery is not None:
                 await self._tell(begun.delivery)
             if begun.delivery is None and await self._hold():  # newcomers and leavers are seen soon
                 return None
             return end
+
+    async def _fail(self, event: UnreadableEvent) -> None:
+        """Leave the attempt at an event that cannot be read unacknowledged, and wait before the next one."""
+        if event != self._unreadable:
+            self._unreadable = event
+            report_unreadable(event, reader=f"group {self._group} cannot deliver an event")
+        await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _settle(self) -> None:
         async with self._turn:
@@ -318,15 +332,16 @@ class GroupStream(EventStream):
 
 def _report_parked(parked: ParkedEvent) -> None:
     event = parked.event
-    release = f"transferkit groups release {shlex.quote(parked.group)} {event.id}"
+    release = f"transferkit groups release {shlex.quote(parked.group)} {parked.id}"
     _log.error(
-        "group %s: event %s (%s of call %s) is set aside after %d attempts that were not acknowledged; "
+        "group %s: event %s (%s of call %s) is set aside after %d attempts that were not acknowledged%s; "
         "those behind it go on. To have it delivered once more: %s",
         parked.group,
-        event.id,
+        parked.id,
         event.kind,
         shown_id(event.call_id),
         parked.attempts,
+        f" ({event})" if isinstance(event, UnreadableEvent) else "",
         release,
         extra={
             **_about(LogEvent.GROUP_EVENT_PARKED, parked.group, event, parked.attempts),
@@ -335,7 +350,7 @@ def _report_parked(parked: ParkedEvent) -> None:
     )
 
 
-def _about(name: str, group: str, event: Event, attempts: int) -> dict[str, object]:
+def _about(name: str, group: str, event: Event | UnreadableEvent, attempts: int) -> dict[str, object]:
     return {
         "event": name,
         "group": group,

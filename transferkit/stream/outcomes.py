@@ -13,6 +13,8 @@ from transferkit.errors import ClientClosed, StoreError
 from transferkit.events import Outcome
 from transferkit.log_events import LogEvent
 from transferkit.stores import Position, Store
+from transferkit.stores.unreadable import UnreadableEvent, UnreadableRow
+from transferkit.stream.unreadable import report_unreadable
 
 __all__ = ["OutcomeWatch"]
 
@@ -49,7 +51,8 @@ class OutcomeWatch:
     async def outcome(self, transfer_id: str) -> Outcome:
         """The outcome of a stored transfer, now or when it comes.
 
-        Raises `ClientClosed` when the client closes first, and `StoreError` when the store fails.
+        Raises `ClientClosed` when the client closes first, and `StoreError` when the store fails or has an
+        outcome that this version cannot read.
         """
         self._check_open()
         waiter: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
@@ -85,7 +88,10 @@ class OutcomeWatch:
                     self._following.set()
                 for after, event in await self._store.read(position):
                     position = after
-                    if isinstance(event, Outcome) and event.transfer_id:
+                    if isinstance(event, UnreadableEvent):
+                        report_unreadable(event, reader="outcome() skips an event")
+                        await self._look_up(event)
+                    elif isinstance(event, Outcome) and event.transfer_id:
                         self._tell(event.transfer_id, event)
                 await self._store.wait(position, timeout=_POLL_SECONDS)
             except Exception as error:  # noqa: BLE001 - whatever it was, the outcomes must come
@@ -96,6 +102,19 @@ class OutcomeWatch:
                         extra={"event": LogEvent.STORE_FAILED},
                     )
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _look_up(self, event: UnreadableEvent) -> None:
+        """It may be an outcome that is awaited: its request has that too, or cannot be read either."""
+        for transfer_id in [*self._waiters] if event.transfer_id is None else [event.transfer_id]:
+            try:
+                outcome = await self.known(transfer_id)
+            except UnreadableRow as error:
+                for waiter in self._waiters.get(transfer_id, ()):
+                    if not waiter.done():
+                        waiter.set_exception(UnreadableRow(error.what, error.call))
+            else:
+                if outcome is not None:
+                    self._tell(transfer_id, outcome)
 
     def _tell(self, transfer_id: str, outcome: Outcome) -> None:
         for waiter in self._waiters.get(transfer_id, ()):

@@ -11,7 +11,9 @@ from transferkit.errors import StoreError
 from transferkit.events import Event
 from transferkit.stores import Position, Store
 from transferkit.stores.groups import GroupStart
+from transferkit.stores.unreadable import UnreadableEvent
 from transferkit.stream.contract import EventStream
+from transferkit.stream.unreadable import report_unreadable
 
 __all__ = ["LiveTail"]
 
@@ -22,8 +24,8 @@ _POLL_SECONDS = 1.0
 class LiveTail(EventStream):
     """The stream from the moment it is entered, or from the oldest event that is kept.
 
-    It reads the store's log at its own pace: a slow loop body loses nothing and holds up nobody. Without
-    `follow` it ends where there is nothing more to read.
+    It reads the store's log at its own pace: a slow loop body loses nothing and holds up nobody. An event
+    that cannot be read is logged and left out. Without `follow` it ends where there is nothing more to read.
     """
 
     def __init__(self, store: Store, closed: asyncio.Event, *, start: GroupStart, follow: bool) -> None:
@@ -33,7 +35,7 @@ class LiveTail(EventStream):
         self._follow = follow
         self._entered = False
         self._position: Position | None = None
-        self._read: deque[tuple[Position, Event]] = deque()
+        self._read: deque[tuple[Position, Event | UnreadableEvent]] = deque()
 
     async def __aenter__(self) -> Self:
         self._position = await self._store.end_of_log() if self._start is GroupStart.NOW else None
@@ -53,15 +55,18 @@ class LiveTail(EventStream):
         """The next event. Raises `StoreError` where the store fails; asking again goes on where it was."""
         if not self._entered:
             raise RuntimeError("enter the stream first: async with client.events() as stream")
-        while not self._read:
-            try:
-                await self._read_on()
-            except StoreError:
-                if not self._closed.is_set():
-                    raise
-                raise StopAsyncIteration from None  # the client closed, and its store with it
-        self._position, event = self._read.popleft()
-        return event
+        while True:
+            while not self._read:
+                try:
+                    await self._read_on()
+                except StoreError:
+                    if not self._closed.is_set():
+                        raise
+                    raise StopAsyncIteration from None  # the client closed, and its store with it
+            self._position, event = self._read.popleft()
+            if isinstance(event, Event):
+                return event
+            report_unreadable(event, reader="a live tail skips an event")
 
     async def _read_on(self) -> None:
         """Read what there is, or wait for more. Raises `StopAsyncIteration` at the end."""

@@ -8,6 +8,9 @@
             yield store
             await store.close()
 
+        async def damage_event(self, store, event, stored):
+            ...  # and the other hooks of `UnreadableContract`
+
 Run with pytest and pytest-asyncio (`asyncio_mode = "auto"`).
 """
 
@@ -43,6 +46,7 @@ from transferkit.signals import Fact, Result, Signal
 from transferkit.stores import KeyUsed, LegOccupied, Store
 from transferkit.testing.store_contract_groups import GroupContract
 from transferkit.testing.store_contract_retention import RetentionContract
+from transferkit.testing.store_contract_unreadable import UnreadableContract
 from transferkit.testing.store_inputs import AT, LEASE, fact, new_call, opened, requested
 
 __all__ = ["StoreContract"]
@@ -60,8 +64,8 @@ def _breaks(call: CallKey, state: CallState, happened: Input, seen: str | None) 
     raise _Broken
 
 
-class StoreContract(GroupContract, RetentionContract):
-    """Subclass, provide the `store` fixture, and pytest does the rest."""
+class StoreContract(GroupContract, RetentionContract, UnreadableContract):
+    """Subclass, provide the `store` fixture and the hooks that damage a row, and pytest does the rest."""
 
     @pytest.fixture
     def call(self) -> CallKey:

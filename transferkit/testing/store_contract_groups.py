@@ -25,10 +25,10 @@ from transferkit.stores.groups import (
 )
 from transferkit.testing.store_inputs import AT, LEASE, fact, new_call
 
-__all__ = ["Consumer", "GroupContract", "calls_apart", "calls_together", "record"]
+__all__ = ["MAX_ATTEMPTS", "Consumer", "GroupContract", "calls_apart", "calls_together", "record"]
 
 _LATE = AT + LEASE
-_MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 @final
@@ -48,7 +48,7 @@ class Consumer:
     async def begin(self, done: GroupDelivery | None = None, *, at: datetime = AT) -> Begun:
         """Ask for the next event."""
         return await self.store.begin_next(
-            self.group, self.owner, done=done, now=at, max_attempts=_MAX_ATTEMPTS
+            self.group, self.owner, done=done, now=at, max_attempts=MAX_ATTEMPTS
         )
 
     async def next(self, done: GroupDelivery | None = None) -> GroupDelivery:
@@ -116,7 +116,7 @@ class GroupContract:
 
     async def _parked(self, consumer: Consumer) -> ParkedEvent:
         """Have the next event parked, by a consumer that fails again and again."""
-        for _ in range(_MAX_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             await consumer.next()
         begun = await consumer.begin()
         await consumer.leave(unused=begun.delivery)
@@ -347,7 +347,7 @@ class GroupContract:
     ) -> None:
         (one,) = await self._joined(store, "one")
         await record(store, call)
-        for _ in range(_MAX_ATTEMPTS * 2):
+        for _ in range(MAX_ATTEMPTS * 2):
             delivery = await one.next()
             assert delivery.attempt == 1
             await one.leave(unused=delivery)
@@ -380,14 +380,16 @@ class GroupContract:
     ) -> None:
         first, second = await record(store, call, call)
         await store.open_group("crm", start=GroupStart.BEGINNING)
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             consumer = Consumer(store, f"crashed {attempt}")
             await consumer.hold(at=AT + attempt * LEASE)
             assert (await consumer.next()).attempt == attempt
         last, late = Consumer(store, "last"), AT + 10 * LEASE
         await last.hold(at=late)
         begun = await last.begin(at=late)
-        parked = ParkedEvent(group="crm", event=first, attempts=_MAX_ATTEMPTS, parked_at=late)
+        parked = ParkedEvent(
+            group="crm", id=str(first.id), event=first, attempts=MAX_ATTEMPTS, parked_at=late
+        )
         assert begun.parked == (parked,)
         assert await store.parked("crm") == (parked,)
         assert begun.delivery is not None
@@ -459,7 +461,7 @@ class GroupContract:
         await one.hold(at=_LATE)
         begun = await one.begin(at=_LATE)
         (parked,) = begun.parked
-        assert parked == ParkedEvent(group="crm", event=first, attempts=1, parked_at=_LATE)
+        assert parked == ParkedEvent(group="crm", id=str(first.id), event=first, attempts=1, parked_at=_LATE)
         assert await store.parked("crm") == (parked,)
         assert begun.delivery is not None
         assert begun.delivery.event == second

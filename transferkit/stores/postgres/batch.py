@@ -13,11 +13,11 @@ from typing import final
 
 from attrs import define, field, frozen
 
-from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Due, Input, Opened, Requested
 from transferkit.stores.contract import Applied, Step, delivery_key, needed_provider
-from transferkit.stores.encoding import StateCache, from_json, to_json
+from transferkit.stores.encoding import StateCache, to_json
 from transferkit.stores.groups import partition_of
+from transferkit.stores.postgres.calls import stored_transfer
 from transferkit.stores.postgres.columns import array, arrays, lookup, text, written
 from transferkit.stores.postgres.session import Session
 from transferkit.stores.postgres.tables import Tables
@@ -106,7 +106,7 @@ class Batch:
         opened = _opened_in(inputs)
         calls = {_key(call): call for call, _ in inputs}
         legs = {_key(leg): leg for one in opened for leg in one.legs}
-        keys = [lookup(key) for one in opened if (key := one.request.idempotency_key) is not None]
+        keys = {lookup(key): key for one in opened if (key := one.request.idempotency_key) is not None}
         deliveries = {
             (*_key(call), lookup(delivery)): (call, delivery)
             for call, happened in inputs
@@ -133,7 +133,9 @@ class Batch:
         requests = holders = None
         if keys:
             requests = await session.execute(
-                "SELECT opened, outcome FROM tk.requests WHERE idempotency_key = ANY(%s::text[])",
+                "SELECT r.idempotency_key, r.id, c.provider, c.id, r.opened, r.outcome"
+                " FROM tk.requests r JOIN tk.calls c ON c.number = r.call"
+                " WHERE r.idempotency_key = ANY(%s::text[])",
                 (array(keys),),
             )
         if legs:
@@ -151,15 +153,13 @@ class Batch:
             call = calls.get((provider, call_id))
             if call is not None:
                 self._numbers[call] = number
-                read.calls[call] = self.states.read(number, stored)
+                with read.reading(call):
+                    read.calls[call] = self.states.read(number, stored, call=call)
         for provider, call_id, delivery, mark in await marks.fetchall():
             read.marks[deliveries[provider, call_id, delivery]] = text(mark)
-        for stored, outcome in await requests.fetchall() if requests else ():
-            first = from_json(Opened, stored)
-            read.keys[first.request.idempotency_key or ""] = first
-            ended = None if outcome is None else from_json(Event, outcome)
-            if isinstance(ended, Outcome):
-                read.outcomes[first.id] = ended
+        for key, *row in await requests.fetchall() if requests else ():
+            with read.reading(keys[key]):
+                read.keys[keys[key]] = stored_transfer(row)
         for provider, call_id, transfer_id in await holders.fetchall() if holders else ():
             read.legs[legs[provider, call_id]] = text(transfer_id)
         return read, counters

@@ -10,12 +10,21 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
+from attrs import evolve
 from psycopg import AsyncCursor
 
-from transferkit.events import Event
 from transferkit.lifecycle import Lease
-from transferkit.stores.encoding import from_json
-from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent, fair_share
+from transferkit.stores.groups import (
+    Begun,
+    GroupDelivery,
+    GroupStart,
+    GroupStatus,
+    ParkedEvent,
+    begin,
+    fair_share,
+    parked_id,
+)
+from transferkit.stores.postgres.calls import event_of
 from transferkit.stores.postgres.columns import lookup, text, utc, written
 from transferkit.stores.postgres.session import Rows, Session
 
@@ -32,17 +41,20 @@ __all__ = [
 ]
 
 _NEXT: Final = (
-    "SELECT c.partition, c.epoch, c.begun, c.attempts, e.position, e.event FROM tk.cursors c"
-    " CROSS JOIN LATERAL ("
-    "  SELECT * FROM tk.events WHERE partition = c.partition AND position > c.position"
+    "SELECT k.epoch, k.begun, k.attempts,"
+    " e.partition, e.position, e.sequence, c.provider, c.id, e.event"
+    " FROM tk.cursors k CROSS JOIN LATERAL ("
+    "  SELECT * FROM tk.events WHERE partition = k.partition AND position > k.position"
     "  ORDER BY position LIMIT 1"
-    " ) e WHERE c.name = %s AND c.owner = %s ORDER BY e.number LIMIT 1"
+    " ) e JOIN tk.calls c ON c.number = e.call"
+    " WHERE k.name = %s AND k.owner = %s ORDER BY e.number LIMIT 1"
 )
 _RELEASED: Final = (
-    "SELECT p.partition, p.position, p.attempts, e.event, c.epoch FROM tk.parked p"
-    " JOIN tk.events e USING (partition, position)"
-    " JOIN tk.cursors c ON c.name = p.name AND c.partition = p.partition"
-    " WHERE p.name = %s AND p.released AND c.owner = %s ORDER BY e.number"
+    "SELECT k.epoch, p.event_id, p.attempts,"
+    " e.partition, e.position, e.sequence, c.provider, c.id, e.event"
+    " FROM tk.parked p JOIN tk.events e USING (partition, position) JOIN tk.calls c ON c.number = e.call"
+    " JOIN tk.cursors k ON k.name = p.name AND k.partition = p.partition"
+    " WHERE p.name = %s AND p.released AND k.owner = %s ORDER BY e.number"
 )
 _DONE_WITH: Final = (
     "WITH moved AS ("
@@ -177,40 +189,42 @@ async def begin_next(
     await session.sync()
     stale = moved is not None and not await moved.fetchall()
     aside: list[ParkedEvent] = []
-    delivery = await _begin_released(session, group, await released.fetchall(), now, aside)
+    begun = await _begin_released(session, group, await released.fetchall(), now, aside)
     rows = await first.fetchall()
-    while rows and delivery is None:
-        ((partition, epoch, begun, attempts, position, stored),) = rows
-        event = from_json(Event, stored)
-        if begun != position:
+    while rows and begun is None:
+        ((epoch, begun_before, attempts, *row),) = rows
+        partition, position, *_ = row
+        event = event_of(row)
+        if begun_before != position:
             attempts = 0
         if attempts >= max_attempts:
+            aside_id = parked_id(event)
             await session.execute(
                 "INSERT INTO tk.parked (name, partition, position, event_id, attempts, parked_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s)",
-                (name, partition, position, lookup(event.id or ""), attempts, now),
+                (name, partition, position, lookup(aside_id), attempts, now),
             )
             await session.execute(
                 "UPDATE tk.cursors SET position = %s, begun = NULL, attempts = 0"
                 " WHERE name = %s AND partition = %s",
                 (position, name, partition),
             )
-            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            aside.append(ParkedEvent(group=group, id=aside_id, event=event, attempts=attempts, parked_at=now))
             rows = await session.rows(_NEXT, (name, holder))
             continue
         await session.execute(
             "UPDATE tk.cursors SET begun = %s, attempts = %s WHERE name = %s AND partition = %s",
             (position, attempts + 1, name, partition),
         )
-        delivery = GroupDelivery(
-            event=event,
+        begun = begin(
+            event,
             group=group,
             partition=partition,
             epoch=epoch,
             position=position,
             attempt=attempts + 1,
         )
-    return Begun(delivery=delivery, stale=stale, parked=tuple(aside))
+    return evolve(begun or Begun(), stale=stale, parked=tuple(aside))
 
 
 async def _lock(session: Session, name: str, holder: str) -> None:
@@ -221,11 +235,12 @@ async def _lock(session: Session, name: str, holder: str) -> None:
 
 async def _begin_released(
     session: Session, group: str, rows: Rows, now: datetime, aside: list[ParkedEvent]
-) -> GroupDelivery | None:
+) -> Begun | None:
     """Begin the oldest released event; one that was begun since its release is parked again."""
     name = written(group)
-    for partition, position, attempts, stored, epoch in rows:
-        event = from_json(Event, stored)
+    for epoch, aside_id, attempts, *row in rows:
+        partition, position, *_ = row
+        event = event_of(row)
         where = (name, partition, position)
         if attempts:
             await session.execute(
@@ -233,13 +248,15 @@ async def _begin_released(
                 " WHERE name = %s AND partition = %s AND position = %s",
                 (now, *where),
             )
-            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            aside.append(
+                ParkedEvent(group=group, id=text(aside_id), event=event, attempts=attempts, parked_at=now)
+            )
             continue
         await session.execute(
             "UPDATE tk.parked SET attempts = 1 WHERE name = %s AND partition = %s AND position = %s", where
         )
-        return GroupDelivery(
-            event=event,
+        return begin(
+            event,
             group=group,
             partition=partition,
             epoch=epoch,
@@ -285,38 +302,42 @@ async def release(session: Session, group: str, event_id: str) -> bool:
 async def parked(session: Session, group: str) -> tuple[ParkedEvent, ...]:
     """The group's parked events, the oldest first."""
     rows = await session.rows(
-        "SELECT e.event, p.attempts, p.parked_at, p.released FROM tk.parked p"
-        " JOIN tk.events e USING (partition, position) WHERE p.name = %s ORDER BY e.number",
+        "SELECT p.event_id, p.attempts, p.parked_at, p.released,"
+        " e.partition, e.position, e.sequence, c.provider, c.id, e.event"
+        " FROM tk.parked p JOIN tk.events e USING (partition, position) JOIN tk.calls c ON c.number = e.call"
+        " WHERE p.name = %s ORDER BY e.number",
         (written(group),),
     )
     return tuple(
         ParkedEvent(
             group=group,
-            event=from_json(Event, event),
+            id=text(aside_id),
+            event=event_of(row),
             attempts=attempts,
             parked_at=utc(parked_at),
             released=released,
         )
-        for event, attempts, parked_at, released in rows
+        for aside_id, attempts, parked_at, released, *row in rows
     )
 
 
 async def groups(session: Session) -> tuple[GroupStatus, ...]:
     """Every group, by name."""
     rows = await session.rows(
-        "SELECT g.name, g.seen_at, waiting.lag, oldest.event,"
+        "SELECT g.name, g.seen_at, waiting.lag,"
         " (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),"
-        " (SELECT count(*) FROM tk.members m WHERE m.name = g.name)"
+        " (SELECT count(*) FROM tk.members m WHERE m.name = g.name),"
+        " e.partition, e.position, e.sequence, c.provider, c.id, e.event"
         " FROM tk.consumer_groups g"
         " CROSS JOIN LATERAL ("
-        "  SELECT count(*) AS lag FROM tk.cursors c"
-        "  JOIN tk.events e ON e.partition = c.partition AND e.position > c.position WHERE c.name = g.name"
+        "  SELECT count(*) AS lag FROM tk.cursors k"
+        "  JOIN tk.events e ON e.partition = k.partition AND e.position > k.position WHERE k.name = g.name"
         " ) waiting LEFT JOIN LATERAL ("
-        "  SELECT e.event FROM tk.cursors c CROSS JOIN LATERAL ("
-        "   SELECT * FROM tk.events WHERE partition = c.partition AND position > c.position"
+        "  SELECT e.* FROM tk.cursors k CROSS JOIN LATERAL ("
+        "   SELECT * FROM tk.events WHERE partition = k.partition AND position > k.position"
         "   ORDER BY position LIMIT 1"
-        "  ) e WHERE c.name = g.name ORDER BY e.number LIMIT 1"
-        " ) oldest ON true"
+        "  ) e WHERE k.name = g.name ORDER BY e.number LIMIT 1"
+        " ) e ON true LEFT JOIN tk.calls c ON c.number = e.call"
     )
     found = (
         GroupStatus(
@@ -324,9 +345,9 @@ async def groups(session: Session) -> tuple[GroupStatus, ...]:
             lag=lag,
             parked=aside,
             members=members,
-            oldest=from_json(Event, oldest).time if oldest else None,
+            oldest=event_of(oldest).time if lag else None,
             seen_at=utc(seen_at) if seen_at else None,
         )
-        for name, seen_at, lag, oldest, aside, members in rows
+        for name, seen_at, lag, aside, members, *oldest in rows
     )
     return tuple(sorted(found, key=lambda status: status.name))

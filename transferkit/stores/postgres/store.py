@@ -20,6 +20,7 @@ from transferkit.stores.postgres.commits import Commits
 from transferkit.stores.postgres.database import Database
 from transferkit.stores.postgres.figures import TableFigures, table_figures
 from transferkit.stores.postgres.watch import LogWatch
+from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = ["PostgresStore"]
 
@@ -125,7 +126,9 @@ class PostgresStore(Store):
     async def end_of_log(self) -> Position:
         return calls.place(await self._database.read(calls.ends))
 
-    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+    async def read(
+        self, after: Position | None, *, limit: int = 100
+    ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
         places = calls.ends_at(after, self.partitions)
         return await self._database.read(lambda session: calls.read(session, places, limit))
 

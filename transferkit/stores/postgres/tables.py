@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import final
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Due, Input, Opened, Work
 from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
+from transferkit.stores.unreadable import UnreadableRow
 
 __all__ = ["Tables"]
 
@@ -22,12 +24,15 @@ class Tables:
     """Rows by their keys. A leg that is free, and work that is cleared, is None.
 
     `recorded_at` is when a call was first heard of, or had its last event. `events` are those to append.
+    `unreadable` are the errors to raise where a step asks for a row that cannot be read: by a call, for its
+    state, or by an idempotency key, for its request.
     """
 
     calls: MutableMapping[CallKey, CallState] = Factory(dict)
+    unreadable: MutableMapping[CallKey | str, UnreadableRow] = Factory(dict)
     recorded_at: MutableMapping[CallKey, datetime] = Factory(dict)
     marks: MutableMapping[tuple[CallKey, str], str] = Factory(dict)
-    keys: MutableMapping[str, Opened] = Factory(dict)
+    keys: MutableMapping[str, StoredTransfer] = Factory(dict)
     legs: MutableMapping[CallKey, str | None] = Factory(dict)
     opened: MutableMapping[str, tuple[CallKey, Opened]] = Factory(dict)
     outcomes: MutableMapping[str, Outcome] = Factory(dict)
@@ -38,6 +43,7 @@ class Tables:
         """These on top of others: reading falls through to those, writing stays here."""
         return Tables(
             calls=ChainMap(self.calls, base.calls),
+            unreadable=base.unreadable,
             recorded_at=self.recorded_at,
             marks=ChainMap(self.marks, base.marks),
             keys=ChainMap(self.keys, base.keys),
@@ -61,7 +67,8 @@ class Tables:
         self.events.extend(other.events)
 
     def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
-        """Run one step. Raises what it raises, and `KeyUsed` or `LegOccupied`."""
+        """Run one step. Raises what it raises, and `KeyUsed`, `LegOccupied` or `UnreadableRow`."""
+        self._check_readable(call)
         delivery = delivery_key(happened)
         known = self.calls.get(call)
         seen = None if delivery is None else self.marks.get((call, delivery))
@@ -87,18 +94,33 @@ class Tables:
             duplicate=decision.duplicate,
         )
 
+    @contextmanager
+    def reading(self, row: CallKey | str) -> Iterator[None]:
+        """Keep the error for whoever asks for this row, if it cannot be read."""
+        try:
+            yield
+        except UnreadableRow as error:
+            self.unreadable[row] = error
+
+    def _check_readable(self, row: CallKey | str) -> None:
+        error = self.unreadable.get(row)
+        if error is not None:
+            raise UnreadableRow(error.what, error.call)  # each caller raises one of its own
+
     def _open(self, call: CallKey, opened: Opened) -> None:
         key = opened.request.idempotency_key
+        if key is not None:
+            self._check_readable(key)
         if key is not None and key in self.keys:
             first = self.keys[key]
-            raise KeyUsed(StoredTransfer(opened=first, outcome=self.outcomes.get(first.id)))
+            raise KeyUsed(evolve(first, outcome=self.outcomes.get(first.opened.id, first.outcome)))
         for leg in opened.legs:
             holder = self.legs.get(leg)
             if holder is not None:
                 raise LegOccupied(leg, holder)
             self.legs[leg] = opened.id
         if key is not None:
-            self.keys[key] = opened
+            self.keys[key] = StoredTransfer(opened=opened)
         self.opened[opened.id] = call, opened
 
     def _conclude(self, outcome: Outcome) -> None:

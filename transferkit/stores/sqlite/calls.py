@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import final
+from typing import Final, final
 
 from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Opened, Work
@@ -19,11 +19,28 @@ from transferkit.stores.contract import (
     delivery_key,
     needed_provider,
 )
-from transferkit.stores.encoding import StateCache, from_json, to_json
+from transferkit.stores.encoding import (
+    StateCache,
+    event_from_json,
+    request_from_json,
+    state_from_json,
+    to_json,
+)
 from transferkit.stores.groups import partition_of
 from transferkit.stores.sqlite.columns import instant, key, micros, text
+from transferkit.stores.unreadable import UnreadableEvent, readable, unreadable_event
 
-__all__ = ["CallWriter", "call_events", "end_of_log", "lease_due", "next_due", "read", "state", "transfer"]
+__all__ = [
+    "CallWriter",
+    "call_events",
+    "end_of_log",
+    "event_at",
+    "lease_due",
+    "next_due",
+    "read",
+    "state",
+    "transfer",
+]
 
 
 @final
@@ -77,7 +94,7 @@ class CallWriter:
         if row is None:
             return None, CallState(), None
         number, stored, mark = row
-        return number, self._states.read(number, stored), None if mark is None else text(mark)
+        return number, self._states.read(number, stored, call=call), None if mark is None else text(mark)
 
     def _write_call(
         self, db: sqlite3.Connection, number: int | None, call: CallKey, decision: Decision, at: datetime
@@ -118,12 +135,15 @@ class CallWriter:
         )
 
 
+_REQUEST: Final = (
+    "SELECT r.id, c.provider, c.id, opened, outcome FROM requests r JOIN calls c ON c.number = r.call"
+)
+
+
 def _check_free(db: sqlite3.Connection, opened: Opened) -> None:
     idempotency_key = opened.request.idempotency_key
     if idempotency_key is not None:
-        row = db.execute(
-            "SELECT opened, outcome FROM requests WHERE idempotency_key = ?", (key(idempotency_key),)
-        ).fetchone()
+        row = db.execute(f"{_REQUEST} WHERE idempotency_key = ?", (key(idempotency_key),)).fetchone()
         if row is not None:
             raise KeyUsed(_stored(*row))
     for leg in opened.legs:
@@ -177,11 +197,17 @@ def _conclude(db: sqlite3.Connection, outcome: Outcome) -> None:
 
 
 def _doable(providers: Collection[str] | None) -> tuple[str, list[str | bytes]]:
-    """The condition, with its values, that due work can be done with these providers' adapters."""
+    """The condition, with its values, that due work is of a known kind and needs none but these adapters."""
+    known: list[str | bytes] = [*Work]
+    condition = f"work IN ({_places(known)})"
     if providers is None:
-        return "1", []
-    places = ", ".join("?" * len(providers))
-    return f"(provider IS NULL OR provider IN ({places}))", [key(provider) for provider in providers]
+        return condition, known
+    needed = [key(provider) for provider in providers]
+    return f"{condition} AND (provider IS NULL OR provider IN ({_places(needed)}))", known + needed
+
+
+def _places(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def lease_due(
@@ -211,31 +237,30 @@ def state(db: sqlite3.Connection, call: CallKey) -> CallState:
     row = db.execute(
         "SELECT state FROM calls WHERE provider = ? AND id = ?", (key(call.provider), key(call.id))
     ).fetchone()
-    return CallState() if row is None else from_json(CallState, row[0])
+    return CallState() if row is None else state_from_json(row[0], call=call)
 
 
 def transfer(db: sqlite3.Connection, transfer_id: str) -> StoredTransfer | None:
     """A stored request by its id."""
-    row = db.execute("SELECT opened, outcome FROM requests WHERE id = ?", (key(transfer_id),)).fetchone()
+    row = db.execute(f"{_REQUEST} WHERE r.id = ?", (key(transfer_id),)).fetchone()
     return None if row is None else _stored(*row)
 
 
-def _stored(opened: str, outcome: str | None) -> StoredTransfer:
-    # An outcome is read as any event is: by its kind.
-    ended = None if outcome is None else from_json(Event, outcome)
-    return StoredTransfer(
-        opened=from_json(Opened, opened), outcome=ended if isinstance(ended, Outcome) else None
-    )
+def _stored(
+    transfer_id: str | bytes, provider: str | bytes, call_id: str | bytes, opened: str, outcome: str | None
+) -> StoredTransfer:
+    call = CallKey(text(provider), text(call_id))
+    return request_from_json(opened, outcome, transfer_id=text(transfer_id), call=call)
 
 
 def call_events(db: sqlite3.Connection, call: CallKey) -> tuple[Event, ...]:
     """The call's events, in sequence."""
     rows = db.execute(
-        "SELECT event FROM events WHERE call = (SELECT number FROM calls WHERE provider = ? AND id = ?)"
-        " ORDER BY sequence",
+        "SELECT position, event FROM events"
+        " WHERE call = (SELECT number FROM calls WHERE provider = ? AND id = ?) ORDER BY sequence",
         (key(call.provider), key(call.id)),
-    )
-    return tuple(from_json(Event, event) for (event,) in rows)
+    ).fetchall()
+    return tuple(readable(event_at(db, *row)) for row in rows)
 
 
 def next_due(db: sqlite3.Connection, providers: Collection[str] | None) -> datetime | None:
@@ -256,9 +281,27 @@ def end_of_log(db: sqlite3.Connection) -> int:
     return int(end)
 
 
-def read(db: sqlite3.Connection, after: int, limit: int) -> tuple[tuple[Position, Event], ...]:
+def read(
+    db: sqlite3.Connection, after: int, limit: int
+) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
     """Events after a position, in the order of the log."""
     rows = db.execute(
         "SELECT position, event FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
-    )
-    return tuple((Position(str(position)), from_json(Event, event)) for position, event in rows)
+    ).fetchall()
+    return tuple((Position(str(position)), event_at(db, position, stored)) for position, stored in rows)
+
+
+def event_at(db: sqlite3.Connection, position: int, stored: str) -> Event | UnreadableEvent:
+    """The event of that position, whose row has this JSON."""
+    try:
+        return event_from_json(stored)
+    except Exception as error:  # noqa: BLE001 - cattrs has many kinds, and all mean the same here
+        sequence, partition, provider, call_id = db.execute(
+            "SELECT sequence, partition, provider, id FROM events JOIN calls ON number = call"
+            " WHERE position = ?",
+            (position,),
+        ).fetchone()
+        call = CallKey(text(provider), text(call_id))
+        return unreadable_event(
+            stored, error, call=call, sequence=sequence, partition=partition, position=position
+        )

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, final
@@ -40,7 +41,7 @@ class _FileThread(ConnectionThread):
             case sqlite3.Error():
                 return failure(error, self.path)
             case StoreError():  # each task raises one of its own
-                return StoreError(*error.args)
+                return copy(error)
             case _:
                 return error
 

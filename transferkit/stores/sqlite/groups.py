@@ -6,18 +6,20 @@ import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
-from transferkit.events import Event
+from attrs import evolve
+
 from transferkit.lifecycle import Lease
-from transferkit.stores.encoding import from_json
 from transferkit.stores.groups import (
     Begun,
     GroupDelivery,
     GroupStart,
     GroupStatus,
     ParkedEvent,
+    begin,
     fair_share,
+    parked_id,
 )
-from transferkit.stores.sqlite.calls import end_of_log
+from transferkit.stores.sqlite.calls import end_of_log, event_at
 from transferkit.stores.sqlite.columns import instant, key, micros, text
 
 __all__ = [
@@ -131,8 +133,8 @@ def begin_next(
     """What `Store.begin_next` does, within a transaction."""
     stale = done is not None and not acknowledge(db, done, owner)
     aside: list[ParkedEvent] = []
-    delivery = _begin_released(db, group, owner, now, aside)
-    while delivery is None:
+    begun = _begin_released(db, group, owner, now, aside)
+    while begun is None:
         row = db.execute(
             # CROSS JOIN keeps the order: each partition's first event is one look into its index.
             "SELECT c.partition, c.epoch, c.begun, c.attempts, e.position, e.event FROM cursors c"
@@ -143,31 +145,32 @@ def begin_next(
         ).fetchone()
         if row is None:
             break
-        partition, epoch, begun, attempts, position, stored = row
-        event = from_json(Event, stored)
-        if begun != position:
+        partition, epoch, begun_before, attempts, position, stored = row
+        event = event_at(db, position, stored)
+        if begun_before != position:
             attempts = 0
         if attempts >= max_attempts:
+            aside_id = parked_id(event)
             db.execute(
                 "INSERT INTO parked (name, position, event_id, attempts, parked_at) VALUES (?, ?, ?, ?, ?)",
-                (key(group), position, key(event.id or ""), attempts, micros(now)),
+                (key(group), position, key(aside_id), attempts, micros(now)),
             )
             _move(db, group, partition, position)
-            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            aside.append(ParkedEvent(group=group, id=aside_id, event=event, attempts=attempts, parked_at=now))
             continue
         db.execute(
             "UPDATE cursors SET begun = ?, attempts = ? WHERE name = ? AND partition = ?",
             (position, attempts + 1, key(group), partition),
         )
-        delivery = GroupDelivery(
-            event=event,
+        begun = begin(
+            event,
             group=group,
             partition=partition,
             epoch=epoch,
             position=position,
             attempt=attempts + 1,
         )
-    return Begun(delivery=delivery, stale=stale, parked=tuple(aside))
+    return evolve(begun or Begun(), stale=stale, parked=tuple(aside))
 
 
 def _move(db: sqlite3.Connection, group: str, partition: int, position: int) -> None:
@@ -179,27 +182,29 @@ def _move(db: sqlite3.Connection, group: str, partition: int, position: int) -> 
 
 def _begin_released(
     db: sqlite3.Connection, group: str, owner: str, now: datetime, aside: list[ParkedEvent]
-) -> GroupDelivery | None:
+) -> Begun | None:
     """Begin the oldest released event; one that was begun since its release is parked again."""
     rows = db.execute(
-        "SELECT p.position, p.attempts, e.event, e.partition, c.epoch FROM parked p"
+        "SELECT p.position, p.event_id, p.attempts, e.event, e.partition, c.epoch FROM parked p"
         " JOIN events e USING (position)"
         " JOIN cursors c ON c.name = p.name AND c.partition = e.partition"
         " WHERE p.name = ? AND p.released AND c.owner = ? ORDER BY p.position",
         (key(group), key(owner)),
     ).fetchall()
-    for position, attempts, stored, partition, epoch in rows:
-        event = from_json(Event, stored)
+    for position, aside_id, attempts, stored, partition, epoch in rows:
+        event = event_at(db, position, stored)
         if attempts:
             db.execute(
                 "UPDATE parked SET released = 0, parked_at = ? WHERE name = ? AND position = ?",
                 (micros(now), key(group), position),
             )
-            aside.append(ParkedEvent(group=group, event=event, attempts=attempts, parked_at=now))
+            aside.append(
+                ParkedEvent(group=group, id=text(aside_id), event=event, attempts=attempts, parked_at=now)
+            )
             continue
         db.execute("UPDATE parked SET attempts = 1 WHERE name = ? AND position = ?", (key(group), position))
-        return GroupDelivery(
-            event=event,
+        return begin(
+            event,
             group=group,
             partition=partition,
             epoch=epoch,
@@ -242,19 +247,21 @@ def release(db: sqlite3.Connection, group: str, event_id: str) -> bool:
 def parked(db: sqlite3.Connection, group: str) -> tuple[ParkedEvent, ...]:
     """The group's parked events, the oldest first."""
     rows = db.execute(
-        "SELECT event, attempts, parked_at, released FROM parked JOIN events USING (position)"
+        "SELECT position, event, event_id, attempts, parked_at, released"
+        " FROM parked JOIN events USING (position)"
         " WHERE name = ? ORDER BY position",
         (key(group),),
-    )
+    ).fetchall()
     return tuple(
         ParkedEvent(
             group=group,
-            event=from_json(Event, event),
+            id=text(aside_id),
+            event=event_at(db, position, stored),
             attempts=attempts,
             parked_at=instant(parked_at),
             released=bool(released),
         )
-        for event, attempts, parked_at, released in rows
+        for position, stored, aside_id, attempts, parked_at, released in rows
     )
 
 
@@ -278,6 +285,6 @@ def _status(db: sqlite3.Connection, name: str | bytes, seen_at: int | None) -> G
         lag=lag,
         parked=aside,
         members=members,
-        oldest=from_json(Event, first[0]).time if first else None,
+        oldest=event_at(db, oldest, first[0]).time if first else None,
         seen_at=None if seen_at is None else instant(seen_at),
     )

@@ -16,6 +16,7 @@ from transferkit.stores.contract import Applied, Position, Step, Store, StoredTr
 from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.sqlite import calls, groups, retention
 from transferkit.stores.sqlite.engine import Engine
+from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = ["SqliteStore"]
 
@@ -120,7 +121,9 @@ class SqliteStore(Store):
     async def end_of_log(self) -> Position:
         return Position(str(await self._read(calls.end_of_log)))
 
-    async def read(self, after: Position | None, *, limit: int = 100) -> tuple[tuple[Position, Event], ...]:
+    async def read(
+        self, after: Position | None, *, limit: int = 100
+    ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
         return await self._read(lambda db: calls.read(db, 0 if after is None else int(after), limit))
 
     async def wait(self, after: Position, *, timeout: float) -> None:

@@ -1,0 +1,117 @@
+"""Rows that this version cannot read: a newer transferkit wrote them, or they are damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final, final
+
+from attrs import field, frozen
+
+from transferkit._redact import safe_repr, shown_id
+from transferkit.codec import decode
+from transferkit.errors import StoreError
+from transferkit.events import Event, event_class
+from transferkit.lifecycle import CallKey
+
+__all__ = ["UNREADABLE_ADVICE", "UnreadableEvent", "UnreadableRow", "readable", "unreadable_event"]
+
+UNREADABLE_ADVICE: Final = (
+    "What to do: upgrade this process if a newer transferkit wrote it; if not, restore the row from a backup"
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+
+
+@final
+@frozen(kw_only=True)
+class UnreadableEvent:
+    """What stands in an event's place where its row cannot be read. Only its place and its call are certain.
+
+    `id`, `kind`, `transfer_id` and `time` are what the row still shows of the event. `problem` says what is
+    wrong with the row and quotes nothing else of it.
+    """
+
+    provider: str
+    call_id: str = field(repr=safe_repr)
+    sequence: int
+    partition: int
+    position: int
+    problem: str
+    id: str | None = None
+    kind: str | None = None
+    transfer_id: str | None = None
+    time: datetime | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"event {self.sequence} of call {self.provider}:{shown_id(self.call_id)} cannot be read "
+            f"(position {self.position} of the log, partition {self.partition}): {self.problem}"
+        )
+
+
+class UnreadableRow(StoreError):
+    """One row cannot be read; the store is fine otherwise. `call` is the call that the row belongs to."""
+
+    def __init__(self, what: str, call: CallKey | None = None) -> None:
+        super().__init__(f"{what}. {UNREADABLE_ADVICE}")
+        self.what = what
+        self.call = call
+
+    def __reduce__(self) -> tuple[type[UnreadableRow], tuple[str, CallKey | None]]:
+        return type(self), (self.what, self.call)
+
+
+def readable(event: Event | UnreadableEvent) -> Event:
+    """The event, which must be readable. Raises `UnreadableRow`."""
+    if isinstance(event, UnreadableEvent):
+        raise UnreadableRow(str(event), CallKey(event.provider, event.call_id))
+    return event
+
+
+def unreadable_event(
+    stored: str, error: Exception, *, call: CallKey, sequence: int, partition: int, position: int
+) -> UnreadableEvent:
+    """What to give in place of an event whose stored JSON raised `error`."""
+    shown = _shown(stored)
+    kind, time = _name(shown.get("kind")), None
+    with suppress(Exception):  # cattrs has many kinds of errors
+        time = decode(datetime, shown["time"])
+    return UnreadableEvent(
+        provider=call.provider,
+        call_id=call.id,
+        sequence=sequence,
+        partition=partition,
+        position=position,
+        problem=_problem(shown, kind, error),
+        id=_name(shown.get("id")),
+        kind=kind,
+        transfer_id=_name(shown.get("transfer_id")),
+        time=time,
+    )
+
+
+def _shown(stored: str) -> Mapping[str, Any]:
+    """The row's JSON object; empty where it is none."""
+    with suppress(ValueError, RecursionError):
+        shown = json.loads(stored)
+        if isinstance(shown, dict):
+            return shown
+    return {}
+
+
+def _name(value: object) -> str | None:
+    """An id or a kind as this library writes them. Anything else may be data that must stay hidden."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and shown_id(value) == value else None
+
+
+def _problem(shown: Mapping[str, Any], kind: str | None, error: Exception) -> str:
+    if not shown:
+        return "it is not a JSON object"
+    try:
+        event_class(kind or "")
+    except KeyError:
+        return f"this version has no kind {kind!r}" if kind else "it has no kind"
+    return f"its fields are not those of {kind} in this version ({type(error).__name__})"
