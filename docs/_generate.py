@@ -444,7 +444,8 @@ def life_cycle() -> str:
             "everything that can happen, "
             "until nothing new is found. An arrow that is not here was never found. Dashed arrows are "
             "conclusions of transferkit "
-            "(`basis` inferred); the others are the provider's statements, or may be."
+            "(`basis` inferred); the others are the provider's statements, or may be. "
+            "`local` is a failure on this side."
         ),
         (
             "A callback that comes before the provider's answer proves that the request was taken: then "

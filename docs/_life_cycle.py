@@ -12,6 +12,7 @@ from typing import Final, final
 from attrs import evolve, frozen
 
 from transferkit import (
+    Basis,
     CallConnected,
     CallEnded,
     Event,
@@ -66,7 +67,8 @@ _HANDED_OVER: Final = Rules(max_attempts=2, max_inspections=1, taken_is_handed_o
 _ANSWERS: Final[dict[str, Answer]] = {
     "the provider takes the request (2xx)": Taken(),
     "the provider refuses (4xx)": Refused(result=_BUSY),
-    "the request cannot leave, and no attempt is left": NotSent(result=Result(code=503)),
+    "the provider turns the last attempt away (429)": NotSent(result=Result(code=429)),
+    "the request cannot be sent, and no attempt is left": NotSent(result=Result(basis=Basis.LOCAL)),
     "nobody knows whether it left": MaybeSent(result=Result()),
 }
 _Said = dict[str, tuple[tuple[Signal, ...], Result | None]]

@@ -83,7 +83,7 @@ async def test_a_process_that_was_held_up_until_the_deadline_sends_nothing(store
         transfer = await client.transfer(CALL, to=AGENT, deadline=0.000001)
         outcome = await transfer.outcome()
     assert isinstance(outcome, TransferFailed)
-    assert (outcome.reason, outcome.basis) == (FailureReason.TIMEOUT, Basis.INFERRED)
+    assert (outcome.reason, outcome.basis) == (FailureReason.TIMEOUT, Basis.LOCAL)
     assert adapter.submissions == []
 
 

@@ -82,7 +82,10 @@ BUSY = Result(code=486, subcode=10486, message="busy here", reason=FailureReason
 HUNG_UP = Result(code=487, subcode=10003, message="hung up", reason=FailureReason.CALLER_LEFT)
 NO_CALL = Refused(result=Result(code=404, subcode=8522, reason=FailureReason.CALL_NOT_FOUND))
 LOST = MaybeSent(result=Result(message="read timed out", reason=FailureReason.TIMEOUT))
-NO_CONNECTION = NotSent(result=Result(message="connection refused", reason=FailureReason.UNREACHABLE))
+NO_CONNECTION = NotSent(
+    result=Result(message="connection refused", reason=FailureReason.UNREACHABLE, basis=Basis.LOCAL)
+)
+NO_NAME = NotSent(result=evolve(NO_CONNECTION.result, message="no such host"), lasting=True)
 TOO_MANY = NotSent(result=Result(code=429, message="slow down", reason=FailureReason.THROTTLED))
 
 NOBODY_TOOK_IT = {
@@ -780,7 +783,7 @@ def test_a_verdict_still_wins_after_the_deadline_while_the_transfer_is_open(proo
 @pytest.mark.parametrize(
     ("answer", "reason", "basis"),
     [
-        (NO_CONNECTION, FailureReason.UNREACHABLE, Basis.INFERRED),
+        (NO_CONNECTION, FailureReason.UNREACHABLE, Basis.LOCAL),
         (TOO_MANY, FailureReason.THROTTLED, Basis.STATED),
     ],
 )
@@ -984,8 +987,60 @@ def test_attempts_are_not_endless():
     story.answer(NO_CONNECTION, attempt=3)
     outcome = story.outcome
     assert words(story) == ["requested", "failed"]
-    assert (outcome.reason, outcome.basis) == (FailureReason.UNREACHABLE, Basis.INFERRED)
+    assert (outcome.reason, outcome.basis) == (FailureReason.UNREACHABLE, Basis.LOCAL)
     assert (outcome.call_alive, outcome.message) == (True, "connection refused")
+
+
+def attempted_until_the_end(story, answer, *, took=0.0):
+    """Each attempt ends so, `took` seconds after it began; returns when the attempts began."""
+    begun = [0.0]
+    while True:
+        story.wait(took)
+        story.answer(answer, attempt=len(begun))
+        if story.outcome is not None:
+            return begun
+        begun.append(story.due[Work.SUBMIT])
+        story.wait_until(begun[-1])
+        assert story.attempt(len(begun)).proceed
+
+
+def test_attempts_that_fail_for_a_lasting_cause_end_within_seconds():
+    story = asked()
+    assert attempted_until_the_end(story, NO_NAME) == [0, 0.5, 1.5, 2.5]
+    assert (story.outcome.message, story.outcome.basis) == ("no such host", Basis.LOCAL)
+    assert story.outcome.elapsed == timedelta(seconds=2.5)
+
+
+def test_attempts_that_fail_for_a_passing_cause_are_spread_over_the_usual_pauses():
+    story = asked()
+    assert attempted_until_the_end(story, NO_CONNECTION) == [0, 0.5, 1.5, 3.5, 7.5, 15.5]
+
+
+def test_one_attempt_that_takes_long_to_fail_for_a_lasting_cause_is_the_last():
+    story = asked()
+    assert attempted_until_the_end(story, NO_NAME, took=10) == [0]
+
+
+def test_a_lasting_cause_counts_from_when_it_began():
+    story = asked()
+    story.answer(TOO_MANY)
+    story.wait(60)
+    assert story.attempt(2).proceed
+    story.answer(NO_NAME, attempt=2)
+    assert story.outcome is None
+    story.wait(1)
+    assert story.attempt(3).proceed
+    story.answer(TOO_MANY, attempt=3)  # and ends when another follows
+    story.wait(60)
+    assert story.attempt(4).proceed
+    story.answer(NO_NAME, attempt=4)
+    assert story.outcome is None
+
+
+def test_a_refusal_of_this_side_is_no_statement_of_the_provider():
+    story = asked()
+    story.answer(Refused(result=Result(reason=FailureReason.UNAUTHORIZED, basis=Basis.LOCAL)))
+    assert (story.outcome.reason, story.outcome.basis) == (FailureReason.UNAUTHORIZED, Basis.LOCAL)
 
 
 def test_attempts_that_the_provider_turned_away_end_with_its_word():

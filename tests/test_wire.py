@@ -1,13 +1,29 @@
 """What adapters of HTTP providers share."""
 
+import errno
 import json
+import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transferkit.wire import clock_skew, content_key, merge_patch, read_json, retry_after
+from transferkit.errors import ConfigError, Problem
+from transferkit.events import Basis, FailureReason
+from transferkit.lifecycle import MaybeSent, Refused
+from transferkit.signals import Result
+from transferkit.wire import (
+    clock_skew,
+    content_key,
+    merge_patch,
+    misconfigured,
+    read_json,
+    retry_after,
+    unanswered,
+    unconnected,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 JSON = st.recursive(
@@ -150,3 +166,98 @@ def test_what_json_cannot_say_has_no_key():
     for value in (float("nan"), "\ud800"):
         with pytest.raises(ValueError, match=r"JSON|surrogates"):
             content_key(value)
+
+
+class ClientConnectorDNSError(Exception):
+    """As aiohttp names the failure of whichever resolver it uses."""
+
+
+class ConnectTimeout(Exception):
+    """As httpx and requests name a connection that took too long."""
+
+
+class ProxyRefused(OSError):
+    """A proxy's HTTP error."""
+
+    status = 407
+
+
+def because(*causes):
+    """An error that the others led to, one to the next, the last one first."""
+    error = None
+    for cause in causes:
+        cause.__cause__, error = error, cause
+    return error
+
+
+NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+UNTRUSTED = ssl.SSLCertVerificationError("self-signed certificate")
+NO_ROUTE = OSError(errno.EHOSTUNREACH, "No route to host")
+
+
+DNS, PROXY, NETWORK, REACH = "the DNS of", "a proxy", "the network of", "can reach X"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "then", "lasting"),
+    [
+        (because(NO_NAME, KeyError()), "the host name of X does not resolve (KeyError, gaierror)", DNS, True),
+        (
+            ClientConnectorDNSError(),
+            "the host name of X does not resolve (ClientConnectorDNSError)",
+            DNS,
+            True,
+        ),
+        (UNTRUSTED, "the certificate of X is not trusted (SSLCertVerificationError)", PROXY, True),
+        (NO_ROUTE, "there is no route to X (OSError)", NETWORK, True),
+        (
+            ExceptionGroup("addresses", [NO_ROUTE]),
+            "there is no route to X (ExceptionGroup, OSError)",
+            NETWORK,
+            True,
+        ),
+        (ConnectionRefusedError(), "nothing was sent to X (ConnectionRefusedError)", REACH, False),
+        (ProxyRefused(), "nothing was sent to X (ProxyRefused 407)", REACH, False),
+        (RuntimeError("to +14255550100"), "nothing was sent to X (RuntimeError)", REACH, False),
+    ],
+)
+def test_a_request_that_could_not_be_sent_says_what_failed_here_and_what_to_do(error, message, then, lasting):
+    answer = unconnected(error, to="X", check="base_url")
+    result = answer.result
+    assert (result.message, result.basis, answer.lasting) == (message, Basis.LOCAL, lasting)
+    assert result.reason is FailureReason.PROVIDER_ERROR
+    assert result.advice.startswith("Check base_url, and ")
+    assert then in result.advice
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectTimeout(), because(TimeoutError(), OSError())])
+def test_a_connection_that_took_too_long_is_a_timeout(error):
+    answer = unconnected(error, to="X", check="base_url", otherwise="X gave no answer")
+    assert answer.result.reason is FailureReason.TIMEOUT
+    assert answer.result.message.startswith("X gave no answer (")
+
+
+def test_an_error_in_the_place_of_an_answer_leaves_it_open_whether_the_request_executed():
+    answer = unanswered(ConnectionResetError("+14255550100"), to="X")
+    assert answer == MaybeSent(
+        result=Result(
+            message="no answer from X (ConnectionResetError)",
+            reason=FailureReason.PROVIDER_ERROR,
+            basis=Basis.LOCAL,
+        )
+    )
+    assert unanswered(TimeoutError(), to="X").result.reason is FailureReason.TIMEOUT
+
+
+def test_errors_that_led_to_each_other_are_looked_at_once():
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert unconnected(first, to="X", check="base_url").result.message == "nothing was sent to X (ValueError)"
+
+
+def test_a_configuration_that_cannot_be_used_refuses_locally_and_names_each_key():
+    error = ConfigError("here", [Problem("a.key", "is missing"), Problem("b.key", "is empty", "text")])
+    answer = misconfigured(error)
+    assert isinstance(answer, Refused)
+    assert (answer.result.reason, answer.result.basis) == (FailureReason.UNAUTHORIZED, Basis.LOCAL)
+    assert answer.result.advice == "a.key: is missing; b.key: is empty (accepted: text)"

@@ -53,12 +53,15 @@ __all__ = [
 
 
 class Basis(StrEnum):
-    """How an outcome is known."""
+    """How an outcome is known.
+
+    `stated`: the provider said so. `inferred`: transferkit concluded it. `local`: the request could not be
+    sent, for a reason on this side such as an unset secret or a host name that does not resolve.
+    """
 
     STATED = "stated"
-    """The provider said so."""
     INFERRED = "inferred"
-    """transferkit concluded it."""
+    LOCAL = "local"
 
 
 class FailureReason(StrEnum):
@@ -300,7 +303,11 @@ class _Failed(Outcome):
 @final
 @frozen(kw_only=True)
 class TransferFailed(_Failed):
-    """The transfer did not happen: the provider said so (`stated`) or the call ended first."""
+    """The transfer did not happen.
+
+    The provider said so (`stated`), the call ended first (`inferred`), or the request could not be sent
+    (`local`).
+    """
 
     kind: ClassVar[str] = "transfer.failed"
 

@@ -13,7 +13,7 @@ from typing import final
 from attrs import field, frozen
 
 from transferkit._redact import safe_repr
-from transferkit.events import Event, FailureReason
+from transferkit.events import Basis, Event, FailureReason
 from transferkit.identifiers import Identifier
 
 __all__ = ["Delivery", "Fact", "RequestKind", "Result", "Signal"]
@@ -47,7 +47,10 @@ class Signal(StrEnum):
 @final
 @frozen(kw_only=True)
 class Result:
-    """A provider's own words about something, and what its code table makes of them."""
+    """A provider's own words about something, and what its code table makes of them.
+
+    `basis` is `Basis.LOCAL` where the provider said nothing, because the failure happened on this side.
+    """
 
     code: int | None = None
     subcode: int | None = None
@@ -55,6 +58,7 @@ class Result:
     reason: FailureReason = FailureReason.UNKNOWN
     advice: str | None = field(default=None, repr=safe_repr)
     request_id: str | None = None
+    basis: Basis = Basis.STATED
 
 
 @final

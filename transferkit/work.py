@@ -20,7 +20,7 @@ from transferkit.adapter import Adapter, Inspection, Submission
 from transferkit.clock import Clock
 from transferkit.config import LifecycleConfig, RetentionConfig
 from transferkit.errors import StoreError
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import (
     Answer,
     Answered,
@@ -195,7 +195,7 @@ class Worker:
         """
         if within <= timedelta():  # this process was held up: a time limit ends a task only where it waits
             message = "not sent: the deadline was over before it could be"
-            return NotSent(result=Result(reason=FailureReason.TIMEOUT, message=message))
+            return NotSent(result=Result(reason=FailureReason.TIMEOUT, message=message, basis=Basis.LOCAL))
         limit = asyncio.timeout(within.total_seconds())
         try:
             async with limit:
@@ -203,7 +203,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - see below
             if limit.expired():
                 message = f"given up after {within.total_seconds():.1f} s: the deadline was reached"
-                return MaybeSent(result=Result(reason=FailureReason.TIMEOUT, message=message))
+                return MaybeSent(
+                    result=Result(reason=FailureReason.TIMEOUT, message=message, basis=Basis.LOCAL)
+                )
             # An adapter raises for nothing; if one does, nobody knows what left.
             _log.error(
                 "adapter failed while sending\n%s",
@@ -211,7 +213,9 @@ class Worker:
                 extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             message = redact(f"{type(error).__name__}: {error}")
-            return MaybeSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=message))
+            return MaybeSent(
+                result=Result(reason=FailureReason.PROVIDER_ERROR, message=message, basis=Basis.LOCAL)
+            )
 
     async def apply(self, call: CallKey, happened: Input) -> Applied:
         """Run one step in the store, and let the background task know."""

@@ -46,7 +46,10 @@ class Taken:
 @final
 @frozen(kw_only=True)
 class Refused:
-    """The provider answered that it will not: this attempt did not execute."""
+    """This attempt did not execute and no later one will.
+
+    The provider refused; or the request cannot be sent as configured, and the result's basis is local.
+    """
 
     result: Result
 
@@ -54,10 +57,15 @@ class Refused:
 @final
 @frozen(kw_only=True)
 class NotSent:
-    """This attempt cannot have executed, and another may be made (no connection, 429, …)."""
+    """This attempt cannot have executed, and another may be made (no connection, 429, …).
+
+    `lasting`: the cause is unlikely to pass soon (a host name that does not resolve, a certificate that is
+    not trusted), so attempts continue for a few seconds only.
+    """
 
     result: Result
     retry_after: timedelta | None = None
+    lasting: bool = False
 
 
 @final

@@ -51,6 +51,9 @@ __all__ = ["CallRings", "step"]
 
 _LONGEST_BACKOFF = timedelta(seconds=30)
 _MOST_DOUBLINGS = 16  # far beyond the longest backoff, and far from a span that cannot be said
+_LASTING_FOR = timedelta(seconds=3)
+"""For how long attempts continue that fail for a lasting cause."""
+_LASTING_BACKOFF = timedelta(seconds=1)
 
 # The caller's leg after a refusal: it is untouched, unless the refusal says that there is none.
 _GONE = frozenset({FailureReason.CALL_NOT_FOUND, FailureReason.CALL_ENDED, FailureReason.CALLER_LEFT})
@@ -220,25 +223,34 @@ def _taken(turn: Turn, progress: Progress, answer: Taken) -> Decision:
 def _unanswered(turn: Turn, progress: Progress, answer: Answer) -> None:
     match answer:
         case Refused(result=result) if not progress.ambiguous:
-            turn.fail(progress, result, basis=Basis.STATED, call_alive=_alive_after(result))
+            turn.fail(progress, result, basis=result.basis, call_alive=_alive_after(result))
         case Refused():  # the refusal may be the echo of an earlier attempt that executed
             turn.clear(progress, Work.SUBMIT)
             turn.inspect_soon(progress)
-        case NotSent(result=result, retry_after=retry_after):
+        case NotSent(result=result, retry_after=retry_after, lasting=lasting):
             if not progress.ambiguous:  # what was stated came before anything that can have executed
                 progress = turn.progress(progress, claimed=None, disputed=None)
-            _again(turn, progress, result, retry_after)
+            _again(turn, _failing(turn, progress, lasting=lasting), result, retry_after)
         case MaybeSent(result=result):  # pragma: no branch - these are all the answers
-            _again(turn, turn.progress(progress, ambiguous=True), result, None)
+            progress = _failing(turn, turn.progress(progress, ambiguous=True), lasting=False)
+            _again(turn, progress, result, None)
+
+
+def _failing(turn: Turn, progress: Progress, *, lasting: bool) -> Progress:
+    """Note since when attempts fail for a lasting cause: the first attempt began with the request."""
+    since = progress.failing_since or (progress.requested_at if progress.attempts == 1 else turn.at)
+    return turn.progress(progress, failing_since=since if lasting else None)
 
 
 def _again(turn: Turn, progress: Progress, result: Result, retry_after: timedelta | None) -> None:
     """Send again if that is safe and in time; otherwise say what is known."""
-    doublings = min(progress.attempts - 1, _MOST_DOUBLINGS)
+    doublings, end = min(progress.attempts - 1, _MOST_DOUBLINGS), progress.deadline_at
     pause = min(progress.rules.backoff * 2**doublings, _LONGEST_BACKOFF)
+    if progress.failing_since is not None:
+        pause, end = min(pause, _LASTING_BACKOFF), min(end, progress.failing_since + _LASTING_FOR)
     at = turn.at + max(pause, retry_after or timedelta(0))
     safe = not progress.ambiguous or _repeatable(progress, at)
-    if safe and at < progress.deadline_at and progress.attempts < progress.rules.max_attempts:
+    if safe and at < end and progress.attempts < progress.rules.max_attempts:
         turn.set_due(progress, Work.SUBMIT, at)
         return
     turn.clear(progress, Work.SUBMIT)
@@ -250,8 +262,7 @@ def _again(turn: Turn, progress: Progress, result: Result, retry_after: timedelt
 
 def _never_sent(turn: Turn, progress: Progress, result: Result) -> None:
     """No attempt can have executed, and none will be made: that much is certain."""
-    basis = Basis.INFERRED if result.code is None else Basis.STATED
-    turn.fail(progress, result, basis=basis, call_alive=_alive_after(result))
+    turn.fail(progress, result, basis=result.basis, call_alive=_alive_after(result))
 
 
 def _alive_after(refusal: Result) -> bool | None:

@@ -80,6 +80,8 @@ class Progress:
     """That is the last attempt and no other: it was taken over before its answer came, which settles it."""
     refusal: Result | None = None
     """Why the last attempt did not leave."""
+    failing_since: datetime | None = None
+    """Since when each attempt has failed for a lasting cause."""
 
     submitted: bool = False
     claimed: Result | None = None

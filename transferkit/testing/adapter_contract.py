@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from transferkit.adapter import Adapter, Callback, Submission
 from transferkit.capabilities import Capabilities
 from transferkit.errors import MalformedCallback
+from transferkit.events import Basis
 from transferkit.identifiers import UnknownIdentifier
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
@@ -231,6 +232,7 @@ class AdapterContract:
         adapter = self.samples.unreachable()
         answer = await adapter.submit(_submission(self._transfer()))
         assert isinstance(answer, NotSent), f"no connection was made, so nothing was sent; it said {answer}"
+        self._failed_on_this_side(answer.result)
         self._shows_no_secret(answer.result)
         inspection = await adapter.inspect(self._transfer().call)
         assert inspection.presence is Presence.UNKNOWN
@@ -265,7 +267,7 @@ class AdapterContract:
         bare = type(adapter)(adapter.settings_class())
         answer = await bare.submit(_submission(self._transfer()))
         assert isinstance(answer, (Refused, NotSent)), f"nothing can have been sent; it said {answer}"
-        assert answer.result.advice or answer.result.message
+        self._failed_on_this_side(answer.result)
         assert (await bare.inspect(self._transfer().call)).presence is Presence.UNKNOWN
         await bare.aclose()
 
@@ -273,6 +275,13 @@ class AdapterContract:
     async def test_closing_twice_is_fine(self, adapter: Adapter) -> None:
         await adapter.aclose()
         await adapter.aclose()
+
+    def _failed_on_this_side(self, result: Result) -> None:
+        assert result.basis is Basis.LOCAL, (
+            f"the provider said nothing, so nothing is stated; it said {result}"
+        )
+        assert result.message
+        assert result.advice, f"a failure on this side says what to do; it said {result}"
 
     def _shows_no_secret(self, result: Result) -> None:
         shown = f"{result.message} {result.advice} {result.request_id}"

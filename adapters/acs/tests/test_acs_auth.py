@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from transferkit_acs import AcsAdapter, AcsSettings
 
 from transferkit.errors import ConfigError
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import NotSent, Refused, Taken
 from transferkit.secret import Secret
 from transferkit.testing.server import serve
@@ -205,6 +205,8 @@ async def test_what_a_token_authority_can_answer(through, says, kind):
         kind, FailureReason.PROVIDER_ERROR
     )
     assert answer.result.message
+    said = b'"error"' in says[1] and says[0] not in {429, 500}
+    assert answer.result.basis is (Basis.STATED if said else Basis.LOCAL)
     assert entra.bearers == [], "nothing may be sent without a token"
     if kind is Refused:
         assert "tenant_id, client_id and client_secret" in answer.result.advice

@@ -22,7 +22,7 @@ import urllib3.exceptions
 from azure.core.pipeline.transport import AioHttpTransport
 from transferkit_acs import AcsAdapter, AcsSettings
 
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
 from transferkit.secret import Secret
 
@@ -37,12 +37,9 @@ NEVER_LEFT = {
     "ClientProxyConnectionError",
     "ClientSSLError",
     "ConnectionTimeoutError",
-    "InvalidURL",
-    "InvalidUrlClientError",
-    "NonHttpUrlClientError",
     "UnixClientConnectorError",
 }
-TIME_OUTS = {"ConnectionTimeoutError", "ServerTimeoutError", "SocketTimeoutError", "TimeoutError"}
+CANNOT_BE_SENT = {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
 # msal's words for a tenant, an authority or an identity that there is not.
 REFUSALS = {"ArcPlatformNotSupportedError", "ManagedIdentityError", "ValueError"}
 
@@ -128,11 +125,13 @@ async def answers(adapter, wanted):
 
 
 def check_carried(error: Exception, answer, inspection) -> None:
-    expected = NotSent if type(error).__name__ in NEVER_LEFT else MaybeSent
-    assert type(answer) is expected
-    timed_out = type(error).__name__ in TIME_OUTS
-    assert answer.result.reason is (FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR)
-    assert type(error).__name__ in answer.result.message
+    name = type(error).__name__
+    unusable = name in CANNOT_BE_SENT
+    assert type(answer) is (Refused if unusable else NotSent if name in NEVER_LEFT else MaybeSent)
+    failed = FailureReason.UNSUPPORTED if unusable else FailureReason.PROVIDER_ERROR
+    assert answer.result.reason is (FailureReason.TIMEOUT if "Timeout" in name else failed)
+    assert answer.result.basis is Basis.LOCAL
+    assert name in answer.result.message
     assert inspection.presence is Presence.UNKNOWN
 
 
@@ -183,9 +182,11 @@ async def test_every_exception_on_the_way_to_a_token_has_an_answer(
     answer, inspection = await answers(adapter, submission(transfer))
     refused = cls.__name__ in REFUSALS
     assert type(answer) is (Refused if refused else NotSent), "nothing can have left without a token"
-    assert answer.result.reason is (FailureReason.UNAUTHORIZED if refused else FailureReason.PROVIDER_ERROR)
+    failed = FailureReason.TIMEOUT if "Timeout" in cls.__name__ else FailureReason.PROVIDER_ERROR
+    assert answer.result.reason is (FailureReason.UNAUTHORIZED if refused else failed)
+    assert answer.result.basis is Basis.LOCAL
     assert answer.result.message
-    assert bool(answer.result.advice) is refused
+    assert answer.result.advice
     assert inspection.presence is Presence.UNKNOWN
 
 
@@ -242,7 +243,7 @@ def test_the_lists_are_not_empty():
     assert {"MsalServiceError", "ManagedIdentityError", "ConnectTimeout", "ProtocolError"} <= {
         cls.__name__ for cls in TOKENS
     }
-    assert {cls.__name__ for cls in AIOHTTP} >= NEVER_LEFT
+    assert {cls.__name__ for cls in AIOHTTP} >= NEVER_LEFT | CANNOT_BE_SENT
 
 
 @pytest.mark.parametrize("stop", [asyncio.CancelledError, KeyboardInterrupt])

@@ -58,7 +58,7 @@ async def test_a_proxy_s_password_is_in_no_answer(environment, answers, adapter_
         answer, (found,) = await adapter.submit(submission(transfer)), await adapter.check()
         await adapter.aclose()
     assert isinstance(answer, NotSent)
-    assert answer.result.message == "no answer from ACS (ClientHttpProxyError 407)"
+    assert answer.result.message == "nothing was sent to ACS (ClientHttpProxyError 407)"
     assert "407" in found.message
     assert "proxy-password" not in f"{found.message} {found!r}"
 

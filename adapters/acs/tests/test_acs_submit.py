@@ -15,11 +15,12 @@ from azure.core.exceptions import HttpResponseError
 from transferkit_acs import AcsAdapter, AcsSettings, sdk
 from transferkit_acs.tokens import EntraCredential
 
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.identifiers import PhoneNumber
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.requests import Call, Redirect
 from transferkit.secret import Secret
+from transferkit.signals import Result
 from transferkit.testing.clock import ManualClock
 from transferkit.testing.server import serve
 
@@ -180,19 +181,40 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    "url",
-    [f"http://127.0.0.1:{free_port()}", "http://no-such-host.invalid"],
-    ids=["refused", "unknown host"],
-)
-async def test_no_connection_is_not_sent(url, submission, transfer):
+async def unanswered(url, submission):
     adapter = AcsAdapter(settings_for(url, timeout=5.0))
-    answer = await adapter.submit(submission(transfer))
+    answer = await adapter.submit(submission)
     await adapter.aclose()
-    assert isinstance(answer, NotSent)
-    assert answer.result.reason is FailureReason.PROVIDER_ERROR
-    if "127.0.0.1" in url:
-        assert answer.result.message == "no answer from ACS (ClientConnectorError, ConnectionRefusedError)"
+    return answer
+
+
+async def test_no_connection_is_not_sent(submission, transfer):
+    answer = await unanswered(f"http://127.0.0.1:{free_port()}", submission(transfer))
+    message = "nothing was sent to ACS (ClientConnectorError, ConnectionRefusedError)"
+    advice = "Check endpoint and ca_file of [providers.acs], and that this machine can reach ACS."
+    assert answer == NotSent(
+        result=Result(reason=FailureReason.PROVIDER_ERROR, message=message, advice=advice, basis=Basis.LOCAL)
+    )
+
+
+async def test_a_host_name_that_does_not_resolve_is_a_lasting_failure_of_this_side(submission, transfer):
+    answer = await unanswered("http://no-such-host.invalid", submission(transfer))
+    message = "the host name of ACS does not resolve (ClientConnectorDNSError, gaierror)"
+    advice = "Check endpoint and ca_file of [providers.acs], and the DNS of this machine."
+    assert answer == NotSent(
+        result=Result(reason=FailureReason.PROVIDER_ERROR, message=message, advice=advice, basis=Basis.LOCAL),
+        lasting=True,
+    )
+
+
+async def test_an_unset_secret_fails_at_once_and_names_the_variable(submission, transfer, monkeypatch):
+    monkeypatch.delenv("ACS_CONNECTION", raising=False)
+    secret = Secret(key="providers.acs.connection_string", env="ACS_CONNECTION")
+    adapter = AcsAdapter(AcsSettings(connection_string=secret))
+    answer = await adapter.submit(submission(transfer))
+    assert isinstance(answer, Refused)
+    assert answer.result.basis is Basis.LOCAL
+    assert "ACS_CONNECTION" in answer.result.advice
 
 
 async def test_a_time_out_before_anything_is_sent_is_not_sent(submission, transfer, monkeypatch):
@@ -225,10 +247,11 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent(submission, transfe
         raise AssertionError("nothing may be sent")
 
     async with serve(app, tls=True) as server:
-        adapter = AcsAdapter(settings_for(server.url, timeout=5.0))
-        answer = await adapter.submit(submission(transfer))
-        await adapter.aclose()
+        answer = await unanswered(server.url, submission(transfer))
     assert isinstance(answer, NotSent)
+    assert answer.lasting
+    assert answer.result.basis is Basis.LOCAL
+    assert answer.result.message.startswith("the certificate of ACS is not trusted")
 
 
 async def read_all(reader):

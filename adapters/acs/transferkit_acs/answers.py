@@ -11,10 +11,10 @@ from attrs import field, frozen
 
 from transferkit.adapter import Inspection
 from transferkit.errors import ConfigError
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
-from transferkit.wire import retry_after
+from transferkit.wire import misconfigured, retry_after, unanswered, unconnected
 from transferkit_acs.payloads import member, number_of, read_json, text_of
 from transferkit_acs.reasons import refusal
 
@@ -74,57 +74,43 @@ def answer_of(reply: Reply, *, now: datetime) -> Answer:
 
 def answer_without_reply(error: Exception, *, left: bool) -> NoReply:
     """What an error means that came in the place of an answer, to a request that may have left or has not."""
-    from transferkit_acs.tokens import AuthorityUnreachable, TokenRefused
+    from transferkit_acs.tokens import NoToken
 
     match error:
         case ConfigError():
-            advice = "; ".join(str(problem) for problem in error.problems)
-            return Refused(
-                result=Result(
-                    reason=FailureReason.UNAUTHORIZED,
-                    message="no usable credentials are configured",
-                    advice=advice,
-                )
-            )
-        case TokenRefused():
-            return Refused(
-                result=Result(reason=FailureReason.UNAUTHORIZED, message=str(error), advice=error.advice)
-            )
-        case AuthorityUnreachable():
-            return NotSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message=str(error)))
+            return misconfigured(error)
+        case NoToken():
+            return error.answer
     # The SDK has one error for all that happens on the way, even to a request that has left: its cause tells.
     cause = getattr(error, "inner_exception", None) or error
-    timed_out = isinstance(cause, TimeoutError)
-    result = Result(
-        reason=FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR,
-        message=f"{'no answer from ACS' if left else 'nothing was sent to ACS'} ({_named(cause)})",
-    )
-    return MaybeSent(result=result) if left and not _never_left(cause) else NotSent(result=result)
+    if _unusable(cause):
+        result = Result(
+            reason=FailureReason.UNSUPPORTED,
+            message=f"nothing was sent to ACS ({type(cause).__name__})",
+            advice="The address cannot be used: check the endpoint of [providers.acs].",
+            basis=Basis.LOCAL,
+        )
+        return Refused(result=result)
+    if not left or _never_connected(cause):
+        return unconnected(cause, to="ACS", check="endpoint and ca_file of [providers.acs]")
+    return unanswered(cause, to="ACS")
 
 
-def _named(error: BaseException) -> str:
-    """An error, and the operating system's beneath it, by their classes.
-
-    Their own words are not shown: aiohttp's quote a proxy's address with the password in it.
-    """
-    status = getattr(error, "status", None)
-    name = f"{type(error).__name__} {status}" if isinstance(status, int) and status else type(error).__name__
-    cause = error.__cause__
-    return f"{name}, {type(cause).__name__}" if isinstance(cause, OSError) else name
-
-
-def _never_left(error: BaseException) -> bool:
-    """Whether no connection was made on which the request could have gone. Redirects come after one."""
+def _unusable(error: BaseException) -> bool:
+    """Whether the address is none that a request can be sent to. Redirects come after one was."""
     import aiohttp
 
-    unconnected = (
-        aiohttp.ClientConnectorError,
-        aiohttp.ClientHttpProxyError,
-        aiohttp.ConnectionTimeoutError,
-        aiohttp.InvalidURL,
-        aiohttp.NonHttpUrlClientError,
+    unusable = isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError))
+    return unusable and not isinstance(error, aiohttp.RedirectClientError)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether no connection was made on which the request could have gone."""
+    import aiohttp
+
+    return isinstance(
+        error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
     )
-    return isinstance(error, unconnected) and not isinstance(error, aiohttp.RedirectClientError)
 
 
 # `callConnectionState`, ACS REST 2026-03-12. `connecting` and `unknown` say nothing of a call in transfer.

@@ -29,7 +29,8 @@ def judged(came: Reply | NoReply, settings: AcsSettings, *, now: datetime) -> tu
     if isinstance(came, Refused):
         advice = came.result.advice or _TOKEN
         return (CheckResult(name=_NAME, ok=False, message=message, advice=advice),)
-    return (CheckResult(name=_NAME, ok=False, message=f"ACS cannot be asked: {message}", advice=_UNREACHED),)
+    advice = came.result.advice or _UNREACHED
+    return (CheckResult(name=_NAME, ok=False, message=f"ACS cannot be queried: {message}", advice=advice),)
 
 
 def _answered(reply: Reply, settings: AcsSettings, *, now: datetime) -> CheckResult:

@@ -14,19 +14,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from attrs import evolve
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
+
+from transferkit.events import Basis, FailureReason
+from transferkit.lifecycle import NotSent, Refused
+from transferkit.signals import Result
+from transferkit.wire import unconnected
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = [
     "Application",
-    "AuthorityUnreachable",
     "EntraCredential",
     "MachineIdentity",
+    "NoToken",
     "PlaceholderToken",
-    "TokenRefused",
     "TokenSource",
 ]
 
@@ -37,16 +42,24 @@ _UNREADY = frozenset({404, 410, 429})
 _SERVER_ERRORS = 500
 
 
-class TokenRefused(Exception):
-    """There is somebody who gives no token, or nobody to give one. `advice` says what to look at."""
-
-    def __init__(self, message: str, *, advice: str) -> None:
-        super().__init__(message)
-        self.advice = advice
+_NO_ANSWER = "the token authority gave no usable answer"
+_CHECK = "endpoint, authority and ca_file of [providers.acs]"
 
 
-class AuthorityUnreachable(Exception):
-    """The authority could not be asked for a token."""
+class NoToken(Exception):
+    """There is no token. `answer` is what that means for the request that needs it."""
+
+    def __init__(self, answer: Refused | NotSent) -> None:
+        super().__init__(answer.result.message)
+        self.answer = answer
+
+
+class _Unready(Exception):
+    """The authority answered that it cannot serve now. `status` is its HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
 
 
 class TokenSource(Protocol):
@@ -146,7 +159,7 @@ def _session(timeout: float, unready: frozenset[int], **trust: Any) -> requests.
 
     def check(response: requests.Response, **_: Any) -> None:  # msal would take some of these for a refusal
         if response.status_code in unready or response.status_code >= _SERVER_ERRORS:
-            raise AuthorityUnreachable(f"the token authority answered {response.status_code}")
+            raise _Unready(response.status_code)
 
     session = requests.Session()
     # Said of each request, as a session's own word for trust gives way to REQUESTS_CA_BUNDLE.
@@ -179,12 +192,12 @@ class EntraCredential(_Credential):
         self._timeout = timeout
 
     async def get_token(self, *scopes: str, claims: str | None = None, **_: Any) -> AccessToken:
-        """A token for the one scope of `scopes`. Raises `TokenRefused` or `AuthorityUnreachable`."""
+        """A token for the one scope of `scopes`. Raises `NoToken`."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.to_thread(self._acquire, *scopes, claims=claims)
-        except TimeoutError:
-            raise AuthorityUnreachable("the token authority did not answer in time") from None
+        except TimeoutError as error:
+            raise NoToken(_unreached(error)) from None
 
     async def close(self) -> None:
         """Close connections."""
@@ -193,23 +206,32 @@ class EntraCredential(_Credential):
     def _acquire(self, scope: str, *, claims: str | None) -> AccessToken:
         try:
             return self._read(self._source.ask(scope, claims))
-        except (TokenRefused, AuthorityUnreachable):
+        except NoToken:
             raise
         except Exception as error:  # noqa: BLE001 - msal lets through whatever its HTTP client raises
             if _is_refusal(error):
                 why = f"{self._source.absent} ({type(error).__name__})"
-                raise TokenRefused(why, advice=self._source.advice) from None
-            raise AuthorityUnreachable(
-                f"the token authority gave no answer: {type(error).__name__}"
-            ) from None
+                raise NoToken(self._refused(why, basis=Basis.LOCAL)) from None
+            raise NoToken(_unreached(error)) from None
 
     def _read(self, answer: Mapping[str, Any]) -> AccessToken:
         if token := answer.get("access_token"):
             return AccessToken(token, int(time.time()) + int(answer.get("expires_in", 0)))
-        message = str(answer.get("error_description") or answer.get("error") or "no token")
+        said = answer.get("error_description") or answer.get("error")
+        refused = self._refused(str(said or "no token"), basis=Basis.STATED if said else Basis.LOCAL)
         if answer.get("error") in _UNAVAILABLE:
-            raise AuthorityUnreachable(message)
-        raise TokenRefused(message, advice=self._source.advice)
+            raise NoToken(NotSent(result=evolve(refused.result, reason=FailureReason.PROVIDER_ERROR)))
+        raise NoToken(refused)
+
+    def _refused(self, message: str, *, basis: Basis) -> Refused:
+        advice = self._source.advice
+        return Refused(
+            result=Result(reason=FailureReason.UNAUTHORIZED, message=message, advice=advice, basis=basis)
+        )
+
+
+def _unreached(error: Exception) -> NotSent:
+    return unconnected(error, to="the token authority", check=_CHECK, otherwise=_NO_ANSWER)
 
 
 def _is_refusal(error: Exception) -> bool:

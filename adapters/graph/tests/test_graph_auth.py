@@ -10,6 +10,7 @@ import pytest_asyncio
 from transferkit_graph import GraphAdapter, GraphSettings, auth
 from transferkit_graph.auth import Tokens
 
+from transferkit.events import Basis
 from transferkit.events import FailureReason as Reason
 from transferkit.identifiers import PhoneNumber
 from transferkit.lifecycle import NotSent, Presence, Refused, Taken
@@ -256,14 +257,16 @@ class _Answer:
 
 FOUND = (200, Authority.DOCUMENT)
 NEVER = (500, "never asked")
+REFUSES = '{"error": "invalid_client", "error_description": "no"}'
+PASSING = '{"error": "temporarily_unavailable"}'
 
 
 @pytest.mark.parametrize(
     ("discovery", "token", "kind"),
     [
         (FOUND, (200, '{"access_token": "x", "token_type": "Bearer", "expires_in": 3599}'), str),
-        (FOUND, (400, '{"error": "invalid_client", "error_description": "no"}'), Refused),
-        (FOUND, (400, '{"error": "temporarily_unavailable"}'), NotSent),
+        (FOUND, (400, REFUSES), Refused),
+        (FOUND, (400, PASSING), NotSent),
         (FOUND, (500, "broken"), NotSent),
         (FOUND, (503, '{"error": "server_error"}'), NotSent),
         (FOUND, (200, "<html>"), NotSent),
@@ -279,7 +282,13 @@ NEVER = (500, "never asked")
 async def test_what_an_authority_may_answer(tokens_at, discovery, token, kind):
     tokens = tokens_at("https://login.test")
     tokens._http.authority = lambda: Authority(discovery, token)
-    assert isinstance(await tokens.bearer(None), kind)
+    answered = await tokens.bearer(None)
+    assert isinstance(answered, kind)
+    if not isinstance(answered, str):
+        said = token in {(400, REFUSES), (400, PASSING)}
+        assert answered.result.basis is (Basis.STATED if said else Basis.LOCAL)
+        assert answered.result.message
+        assert answered.result.advice
 
 
 async def test_no_secret_or_token_is_logged(bench, submission, caplog):

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from transferkit_graph import GraphAdapter, GraphSettings
 
+from transferkit.events import Basis
 from transferkit.events import FailureReason as Reason
 from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.requests import Call
+from transferkit.testing.server import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -142,12 +144,32 @@ async def test_no_connection_is_not_sent(graph_at, submission):
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         answered = await graph_at(f"http://127.0.0.1:{unused.getsockname()[1]}").submit(submission())
     assert isinstance(answered, NotSent)
-    assert answered.retry_after is None
+    assert (answered.retry_after, answered.lasting) == (None, False)
+    assert answered.result.basis is Basis.LOCAL
+    assert "ConnectionRefusedError" in answered.result.message
+    assert "base_url" in answered.result.advice
 
 
-async def test_no_such_host_is_not_sent(graph_at, submission):
+async def test_a_host_name_that_does_not_resolve_is_a_lasting_failure_of_this_side(graph_at, submission):
     answered = await graph_at("https://graph.invalid").submit(submission())
     assert isinstance(answered, NotSent)
+    assert answered.lasting
+    assert answered.result.basis is Basis.LOCAL
+    assert answered.result.message.startswith("the host name of Graph does not resolve")
+    assert answered.result.advice.endswith("and the DNS of this machine.")
+
+
+async def test_a_certificate_that_is_not_trusted_is_a_lasting_failure_of_this_side(graph_at, submission):
+    async def app(_scope, _receive, _send):
+        raise AssertionError("nothing may be sent")
+
+    async with serve(app, tls=True) as server:
+        answered = await graph_at(server.url).submit(submission())
+    assert isinstance(answered, NotSent)
+    assert answered.lasting
+    assert answered.result.basis is Basis.LOCAL
+    assert answered.result.message.startswith("the certificate of Graph is not trusted")
+    assert "ca_file" in answered.result.advice
 
 
 async def test_the_environment_s_proxy_is_used(raw_server, graph_at, submission, monkeypatch):

@@ -15,14 +15,15 @@ from transferkit._redact import MASK
 from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.capabilities import Capabilities, Plan
 from transferkit.errors import ConfigError
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import Call, Request, WireRequest
 from transferkit.signals import Fact, Result
+from transferkit.wire import misconfigured
 from transferkit_graph import callbacks
 from transferkit_graph.answers import answer_of, presence_of
-from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens, misconfigured
+from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens
 from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
 from transferkit_graph.check import UNTRIED, answered, permitted, without_token
 from transferkit_graph.requests import action_url, body_of, call_url
@@ -41,6 +42,7 @@ _UNLIKED = frozenset({401, 403})
 _CLOSED = Result(
     message="the HTTP client is closed",
     advice="Keep the client that was given to the adapter open for as long as the adapter is used.",
+    basis=Basis.LOCAL,
 )
 
 

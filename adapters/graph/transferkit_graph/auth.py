@@ -9,14 +9,15 @@ from time import monotonic
 from typing import Any, final
 
 from transferkit.errors import ConfigError
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import NotSent, Refused
 from transferkit.signals import Result
+from transferkit.wire import misconfigured, unconnected
 from transferkit_graph.credentials import HttpClients, Source, open_source, require
 from transferkit_graph.log_events import GraphLogEvent
 from transferkit_graph.settings import CredentialKind, GraphSettings
 
-__all__ = ["OWN_TENANT_ONLY", "Tokens", "misconfigured"]
+__all__ = ["OWN_TENANT_ONLY", "Tokens"]
 
 OWN_TENANT_ONLY = (
     "A managed identity's tokens are of its own tenant only: carry this call with a client_secret or a "
@@ -31,12 +32,6 @@ _SPARE_SECONDS = 300.0
 """A token with less life than this is always asked for, as msal itself renews it by then."""
 
 _PASSING = frozenset({"temporarily_unavailable", "server_error"})
-
-
-def misconfigured(error: ConfigError) -> Refused:
-    """A wrong configuration as an answer: nothing was sent, and nothing will be until it is mended."""
-    advice = "; ".join(str(problem) for problem in error.problems)
-    return Refused(result=Result(reason=FailureReason.UNAUTHORIZED, advice=advice))
 
 
 @final
@@ -57,7 +52,9 @@ class Tokens:
         `Refused` where the authority or the configuration says no, `NotSent` where nobody could be asked.
         """
         if not self._settings.reaches(tenant):
-            return Refused(result=Result(reason=FailureReason.TENANT_MISMATCH, advice=OWN_TENANT_ONLY))
+            return Refused(
+                result=Result(reason=FailureReason.TENANT_MISMATCH, advice=OWN_TENANT_ONLY, basis=Basis.LOCAL)
+            )
         tenant = self._key(tenant)
         try:
             require(self._settings, tenant)
@@ -76,7 +73,7 @@ class Tokens:
             async with asyncio.timeout(self._settings.timeout):
                 return await asyncio.shield(asking)
         except TimeoutError as error:
-            return _unreached(error, FailureReason.TIMEOUT)
+            return _unreached(error)
 
     def forget(self, tenant: str | None) -> None:
         """Begin anew next time, secrets included: somebody did not like what came of the last time."""
@@ -121,12 +118,9 @@ class Tokens:
         return answer
 
     def _failed(self, error: Exception, tenant: str | None) -> Refused | NotSent:
-        import requests
         from msal.managed_identity import ManagedIdentityError
 
         _log.debug("no token: %s", type(error).__name__, extra={"event": GraphLogEvent.NO_TOKEN})
-        if isinstance(error, (requests.Timeout, TimeoutError)):
-            return _unreached(error, FailureReason.TIMEOUT)
         if isinstance(error, ManagedIdentityError):
             return _refused(
                 f"no managed identity here ({type(error).__name__})",
@@ -148,14 +142,19 @@ def _unasked_seconds(said: Any) -> float:
     return min(life - _SPARE_SECONDS, _TRUSTED_SECONDS) if isinstance(life, (int, float)) else 0.0
 
 
-def _unreached(error: Exception, reason: FailureReason = FailureReason.PROVIDER_ERROR) -> NotSent:
-    return NotSent(
-        result=Result(message=f"the token authority gave no answer ({type(error).__name__})", reason=reason)
+def _unreached(error: Exception) -> NotSent:
+    return unconnected(
+        error,
+        to="the token authority",
+        check="cloud, authority and ca_file of [providers.graph]",
+        otherwise="the token authority gave no usable answer",
     )
 
 
 def _refused(message: str, advice: str) -> Refused:
-    return Refused(result=Result(message=message, reason=FailureReason.UNAUTHORIZED, advice=advice))
+    return Refused(
+        result=Result(message=message, reason=FailureReason.UNAUTHORIZED, advice=advice, basis=Basis.LOCAL)
+    )
 
 
 def _read(answer: Any, settings: GraphSettings) -> str | Refused | NotSent:
@@ -172,9 +171,10 @@ def _read(answer: Any, settings: GraphSettings) -> str | Refused | NotSent:
         None: "client_id",
     }[settings.credential]
     result = Result(
-        message=(said if isinstance(said, str) else json.dumps(said)) if said else None,
+        message=(said if isinstance(said, str) else json.dumps(said)) if said else "no token",
         reason=FailureReason.UNAUTHORIZED,
         advice=f"Check providers.graph.{keys}; the message is Entra's.",
         request_id=answer.get("correlation_id"),
+        basis=Basis.STATED if said else Basis.LOCAL,
     )
     return NotSent(result=result) if isinstance(error, str) and error in _PASSING else Refused(result=result)

@@ -92,8 +92,8 @@ def answered(reply: httpx.Response | Refused | NotSent | MaybeSent, *, now: date
         return CheckResult(
             name=_CREDENTIALS,
             ok=False,
-            message=f"Graph cannot be asked: {said}",
-            advice=_UNREACHED,
+            message=f"Graph cannot be queried: {said}",
+            advice=reply.result.advice or _UNREACHED,
         )
     words = error_result(reply).message
     said = f"{reply.status_code}: {words}" if words else f"{reply.status_code}"

@@ -13,9 +13,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from transferkit.errors import ConfigError, Problem
-from transferkit.events import FailureReason
+from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import MaybeSent, NotSent, Refused
 from transferkit.signals import Result
+from transferkit.wire import unanswered, unconnected
 from transferkit_graph.settings import GraphSettings
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ def trust(settings: GraphSettings) -> ssl.SSLContext | bool:
 
 
 def unsent(error: Exception) -> NotSent:
-    """What an error says that came while the request was made ready: nothing can have been executed."""
-    message = f"nothing was sent to Graph ({type(error).__name__})"
-    return NotSent(result=Result(message=message, reason=FailureReason.PROVIDER_ERROR))
+    """What an error says that kept the request from being sent: nothing can have been executed."""
+    return unconnected(error, to="Graph", check="cloud, base_url and ca_file of [providers.graph]")
 
 
 def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:
@@ -62,20 +62,18 @@ def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:
     import httpx
 
     origin = _origin(error)
-    # The exception's own text may quote an address or a header.
-    message = f"no answer from Graph ({type(origin).__name__})"
+    if isinstance(origin, _unconnected()):
+        return unsent(origin)
     unusable = (httpx.InvalidURL, httpx.UnsupportedProtocol, *_aiohttp("InvalidURL", "NonHttpUrlClientError"))
     if isinstance(origin, unusable):
         result = Result(
-            message=message,
+            message=f"nothing was sent to Graph ({type(origin).__name__})",
             reason=FailureReason.UNSUPPORTED,
             advice="The address cannot be used: check providers.graph.base_url.",
+            basis=Basis.LOCAL,
         )
         return Refused(result=result)
-    timed_out = isinstance(origin, (TimeoutError, httpx.TimeoutException))
-    reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
-    result = Result(message=message, reason=reason)
-    return NotSent(result=result) if isinstance(origin, _unconnected()) else MaybeSent(result=result)
+    return unanswered(origin, to="Graph")
 
 
 def _origin(error: Exception) -> Exception:

@@ -7,12 +7,13 @@ from typing import ClassVar, final
 import httpx
 from attrs import evolve, field, frozen
 
-from transferkit import Call, ConfigError, Fact, FailureReason, Request, Result, Secret, WireRequest
+from transferkit import Call, ConfigError, Fact, Request, Secret, WireRequest
 from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.capabilities import Capabilities, Plan
 from transferkit.clock import Clock, SystemClock
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
+from transferkit.wire import misconfigured, unanswered, unconnected
 from transferkit_switchboard import callbacks
 from transferkit_switchboard.requests import CALL_ID, CAPABILITIES, answer_of, inspection_of, refer_body
 
@@ -106,16 +107,13 @@ class SwitchboardAdapter(Adapter):
         try:
             headers = {**wire.headers, "Authorization": f"Bearer {self._settings.api_key.resolve()}"}
         except ConfigError as error:
-            return Refused(
-                result=Result(reason=FailureReason.UNAUTHORIZED, message="no key", advice=str(error))
-            )
+            return misconfigured(error)
         try:
             self._http = self._http or httpx.AsyncClient(timeout=10)
             async with asyncio.timeout(20):  # httpx limits each wait, this limits them all
                 body = thaw(wire.body) or None
                 return await self._http.request(wire.method, wire.url, headers=headers, json=body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left before
-            unconnected = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-            # The class alone: an error's own text may quote an address or a header.
-            result = Result(reason=FailureReason.PROVIDER_ERROR, message=f"{type(error).__name__}, no answer")
-            return NotSent(result=result) if unconnected else MaybeSent(result=result)
+            if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
+                return unconnected(error, to="Switchboard", check="base_url of [providers.switchboard]")
+            return unanswered(error, to="Switchboard")
