@@ -199,12 +199,16 @@ async def test_both_documents_are_fetched_with_the_certificates_that_are_configu
 )
 async def test_an_unknown_key_id_is_fetched_for_once_in_a_cool_down(ring, source, clock, seconds, checked):
     await ring.key(source.signer.key_id)
+    with refused("'one'"):
+        await ring.key("one")
     clock.advance(seconds)
     known = "the key 'another' is not among those that https://signer.example/openid publishes"
-    cooling = "the key 'another' is .* not fetched again .*openid was read less than 5 s ago"
+    cooling = (
+        "the key 'another' is .* not fetched again .*openid was read for an unknown key less than 5 s ago"
+    )
     with refused(known) if checked else unchecked(cooling):
         await ring.key("another")
-    assert len(source.fetched) == (4 if checked else 2)
+    assert len(source.fetched) == (6 if checked else 4)
 
 
 @pytest.mark.parametrize(("hours", "believed"), [(23.99, True), (24, False)])

@@ -113,8 +113,8 @@ class CallbackConfig:
 
     Spans in seconds. `public_url`: where providers reach the receiver; paths are added to it. `body_timeout`:
     for a body to arrive. `clock_skew`: by how much the provider's clock and ours may differ when a token's
-    times are checked. `key_refresh`: the age at which signing keys are fetched anew; `key_cooldown`: how long
-    after a successful fetch no unknown key id starts another one.
+    times are checked. `key_refresh`: the age at which signing keys are fetched anew; `key_cooldown`: the
+    least time between two fetches that unknown key ids start.
 
     `accept_unverified` lets anyone on the network report outcomes: for tests on loopback only.
     """

@@ -1,9 +1,9 @@
 """The keys that sign a provider's callbacks: fetched from its OpenID document, kept, and renewed in time.
 
 However many callbacks need a key, one fetch runs at a time. After a fetch that failed, the next callback that
-needs a key starts another one once a short back-off is over. After one that succeeded, key ids that are not
-published start another one only after a cool-down, so that forged ids cannot cause a storm of fetches. While
-the source is down, the known keys stay in use.
+needs a key starts another one once a short back-off is over. Fetches that unknown key ids start are a
+cool-down apart, so that forged ids cannot cause a storm of fetches. While the source is down, the known keys
+stay in use.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class KeyRing:
     """The keys of one OpenID document.
 
     Keys older than `refresh` are renewed in the background while they are used. A callback with an unknown
-    key id waits for a renewal. None starts within `cooldown` after the last successful one, nor during the
-    back-off after a failed one, which grows from 0.1 s to 5 s.
+    key id waits for a renewal: for one that runs, or for a new one, which starts unless an unknown key id
+    started one less than `cooldown` ago. After a failed renewal a back-off comes first, from 0.1 s to 5 s.
     """
 
     def __init__(
@@ -66,7 +66,9 @@ class KeyRing:
         self._cooldown = cooldown
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetched_at: datetime | None = None
-        self._ended_at: datetime | None = None
+        self._searched_at: datetime | None = None
+        """When an unknown key id last started a renewal."""
+        self._failed_at: datetime | None = None
         self._backoff = timedelta(0)
         self._trouble = ""
         self._log_limit = LogLimit(clock)
@@ -80,7 +82,7 @@ class KeyRing:
         """
         known = self._keys.get(key_id)
         age = self._age()
-        renewal = self._renew() if known is None or age >= self._refresh else None
+        renewal = self._renew(unknown=known is None) if known is None or age >= self._refresh else None
         if renewal is not None and (known is None or age >= self._refresh * _OUTDATED):
             await asyncio.wait([renewal])  # not the task itself: the caller may be cancelled
             known = self._keys.get(key_id)
@@ -99,16 +101,18 @@ class KeyRing:
         return self._clock.now() - self._fetched_at
 
     def _pause(self) -> timedelta:
-        """How long no fetch may start: the rest of the back-off or of the cool-down."""
-        if self._ended_at is None:
-            return timedelta(0)
-        passed = self._clock.now() - self._ended_at
-        pause = self._backoff or self._cooldown
+        """How long no renewal may start: the rest of the back-off, or of the cool-down."""
+        since, pause = (
+            (self._failed_at, self._backoff) if self._backoff else (self._searched_at, self._cooldown)
+        )
+        passed = timedelta.max if since is None else self._clock.now() - since
         return pause - passed if timedelta(0) <= passed < pause else timedelta(0)
 
-    def _renew(self) -> asyncio.Task[bool] | None:
+    def _renew(self, *, unknown: bool) -> asyncio.Task[bool] | None:
         """The running renewal, or a new one; None during the back-off or cool-down."""
         if self._renewal is None and not self._pause():
+            if unknown and self._keys:
+                self._searched_at = self._clock.now()
             self._renewal = asyncio.get_running_loop().create_task(
                 self._fetch_keys(), name="transferkit-keys"
             )
@@ -126,7 +130,7 @@ class KeyRing:
             said = error if isinstance(error, FetchError) else f"{self._url}: {type(error).__name__}"
             self._trouble = redact(str(said))
             self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF)
-            self._ended_at = self._clock.now()
+            self._failed_at = self._clock.now()
             line_end = self._log_limit.line_end(LogEvent.KEYS_NOT_FETCHED)
             if line_end is not None:
                 _log.warning(
@@ -138,7 +142,7 @@ class KeyRing:
                 )
             return False
         self._keys, self._trouble, self._backoff = keys, "", timedelta(0)
-        self._fetched_at = self._ended_at = self._clock.now()
+        self._fetched_at = self._clock.now()
         _log.debug(
             "%d signing keys fetched",
             len(keys),
@@ -149,7 +153,8 @@ class KeyRing:
     def _why_not_checked(self, key_id: str) -> str:
         if not self._keys:
             return f"there are no keys to check tokens with ({self._trouble or 'they were not fetched'})"
-        since = self._trouble or f"{self._url} was read less than {self._cooldown.total_seconds():g} s ago"
+        cooldown = f"{self._cooldown.total_seconds():g} s"
+        since = self._trouble or f"{self._url} was read for an unknown key less than {cooldown} ago"
         return f"the key {shown(key_id)} is not among the known ones, which were not fetched again ({since})"
 
     async def aclose(self) -> None:

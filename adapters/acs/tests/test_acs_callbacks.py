@@ -22,6 +22,7 @@ from transferkit.events import (
 from transferkit.frozenmap import thaw
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsUser, UnknownIdentifier
 from transferkit.signals import Delivery, Signal
+from transferkit.wire import read_json
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
 TRANSFER = "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"
@@ -420,9 +421,11 @@ def test_any_json(value):
 )
 def test_any_contents_of_known_events(name, data, envelope):
     event = {"type": f"Microsoft.Communication.{name}", "data": data, **envelope}
-    facts = decode_anything(json.dumps(event).encode())
+    body = json.dumps(event).encode()
+    facts = decode_anything(body)
     assert len(facts) <= 1
-    assert all(thaw(fact.event.raw) == event for fact in facts), "nothing that was delivered disappears"
+    delivered, _ = read_json(body)
+    assert all(thaw(fact.event.raw) == delivered for fact in facts), "nothing that was delivered disappears"
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
