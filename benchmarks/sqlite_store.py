@@ -42,7 +42,6 @@ from transferkit.stores import MemoryStore, Store
 from transferkit.stores.encoding import to_json
 from transferkit.stores.groups import partition_of
 from transferkit.stores.sqlite import SqliteStore
-from transferkit.stores.sqlite.schema import connect
 
 IN_FLIGHT: Final = (1, 64)
 MOST_CALLBACKS: Final = 20_000
@@ -186,8 +185,10 @@ async def bare(path: Path, rows: Sequence[Rows], *, together: int, seconds: floa
     await store.open()
     await prepare(store, len(rows))
     await store.close()
-    db = connect(path, busy_timeout=timedelta(seconds=5))
+    db = sqlite3.connect(path, isolation_level=None)
     try:
+        for durability in ("synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
+            db.execute(f"PRAGMA {durability}")
         done, until = 0, time.perf_counter() + seconds
         pace = stopwatch()
         while done < len(rows) and time.perf_counter() < until:

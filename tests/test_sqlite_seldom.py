@@ -10,6 +10,7 @@ import pytest
 from transferkit.errors import StoreError
 from transferkit.lifecycle import step
 from transferkit.stores.sqlite import SqliteStore, schema
+from transferkit.stores.sqlite.session import Session
 from transferkit.testing.store_inputs import fact, new_call
 
 
@@ -30,11 +31,11 @@ async def store(path):
 async def test_where_sqlite_undid_everything_everybody_is_told(store, runs):
     left = [runs]
 
-    def undo(db):  # as SQLite itself may, of its own accord, when a disk fails
+    def undo(session):  # as SQLite itself may, of its own accord, when a disk fails
         left[0] -= 1
         if left[0]:
             raise ZeroDivisionError
-        db.execute("ROLLBACK")
+        session.run("ROLLBACK")
         raise sqlite3.OperationalError("disk I/O error")
 
     writer, call = store._engine.writer, new_call()
@@ -63,7 +64,7 @@ async def test_a_reading_that_sqlite_refuses_is_an_error_and_the_next_is_none(st
         while not store._engine.waiters:  # noqa: ASYNC110 - it asks the reader's thread first
             await asyncio.sleep(0.01)
     with pytest.raises(StoreError):
-        await store._engine.reader.ask(lambda db: db.execute("SELECT nothing FROM nowhere"))
+        await store._engine.reader.ask(lambda session: session.rows("SELECT nothing FROM nowhere"))
     await asyncio.sleep(0.3)  # it looks whether others wrote: first with no connection, then with a new one
     assert len(await store.call_events(call)) == 1
     await asyncio.sleep(0.3)
@@ -107,9 +108,9 @@ def test_the_write_ahead_log_waits_for_other_processes_and_not_for_ever(path):
         locking.execute("CREATE TABLE one (two)")
         locking.execute("BEGIN EXCLUSIVE")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            schema._use_wal(connection, path, until=schema.time.monotonic() + 0.05)
+            schema._use_wal(Session(connection), path, until=schema.time.monotonic() + 0.05)
         locking.execute("ROLLBACK")
-        schema._use_wal(connection, path, until=schema.time.monotonic())
+        schema._use_wal(Session(connection), path, until=schema.time.monotonic())
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -118,7 +119,7 @@ def test_a_database_that_can_have_no_write_ahead_log_is_refused(path):
         closing(sqlite3.connect(":memory:")) as connection,
         pytest.raises(StoreError, match="journal mode stays 'memory'"),
     ):
-        schema._use_wal(connection, path, until=0)
+        schema._use_wal(Session(connection), path, until=0)
 
 
 async def test_what_is_locked_while_it_is_opened_is_opened_later(path):

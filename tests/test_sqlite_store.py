@@ -24,7 +24,7 @@ from transferkit.events import CallEnded, ProviderOther
 from transferkit.frozenmap import freeze
 from transferkit.lifecycle import CallKey, CallState, DueReached, Lease, Observed, Work, step
 from transferkit.signals import Delivery, Fact, Signal
-from transferkit.stores import KeyUsed, LegOccupied, MemoryStore
+from transferkit.stores import CommitUnknown, KeyUsed, LegOccupied, MemoryStore
 from transferkit.stores.groups import GroupStart
 from transferkit.stores.sqlite import SqliteStore, on_network_file_system
 from transferkit.stores.sqlite.columns import key, text
@@ -138,9 +138,9 @@ async def test_several_events_at_once_have_places_of_their_own_after_what_is_gon
 
 
 async def test_what_is_acknowledged_is_on_the_disk(store):
-    def settings(db):
+    def settings(session):
         return [
-            db.execute(f"PRAGMA {name}").fetchone()[0]
+            session.one(f"PRAGMA {name}")[0]
             for name in ("journal_mode", "synchronous", "fullfsync", "foreign_keys", "query_only")
         ]
 
@@ -192,8 +192,8 @@ def breaks_on_second():
 
 @pytest.mark.parametrize("broken", [0, 1], ids=["alone", "after one that raises"])
 async def test_what_undoes_the_whole_transaction_fails_for_all_and_keeps_nothing(store, broken):
-    def full(db):  # as SQLite does by itself
-        db.execute("ROLLBACK")
+    def full(session):  # as SQLite does by itself
+        session.run("ROLLBACK")
         raise sqlite3.OperationalError("database or disk is full")
 
     call = new_call()
@@ -205,14 +205,14 @@ async def test_what_undoes_the_whole_transaction_fails_for_all_and_keeps_nothing
 
 
 async def test_a_commit_that_fails_fails_for_all_and_keeps_nothing(store):
-    def unlawful(db):  # noticed by the COMMIT, not before
-        db.execute("PRAGMA defer_foreign_keys = ON")
-        db.execute("INSERT INTO marks VALUES (999, 'a', 'b')")
+    def unlawful(session):  # noticed by the COMMIT, not before
+        session.run("PRAGMA defer_foreign_keys = ON")
+        session.run("INSERT INTO marks VALUES (999, 'a', 'b')")
 
     calls = [new_call() for _ in range(5)]
     applies = [store.apply(call, fact(call), step) for call in calls]
     *results, _ = await queue_up(store, on_writer(store, unlawful), *applies, store.end_of_log())
-    assert [type(result) for result in results] == [StoreError] * 6
+    assert [type(result) for result in results] == [CommitUnknown] * 6
     assert len({id(result) for result in results}) == 6
     assert [await store.state(call) for call in calls] == [CallState()] * 5
     assert await store.read(None) == ()
@@ -221,7 +221,7 @@ async def test_a_commit_that_fails_fails_for_all_and_keeps_nothing(store):
 
 
 async def test_a_full_disk_loses_nothing_that_was_acknowledged(store):
-    await on_writer(store, lambda db: db.execute("PRAGMA max_page_count = 60").fetchone())
+    await on_writer(store, lambda session: session.one("PRAGMA max_page_count = 60"))
     calls = [new_call() for _ in range(60)]
     results = []
     for start in range(0, 60, 6):
@@ -426,11 +426,60 @@ async def test_errors_show_nothing_of_the_data(path, store, planted):
     call = new_call()
     await store.apply(call, fact(call), step)
     broken = json.dumps({"kind": "provider.other", "time": planted.number, planted.token: 1})
-    await on_writer(store, lambda db: db.execute("UPDATE events SET event = ?", (broken,)).rowcount)
+    await on_writer(store, lambda session: session.run("UPDATE events SET event = ?", (broken,)))
     with pytest.raises(StoreError, match=r"event 1 of call .* cannot be read") as raised:
         await store.call_events(call)
     assert raised.value.__cause__ is None
     assert not planted.shown_in(raised.value)
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+async def test_a_reading_that_fails_keeps_no_snapshot(path, store):
+    call, other = new_call(), new_call()
+    await record(store, call, call, call)
+    await on_writer(store, lambda session: session.run("UPDATE events SET event = '['"))
+    for read in (store.call_events(call), store._read(lambda session: session.rows("SELECT 1 FROM nowhere"))):
+        with pytest.raises(StoreError) as raised:  # and its traceback keeps whatever the reading had open
+            await read
+        (later,) = await record(store, other)
+        assert (await store.call_events(other))[-1] == later
+        assert raised.traceback
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+
+
+async def test_text_that_is_not_utf_8_concerns_only_its_own_row(store):
+    call, other = new_call(), new_call()
+    first, second = await record(store, call, other)
+    damaged = "UPDATE events SET event = CAST(x'7bff7d' AS TEXT) WHERE position = 1"
+    await on_writer(store, lambda session: session.run(damaged))
+    (_, marker), (_, event) = await store.read(None)
+    assert (marker.call_id, marker.problem) == (first.call_id, "it is not a JSON object")
+    assert event == second
+
+
+async def test_of_readings_that_wait_together_only_the_one_that_fails_fails(store):
+    call = new_call()
+    events = await record(store, call)
+    reader = store._engine.reader
+    reader.hold()
+    readings = [
+        asyncio.ensure_future(one)
+        for one in (
+            store.call_events(call),
+            reader.ask(lambda session: session.rows("SELECT 1 FROM nowhere")),
+            store.call_events(call),
+        )
+    ]
+    await asyncio.sleep(0)
+    reader.resume()
+    async with asyncio.timeout(TIME_LIMIT):
+        before, failed, after = await asyncio.gather(*readings, return_exceptions=True)
+    assert (before, after) == (tuple(events), tuple(events))
+    assert isinstance(failed, StoreError)
+    assert await store.call_events(call) == tuple(events)
 
 
 # --- migrations -------------------------------------------------------------------------------------
@@ -466,10 +515,11 @@ THIRD = ("CREATE TABLE extra (a) STRICT",)  # cannot be: a STRICT column has a t
 
 def brought_forward(path, *migrations):
     patience = timedelta(seconds=20)
-    with closing(connect(path, busy_timeout=patience, create=True)) as db:
-        found = migrate(db, path, partitions=16, busy_timeout=patience, migrations=(*MIGRATIONS, *migrations))
-        colours = db.execute("SELECT colour FROM meta").fetchall()
-        return found, colours, db.execute("PRAGMA user_version").fetchone()[0]
+    with closing(connect(path, busy_timeout=patience, create=True)) as session:
+        found = migrate(
+            session, path, partitions=16, busy_timeout=patience, migrations=(*MIGRATIONS, *migrations)
+        )
+        return found, session.rows("SELECT colour FROM meta"), *session.one("PRAGMA user_version")
 
 
 def test_an_older_file_is_brought_forward_step_by_step(path):
@@ -584,8 +634,8 @@ async def test_what_was_acknowledged_survives_kill_9(path, store):
         sequences = [event.sequence for event in await store.call_events(call)]
         assert sequences == list(range(1, len(sequences) + 1))
         assert len(sequences) == (await store.state(call)).sequence >= int(sequence)
-    assert await on_writer(store, lambda db: db.execute("PRAGMA integrity_check").fetchall()) == [("ok",)]
-    assert await on_writer(store, lambda db: db.execute("PRAGMA foreign_key_check").fetchall()) == []
+    assert await on_writer(store, lambda session: session.rows("PRAGMA integrity_check")) == [("ok",)]
+    assert await on_writer(store, lambda session: session.rows("PRAGMA foreign_key_check")) == []
 
 
 # --- what callbacks may bring -----------------------------------------------------------------------

@@ -15,8 +15,9 @@ from weakref import WeakSet
 
 from transferkit.errors import StoreError
 from transferkit.stores.sqlite.calls import CallWriter, end_of_log
-from transferkit.stores.sqlite.failures import failure
+from transferkit.stores.sqlite.failures import failure, unknown_outcome
 from transferkit.stores.sqlite.schema import connect, migrate, refuse_newer
+from transferkit.stores.sqlite.session import CommitError, Session
 from transferkit.stores.sqlite.threads import ConnectionThread, Job, Waiters
 
 __all__ = ["Engine"]
@@ -40,6 +41,8 @@ class _FileThread(ConnectionThread):
         match error:
             case sqlite3.Error():
                 return failure(error, self.path)
+            case CommitError():
+                return unknown_outcome(error.error, self.path)
             case StoreError():  # each task raises one of its own
                 return copy(error)
             case _:
@@ -76,76 +79,73 @@ class _Writer(_FileThread):
         """How many transactions there were."""
         super().__init__("transferkit-sqlite-writer", path, busy_timeout, waiters)
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> Session:
         # Only the first time: a file that is gone later is not to be replaced by an empty one.
-        connection = connect(self.path, busy_timeout=self.busy_timeout, create=self._file is None)
+        session = connect(self.path, busy_timeout=self.busy_timeout, create=self._file is None)
         try:
             self.remember_file()
             self.partitions = migrate(
-                connection, self.path, partitions=self.partitions, busy_timeout=self.busy_timeout
+                session, self.path, partitions=self.partitions, busy_timeout=self.busy_timeout
             )
         except BaseException:
-            connection.close()
+            session.close()
             raise
         self.calls = CallWriter(self.partitions)
-        return connection
+        return session
 
-    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
         """One transaction for all. What raises undoes only itself.
 
         No job has its result before the commit: were it to fail, all of them failed.
         """
         self.check_file()
         try:
-            self._begin(connection)
-            results = self._run_jobs(connection, jobs)
-            connection.execute("COMMIT")
+            self._begin(session)
+            results = self._run_jobs(session, jobs)
+            session.commit()
         except BaseException:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+            session.rollback()
             raise
         self.commits += 1
         for job, result in zip(jobs, results, strict=True):
             job.result = result
         if self.waiters:
             with suppress(sqlite3.Error):  # a hint, and what is committed is committed
-                self.waiters.wake(end_of_log(connection))
+                self.waiters.wake(end_of_log(session))
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        refuse_newer(connection, self.path)  # another process may have brought the file forward
+    def _begin(self, session: Session) -> None:
+        session.begin()
+        refuse_newer(session, self.path)  # another process may have brought the file forward
 
-    def _run_jobs(
-        self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]
-    ) -> list[tuple[Any] | BaseException]:
+    def _run_jobs(self, session: Session, jobs: Sequence[Job[Any]]) -> list[tuple[Any] | BaseException]:
         """Few jobs raise, and a savepoint copies every page that its job changes: so first without any."""
         try:
-            return [(job.run(connection),) for job in jobs]
+            return [(job.run(session),) for job in jobs]
         except BaseException:
-            if not connection.in_transaction:
+            if not session.in_transaction:
                 raise  # SQLite has undone the whole transaction
-            connection.execute("ROLLBACK")
-            self._begin(connection)
-            return [self._run_job(connection, job) for job in jobs]
+            session.rollback()
+            self._begin(session)
+            return [self._run_job(session, job) for job in jobs]
 
-    def _run_job(self, connection: sqlite3.Connection, job: Job[Any]) -> tuple[Any] | BaseException:
+    def _run_job(self, session: Session, job: Job[Any]) -> tuple[Any] | BaseException:
         """In a savepoint of its own."""
-        connection.execute("SAVEPOINT job")
+        session.run("SAVEPOINT job")
         try:
-            result = (job.run(connection),)
+            result = (job.run(session),)
         except BaseException as error:
-            if not connection.in_transaction:
+            if not session.in_transaction:
                 raise  # SQLite has undone the whole transaction: everybody's
-            connection.execute("ROLLBACK TO job")
-            connection.execute("RELEASE job")
+            session.run("ROLLBACK TO job")
+            session.run("RELEASE job")
             return self.explain(error)
-        connection.execute("RELEASE job")
+        session.run("RELEASE job")
         return result
 
     def pause(self) -> None:
         return None
 
-    def look(self, connection: sqlite3.Connection) -> None:
+    def look(self, session: Session) -> None:
         pass  # pragma: no cover - it waits for jobs without a pause
 
 
@@ -157,33 +157,34 @@ class _Reader(_FileThread):
         self._version = 0
         super().__init__("transferkit-sqlite-reader", path, busy_timeout, waiters)
 
-    def connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, busy_timeout=self.busy_timeout, query_only=True)
+    def connect(self) -> Session:
+        session = connect(self.path, busy_timeout=self.busy_timeout, query_only=True)
         self._version = 0  # a connection counts by itself
         self.remember_file()
-        return connection
+        return session
 
-    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
         self.check_file()
+        failed = False
         for job in jobs:
-            connection.execute("BEGIN")
             try:
-                job.result = (job.run(connection),)
-            except sqlite3.Error:
-                raise
+                with session.snapshot():
+                    job.result = (job.run(session),)
             except BaseException as error:  # noqa: BLE001 - it is the job's own, the others go on
-                job.result = error
-            connection.execute("COMMIT")
+                job.result = self.explain(error)
+                failed = failed or isinstance(error, sqlite3.Error)
+        if failed:
+            self.let_go()
 
     def pause(self) -> float | None:
         return _LOOK_SECONDS if self.waiters else None
 
-    def look(self, connection: sqlite3.Connection) -> None:
+    def look(self, session: Session) -> None:
         """Wake who waits if anything was committed since: by this process or another."""
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        (version,) = session.one("PRAGMA data_version")
         if version != self._version:
             self._version = version
-            self.waiters.wake(end_of_log(connection))
+            self.waiters.wake(end_of_log(session))
 
 
 @final

@@ -1,14 +1,17 @@
-"""What SQLite reports, told to the person who must do something about it."""
+"""What SQLite reports, as errors that say which file it was and what to do."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from transferkit.errors import StoreError
+from transferkit.stores.contract import CommitUnknown
 
-__all__ = ["failure", "primary_code"]
+__all__ = ["failure", "primary_code", "unknown_outcome"]
+
+S = TypeVar("S", bound=StoreError)
 
 _ADVICE: Final = {
     sqlite3.SQLITE_PERM: "this process may not use the file: check its owner and mode",
@@ -35,11 +38,36 @@ def primary_code(error: sqlite3.Error) -> int | None:
 
 def failure(error: sqlite3.Error, path: Path) -> StoreError:
     """The error to raise for SQLite's own. It says which file, and what to do; it shows no data."""
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
     advice = _ADVICE.get(primary_code(error) or 0)
-    told = StoreError(
-        f"SQLite store {path}: {error} ({name}); nothing was acknowledged"
-        + (f". What to do: {advice}" if advice else "")
+    return _caused(
+        StoreError(
+            f"SQLite store {path}: {_said(error)}; nothing was acknowledged"
+            + (f". What to do: {advice}" if advice else "")
+        ),
+        error,
     )
-    told.__cause__ = error
-    return told
+
+
+def unknown_outcome(error: sqlite3.Error, path: Path) -> CommitUnknown:
+    """The error to raise where COMMIT itself failed.
+
+    Whoever opens the file after a crash takes over each transaction that is complete in the write-ahead log,
+    also one whose sync had failed.
+    """
+    advice = _ADVICE.get(primary_code(error) or 0, "look into the machine's log")
+    return _caused(
+        CommitUnknown(
+            f"SQLite store {path}: COMMIT failed: {_said(error)}. The transaction may or may not be "
+            f"recorded. What to do: {advice}; then try again, what was recorded is recognised"
+        ),
+        error,
+    )
+
+
+def _said(error: sqlite3.Error) -> str:
+    return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+
+
+def _caused(raised: S, error: sqlite3.Error) -> S:
+    raised.__cause__ = error
+    return raised

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 
 from transferkit.stores.sqlite.columns import micros
+from transferkit.stores.sqlite.session import Session
 
 __all__ = ["prune"]
 
@@ -28,13 +28,13 @@ _DONE_WITH = """
 """
 
 
-def prune(db: sqlite3.Connection, before: datetime, idle_since: datetime, limit: int) -> int:
+def prune(session: Session, before: datetime, idle_since: datetime, limit: int) -> int:
     """What `Store.prune` does, within a transaction. All that belongs to a call goes with its row."""
-    rows = db.execute(
+    rows = session.rows(
         _DONE_WITH, {"before": micros(before), "idle_since": micros(idle_since), "limit": limit}
-    ).fetchall()
+    )
     if rows:
         highest = max(position for _, position in rows)
-        db.execute("UPDATE meta SET pruned = max(pruned, ?)", (highest,))
-    db.executemany("DELETE FROM calls WHERE number = ?", [(number,) for number, _ in rows])
+        session.run("UPDATE meta SET pruned = max(pruned, ?)", (highest,))
+    session.run_each("DELETE FROM calls WHERE number = ?", [(number,) for number, _ in rows])
     return len(rows)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from transferkit.errors import StoreError
 from transferkit.stores.sqlite.failures import primary_code
+from transferkit.stores.sqlite.session import Session
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "connect", "migrate", "refuse_newer"]
 
@@ -124,7 +124,7 @@ A statement may use `:partitions`, the number of partitions that a new file is m
 
 def connect(
     path: Path, *, busy_timeout: timedelta, create: bool = False, query_only: bool = False
-) -> sqlite3.Connection:
+) -> Session:
     """A connection with the durability that the store promises. Raises `sqlite3.Error`.
 
     Whichever thread may use it, one at a time.
@@ -136,19 +136,20 @@ def connect(
         isolation_level=None,
         check_same_thread=False,
     )
+    session = Session(connection)
     try:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # on macOS nothing less reaches the disk
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA query_only = {query_only:d}")
+        session.run("PRAGMA synchronous = FULL")
+        session.run("PRAGMA fullfsync = ON")  # on macOS nothing less reaches the disk
+        session.run("PRAGMA foreign_keys = ON")
+        session.run(f"PRAGMA query_only = {query_only:d}")
     except BaseException:
-        connection.close()
+        session.close()
         raise
-    return connection
+    return session
 
 
 def migrate(
-    connection: sqlite3.Connection,
+    session: Session,
     path: Path,
     *,
     partitions: int,
@@ -166,50 +167,43 @@ def migrate(
             f"{'.'.join(map(str, _OLDEST_SQLITE))} or newer. What to do: use a Python with a newer SQLite"
         )
     newest = len(migrations)
-    with _transaction(connection, "DEFERRED"):
-        version = _checked_version(connection, path, newest=newest)
-    _use_wal(connection, path, until=time.monotonic() + busy_timeout.total_seconds())
+    with session.snapshot():
+        version = _checked_version(session, path, newest=newest)
+    _use_wal(session, path, until=time.monotonic() + busy_timeout.total_seconds())
     while version < newest:
-        with _transaction(connection, "IMMEDIATE"):
-            version = _checked_version(connection, path, newest=newest)
+        session.begin()
+        try:
+            version = _checked_version(session, path, newest=newest)
             if version < newest:  # else another process was faster
                 for statement in migrations[version]:
-                    connection.execute(statement, {"partitions": partitions})
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {version + 1}")
-    (stored,) = connection.execute("SELECT partitions FROM meta").fetchone()
+                    session.run(statement, {"partitions": partitions})
+                session.run(f"PRAGMA application_id = {APPLICATION_ID}")
+                session.run(f"PRAGMA user_version = {version + 1}")
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+    (stored,) = session.one("SELECT partitions FROM meta")
     return int(stored)
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
-    connection.execute(f"BEGIN {kind}")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:
+def _checked_version(session: Session, path: Path, *, newest: int) -> int:
     """Which of the migrations the file has seen; in a transaction, so that all is read at one moment."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    version = _version(connection)
+    (application,) = session.one("PRAGMA application_id")
+    (tables,) = session.one("SELECT count(*) FROM sqlite_schema")
+    version = _version(session)
     if application != APPLICATION_ID and (application or tables or version):
         raise StoreError(
             f"SQLite store {path}: the file is another application's database; it was left as it is. "
             "What to do: give the store a file of its own"
         )
-    refuse_newer(connection, path, newest=newest)
+    refuse_newer(session, path, newest=newest)
     return version
 
 
-def refuse_newer(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> None:
+def refuse_newer(session: Session, path: Path, *, newest: int = len(MIGRATIONS)) -> None:
     """Raise `StoreError` if the file's schema is from a newer transferkit."""
-    version = _version(connection)
+    version = _version(session)
     if version > newest:
         raise StoreError(
             f"SQLite store {path}: the file has schema version {version}, and this process knows none "
@@ -217,16 +211,16 @@ def refuse_newer(connection: sqlite3.Connection, path: Path, *, newest: int = le
         )
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+def _version(session: Session) -> int:
+    (version,) = session.one("PRAGMA user_version")
     return int(version)
 
 
-def _use_wal(connection: sqlite3.Connection, path: Path, *, until: float) -> None:
+def _use_wal(session: Session, path: Path, *, until: float) -> None:
     """Switch to the write-ahead log. SQLite does not wait for other processes here: so we do."""
     while True:
         try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            (mode,) = session.one("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
                 raise

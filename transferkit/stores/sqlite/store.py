@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from transferkit.stores.contract import Applied, Position, Step, Store, StoredTr
 from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.sqlite import calls, groups, retention
 from transferkit.stores.sqlite.engine import Engine
+from transferkit.stores.sqlite.session import Session
 from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = ["SqliteStore"]
@@ -87,34 +87,34 @@ class SqliteStore(Store):
             )
         return self._engine
 
-    async def _write(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, run: Callable[[Session], T]) -> T:
         return await self._running().writer.ask(run)
 
-    async def _read(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, run: Callable[[Session], T]) -> T:
         return await self._running().reader.ask(run)
 
     # --- transfers ----------------------------------------------------------------------------------
 
     async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
         writer = self._running().writer
-        return await writer.ask(lambda db: writer.calls.apply_all(db, inputs, step))
+        return await writer.ask(lambda session: writer.calls.apply_all(session, inputs, step))
 
     async def state(self, call: CallKey) -> CallState:
-        return await self._read(lambda db: calls.state(db, call))
+        return await self._read(lambda session: calls.state(session, call))
 
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
-        return await self._read(lambda db: calls.transfer(db, transfer_id))
+        return await self._read(lambda session: calls.transfer(session, transfer_id))
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
-        return await self._read(lambda db: calls.call_events(db, call))
+        return await self._read(lambda session: calls.call_events(session, call))
 
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
-        return await self._write(lambda db: calls.lease_due(db, now, lease, limit, providers))
+        return await self._write(lambda session: calls.lease_due(session, now, lease, limit, providers))
 
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
-        return await self._read(lambda db: calls.next_due(db, providers))
+        return await self._read(lambda session: calls.next_due(session, providers))
 
     # --- the log ------------------------------------------------------------------------------------
 
@@ -124,7 +124,9 @@ class SqliteStore(Store):
     async def read(
         self, after: Position | None, *, limit: int = 100
     ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
-        return await self._read(lambda db: calls.read(db, 0 if after is None else int(after), limit))
+        return await self._read(
+            lambda session: calls.read(session, 0 if after is None else int(after), limit)
+        )
 
     async def wait(self, after: Position, *, timeout: float) -> None:
         waiters = self._running().waiters
@@ -138,44 +140,46 @@ class SqliteStore(Store):
     # --- consumer groups ----------------------------------------------------------------------------
 
     async def open_group(self, group: str, *, start: GroupStart) -> None:
-        await self._write(lambda db: groups.open_group(db, group, start, self.partitions))
+        await self._write(lambda session: groups.open_group(session, group, start, self.partitions))
 
     async def hold(
         self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
     ) -> frozenset[int]:
-        return await self._write(lambda db: groups.hold(db, group, member, now, busy))
+        return await self._write(lambda session: groups.hold(session, group, member, now, busy))
 
     async def begin_next(
         self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
     ) -> Begun:
         return await self._write(
-            lambda db: groups.begin_next(db, group, owner, done=done, now=now, max_attempts=max_attempts)
+            lambda session: groups.begin_next(
+                session, group, owner, done=done, now=now, max_attempts=max_attempts
+            )
         )
 
     async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        return await self._write(lambda db: groups.acknowledge(db, delivery, owner))
+        return await self._write(lambda session: groups.acknowledge(session, delivery, owner))
 
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
         engine = self._running()
-        await engine.writer.ask(lambda db: groups.leave(db, group, owner, unused))
+        await engine.writer.ask(lambda session: groups.leave(session, group, owner, unused))
         engine.waiters.wake()
 
     async def groups(self) -> tuple[GroupStatus, ...]:
         return await self._read(groups.groups)
 
     async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
-        return await self._read(lambda db: groups.parked(db, group))
+        return await self._read(lambda session: groups.parked(session, group))
 
     async def release(self, group: str, event_id: str) -> bool:
         engine = self._running()
-        released = await engine.writer.ask(lambda db: groups.release(db, group, event_id))
+        released = await engine.writer.ask(lambda session: groups.release(session, group, event_id))
         engine.waiters.wake()
         return released
 
     async def remove_group(self, group: str) -> bool:
-        return await self._write(lambda db: groups.remove_group(db, group))
+        return await self._write(lambda session: groups.remove_group(session, group))
 
     # --- retention ----------------------------------------------------------------------------------
 
     async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
-        return await self._write(lambda db: retention.prune(db, before, idle_since, limit))
+        return await self._write(lambda session: retention.prune(session, before, idle_since, limit))

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, final
 
 from transferkit.errors import StoreError
+from transferkit.stores.sqlite.session import Session
 
 __all__ = ["ConnectionThread", "Job", "Waiters"]
 
@@ -28,7 +29,7 @@ class Job(Generic[T]):
     `result` is what the thread makes of it: what `run` returned, as a tuple of one, or an error.
     """
 
-    def __init__(self, run: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, run: Callable[[Session], T]) -> None:
         self.run = run
         self.result: tuple[T] | BaseException = StoreError("the store gave no answer")
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,7 +98,7 @@ class ConnectionThread(ABC):
     """
 
     def __init__(self, name: str) -> None:
-        self._connection: sqlite3.Connection | None = None
+        self._session: Session | None = None
         self._using = threading.Lock()
         self._queue: SimpleQueue[Job[Any]] = SimpleQueue()
         self._last: Job[None] | None = None
@@ -105,7 +106,7 @@ class ConnectionThread(ABC):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    async def ask(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def ask(self, run: Callable[[Session], T]) -> T:
         """Run this with the connection. Raises what it raises, and `StoreError` where SQLite fails."""
         job = Job(run)
         self._queue.put(job)
@@ -123,7 +124,7 @@ class ConnectionThread(ABC):
     def hold(self) -> None:
         """Wait until the connection is idle, close it, and keep it so until `resume`."""
         self._using.acquire()
-        self._let_go()
+        self.let_go()
 
     def resume(self) -> None:
         """Go on after `hold`."""
@@ -132,11 +133,11 @@ class ConnectionThread(ABC):
     # --- what a kind of thread is -------------------------------------------------------------------
 
     @abstractmethod
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> Session:
         """A new connection."""
 
     @abstractmethod
-    def work(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
         """Give each job its result. If this raises, that is every job's result."""
 
     @abstractmethod
@@ -148,7 +149,7 @@ class ConnectionThread(ABC):
         """After how many seconds to `look`; None for not at all."""
 
     @abstractmethod
-    def look(self, connection: sqlite3.Connection) -> None:
+    def look(self, session: Session) -> None:
         """Look around between jobs."""
 
     # --- the thread ---------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ class ConnectionThread(ABC):
                     looked = time.monotonic()
                     self._look()
                 if not going:
-                    self._let_go()
+                    self.let_go()
             _wake(job.done for job in jobs)
         self._ended = True
         self._answer_the_rest()
@@ -183,26 +184,26 @@ class ConnectionThread(ABC):
 
     def _do(self, jobs: Sequence[Job[Any]]) -> None:
         try:
-            if self._connection is None:
-                self._connection = self.connect()
-            self.work(self._connection, jobs)
+            if self._session is None:
+                self._session = self.connect()
+            self.work(self._session, jobs)
         except BaseException as error:  # noqa: BLE001 - it is the jobs' to raise; the thread lives on
             for job in jobs:
                 job.result = self.explain(error)
-            self._let_go()
+            self.let_go()
 
     def _look(self) -> None:
-        if self._connection is not None:
+        if self._session is not None:
             try:
-                self.look(self._connection)
+                self.look(self._session)
             except sqlite3.Error:
-                self._let_go()  # the next job opens it anew, and tells what is wrong
+                self.let_go()  # the next job opens it anew, and tells what is wrong
 
-    def _let_go(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+    def let_go(self) -> None:
+        """Close the connection; the next job opens another one."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def _answer_the_rest(self) -> None:
         """Nobody does what was asked after the end; whoever asked shall know."""
