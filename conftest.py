@@ -13,7 +13,7 @@ from typing import Any, final
 
 import pytest
 
-LOGGERS = ("transferkit", "transferkit_graph", "transferkit_acs")
+LOGGERS = ("transferkit", "transferkit_microsoft", "transferkit_graph", "transferkit_acs")
 
 
 @final

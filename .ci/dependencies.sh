@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The oldest releases that the three pyproject.toml allow, tested: `bash .ci/dependencies.sh`. The newest are
+# The oldest releases that the pyproject.toml files allow, tested: `bash .ci/dependencies.sh`. The newest are
 # what every other step of CI installs. Quick: what touches a dependency's interface, not the whole suite.
 # `bash .ci/dependencies.sh highest` tests the newest in the same way.
 set -euo pipefail
@@ -13,11 +13,12 @@ export UV_NO_PROGRESS=1
 
 uv venv --quiet --python 3.11 "$tmp/venv"
 uv pip install --quiet --python "$tmp/venv" --resolution "$resolution" --group test \
-    ".[cli,emulators,otel,postgres,serve]" ./adapters/graph ./adapters/acs
+    ".[cli,emulators,otel,postgres,serve]" ./adapters/microsoft ./adapters/graph ./adapters/acs
 uv pip list --python "$tmp/venv" | grep -iE \
     '^(aiohttp|attrs|azure-|cattrs|cryptography|httpx|msal|opentelemetry|psycopg|pyjwt|requests|rich|starlette|trustme|typer|uvicorn)'
 python=$tmp/venv/bin/python
 timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
+    adapters/microsoft/tests \
     adapters/graph/tests/test_graph_{auth,callbacks,credentials,emulator,submit,transport}.py \
     adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
     tests/test_{asgi,cli,codec,config,fake,forged_callbacks,receiver,serve,sqlite_store,telemetry,tokens,wire}.py

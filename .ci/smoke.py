@@ -15,10 +15,17 @@ from pathlib import Path
 
 PACKAGES = {
     "transferkit": "transferkit",
+    "transferkit-microsoft": "transferkit_microsoft",
     "transferkit-graph": "transferkit_graph",
     "transferkit-acs": "transferkit_acs",
 }
 ADAPTERS = {"fake", "graph", "acs"}
+NEEDS = {
+    "transferkit": {"transferkit-graph", "transferkit-acs"},
+    "transferkit-microsoft": {"transferkit"},
+    "transferkit-graph": {"transferkit", "transferkit-microsoft"},
+    "transferkit-acs": {"transferkit", "transferkit-microsoft"},
+}
 SITE = Path(sysconfig.get_path("purelib")).resolve()
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -69,9 +76,8 @@ def check_metadata() -> None:
     version = metadata.version("transferkit")
     for name in PACKAGES:
         check(metadata.version(name) == version, f"{name} has version {version}")
-        wanted = set(PACKAGES) - {name} if name == "transferkit" else {"transferkit"}
         plain = {line.partition(";")[0].replace(" ", "") for line in metadata.requires(name) or ()}
-        pins = {f"{other}=={version}" for other in wanted}
+        pins = {f"{other}=={version}" for other in NEEDS[name]}
         check(pins <= plain, f"{name} pins {', '.join(sorted(pins))}")
 
 

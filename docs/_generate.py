@@ -19,6 +19,7 @@ import attrs
 from transferkit_acs import reasons as acs
 from transferkit_acs.settings import ApiVersion
 from transferkit_graph import reasons as graph
+from transferkit_microsoft import codes as microsoft
 
 import transferkit
 import transferkit.capabilities
@@ -225,7 +226,7 @@ _REASONS: Final = {
     FailureReason.BUSY: "The target is in another call.",
     FailureReason.DECLINED: "The target said no.",
     FailureReason.NO_ANSWER: "The target rang, and nobody picked up.",
-    FailureReason.UNREACHABLE: "The target exists, but nothing of it could ring.",
+    FailureReason.UNREACHABLE: "The target exists, but none of its endpoints could be reached or connected.",
     FailureReason.TARGET_NOT_FOUND: "There is no such target.",
     FailureReason.TARGET_NOT_ALLOWED: "The target may not be called from here.",
     FailureReason.TENANT_MISMATCH: "The token is of another tenant than the call.",
@@ -239,8 +240,8 @@ _REASONS: Final = {
     FailureReason.FORBIDDEN: "The credentials are good, but do not allow this.",
     FailureReason.THROTTLED: "The provider wants to be asked less often.",
     FailureReason.TIMEOUT: "Something at the provider took too long.",
-    FailureReason.PROVIDER_ERROR: "The provider failed.",
-    FailureReason.UNKNOWN: "The provider does not say why.",
+    FailureReason.PROVIDER_ERROR: "The provider failed, or a connection to it was lost.",
+    FailureReason.UNKNOWN: "The provider does not say why, or with a code that it does not publish.",
 }
 
 
@@ -259,8 +260,10 @@ def failure_reasons() -> str:
         ),
     ]
     parts.append(
-        "*ACS, any* is of HTTP answers and callbacks. *ACS, SIP* is the code of a callback, the last three "
-        "digits of a phone leg's subcode (540xxx, 560xxx), or the carrier's own code."
+        "*Microsoft, any* is the calling service's code in a callback or an HTTP error of Graph or ACS. "
+        "*Phone leg* is the last three digits of a subcode 540xxx (inbound) or 560xxx (outbound), or the "
+        "carrier's own status. *Code alone* is a callback's code with no subcode. A code that Microsoft "
+        "publishes no meaning for has the reason `unknown`, and its `advice` says so."
     )
     for reason in FailureReason:
         parts += [f"## `{reason}`", _REASONS[reason]]
@@ -268,21 +271,21 @@ def failure_reasons() -> str:
     return "\n\n".join(parts)
 
 
-def _codes() -> Iterator[tuple[str, str, Any]]:
-    for key, graph_meaning in graph.HTTP_CODES.items():
-        yield "Graph, HTTP answer", _pair(*key), graph_meaning
-    for key, graph_meaning in graph.CALL_CODES.items():
-        if key[1] != graph.TRANSFER_COMPLETED:  # a success
-            yield "Graph, `resultInfo`", _pair(*key), graph_meaning
-    for status, meaning in acs.HTTP_STATUSES.items():
-        yield "ACS, HTTP answer", _pair(status, None), meaning
-    for subcode, meaning in acs.SUBCODES.items():
-        if subcode != acs.TRANSFER_COMPLETED:
-            yield "ACS, any", _pair(None, subcode), meaning
-    for pair, meaning in acs.PAIRS.items():
-        yield "ACS, any", _pair(*pair), meaning
-    for code, meaning in acs.SIP_CODES.items():
-        yield "ACS, SIP", _pair(code, None), meaning
+def _codes() -> Iterator[tuple[str, str, microsoft.Meaning]]:
+    for name, own in (("Graph", graph), ("ACS", acs)):
+        for code, meaning in own.HTTP_CODES.items():
+            yield f"{name}, HTTP error", _pair(None, code), meaning
+        for status, meaning in own.HTTP_STATUSES.items():
+            yield f"{name}, HTTP error", _pair(status, None), meaning
+    for pair, meaning in microsoft.PAIRS.items():
+        yield "Microsoft, any", _pair(*pair), meaning
+    for subcode, meaning in microsoft.SUBCODES.items():
+        if subcode != microsoft.TRANSFER_COMPLETED:  # a success
+            yield "Microsoft, any", _pair(None, subcode), meaning
+    for status, meaning in microsoft.SIP_STATUSES.items():
+        yield "Phone leg", _pair(status, None), meaning
+    for code, meaning in microsoft.CODES.items():
+        yield "Code alone", f"{code} / -", meaning
 
 
 def _pair(code: int | None, subcode: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What the three distributions promise each other, and what must never be committed."""
+"""What the distributions promise each other, and what must never be committed."""
 
 import os
 import re
@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = {
     "transferkit": ROOT / "pyproject.toml",
+    "transferkit-microsoft": ROOT / "adapters/microsoft/pyproject.toml",
     "transferkit-graph": ROOT / "adapters/graph/pyproject.toml",
     "transferkit-acs": ROOT / "adapters/acs/pyproject.toml",
 }
@@ -52,8 +53,15 @@ def test_exact_pins_in_both_directions():
     for adapter in ("graph", "acs"):
         extra = core["optional-dependencies"][adapter]
         assert extra == [f"transferkit-{adapter}=={core['version']}"]
-        needs = project(f"transferkit-{adapter}")["dependencies"]
-        assert [line for line in needs if "transferkit" in line] == [f"transferkit=={core['version']}"]
+        assert own_needs(f"transferkit-{adapter}") == {
+            f"transferkit=={core['version']}",
+            f"transferkit-microsoft=={core['version']}",
+        }
+    assert own_needs("transferkit-microsoft") == {f"transferkit=={core['version']}"}
+
+
+def own_needs(name):
+    return {line for line in project(name)["dependencies"] if "transferkit" in line}
 
 
 def test_one_licence():

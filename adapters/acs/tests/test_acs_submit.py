@@ -75,28 +75,36 @@ async def test_any_2xx_is_taken_whatever_its_body(submit, answer):
     assert isinstance(await submit(answer), Taken)
 
 
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>Sign in</html>"), (302, b"")])
+async def test_a_page_or_a_redirect_is_not_an_answer_of_acs(submit, status, body):
+    answer = await submit(http(status, body, Content_Type="text/html"))
+    assert isinstance(answer, MaybeSent)
+    assert "ACS was not reached" in answer.result.message
+
+
 async def test_a_taken_submission_has_the_chain_id(submit):
     assert await submit(http(202, {}, X_Microsoft_Skype_Chain_ID=CHAIN)) == Taken(correlation_id=CHAIN)
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "subcode", "reason"),
+    ("status", "body", "subcode", "reason", "message"),
     [
-        (404, error("8522"), 8522, FailureReason.CALL_NOT_FOUND),
-        (409, error("8607"), 8607, FailureReason.CONFLICT),
-        (400, error("8523"), 8523, FailureReason.UNSUPPORTED),
-        (401, error("Denied"), None, FailureReason.UNAUTHORIZED),
-        (403, b"<html>", None, FailureReason.FORBIDDEN),
-        (412, None, None, FailureReason.CONFLICT),
-        (400, {"error": "text"}, None, FailureReason.UNSUPPORTED),
+        (404, error("8522"), 8522, FailureReason.CALL_NOT_FOUND, "Said so."),
+        (409, error("8607"), 8607, FailureReason.CONFLICT, "Said so."),
+        (400, error("8523"), 8523, FailureReason.UNSUPPORTED, "Said so."),
+        (401, error("Denied"), None, FailureReason.UNAUTHORIZED, "Said so."),
+        (403, b"<html>", None, FailureReason.FORBIDDEN, None),
+        (412, None, None, FailureReason.CONFLICT, None),
+        (400, {"error": "text"}, None, FailureReason.UNSUPPORTED, "text"),
+        (400, b"plain text", None, FailureReason.UNSUPPORTED, "plain text"),
     ],
 )
-async def test_a_4xx_is_a_refusal(submit, status, body, subcode, reason):
+async def test_a_4xx_is_a_refusal(submit, status, body, subcode, reason, message):
     answer = await submit(http(status, body, X_Microsoft_Skype_Chain_ID=CHAIN))
     assert isinstance(answer, Refused)
     assert (answer.result.code, answer.result.subcode) == (status, subcode)
     assert (answer.result.reason, answer.result.request_id) == (reason, CHAIN)
-    assert answer.result.message == ("Said so." if subcode or body == error("Denied") else None)
+    assert answer.result.message == message
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+from transferkit_microsoft.codes import not_the_provider, refusal
+from transferkit_microsoft.errors import is_page, read_error
 
 from transferkit.adapter import Inspection
 from transferkit.errors import ConfigError
@@ -15,8 +17,8 @@ from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
 from transferkit.wire import misconfigured, retry_after, unanswered, unconnected
-from transferkit_acs.payloads import member, number_of, read_json, text_of
-from transferkit_acs.reasons import refusal
+from transferkit_acs.payloads import read_json, text_of
+from transferkit_acs.reasons import HTTP_CODES, HTTP_STATUSES
 
 __all__ = ["NoReply", "Reply", "answer_of", "answer_without_reply", "inspection_of"]
 
@@ -49,18 +51,24 @@ class Reply:
     @property
     def result(self) -> Result:
         """The provider's own words (`CommunicationErrorResponse`) and what they mean."""
-        error = member(self.json, "error")
-        return refusal(
+        result = refusal(
             self.status,
-            number_of(error, "code"),
-            message=text_of(error, "message"),
+            read_error(self.body),
+            own=HTTP_CODES,
+            statuses=HTTP_STATUSES,
             request_id=self.chain_id,
         )
+        if self.status == HTTPStatus.PRECONDITION_FAILED:  # only repeatability's, whatever the code is
+            meaning = HTTP_STATUSES[self.status]
+            result = evolve(result, reason=meaning.reason, advice=meaning.advice)
+        return result
 
 
 def answer_of(reply: Reply, *, now: datetime) -> Answer:
     """What an HTTP answer to a transfer or redirect means."""
     status, wait = reply.status, retry_after(reply.headers, now=now)
+    if 300 <= status < 400 or (status < 300 and is_page(reply.body)):  # noqa: PLR2004 - redirects, success
+        return MaybeSent(result=not_the_provider("ACS", status))
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
         return Taken(correlation_id=reply.chain_id, status=status, request_id=reply.chain_id)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (

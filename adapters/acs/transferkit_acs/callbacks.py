@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, final
 
+from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end
+
 from transferkit._making import maker
 from transferkit.adapter import Callback
 from transferkit.errors import MalformedCallback
@@ -30,7 +32,6 @@ from transferkit.wire import content_key, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
 from transferkit_acs.payloads import instant_of, member, number_of, text_of
-from transferkit_acs.reasons import TRANSFER_COMPLETED, failure
 
 __all__ = ["EVENT_GRID", "PROVIDER", "canonical_call_id", "decode"]
 
@@ -160,7 +161,7 @@ class _Envelope:
         information = member(self.data, "resultInformation")
         if not isinstance(information, dict):
             return None
-        return failure(
+        return call_end(
             number_of(information, "code"),
             number_of(information, "subCode"),
             sip=number_of(member(information, "sipDetails"), "code"),
@@ -202,7 +203,7 @@ def _accepted(envelope: _Envelope) -> Fact:
 
 
 def _failed(envelope: _Envelope) -> Fact:
-    return envelope.fact(envelope.other, Signal.FAILED, result=envelope.result or failure(None))
+    return envelope.fact(envelope.other, Signal.FAILED, result=envelope.result or call_end(None))
 
 
 def _connected(envelope: _Envelope) -> Fact:
@@ -210,7 +211,7 @@ def _connected(envelope: _Envelope) -> Fact:
 
 
 def _disconnected(envelope: _Envelope) -> Fact:
-    result = envelope.result or failure(None)
+    result = envelope.result or call_end(None)
     event = _make_ended(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
     if result.subcode == TRANSFER_COMPLETED:
         # The service ended the leg after a successful transfer. The context is the call's own.

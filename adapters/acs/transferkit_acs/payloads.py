@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from transferkit_microsoft.lenient import number
+
 from transferkit import wire
 
 __all__ = ["instant_of", "member", "number_of", "read_json", "text_of"]
-
-_LARGEST = 2**53
 
 
 def read_json(body: bytes) -> Any:
@@ -44,13 +44,8 @@ def text_of(value: object, name: str) -> str | None:
 
 
 def number_of(value: object, name: str) -> int | None:
-    """A member that is a whole number of sane size, or such a number as text."""
-    found = member(value, name)
-    if type(found) is int:  # no bool is
-        return found if abs(found) <= _LARGEST else None
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < len(str(_LARGEST)):
-        return int(found)
-    return None
+    """A member that is a whole number, or such a number as text."""
+    return number(member(value, name))
 
 
 def instant_of(value: object, name: str) -> datetime | None:

@@ -1,10 +1,12 @@
-"""What a taken submission keeps of its HTTP answer, for logs and spans."""
+"""What an HTTP answer to a submission means, and what a taken submission keeps of it."""
 
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 from transferkit_graph.answers import answer_of
+
+from transferkit.lifecycle import MaybeSent
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -21,3 +23,17 @@ def test_a_refusal_with_a_bad_message_keeps_its_code(message):
     result = answer_of(httpx.Response(403, content=body), now=NOW).result
     assert result.subcode == 7505
     assert not result.message or result.message.encode()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(200, html="<html>Sign in</html>"),
+        httpx.Response(302, headers={"location": "https://login.example.com/"}),
+    ],
+    ids=["page", "redirect"],
+)
+def test_a_page_or_a_redirect_is_not_an_answer_of_graph(response):
+    answer = answer_of(response, now=NOW)
+    assert isinstance(answer, MaybeSent)
+    assert "Graph was not reached" in answer.result.message

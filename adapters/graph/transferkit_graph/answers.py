@@ -9,11 +9,15 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from transferkit_microsoft.codes import not_the_provider, refusal
+from transferkit_microsoft.errors import is_page, read_error
+from transferkit_microsoft.lenient import folded
+
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.signals import Result
 from transferkit.wire import read_json, retry_after
-from transferkit_graph.reasons import of_http
-from transferkit_graph.wording import chain_id, folded, normal, number, result_info, text_of
+from transferkit_graph.reasons import HTTP_CODES, HTTP_STATUSES
+from transferkit_graph.wording import chain_id, normal, result_info
 
 if TYPE_CHECKING:
     import httpx
@@ -37,6 +41,8 @@ _PRESENCE = {
 def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
     """What `response` says about the submission that it answers."""
     status = response.status_code
+    if 300 <= status < 400 or (status < 300 and is_page(_content(response))):  # noqa: PLR2004 - redirects
+        return MaybeSent(result=not_the_provider("Graph", status))
     if 200 <= status < 300:  # noqa: PLR2004 - success, whichever: 200, 202 and 204 are all published
         return Taken(
             correlation_id=chain_id(response.headers),
@@ -65,19 +71,25 @@ def presence_of(response: httpx.Response) -> tuple[Presence, Result | None]:
 
 
 def error_result(response: httpx.Response) -> Result:
-    """An error answer in its own words: `{"error": {"code", "message", "innerError": {"request-id"}}}`."""
-    error = folded(folded(_json(response)).get("error"))
-    inner = folded(error.get("innererror"))
-    return of_http(
+    """An error response: what Graph says, and what that means."""
+    return refusal(
         response.status_code,
-        number(error.get("code")),
-        text_of(error.get("message")),
-        response.headers.get("request-id") or text_of(inner.get("request-id") or inner.get("requestid")),
+        read_error(_content(response)),
+        own=HTTP_CODES,
+        statuses=HTTP_STATUSES,
+        request_id=response.headers.get("request-id"),
     )
+
+
+def _content(response: httpx.Response) -> bytes:
+    try:
+        return response.content
+    except RuntimeError:  # httpx's error for a body that broke off
+        return b""
 
 
 def _json(response: httpx.Response) -> object:
     try:
-        return read_json(response.content)[0]
-    except (ValueError, RuntimeError):  # not JSON; too deep, or httpx's word for a body that broke off
+        return read_json(_content(response))[0]
+    except (ValueError, RecursionError):
         return None

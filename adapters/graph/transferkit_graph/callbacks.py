@@ -17,6 +17,9 @@ from urllib.parse import unquote
 from uuid import UUID
 from zlib import crc32
 
+from transferkit_microsoft.codes import TRANSFER_COMPLETED
+from transferkit_microsoft.lenient import folded, text_of
+
 from transferkit._making import maker
 from transferkit.errors import MalformedCallback
 from transferkit.events import (
@@ -33,8 +36,7 @@ from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identif
 from transferkit.signals import Delivery, Fact, RequestKind, Signal
 from transferkit.wire import content_key, read_json
 from transferkit_graph.identities import read_identity_set
-from transferkit_graph.reasons import TRANSFER_COMPLETED
-from transferkit_graph.wording import chain_id, folded, normal, result_info, text_of
+from transferkit_graph.wording import chain_id, normal, result_info
 
 if TYPE_CHECKING:
     from transferkit.adapter import Callback

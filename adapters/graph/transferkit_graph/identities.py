@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
+from transferkit_microsoft.lenient import folded, is_object, text_of
 
 from transferkit._making import maker
 from transferkit.identifiers import (
@@ -20,7 +21,6 @@ from transferkit.identifiers import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit_graph.wording import folded, is_object, text_of
 
 __all__ = ["CLASSLESS", "KINDS", "identity_set", "read_identity_set"]
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from attrs import frozen
+from transferkit_microsoft.codes import TRANSFER_COMPLETED
 
 from transferkit.events import FailureReason
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit_acs.reasons import TRANSFER_COMPLETED
 from transferkit_acs.settings import ApiVersion
 
 __all__ = ["CALLER_GONE", "DONE", "ENDED", "FAILURES", "LEFT_EARLY", "TRANSFERRED", "Outcome", "failure_of"]

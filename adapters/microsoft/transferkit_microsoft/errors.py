@@ -1,0 +1,136 @@
+"""What the body of an HTTP error response says, in every form that was seen. Nothing here raises.
+
+Forms: `{"error": {"code", "message", "innerError", "details"}}` of Graph (learn.microsoft.com graph/errors)
+and of Azure Communication Services (`CommunicationErrorResponse`), with codes as numbers or as text; the
+calling service's own error as JSON text inside `message` (microsoft-graph-comms-samples issue 432); problem
+details (RFC 9457) of .NET; plain text; the HTML pages of gateways; nothing at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, final
+
+from attrs import frozen
+
+from transferkit.wire import read_json
+from transferkit_microsoft.lenient import folded, number, text_of
+
+__all__ = ["ErrorBody", "is_page", "read_error"]
+
+_DEEPEST: Final = 8
+_LONGEST: Final = 2_000
+_LEAST_CODE: Final = 1_000
+"""Below are HTTP statuses, which bodies repeat; the calling service's codes have four digits or more."""
+
+_CODES: Final = ("code", "errorcode", "subcode")
+_MESSAGES: Final = ("message", "errormessage", "error_description", "error")
+_REQUEST_IDS: Final = ("request-id", "requestid", "traceid")
+_INNER: Final = ("error", "message", "errormessage", "innererror", "details")
+_OF_ERRORS: Final = frozenset({"error", "message", "code", "errorcode"})
+_ESCAPED_QUOTE: Final = re.compile(r'\\+"')
+_DECODER: Final = json.JSONDecoder()
+
+
+@final
+@frozen(kw_only=True)
+class ErrorBody:
+    """The body of an error response.
+
+    * `codes`: the calling service's codes (7503, 8522, …), the outermost first, each with its own message.
+    * `message`: the outermost text for people.
+    * `request_id`: the id that Microsoft's support needs.
+    """
+
+    codes: tuple[tuple[int, str | None], ...] = ()
+    message: str | None = None
+    request_id: str | None = None
+
+
+def is_page(body: bytes) -> bool:
+    """Whether it is an HTML page: of a gateway, a proxy or a login, not of the provider."""
+    return body.lstrip().startswith(b"<")
+
+
+def read_error(body: bytes) -> ErrorBody:
+    """Read a body. Empty where it says nothing that can be read."""
+    try:
+        whole, _ = read_json(body)
+    except (ValueError, RecursionError):
+        whole = None if is_page(body) else body.decode(errors="replace")
+    parts = list(_parts(whole))
+    messages = [_message(part) for part in parts] or [_plain(whole)]
+    request_ids = [_line(id_) for part in parts for name in _REQUEST_IDS if (id_ := text_of(part.get(name)))]
+    return ErrorBody(
+        codes=tuple((code, _message(part)) for part in parts if (code := _code(part)) is not None),
+        message=next(filter(None, messages), None),
+        request_id=next(filter(None, request_ids), None),
+    )
+
+
+def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    """Every object in it that can be an error, its names in lower case, outer ones before inner ones."""
+    if isinstance(value, str):
+        value = _nested(value)
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, list):
+        for each in value:
+            yield from _parts(each, depth + 1)
+    elif isinstance(value, dict):
+        names = folded(value)
+        yield names
+        for name in _INNER:
+            yield from _parts(names.get(name), depth + 1)
+
+
+def _nested(text: str) -> dict[str, Any] | None:
+    """An error as JSON inside a text, with or without words before it, its quotes escaped or not."""
+    brace = text.find("{")
+    if brace < 0:
+        return None
+    for attempt in (text[brace:], _ESCAPED_QUOTE.sub('"', text[brace:])):
+        try:
+            value, _ = _DECODER.raw_decode(attempt)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and folded(value).keys() & _OF_ERRORS:
+            return value
+    return None
+
+
+def _code(part: Mapping[str, Any]) -> int | None:
+    found = (number(part.get(name)) for name in _CODES)
+    return next((code for code in found if code is not None and code >= _LEAST_CODE), None)
+
+
+def _message(part: Mapping[str, Any]) -> str | None:
+    """The part's own text for people, not the JSON text of an inner part."""
+    for name in _MESSAGES:
+        text = text_of(part.get(name))
+        if text and _nested(text) is None:
+            return _line(text)
+    return _line(" ".join(_problem_details(part)))
+
+
+def _problem_details(part: Mapping[str, Any]) -> Iterator[str]:
+    """Title and detail (RFC 9457), and what is wrong with which field, which .NET lists beside them."""
+    yield from filter(None, (text_of(part.get("title")), text_of(part.get("detail"))))
+    errors = part.get("errors")
+    for name, wrong in errors.items() if isinstance(errors, dict) else ():
+        for text in wrong if isinstance(wrong, list) else [wrong]:
+            if isinstance(text, str):
+                yield f"{name}: {text}"
+
+
+def _plain(whole: object) -> str | None:
+    """A body that is text; None where its bytes were not text."""
+    line = _line(whole) if isinstance(whole, str) else None
+    return line if line and line.isprintable() and "\ufffd" not in line else None
+
+
+def _line(text: str) -> str | None:
+    """A text on one line, as much of it as is worth storing."""
+    return " ".join(text[:_LONGEST].encode(errors="replace").decode().split()) or None
