@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from transferkit_acs import AcsAdapter, ApiVersion
+from transferkit_acs.emulator.service import COLLEAGUE
 
 from transferkit.adapter import Callback
 from transferkit.events import FailureReason
@@ -50,7 +51,7 @@ SILENT = to("silent")
         ("POST", "/calling/recordings", "2026-03-12", None, {}, 501, "501"),
         ("POST", TRANSFER.format(call="none"), "2026-03-12", None, SILENT, 404, "8522"),
         ("POST", TRANSFER, "2026-03-12", None, {}, 400, "8523"),
-        ("POST", TRANSFER, "2023-03-06", None, SILENT | {"transferee": PHONE}, 400, "8523"),
+        ("POST", TRANSFER, "2026-03-12", None, SILENT | {"colour": "red"}, 400, "8523"),
         ("POST", TRANSFER, "2026-03-12", None, b"{", 400, "8523"),
         ("POST", TRANSFER, "2026-03-12", None, b"[" * 100_000, 400, "8523"),
         ("POST", TRANSFER, "2026-03-12", "text/plain", SILENT, 415, "415"),
@@ -78,12 +79,75 @@ async def test_what_is_not_published_is_refused(
     assert bench.emulator.requests[-1].status == status
 
 
-async def test_answers_carry_the_headers_that_are_recorded(bench, wire):
+CHAIN_ID = "X-Microsoft-Skype-Chain-ID"
+
+
+async def test_responses_carry_the_headers_that_are_recorded(bench, wire):
     path = f"/calling/callConnections/{bench.call()}"
-    first, second = [await wire("GET", path, X_Ms_Client_Request_Id="mine") for _ in range(2)]
-    assert first.headers["X-Microsoft-Skype-Chain-ID"] != second.headers["X-Microsoft-Skype-Chain-ID"]
-    assert first.headers["X-Ms-Client-Request-Id"] == "mine"
-    assert first.headers["Content-Type"] == "application/json; charset=utf-8"
+    reply = await wire("GET", path, X_Ms_Client_Request_Id="mine")
+    assert reply.headers["X-Ms-Client-Request-Id"] == "mine"
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+
+
+async def test_the_chain_id_of_a_response_is_the_correlation_id_of_the_calls_events(bench, wire):
+    call = bench.call()
+    path = f"/calling/callConnections/{call}"
+    replies = [
+        await wire("GET", path.upper().replace("/CALLING/CALLCONNECTIONS", "/calling/callConnections")),
+        await wire("GET", f"{path}/participants"),
+        await wire("POST", transfer_path(call), {}),  # refused
+        await wire("POST", transfer_path(call), SILENT),
+        await wire("POST", transfer_path(call), SILENT),  # refused: a transfer is in progress
+        await wire("POST", f"{path}:terminate"),
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200, 400, 202, 409, 204]
+    await bench.emulator.settle()
+    (correlation_id,) = {event["data"]["correlationId"] for _, event in bench.sink.got}
+    assert {reply.headers[CHAIN_ID] for reply in replies} == {correlation_id}
+
+
+async def test_a_call_that_is_over_has_no_chain_id_any_more(bench, wire):
+    call = bench.call()
+    path = f"/calling/callConnections/{call}"
+    correlation_id = (await wire("GET", path)).headers[CHAIN_ID]
+    await wire("POST", f"{path}:terminate")
+    gone = [await wire("GET", path) for _ in range(2)]
+    assert [reply.status_code for reply in gone] == [404, 404]
+    assert len({correlation_id, *(reply.headers[CHAIN_ID] for reply in gone)}) == 3
+
+
+@pytest.mark.parametrize("action", ["answer", "reject", "redirect"])
+async def test_a_call_that_rings_has_the_chain_id_of_its_event(bench, wire, action):
+    ringing = bench.emulator.ring(callback_url=bench.url)
+    await bench.emulator.settle()
+    more = {"answer": {"callbackUri": bench.url}, "reject": {}, "redirect": {"target": PHONE}}[action]
+    body = {"incomingCallContext": ringing.incoming_context, **more}
+    reply = await wire("POST", f"/calling/callConnections:{action}", body)
+    assert reply.headers[CHAIN_ID] == bench.sink.got[0][1]["data"]["correlationId"]
+
+
+@pytest.mark.parametrize(
+    ("body", "target"),
+    [
+        ({}, "targetParticipant"),
+        (SILENT | {"operationContext": 7}, "operationContext"),
+        ({"targetParticipant": {"phoneNumber": {}}}, "targetParticipant.phoneNumber.value"),
+        ([], None),
+        (b"{", None),
+    ],
+)
+async def test_an_invalid_field_is_the_target_of_the_error(bench, wire, body, target):
+    error = (await wire("POST", transfer_path(bench.call()), body)).json()["error"]
+    assert (error["code"], error.get("target")) == ("8523", target)
+
+
+async def test_an_error_about_the_state_of_a_call_has_no_target(bench, wire):
+    gone = (await wire("GET", "/calling/callConnections/none")).json()
+    assert gone == {"error": {"code": "8522", "message": "Call not found."}}, "as recorded"
+    call = bench.call()
+    await wire("POST", transfer_path(call), SILENT)
+    conflict = (await wire("POST", transfer_path(call), SILENT)).json()["error"]
+    assert conflict.keys() == {"code", "message"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "8516"), (503, "9999")])
@@ -278,7 +342,8 @@ async def test_out_of_a_group_call_goes_the_transferee(bench, submission):
     await bench.emulator.settle()
     assert bench.sink.names() == ["CallTransferAccepted", "ParticipantsUpdated"]
     data = bench.sink.got[1][1]["data"]
-    assert [one["identifier"]["kind"] for one in data["participants"]] == ["communicationUser"]
+    there = [one["identifier"]["rawId"] for one in data["participants"]]
+    assert there == [COLLEAGUE.raw_id, bench.emulator.identity.raw_id]
     assert (await adapter.inspect(request.call)).presence is Presence.CONNECTED
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -75,6 +76,14 @@ async def test_the_sdks_event_class_reads_every_callback(transferred):
         assert read.time.utcoffset() == timedelta()
         assert read.extensions is None
         assert event["data"]["publicEventType"] == event["type"]
+
+
+async def test_times_have_the_seven_digits_that_are_recorded(transferred):
+    transferred.emulator.ring(callback_url=f"{transferred.url}/eventgrid")
+    await transferred.emulator.settle()
+    *calls, incoming = (event for _, event in transferred.sink.got)
+    assert all(re.fullmatch(r"[-\d]+T[:\d]+\.\d{7}\+00:00", event["time"]) for event in calls)
+    assert re.fullmatch(r"[-\d]+T[:\d]+\.\d{7}Z", incoming["eventTime"])
 
 
 async def test_callbacks_go_wrong_as_told(bench, submission):

@@ -39,9 +39,9 @@ CREATED = {
     "answers": (["CallConnected", "ParticipantsUpdated"], "connected"),
     "voicemail": (["CallConnected", "ParticipantsUpdated"], "connected"),
     "slow": (["CallConnected", "ParticipantsUpdated"], "connected"),
-    "busy": (["CreateCallFailed"], 404),
-    "declined": (["CreateCallFailed"], 404),
-    "not_allowed": (["CreateCallFailed"], 404),
+    "busy": (["CreateCallFailed", "CallDisconnected"], 404),
+    "declined": (["CreateCallFailed", "CallDisconnected"], 404),
+    "not_allowed": (["CreateCallFailed", "CallDisconnected"], 404),
     "caller_leaves": (["CallConnected", "ParticipantsUpdated", "CallDisconnected"], 404),
     "silent": ([], "connecting"),
     "manual": ([], "connecting"),
@@ -64,6 +64,21 @@ async def test_a_created_call_goes_as_its_target_does(bench, wire, name):
             assert event["data"]["operationContext"] == "case 42"
 
 
+async def test_both_events_of_a_created_call_that_fails_say_the_same(bench, wire):
+    """As recorded on 2025-06-16."""
+    await created(bench, wire, "busy", operationContext="case 42")
+    failed, ended = (dict(event["data"]) for _, event in bench.sink.got)
+    assert failed.pop("publicEventType").endswith("CreateCallFailed")
+    assert ended.pop("publicEventType").endswith("CallDisconnected")
+    assert failed == ended
+    assert failed["resultInformation"]["subCode"] == 560486
+
+
+async def test_a_created_call_without_a_display_name_has_an_empty_one(bench, wire):
+    shown = (await created(bench, wire, "answers")).json()
+    assert shown["sourceDisplayName"] == ""
+
+
 async def test_before_2024_09_15_a_created_call_that_fails_is_merely_over(bench, wire):
     await created(bench, wire, "busy", version="2024-04-15")
     assert bench.sink.names() == ["CallDisconnected"]
@@ -74,14 +89,14 @@ async def test_a_group_call_connects_whoever_answers(bench, wire):
     call = (await created(bench, wire, "busy", "answers", "voicemail")).json()["callConnectionId"]
     assert bench.sink.names() == ["CallConnected", "ParticipantsUpdated", "ParticipantsUpdated"]
     rosters = [event["data"] for _, event in bench.sink.got[1:]]
-    assert [(data["sequenceNumber"], len(data["participants"])) for data in rosters] == [(1, 1), (2, 2)]
+    assert [(data["sequenceNumber"], len(data["participants"])) for data in rosters] == [(1, 2), (2, 3)]
     (view,) = bench.emulator.calls()
     assert (view.id, view.group) == (call, True)
 
 
 async def test_a_group_call_that_nobody_answers_fails(bench, wire):
     await created(bench, wire, "busy", "declined")
-    assert bench.sink.names() == ["CreateCallFailed"]
+    assert bench.sink.names() == ["CreateCallFailed", "CallDisconnected"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +125,7 @@ async def test_whoever_is_called_may_hang_up_before_answering(bench, wire):
     call = (await created(bench, wire, "manual")).json()["callConnectionId"]
     bench.emulator.hang_up(call)
     await bench.emulator.settle()
-    assert bench.sink.names() == ["CreateCallFailed"]
+    assert bench.sink.names() == ["CreateCallFailed", "CallDisconnected"]
     assert not bench.emulator.ringing_targets
 
 
@@ -143,7 +158,9 @@ async def test_an_answered_call_connects_to_its_caller(bench, wire):
     _, connected, roster = (event["data"] for _, event in bench.sink.got)
     assert f"incoming:{connected['correlationId']}" == ringing.call_id
     assert connected["operationContext"] == "case 42"
-    assert [one["identifier"]["rawId"] for one in roster["participants"]] == ["4:+14255550150"]
+    own = bench.emulator.identity.raw_id
+    assert [one["identifier"]["rawId"] for one in roster["participants"]] == ["4:+14255550150", own]
+    assert shown["serverCallId"] == connected["serverCallId"], "known as soon as the call is answered"
     again = await answered(bench, wire, ringing)
     assert (again.status_code, again.json()["error"]["code"]) == (404, "8522")
 
@@ -251,7 +268,8 @@ async def test_somebody_is_added_to_the_call(bench, wire):
     assert told["invitationId"]
     await bench.emulator.settle()
     assert bench.sink.names() == ["AddParticipantSucceeded", "ParticipantsUpdated"]
-    assert await people(wire, call) == ["4:+14255550150", someone["rawId"]]
+    own = bench.emulator.identity.raw_id
+    assert await people(wire, call) == ["4:+14255550150", own, someone["rawId"]]
     assert bench.emulator.calls()[0].group
     one = await wire("GET", f"{CALLS}/{call}/participants/{someone['rawId'].replace('+', '%2B')}")
     assert one.json()["identifier"]["rawId"] == someone["rawId"]
@@ -265,12 +283,12 @@ async def test_somebody_who_cannot_be_added_is_told_at_the_operations_own_addres
     await bench.emulator.settle()
     assert bench.sink.names() == ["AddParticipantFailed"]
     assert [path for path, _ in bench.sink.got] == ["/own"]
-    assert await people(wire, call) == ["4:+14255550150"]
+    assert await people(wire, call) == ["4:+14255550150", bench.emulator.identity.raw_id]
 
 
 async def test_somebody_is_removed_and_with_the_last_one_the_call_ends(bench, wire):
-    call = bench.call(group=True)
-    for raw_id in await people(wire, call):
+    call, own = bench.call(group=True), bench.emulator.identity.raw_id
+    for raw_id in set(await people(wire, call)) - {own}:
         body = {"participantToRemove": who(raw_id)}
         assert (await wire("POST", f"{CALLS}/{call}/participants:remove", body)).status_code == 202
         await bench.emulator.settle()
@@ -280,7 +298,34 @@ async def test_somebody_is_removed_and_with_the_last_one_the_call_ends(bench, wi
         "RemoveParticipantSucceeded",
         "CallDisconnected",
     ]
+    assert bench.sink.got[-1][1]["data"]["resultInformation"]["subCode"] == 5300, "as recorded in 2025"
     assert await state_of(wire, call) == 404
+
+
+@pytest.mark.parametrize("given", [None, "8:acs:r1_own"])
+async def test_rosters_and_the_list_of_participants_include_the_application(bench, wire, given):
+    """As recorded: whoever called comes first."""
+    source = {} if given is None else {"source": {"id": given}}
+    call = (await created(bench, wire, "answers", **source)).json()["callConnectionId"]
+    expected = [given or bench.emulator.identity.raw_id, scenario("answers").number.raw_id]
+    roster = bench.sink.got[-1][1]["data"]["participants"]
+    assert [one["identifier"]["rawId"] for one in roster] == expected
+    assert await people(wire, call) == expected
+    one = (await wire("GET", f"{CALLS}/{call}/participants/{expected[0]}")).json()
+    assert (one["identifier"]["communicationUser"]["id"], one["isMuted"]) == (expected[0], False)
+
+
+async def test_a_call_is_answered_as_the_identity_that_the_application_names(bench, wire):
+    ringing = await rung(bench)
+    body = {
+        "incomingCallContext": ringing.incoming_context,
+        "callbackUri": f"{bench.url}/calls",
+        "answeredBy": {"id": "8:acs:r1_own"},
+    }
+    shown = (await wire("POST", f"{CALLS}:answer", body)).json()
+    assert shown["answeredBy"] == {"id": "8:acs:r1_own"}
+    await bench.emulator.settle()
+    assert await people(wire, shown["callConnectionId"]) == ["4:+14255550150", "8:acs:r1_own"]
 
 
 async def test_who_is_not_there_cannot_be_removed(bench, wire):

@@ -26,7 +26,7 @@ async def test_a_repeated_transfer_executes_once(bench, wire, repeatable):
     call, headers = bench.call(), repeatable()
     replies = [await wire("POST", path(call), BODY, **headers) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [202, 202, 202]
-    assert len({reply.headers["X-Microsoft-Skype-Chain-ID"] for reply in replies}) == 3
+    assert len({reply.headers["X-Microsoft-Skype-Chain-ID"] for reply in replies}) == 1
     assert bench.emulator.executions(call) == 1
 
 
@@ -88,7 +88,34 @@ async def test_a_repeated_refusal_is_the_same_refusal(wire, repeatable):
     headers = repeatable()
     for _ in range(2):
         reply = await wire("POST", path("none"), BODY, **headers)
-        assert (reply.status_code, reply.headers["Repeatability-Result"]) == (404, "accepted")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "8522")
+        assert "Repeatability-Result" not in reply.headers
+
+
+async def test_repeatability_is_confirmed_where_recorded_responses_confirm_it(bench, wire, repeatable):
+    someone = {"rawId": "8:acs:r1_u1"}
+    calls, callback = "/calling/callConnections", f"{bench.url}/calls"
+
+    async def confirmed(path, body=None):
+        reply = await wire("POST", f"{calls}{path}", body, **repeatable())
+        await bench.emulator.settle()
+        assert reply.status_code < 300
+        return reply.headers.get("Repeatability-Result")
+
+    async def ringing():
+        context = bench.emulator.ring(callback_url=bench.url).incoming_context
+        await bench.emulator.settle()
+        return {"incomingCallContext": context}
+
+    call = bench.call()
+    assert await confirmed(f"/{call}/participants:add", {"participantToAdd": someone}) == "accepted"
+    assert await confirmed(f"/{call}/participants:remove", {"participantToRemove": someone}) == "accepted"
+    assert await confirmed(f"/{call}:terminate") == "accepted"
+    assert await confirmed(f"/{bench.call()}:transferToParticipant", BODY) == "accepted"
+    assert await confirmed("", {"targets": [someone], "callbackUri": callback}) is None
+    assert await confirmed(":answer", {**await ringing(), "callbackUri": callback}) is None
+    assert await confirmed(":reject", await ringing()) is None
+    assert await confirmed(":redirect", {**await ringing(), "target": someone}) is None
 
 
 async def test_who_was_throttled_may_ask_again_under_the_same_id(bench, wire, repeatable):

@@ -28,6 +28,7 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
+from transferkit_acs import ApiVersion
 from transferkit_acs.emulator import AcsEmulator
 
 from transferkit.testing.emulator import Fault
@@ -71,6 +72,11 @@ class Office:
         ringing = asyncio.run_coroutine_threadsafe(ring(), self.loop).result(20)
         self.settled()
         return ringing
+
+    @property
+    def own(self) -> CommunicationUserIdentifier:
+        """The application's own identity."""
+        return CommunicationUserIdentifier(self.emulator.identity.raw_id)
 
     def client(self, credential=None, **options) -> CallAutomationClient:
         key = credential or AzureKeyCredential(self.emulator.access_key)
@@ -150,6 +156,7 @@ def test_a_call_is_created_transferred_and_ended(office):
             operation_context="case 42",
         )
         assert (created.call_connection_state, created.server_call_id) == ("connecting", None)
+        assert created.source == office.own
         assert office.settled() == ["CallConnected", "ParticipantsUpdated"]
         connection = client.get_call_connection(created.call_connection_id)
         found = connection.get_call_properties()
@@ -191,6 +198,8 @@ def test_a_call_is_answered_and_transferred_to_anybody(office, target):
     with office.client() as client:
         answered = client.answer_call(office.ring().incoming_context, office.callbacks)
         assert answered.answered_for.properties["value"] == "+14255550151"
+        assert answered.answered_by == office.own
+        assert answered.server_call_id == office.sink.got[0][1]["data"]["serverCallId"]
         office.settled()
         connection = client.get_call_connection(answered.call_connection_id)
         connection.transfer_call_to_participant(target)
@@ -212,13 +221,17 @@ def test_a_group_call_goes_on_without_whoever_was_transferred(office):
         )
         office.settled()
         connection = client.get_call_connection(created.call_connection_id)
-        assert [one.identifier for one in connection.list_participants()] == [USER, number("answers")]
+        assert people(connection) == [office.own, USER, number("answers")]
         connection.transfer_call_to_participant(number("voicemail"), transferee=number("answers"))
         assert office.settled()[3:] == ["CallTransferAccepted", "ParticipantsUpdated"]
-        assert [one.identifier for one in connection.list_participants()] == [USER]
+        assert people(connection) == [office.own, USER]
         connection.hang_up(is_for_everyone=True)
         assert office.settled()[5:] == ["CallDisconnected"]
     read_as_the_sdk_does(office)
+
+
+def people(connection):
+    return [one.identifier for one in connection.list_participants()]
 
 
 def test_people_are_added_and_removed(office):
@@ -229,6 +242,8 @@ def test_people_are_added_and_removed(office):
         assert (added.participant.identifier, added.operation_context) == (USER, "help")
         office.settled()
         assert connection.get_participant(USER).identifier == USER
+        assert connection.get_participant(office.own).identifier == office.own
+        assert people(connection) == [CALLER, office.own, USER]
         assert not connection.get_participant(CALLER).is_muted
         removed = connection.remove_participant(USER, operation_context="done")
         assert removed.operation_context == "done"
@@ -259,8 +274,21 @@ def test_a_call_that_rings_is_redirected_or_rejected_once(office):
 def test_a_call_that_fails_is_told_of(office):
     with office.client() as client:
         client.create_call(number("busy"), office.callbacks, source_caller_id_number=OWN_NUMBER)
-    assert office.settled() == ["CreateCallFailed"]
+    assert office.settled() == ["CreateCallFailed", "CallDisconnected"]
     read_as_the_sdk_does(office)
+
+
+def test_a_response_and_the_calls_events_have_one_correlation_id(office):
+    chain_ids = []
+
+    def hear(response):
+        chain_ids.append(response.http_response.headers["X-Microsoft-Skype-Chain-ID"])
+
+    with office.client(raw_response_hook=hear) as client:
+        created = client.create_call(number("busy"), office.callbacks, source_caller_id_number=OWN_NUMBER)
+    office.settled()
+    events = {event["data"]["correlationId"] for _, event in office.sink.got}
+    assert {*chain_ids} == events == {created.correlation_id}
 
 
 # --- errors ---------------------------------------------------------------------------------------------
@@ -276,6 +304,9 @@ def test_errors_are_those_of_the_sdk(office):
         with pytest.raises(HttpResponseError) as caught:
             connection.transfer_call_to_participant(USER, transferee=number("busy"))
         assert (caught.value.status_code, caught.value.error.code) == (400, "8558")
+        with pytest.raises(HttpResponseError) as caught:
+            connection.add_participant(USER, invitation_timeout=181)
+        assert (caught.value.status_code, caught.value.error.target) == (400, "invitationTimeoutInSeconds")
         connection.transfer_call_to_participant(number("silent"))
         with pytest.raises(ResourceExistsError) as caught:
             connection.transfer_call_to_participant(USER)
@@ -286,13 +317,48 @@ def test_errors_are_those_of_the_sdk(office):
     assert office.emulator.executions(call) == 1
 
 
-@pytest.mark.parametrize("version", ["2023-03-06", "2020-01-01"])
-def test_a_field_or_a_version_that_there_is_not_is_refused(office, version):
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_the_sdk_works_with_every_api_version(office, version):
+    """It writes the same bodies for each; what came with a later version has no effect."""
+    with office.client(api_version=version.value) as client:
+        created = client.create_call(
+            number("answers"),
+            office.callbacks,
+            source_caller_id_number=OWN_NUMBER,
+            cognitive_services_endpoint="https://cognitive.example",
+        )
+        office.settled()
+        connection = client.get_call_connection(created.call_connection_id)
+        assert connection.get_call_properties().call_connection_state == "connected"
+        connection.transfer_call_to_participant(
+            number("busy"),
+            transferee=number("answers"),
+            operation_callback_url=f"{office.callbacks}/own",
+            source_caller_id_number=OWN_NUMBER,
+            sip_headers={"X-MS-Custom-a": "1"},
+            teams_phone_call_details=TeamsPhoneCallDetails(call_topic="billing"),
+        )
+        assert office.settled()[2:] == ["CallTransferFailed"]
+        assert office.sink.got[-1][0] == ("/own" if version > "2023-03-06" else "/")
+        connection.add_participant(USER, voip_headers={"a": "1"})
+        office.settled()
+        assert people(connection) == [office.own, number("answers"), USER]
+        connection.remove_participant(USER)
+        connection.hang_up(is_for_everyone=True)
+        office.settled()
+        client.answer_call(office.ring().incoming_context, office.callbacks)
+    office.settled()
+    assert {event["data"]["version"] for path, event in office.sink.got if path != "/eventgrid"} == {version}
+    read_as_the_sdk_does(office)
+
+
+def test_an_api_version_that_there_is_not_is_refused(office):
     call = office.emulator.place_call(callback_url=office.callbacks)
-    with office.client(api_version=version) as client:
+    with office.client(api_version="2020-01-01") as client:
         with pytest.raises(HttpResponseError) as caught:
-            client.get_call_connection(call).transfer_call_to_participant(USER, transferee=CALLER)
+            client.get_call_connection(call).transfer_call_to_participant(USER)
         assert (caught.value.status_code, caught.value.error.code) == (400, "8523")
+        assert caught.value.error.target == "api-version"
     assert office.emulator.executions(call) == 0
 
 

@@ -14,6 +14,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
     ServiceRequestError,
 )
+from transferkit_acs import ApiVersion
 from transferkit_acs.emulator import AcsEmulator
 
 from transferkit.testing.emulator import Fault
@@ -100,13 +101,35 @@ async def test_a_group_call_goes_on_without_whoever_was_transferred(bench, clien
     connection = client.get_call_connection(created.call_connection_id)
     await connection.transfer_call_to_participant(number("voicemail"), transferee=number("answers"))
     assert (await settled(bench))[-2:] == ["CallTransferAccepted", "ParticipantsUpdated"]
-    assert [one.identifier async for one in connection.list_participants()] == [USER]
+    own = CommunicationUserIdentifier(bench.emulator.identity.raw_id)
+    assert [one.identifier async for one in connection.list_participants()] == [own, USER]
     await connection.add_participant(number("answers"))
     await settled(bench)
     assert (await connection.get_participant(number("answers"))).identifier == number("answers")
     await connection.remove_participant(number("answers"))
     await connection.hang_up(is_for_everyone=True)
     assert (await settled(bench))[-1] == "CallDisconnected"
+
+
+async def test_a_call_that_fails_ends_with_two_events(bench, client):
+    await client.create_call(number("busy"), f"{bench.url}/calls", source_caller_id_number=OWN_NUMBER)
+    assert await settled(bench) == ["CreateCallFailed", "CallDisconnected"]
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+async def test_the_sdk_works_with_every_api_version(bench, version):
+    key = AzureKeyCredential(bench.emulator.access_key)
+    async with CallAutomationClient(bench.url, key, api_version=version.value) as client:
+        created = await client.create_call(
+            number("answers"), f"{bench.url}/calls", source_caller_id_number=OWN_NUMBER
+        )
+        await settled(bench)
+        connection = client.get_call_connection(created.call_connection_id)
+        await connection.transfer_call_to_participant(
+            number("voicemail"), transferee=number("answers"), operation_callback_url=f"{bench.url}/own"
+        )
+        assert (await settled(bench))[2:] == ["CallTransferAccepted", "CallDisconnected"]
+    assert {event["data"]["version"] for _, event in bench.sink.got} == {version}
 
 
 async def test_a_call_that_rings_is_redirected_or_rejected_once(bench, client):
@@ -162,6 +185,19 @@ async def guarded(signer, sink, lifetime):
             server.url, credential, connection_verify=str(server.ca_file)
         ) as client:
             yield emulator, credential, client.get_call_connection(call)
+
+
+async def test_a_connection_string_is_all_that_is_needed_over_tls(signer, sink):
+    """The SDK speaks https whatever scheme the connection string has."""
+    emulator = AcsEmulator(pace=0, signer=signer)
+    async with aclosing(emulator), serve(emulator.app, tls=True) as server, serve(sink) as callbacks:
+        call = emulator.place_call(callback_url=callbacks.url)
+        async with CallAutomationClient.from_connection_string(
+            emulator.config(server.url)["connection_string"], connection_verify=str(server.ca_file)
+        ) as client:
+            await client.get_call_connection(call).transfer_call_to_participant(number("busy"))
+        await emulator.settle()
+    assert sink.names() == ["CallTransferFailed"]
 
 
 async def test_a_token_of_entra_is_accepted_over_tls(signer, sink):

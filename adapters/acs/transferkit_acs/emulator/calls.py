@@ -6,7 +6,7 @@ import base64
 import secrets
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, final
+from typing import Any, Final, final
 from uuid import uuid4
 
 from attrs import Factory, define, field
@@ -19,7 +19,10 @@ from transferkit_acs.emulator.refusals import Refusal, call_not_found
 from transferkit_acs.identities import phone_model_of, response_model_of
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["Call", "CallState", "IncomingCall", "Switchboard", "opaque"]
+__all__ = ["CHAIN_ID", "Call", "CallState", "IncomingCall", "Switchboard", "opaque"]
+
+CHAIN_ID: Final = "X-Microsoft-Skype-Chain-ID"
+"""The response header with the correlation id of the call that a request was about."""
 
 _CONTEXT_BYTES = 3072
 
@@ -42,11 +45,13 @@ def opaque(size: int = 24) -> str:
 @final
 @define(kw_only=True)
 class Call:
-    """A call that was created, answered or placed; `people` are those who are on it beside the application.
+    """A call that was created, answered or placed; `people` are its participants besides the application.
 
-    `version` shapes the events. Of a placed call it is that of the first operation on it.
+    `own` is the application's own identity. `version` shapes the events. Of a placed call it is that of the
+    first operation on it.
     """
 
+    own: Identifier
     callback_url: str
     source: Identifier
     targets: tuple[Identifier, ...]
@@ -81,17 +86,28 @@ class Call:
         """The api-version of its events."""
         return self.version or max(ApiVersion)
 
+    @property
+    def roster(self) -> list[Identifier]:
+        """All participants, the application included. As recorded, the one who called comes first."""
+        callers = 1 if self.incoming else 0
+        return [*self.people[:callers], self.own, *self.people[callers:]]
+
     def properties(self, version: ApiVersion) -> dict[str, Any]:
-        """`CallConnectionProperties`. There is no server's id before the call connects, as recorded."""
+        """`CallConnectionProperties`.
+
+        As recorded, a created call has no `serverCallId` before it connects; its `sourceDisplayName` may be
+        empty, and is always there.
+        """
+        is_new = self.state is CallState.CONNECTING and not self.incoming
         shown: dict[str, Any] = {
             "callConnectionId": self.id,
-            "serverCallId": None if self.state is CallState.CONNECTING else self.server_call_id,
+            "serverCallId": None if is_new else self.server_call_id,
             "source": response_model_of(self.source),
             "targets": [response_model_of(target) for target in self.targets],
             "callConnectionState": self.state.value,
             "callbackUri": self.callback_url,
             "sourceCallerIdNumber": None if self.caller_id is None else phone_model_of(self.caller_id),
-            "sourceDisplayName": self.display_name,
+            "sourceDisplayName": self.display_name if self.incoming else self.display_name or "",
             "correlationId": self.correlation_id,
             "answeredBy": None if self.answered_by is None else {"id": self.answered_by},
         }
@@ -165,7 +181,7 @@ class Switchboard:
         """The call of that id, if something can be done with it. Raises `Refusal`."""
         call = self.open_call(call_id)
         if call.state is CallState.CONNECTING:
-            raise Refusal(400, "8501", "The call is not established.")
+            raise Refusal(400, "8501", "Action is invalid when call is not in Established state")
         if call.state is not CallState.CONNECTED:
             raise Refusal(409, "8607", "A transfer of this call is under way.")
         return call

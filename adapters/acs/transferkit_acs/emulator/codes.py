@@ -16,7 +16,17 @@ from transferkit.events import FailureReason
 from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["CALLER_GONE", "DONE", "ENDED", "FAILURES", "LEFT_EARLY", "TRANSFERRED", "Outcome", "failure_of"]
+__all__ = [
+    "CALLER_GONE",
+    "DONE",
+    "ENDED",
+    "FAILURES",
+    "LEFT_EARLY",
+    "REMOVED",
+    "TRANSFERRED",
+    "Outcome",
+    "failure_of",
+]
 
 
 @final
@@ -43,6 +53,7 @@ DONE: Final = Outcome(200, 0, "")
 TRANSFERRED: Final = Outcome(200, TRANSFER_COMPLETED, "The transfer operation completed successfully.")
 ENDED: Final = Outcome(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
 CALLER_GONE: Final = Outcome(200, 4521, "The participant disconnected.")
+REMOVED: Final = Outcome(200, 5300, "The participant was removed by another participant. DiagCode: 0#5300.@")
 LEFT_EARLY: Final = Outcome(487, 0, "The caller hung up before the call was established.")
 
 _BUSY: Final = Outcome(486, 8539, "The recipient is busy.")

@@ -101,7 +101,7 @@ class EventGrid:
     def _delivery(self, url: str, call: IncomingCall, age: timedelta) -> Delivery:
         schema = self._subscribed[url]
         event_id, kind = str(uuid4()), f"{PREFIX}IncomingCall"
-        time = wire_time(self._emulator.clock.now() - age)
+        time = wire_time(self._emulator.clock.now() - age, zone="Z")
         common = {
             "id": event_id,
             "subject": f"/caller/{call.caller.raw_id}/recipient/{call.callee.raw_id}",
@@ -140,7 +140,7 @@ class EventGrid:
             "subject": "",
             "data": {"validationCode": code},
             "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
-            "eventTime": wire_time(self._emulator.clock.now()),
+            "eventTime": wire_time(self._emulator.clock.now(), zone="Z"),
             "dataVersion": "2",
             "metadataVersion": "1",
         }

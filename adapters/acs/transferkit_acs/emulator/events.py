@@ -17,11 +17,12 @@ from transferkit_acs.settings import ApiVersion
 __all__ = ["PREFIX", "Announcer", "wire_time"]
 
 PREFIX = "Microsoft.Communication."
+_LAST_DIGIT = 1  # .NET leaves out trailing zeros
 
 
-def wire_time(time: datetime) -> str:
-    """A time as the service writes it: a fraction of a second, and `+00:00`."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
+def wire_time(time: datetime, *, zone: str = "+00:00") -> str:
+    """A time as recorded: seven digits of a second, one more than Python's clock has, and the zone."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}{_LAST_DIGIT}{zone}"
 
 
 @final
@@ -39,7 +40,7 @@ class Announcer:
     async def roster(self, call: Call) -> None:
         """`ParticipantsUpdated`, which alone is numbered."""
         call.rosters += 1
-        people = [call.participant(one, call.shape) for one in call.people]
+        people = [call.participant(one, call.shape) for one in call.roster]
         await self.say(
             call,
             "ParticipantsUpdated",
@@ -53,12 +54,16 @@ class Announcer:
         await self.say(call, "CallDisconnected", **_context(call), **_told(call, outcome))
 
     async def not_established(self, call: Call, outcome: Outcome) -> None:
-        """`CreateCallFailed` or `AnswerFailed`; before 2024-09-15 the call was merely over."""
-        if call.shape < ApiVersion.V2024_09_15:
-            await self.disconnected(call, outcome)
-        else:
+        """`CreateCallFailed` and then `CallDisconnected`, as recorded; `AnswerFailed` for an answered call.
+
+        Before 2024-09-15 there was only `CallDisconnected`.
+        """
+        has_event = call.shape >= ApiVersion.V2024_09_15
+        if has_event:
             name = "AnswerFailed" if call.incoming else "CreateCallFailed"
             await self.say(call, name, **_context(call), **_told(call, outcome))
+        if not (has_event and call.incoming):
+            await self.disconnected(call, outcome)
 
     async def verdict(
         self, call: Call, name: str, outcome: Outcome, *, url: str | None, context: str | None, **data: Any

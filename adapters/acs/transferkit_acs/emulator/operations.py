@@ -15,7 +15,7 @@ from uuid import uuid4
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
 from transferkit.testing.emulator import Emulator, Reply
 from transferkit.testing.scenarios import scenario_for
-from transferkit_acs.emulator.calls import Call, CallState, IncomingCall, Switchboard
+from transferkit_acs.emulator.calls import CHAIN_ID, Call, CallState, IncomingCall, Switchboard
 from transferkit_acs.emulator.refusals import Refusal, invalid
 from transferkit_acs.emulator.repeatability import Answer
 from transferkit_acs.emulator.stories import Operation, Stories
@@ -43,16 +43,19 @@ class Operations:
 
     def create(self, body: Body, version: ApiVersion) -> Answer:
         """`createCall`: to one target, or to several at once."""
-        targets = tuple(_someone(target, "request.targets") for target in body["targets"])
+        targets = tuple(_someone(target, "targets") for target in body["targets"])
         caller_id = _number(body.get("sourceCallerIdNumber"))
         if caller_id is None and any(isinstance(target, PhoneNumber) for target in targets):
-            raise invalid(["request.sourceCallerIdNumber is required where a phone number is called"])
+            field = "sourceCallerIdNumber"
+            raise invalid(f"request.{field} is required where a phone number is called", target=field)
         self._admit(body["callbackUri"], *targets)
-        own = (body.get("source") or {}).get("id")
+        given = (body.get("source") or {}).get("id")
+        own = self._identity if given is None else _someone({"rawId": given}, "source")
         call = self._switchboard.add(
             Call(
+                own=own,
                 callback_url=body["callbackUri"],
-                source=self._identity if own is None else _someone({"rawId": own}, "request.source"),
+                source=own,
                 targets=targets,
                 version=version,
                 group=len(targets) > 1,
@@ -62,56 +65,61 @@ class Operations:
             )
         )
         self._emulator.play(self._stories.created(call))
-        return lambda: Reply(status=HTTPStatus.CREATED, body=call.properties(version))
+        return lambda: _about(call, HTTPStatus.CREATED, call.properties(version))
 
     def answer(self, body: Body, version: ApiVersion) -> Answer:
         """`answerCall`."""
         incoming = self._take(body)
+        given = (body.get("answeredBy") or {}).get("id")
+        own = self._identity if given is None else _someone({"rawId": given}, "answeredBy")
         call = self._switchboard.add(
             Call(
+                own=own,
                 callback_url=body["callbackUri"],
                 source=incoming.caller,
                 targets=(incoming.callee,),
                 version=version,
                 incoming=True,
                 context=body.get("operationContext"),
-                answered_by=(body.get("answeredBy") or {}).get("id") or self._identity.id,
+                answered_by=own.raw_id,
                 server_call_id=incoming.server_call_id,
                 correlation_id=incoming.correlation_id,
             )
         )
         self._emulator.play(self._stories.answered(call))
-        return lambda: Reply(status=HTTPStatus.OK, body=call.properties(version))
+        return lambda: _about(call, HTTPStatus.OK, call.properties(version))
 
     def reject(self, body: Body) -> Answer:
-        """`rejectCall`: nothing is said of the call afterwards."""
-        self._take(body)
-        return _no_content
+        """`rejectCall`: no event about the call follows."""
+        incoming = self._take(body)
+        return lambda: _about(incoming, HTTPStatus.NO_CONTENT)
 
     def redirect(self, body: Body) -> Answer:
-        """`redirectCall`: nothing is said of the call afterwards, whatever the target does."""
-        target = _someone(body["target"], "request.target")
+        """`redirectCall`: no event about the call follows, whatever the target does."""
+        target = _someone(body["target"], "target")
         self._admit(self._switchboard.ringing_call(body["incomingCallContext"]).id, target)
-        self._take(body).executions += 1
-        return _no_content
+        incoming = self._take(body)
+        incoming.executions += 1
+        return lambda: _about(incoming, HTTPStatus.NO_CONTENT)
 
     def get(self, call_id: str, version: ApiVersion) -> Answer:
         """`getCall`."""
         call = self._switchboard.open_call(call_id)
-        return lambda: Reply(status=HTTPStatus.OK, body=call.properties(version))
+        return lambda: _about(call, HTTPStatus.OK, call.properties(version))
 
     def hang_up(self, call_id: str) -> Answer:
         """`hangupCall` and `terminateCall`: the application's own leg ends either way."""
-        self._stories.hang_up(self._switchboard.open_call(call_id))
-        return _no_content
+        call = self._switchboard.open_call(call_id)
+        self._stories.hang_up(call)
+        return lambda: _about(call, HTTPStatus.NO_CONTENT)
 
     # --- transfers ------------------------------------------------------------------------------------
 
     def transfer(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
         """`transferToParticipant`."""
         call = self._switchboard.connected_call(call_id)
-        target = _someone(body["targetParticipant"], "request.targetParticipant")
-        transferee = _optional(body.get("transferee"), "request.transferee")
+        target = _someone(body["targetParticipant"], "targetParticipant")
+        transferee = _optional(body.get("transferee"), "transferee")
         if call.group and transferee is None:
             raise Refusal(
                 HTTPStatus.BAD_REQUEST, "8505", "The call has several participants: name the transferee."
@@ -124,44 +132,44 @@ class Operations:
         call.executions += 1
         operation = _operation(body, target, transferee)
         self._emulator.play(self._stories.transferred(call, operation))
-        return _echo(body)
+        return _echo(call, body)
 
     # --- participants ---------------------------------------------------------------------------------
 
     def participants(self, call_id: str, version: ApiVersion) -> Answer:
         """`getParticipants`; there is never a second page."""
         call = self._switchboard.open_call(call_id)
-        people = [call.participant(one, version) for one in call.people]
-        return lambda: Reply(status=HTTPStatus.OK, body={"value": people})
+        people = [call.participant(one, version) for one in call.roster]
+        return lambda: _about(call, HTTPStatus.OK, {"value": people})
 
     def participant(self, call_id: str, raw_id: str, version: ApiVersion) -> Answer:
         """`getParticipant`."""
         call = self._switchboard.open_call(call_id)
-        for one in call.people:
+        for one in call.roster:
             if one.raw_id == raw_id:
                 shown = call.participant(one, version)
-                return lambda: Reply(status=HTTPStatus.OK, body=shown)
+                return lambda: _about(call, HTTPStatus.OK, shown)
         raise Refusal(HTTPStatus.NOT_FOUND, "8558", "The participant is not on the call.")
 
     def add(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
         """`addParticipant`."""
         call = self._switchboard.connected_call(call_id)
-        someone = _someone(body["participantToAdd"], "request.participantToAdd")
+        someone = _someone(body["participantToAdd"], "participantToAdd")
         self._admit(call.id, someone)
         call.version = call.version or version
         self._emulator.play(self._stories.added(call, _operation(body, someone)))
         more = {"invitationId": str(uuid4())} if version >= ApiVersion.V2023_10_15 else {}
-        return _echo(body, participant=call.participant(someone, version), **more)
+        return _echo(call, body, participant=call.participant(someone, version), **more)
 
     def remove(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
         """`removeParticipant`."""
         call = self._switchboard.connected_call(call_id)
-        someone = _someone(body["participantToRemove"], "request.participantToRemove")
+        someone = _someone(body["participantToRemove"], "participantToRemove")
         if not call.has(someone):
             raise Refusal(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
         call.version = call.version or version
         self._emulator.play(self._stories.removed(call, _operation(body, someone)))
-        return _echo(body)
+        return _echo(call, body)
 
     # --- what they share ------------------------------------------------------------------------------
 
@@ -184,14 +192,15 @@ class Operations:
                 raise Refusal(status, "7504", "The resource may not do this.")
 
 
-def _no_content() -> Reply:
-    return Reply(status=HTTPStatus.NO_CONTENT)
+def _about(call: Call | IncomingCall, status: HTTPStatus, body: Any = None) -> Reply:
+    """A response about a call: as recorded, its chain id is the `correlationId` of the call's events."""
+    return Reply(status=status, body=body, headers={CHAIN_ID: call.correlation_id})
 
 
-def _echo(body: Body, **more: Any) -> Answer:
+def _echo(call: Call, body: Body, **more: Any) -> Answer:
     """An accepted operation, with its context if it had one."""
     context = {"operationContext": body["operationContext"]} if "operationContext" in body else {}
-    return lambda: Reply(status=HTTPStatus.ACCEPTED, body={**more, **context})
+    return lambda: _about(call, HTTPStatus.ACCEPTED, {**more, **context})
 
 
 def _operation(body: Body, someone: Identifier, transferee: Identifier | None = None) -> Operation:
@@ -203,15 +212,15 @@ def _operation(body: Body, someone: Identifier, transferee: Identifier | None = 
     )
 
 
-def _someone(model: object, where: str) -> Identifier:
+def _someone(model: object, field: str) -> Identifier:
     found = identifier_of(model)
     if found is None:
-        raise invalid([f"{where} names nobody"])
+        raise invalid(f"request.{field} names no identifier", target=field)
     return found
 
 
-def _optional(model: object, where: str) -> Identifier | None:
-    return None if model is None else _someone(model, where)
+def _optional(model: object, field: str) -> Identifier | None:
+    return None if model is None else _someone(model, field)
 
 
 def _number(model: object) -> PhoneNumber | None:

@@ -1,7 +1,8 @@
 """OASIS Repeatable Requests 1.0: executed once under one id, however often they are sent.
 
-The window and the answers are those that ACS publishes (learn.microsoft.com rest/api/communication). What a
-repetition is told is how things are now, as recorded from the service, not what the first one was told.
+The window and the answers are those that ACS publishes (learn.microsoft.com rest/api/communication). As
+recorded, a repetition is answered with the present state, not with the first response, and only some
+operations confirm that they were executed as repeatable (`Repeatability-Result: accepted`).
 """
 
 from __future__ import annotations
@@ -46,8 +47,13 @@ class RepeatableRequests:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    def once(self, request: EmulatedRequest, execute: Callable[[], Answer], *, now: datetime) -> Reply:
-        """Execute a request that is new and answer it; answer again one that is not. Raises `Refusal`."""
+    def once(
+        self, request: EmulatedRequest, execute: Callable[[], Answer], *, confirmed: bool, now: datetime
+    ) -> Reply:
+        """Execute a request that is new and answer it; answer again one that is not. Raises `Refusal`.
+
+        `confirmed` is whether a success carries `Repeatability-Result`.
+        """
         found = _repeatable(request, now=now)
         if found is None:
             return execute()()
@@ -62,6 +68,8 @@ class RepeatableRequests:
         elif known.fingerprint != fingerprint:
             raise _rejected(HTTPStatus.BAD_REQUEST, "Repeatability-Request-ID belongs to another request")
         reply = known.answer()
+        if not confirmed or reply.status >= HTTPStatus.BAD_REQUEST:
+            return reply
         return evolve(reply, headers={**reply.headers, "Repeatability-Result": "accepted"})
 
     def _forget(self, now: datetime) -> None:

@@ -25,13 +25,18 @@ Ids = Mapping[str, str]
 @final
 @frozen(kw_only=True)
 class Route:
-    """One published operation: `body` checks its body, None is one that has none."""
+    """One published operation: `body` checks its body, None is one that has none.
+
+    `confirmed` is whether recorded responses carry `Repeatability-Result`: those of transfer, of adding and
+    removing a participant and of terminate do; those of create (since 2023), answer and reject do not.
+    """
 
     method: str
     path: re.Pattern[str]
     run: Callable[[Operations, Ids, Any, ApiVersion], Answer]
-    body: schema.Check | None = None
+    body: schema.Shape | None = None
     repeatable: bool = False
+    confirmed: bool = False
 
 
 _CALLS = "/calling/callConnections"
@@ -41,10 +46,14 @@ _CALL = f"{_CALLS}/(?P<call>[^/:]+)"
 def _post(
     path: str,
     run: Callable[[Operations, Ids, Any, ApiVersion], Answer],
-    body: schema.Check | None = None,
+    body: schema.Shape | None = None,
+    *,
+    confirmed: bool = False,
 ) -> Route:
     """Everything that is posted may be repeated."""
-    return Route(method="POST", path=re.compile(path), run=run, body=body, repeatable=True)
+    return Route(
+        method="POST", path=re.compile(path), run=run, body=body, repeatable=True, confirmed=confirmed
+    )
 
 
 def _other(method: str, path: str, run: Callable[[Operations, Ids, Any, ApiVersion], Answer]) -> Route:
@@ -59,11 +68,12 @@ _ROUTES = (
     _post(f"{_CALLS}:redirect", lambda do, _, body, __: do.redirect(body), schema.REDIRECT),
     _other("GET", _CALL, lambda do, ids, _, version: do.get(ids["call"], version)),
     _other("DELETE", _CALL, lambda do, ids, _, __: do.hang_up(ids["call"])),
-    _post(f"{_CALL}:terminate", lambda do, ids, _, __: do.hang_up(ids["call"])),
+    _post(f"{_CALL}:terminate", lambda do, ids, _, __: do.hang_up(ids["call"]), confirmed=True),
     _post(
         f"{_CALL}:transferToParticipant",
         lambda do, ids, body, version: do.transfer(ids["call"], body, version),
         schema.TRANSFER,
+        confirmed=True,
     ),
     _other("GET", f"{_CALL}/participants", lambda do, ids, _, version: do.participants(ids["call"], version)),
     _other(
@@ -75,11 +85,13 @@ _ROUTES = (
         f"{_CALL}/participants:add",
         lambda do, ids, body, version: do.add(ids["call"], body, version),
         schema.ADD_PARTICIPANT,
+        confirmed=True,
     ),
     _post(
         f"{_CALL}/participants:remove",
         lambda do, ids, body, version: do.remove(ids["call"], body, version),
         schema.REMOVE_PARTICIPANT,
+        confirmed=True,
     ),
 )
 
@@ -113,15 +125,15 @@ def execution(
     return execute
 
 
-def _checked(request: EmulatedRequest, check: schema.Check, version: ApiVersion) -> Any:
-    """The body, if it has the shape of the api-version. Raises `Refusal`."""
+def _checked(request: EmulatedRequest, shape: schema.Shape, version: ApiVersion) -> Any:
+    """The body's fields of the api-version, if it has the published shape. Raises `Refusal`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
     try:
         body = read_json(request.body)
     except ValueError as error:
-        raise invalid([f"request {error}"]) from None
-    if problems := schema.problems_of(check, body, version):
-        raise invalid(problems)
-    return body
+        raise invalid(f"request {error}") from None
+    if problems := schema.problems_of(shape, body, version):
+        raise invalid(*(each.text for each in problems), target=problems[0].field)
+    return shape.known(body, version)

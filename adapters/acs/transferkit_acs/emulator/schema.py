@@ -1,13 +1,15 @@
 """The published bodies as the emulator checks them, by api-version: names, types, what must be there.
 
 Shapes: ACS REST 2023-03-06 to 2026-03-12. `kind` may be missing from a request and a cloud may be in upper
-case: the official Python SDK writes them so.
+case: the official Python SDK writes them so. A field that came with a later api-version is ignored: the SDK
+sends it with whichever `api_version` it was given. A field of no api-version is refused, and so is a kind of
+identifier that the api-version does not have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import final
+from typing import Any, final
 
 from attrs import frozen
 
@@ -22,12 +24,29 @@ __all__ = [
     "REMOVE_PARTICIPANT",
     "TRANSFER",
     "Check",
+    "Problem",
+    "Shape",
     "identifier_problems",
     "problems_of",
 ]
 
-Check = Callable[[object, str, ApiVersion], Iterator[str]]
-"""Says everything that is wrong with a value at a place, in an api-version."""
+
+@final
+@frozen
+class Problem:
+    """What is wrong with the value at a place (`request.target.rawId`)."""
+
+    where: str
+    text: str
+
+    @property
+    def field(self) -> str | None:
+        """The field as `target` of an error names it; None for the body itself."""
+        return self.where.partition(".")[2] or None
+
+
+Check = Callable[[object, str, ApiVersion], Iterator[Problem]]
+"""Yields everything that is wrong with a value at a place, in an api-version."""
 
 _LONGEST_INVITATION = 180
 
@@ -40,50 +59,50 @@ class _Field:
     since: ApiVersion = ApiVersion.V2023_03_06
 
 
-def _text(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _text(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, str):
-        yield f"{where} must be text"
+        yield Problem(where, f"{where} must be text")
 
 
-def _filled(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _filled(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, str) or not value:
-        yield f"{where} must be text that is not empty"
+        yield Problem(where, f"{where} must be text that is not empty")
 
 
-def _flag(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _flag(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, bool):
-        yield f"{where} must be true or false"
+        yield Problem(where, f"{where} must be true or false")
 
 
-def _cloud(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _cloud(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, str) or value.lower() not in {"public", "dod", "gcch"}:
-        yield f"{where} must be public, dod or gcch"
+        yield Problem(where, f"{where} must be public, dod or gcch")
 
 
-def _uri(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _uri(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
-        yield f"The field {where} is invalid"
+        yield Problem(where, f"The field {where} is invalid")
 
 
-def _mapping(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _mapping(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, Mapping):
-        yield f"{where} must be an object"
+        yield Problem(where, f"{where} must be an object")
 
 
-def _reason(value: object, where: str, _: ApiVersion) -> Iterator[str]:
-    if value not in {"none", "busy", "forbidden"}:
-        yield f"{where} must be none, busy or forbidden"
+def _reason(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
+    if not isinstance(value, str) or value not in {"none", "busy", "forbidden"}:
+        yield Problem(where, f"{where} must be none, busy or forbidden")
 
 
-def _invitation(value: object, where: str, _: ApiVersion) -> Iterator[str]:
+def _invitation(value: object, where: str, _: ApiVersion) -> Iterator[Problem]:
     if type(value) is not int or not 0 <= value <= _LONGEST_INVITATION:
-        yield f"{where} must be a whole number of seconds, at most {_LONGEST_INVITATION}"
+        yield Problem(where, f"{where} must be a whole number of seconds, at most {_LONGEST_INVITATION}")
 
 
 def _map_of(check: Check) -> Check:
-    def problems(value: object, where: str, version: ApiVersion) -> Iterator[str]:
+    def problems(value: object, where: str, version: ApiVersion) -> Iterator[Problem]:
         if not isinstance(value, Mapping):
-            yield f"{where} must be an object"
+            yield Problem(where, f"{where} must be an object")
             return
         for name, item in value.items():
             yield from check(item, f"{where}.{name}", version)
@@ -91,22 +110,34 @@ def _map_of(check: Check) -> Check:
     return problems
 
 
-def _object(**members: _Field) -> Check:
-    def problems(value: object, where: str, version: ApiVersion) -> Iterator[str]:
+@final
+@frozen
+class Shape:
+    """An object and its fields, each since an api-version. It is a check itself."""
+
+    fields: Mapping[str, _Field]
+
+    def __call__(self, value: object, where: str, version: ApiVersion) -> Iterator[Problem]:
         if not isinstance(value, Mapping):
-            yield f"{where} must be an object"
+            yield Problem(where, f"{where} must be an object")
             return
         for name, item in value.items():
-            member = members.get(name)
-            if member is None or member.since > version:
-                yield f"{where}.{name} is not known"
-            else:
-                yield from member.check(item, f"{where}.{name}", version)
-        for name, member in members.items():
-            if member.required and name not in value:
-                yield f"{where}.{name} is required"
+            field = self.fields.get(name)
+            if field is None:
+                yield Problem(f"{where}.{name}", f"{where}.{name} is not known")
+            elif field.since <= version:
+                yield from field.check(item, f"{where}.{name}", version)
+        for name, field in self.fields.items():
+            if field.required and name not in value:
+                yield Problem(f"{where}.{name}", f"{where}.{name} is required")
 
-    return problems
+    def known(self, value: Mapping[str, Any], version: ApiVersion) -> dict[str, Any]:
+        """The fields that the api-version has."""
+        return {name: item for name, item in value.items() if self.fields[name].since <= version}
+
+
+def _object(**fields: _Field) -> Shape:
+    return Shape(fields)
 
 
 _PHONE = _object(
@@ -140,23 +171,26 @@ _TYPED: Mapping[str, _Field] = {
 _IDENTIFIER = _object(kind=_Field(check=_text), rawId=_Field(check=_text), **_TYPED)
 
 
-def identifier_problems(value: object, where: str, version: ApiVersion) -> Iterator[str]:
+def identifier_problems(value: object, where: str, version: ApiVersion) -> Iterator[Problem]:
     """What is wrong with a `CommunicationIdentifierModel`: at most one typed object, of the kind it names."""
     yield from _IDENTIFIER(value, where, version)
     if not isinstance(value, Mapping):
         return
     typed = [name for name in _TYPED if name in value]
+    for name in typed:
+        if _TYPED[name].since > version:
+            yield Problem(f"{where}.{name}", f"{where}.{name} is not known in {version}")
     if len(typed) > 1:
-        yield f"{where} has more than one of {', '.join(typed)}"
+        yield Problem(where, f"{where} has more than one of {', '.join(typed)}")
     if not typed and not value.get("rawId"):
-        yield f"{where} names nobody"
+        yield Problem(where, f"{where} names no identifier")
     if "kind" in value and typed and value["kind"] not in typed:
-        yield f"{where}.kind does not fit {typed[0]}"
+        yield Problem(f"{where}.kind", f"{where}.kind does not fit {typed[0]}")
 
 
-def _people(value: object, where: str, version: ApiVersion) -> Iterator[str]:
+def _people(value: object, where: str, version: ApiVersion) -> Iterator[Problem]:
     if not isinstance(value, list) or not value:
-        yield f"{where} must be a list that is not empty"
+        yield Problem(where, f"{where} must be a list that is not empty")
         return
     for index, one in enumerate(value):
         yield from identifier_problems(one, f"{where}[{index}]", version)
@@ -265,6 +299,6 @@ REMOVE_PARTICIPANT = _object(
 """`RemoveParticipantRequest`."""
 
 
-def problems_of(check: Check, body: object, version: ApiVersion) -> list[str]:
+def problems_of(check: Check, body: object, version: ApiVersion) -> list[Problem]:
     """Everything that is wrong with the body of a request."""
     return list(check(body, "request", version))

@@ -19,7 +19,7 @@ from transferkit.testing.emulator import CallView, EmulatedRequest, Emulator, Fa
 from transferkit.testing.signing import CallbackSigner
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.emulator.access import AUDIENCE, check_signature, check_token
-from transferkit_acs.emulator.calls import Call, CallState, IncomingCall, Switchboard
+from transferkit_acs.emulator.calls import CHAIN_ID, Call, CallState, IncomingCall, Switchboard
 from transferkit_acs.emulator.eventgrid import Delivery, EventGrid, EventSchema
 from transferkit_acs.emulator.events import Announcer
 from transferkit_acs.emulator.operations import Operations
@@ -52,9 +52,10 @@ class AcsEmulator(Emulator):
     """One ACS resource, its Event Grid topic, and the keys that sign its callbacks.
 
     Requests are signed with `access_key`, or carry a token of `token()` or of an issuer that it was told to
-    `trust`. Event Grid's deliveries carry `eventgrid_secret` in their address. `clock` decides how old a
-    repeatable request may be and which tokens are valid. Not emulated: media, recording, rooms and `connect`,
-    muting, cancelling an invitation, moving participants.
+    `trust`. Event Grid's deliveries carry `eventgrid_secret` in their address. `identity` is the
+    application's own on its calls, unless a request names another. `clock` decides how old a repeatable
+    request may be and which tokens are valid. Not emulated: media, recording, rooms and `connect`, muting,
+    cancelling an invitation, moving participants.
     """
 
     name: ClassVar[str] = "acs"
@@ -74,8 +75,8 @@ class AcsEmulator(Emulator):
         self._switchboard = Switchboard()
         self._announcer = Announcer(self, resource_id=self.resource_id)
         self._stories = Stories(self, self._announcer)
-        identity = CommunicationUser(f"8:acs:{self.resource_id}_{uuid4()}")
-        self._operations = Operations(self, self._switchboard, self._stories, identity=identity)
+        self.identity = CommunicationUser(f"8:acs:{self.resource_id}_{uuid4()}")
+        self._operations = Operations(self, self._switchboard, self._stories, identity=self.identity)
         topic = f"/subscriptions/{uuid4()}/communicationServices/emulator"
         self._event_grid = EventGrid(self, topic=topic, secret=self.eventgrid_secret)
         self._deliveries: dict[str, Delivery] = {}
@@ -123,7 +124,7 @@ class AcsEmulator(Emulator):
             reply = self._execute(request)
         except Refusal as refusal:
             reply = refusal.reply
-        return evolve(reply, headers={**reply.headers, **_common_headers(request)})
+        return evolve(reply, headers={**_common_headers(request), **reply.headers})
 
     def _published_keys(self, request: EmulatedRequest) -> Reply:
         """The OpenID document of the callbacks' signer, or its keys; anybody may read them."""
@@ -140,9 +141,21 @@ class AcsEmulator(Emulator):
         version = _version(request)
         route, ids = route_for(request)
         execute = execution(route, self._operations, request, ids, version)
-        if route.repeatable:
-            return self._repeatable.once(request, execute, now=self.clock.now())
-        return execute()()
+        try:
+            if route.repeatable:
+                return self._repeatable.once(
+                    request, execute, confirmed=route.confirmed, now=self.clock.now()
+                )
+            return execute()()
+        except Refusal as refusal:
+            return self._about_call(refusal.reply, ids)
+
+    def _about_call(self, refusal: Reply, ids: Mapping[str, str]) -> Reply:
+        """The refusal, with the chain id of the call that it is about, unless that call is over."""
+        call = self._switchboard.calls.get(canonical_call_id(ids.get("call", "")))
+        if call is None or not call.is_open:
+            return refusal
+        return evolve(refusal, headers={CHAIN_ID: call.correlation_id, **refusal.headers})
 
     def faulty_reply(self, fault: Fault) -> Reply:
         reply = super().faulty_reply(fault)
@@ -157,6 +170,7 @@ class AcsEmulator(Emulator):
         The caller is a phone number; on a group call there is an ACS user, too.
         """
         call = Call(
+            own=self.identity,
             callback_url=callback_url,
             source=CALLER,
             targets=(CALLEE,),
@@ -264,11 +278,14 @@ def _version(request: EmulatedRequest) -> ApiVersion:
         return ApiVersion(request.query.get("api-version", ""))
     except ValueError:
         message = "api-version is missing or not supported."
-        raise Refusal(HTTPStatus.BAD_REQUEST, "8523", message) from None
+        raise Refusal(HTTPStatus.BAD_REQUEST, "8523", message, target="api-version") from None
 
 
 def _common_headers(request: EmulatedRequest) -> dict[str, str]:
-    """What is recorded of every answer; a client's own id is told back."""
-    headers = {"X-Microsoft-Skype-Chain-ID": str(uuid4()), "X-Cache": "CONFIG_NOCACHE"}
+    """The recorded headers of every response; a client's own id is returned.
+
+    A response that is not about an open call has a chain id of its own.
+    """
+    headers = {CHAIN_ID: str(uuid4()), "X-Cache": "CONFIG_NOCACHE"}
     client_id = request.headers.get("x-ms-client-request-id")
     return headers if client_id is None else headers | {"x-ms-client-request-id": client_id}

@@ -15,6 +15,7 @@ from transferkit_acs.emulator.codes import (
     DONE,
     ENDED,
     LEFT_EARLY,
+    REMOVED,
     TRANSFERRED,
     Outcome,
     failure_of,
@@ -86,8 +87,8 @@ class Stories:
             await self._announcer.connected(call)
         await self._announcer.roster(call)
 
-    async def gone(self, call: Call, someone: Identifier) -> None:
-        """Somebody hung up: the others stay on a group call, any other call ends."""
+    async def gone(self, call: Call, someone: Identifier, outcome: Outcome = CALLER_GONE) -> None:
+        """A participant left: the others stay on a group call, any other call ends with this outcome."""
         connecting = call.state is CallState.CONNECTING
         call.leave(someone)
         if call.people and call.is_open:
@@ -97,7 +98,7 @@ class Stories:
             self._change(call, CallState.DISCONNECTED)
             await self._announcer.not_established(call, LEFT_EARLY)
         else:
-            await self._ended(call, CALLER_GONE)
+            await self._ended(call, outcome)
 
     def hang_up(self, call: Call) -> None:
         """The application hangs up, and is gone when it is told so."""
@@ -185,11 +186,11 @@ class Stories:
             await self._announcer.roster(call)
 
     async def removed(self, call: Call, operation: Operation) -> None:
-        """What follows when somebody was removed; when nobody is left, the call ends."""
+        """What follows when a participant was removed; the call ends when the application is alone on it."""
         await self._emulator.step()
         participant = {"participant": response_model_of(operation.someone)}
         await self._verdict(call, "RemoveParticipantSucceeded", DONE, operation, **participant)
-        await self.gone(call, operation.someone)
+        await self.gone(call, operation.someone, REMOVED)
 
     # --- what they share ------------------------------------------------------------------------------
 
