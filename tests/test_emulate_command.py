@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import sys
 import tomllib
 from html.parser import HTMLParser
@@ -98,6 +99,18 @@ async def test_it_serves_every_emulator_and_the_page_until_told_to_stop(emulate,
 
 
 @pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
+async def test_with_https_every_emulator_is_trusted_by_the_ca_file_that_is_written(emulate, tmp_path):
+    authorities = tmp_path / "ca.pem"
+    running = await emulate("--https", f"--write-ca={authorities}")
+    trusted = ssl.create_default_context(cafile=str(authorities))
+    async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
+        for one in running.told["emulators"].values():
+            assert one["url"].startswith("https://")
+            assert (await http.get(f"{one['url']}/_emulator/calls")).json() == []
+    assert (await running.stop())[0] == 0
+
+
+@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
 async def test_faults_and_chaos_are_on_from_the_start(emulate):
     name = PROVIDERS[0]
     running = await emulate(f"-p{name}", "--fault=reset_after,match=transfer", "--fault=lose", "--chaos=7")
@@ -132,12 +145,22 @@ def test_a_port_that_is_taken_is_said():
     assert "--port" in result.output
 
 
-def test_a_configuration_that_cannot_be_written_is_no_matter_of_the_port(tmp_path):
-    nowhere = tmp_path / "no" / "such" / "folder.toml"
-    result = CliRunner().invoke(app, ["emulate", "--port", "0", "--write-config", str(nowhere)])
+@pytest.mark.parametrize("option", ["--write-config", "--write-ca"])
+def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, option):
+    nowhere = tmp_path / "no" / "such" / "file"
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", "--https", option, str(nowhere)])
     assert result.exit_code == 2
-    assert f"cannot write {nowhere}" in result.stderr
+    assert f"{option}: cannot write {nowhere}" in result.stderr
     assert "--port" not in result.stderr
+
+
+@pytest.mark.skipif("acs" not in PROVIDERS, reason="needs an emulator that is served over http")
+def test_no_ca_can_be_written_when_nothing_is_served_over_https(tmp_path):
+    file = tmp_path / "ca.pem"
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", "-p", "acs", "--write-ca", str(file)])
+    assert result.exit_code == 2
+    assert "--https" in result.stderr
+    assert not file.exists()
 
 
 def test_without_its_server_it_says_what_to_install(monkeypatch):

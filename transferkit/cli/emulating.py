@@ -60,6 +60,13 @@ def emulate(
     chaos: Annotated[
         int | None, typer.Option(metavar="SEED", help="Let anything go wrong, as this seed decides.")
     ] = None,
+    https: Annotated[
+        bool, typer.Option("--https", help="Serve every emulator over https, with a CA made for this run.")
+    ] = False,
+    write_ca: Annotated[
+        Path | None,
+        typer.Option(help="Write the certificates of the CAs to trust there, as PEM.", dir_okay=False),
+    ] = None,
     write_config: Annotated[
         Path | None,
         typer.Option(help="Write the configuration there, too, once everything listens.", dir_okay=False),
@@ -85,6 +92,8 @@ def emulate(
                     pace=pace,
                     faults=fault or [],
                     chaos=chaos,
+                    https=https,
+                    write_ca=write_ca,
                     write_config=write_config,
                     as_json=as_json,
                 )
@@ -105,6 +114,8 @@ async def _emulate(
     pace: float,
     faults: list[Fault],
     chaos: int | None,
+    https: bool,
+    write_ca: Path | None,
     write_config: Path | None,
     as_json: bool,
 ) -> None:
@@ -112,7 +123,7 @@ async def _emulate(
     async with AsyncExitStack() as stack:
         first = port and port + 1
         emulated = await stack.enter_async_context(
-            emulators(pace=pace, providers=providers, port=first, faults=faults)
+            emulators(pace=pace, providers=providers, port=first, tls=https, faults=faults)
         )
         for name, emulator in emulated.running.items():
             emulator.callback_url = f"{callback_url}/{name}"
@@ -124,17 +135,26 @@ async def _emulate(
         served = await stack.enter_async_context(serve(page.app, port=port))
         stack.callback(page.close)
         config = _toml(emulated, callback_url)
-        if write_config is not None:
-            _write(write_config, config)
+        if write_ca is not None:
+            _write(write_ca, _authorities(emulated), option="--write-ca")
+        if write_config is not None:  # last: who waits for it finds everything else
+            _write(write_config, config, option="--write-config")
         _tell(emulated, served, config, chaos=chaos, as_json=as_json)
         await stop.wait()
 
 
-def _write(file: Path, config: str) -> None:
+def _authorities(emulated: Emulators) -> str:
+    files = [server.ca_file for server in emulated.servers.values() if server.ca_file]
+    if not files:
+        raise unusable("--write-ca: no emulator is served over https; add --https")
+    return "".join(file.read_text(encoding="ascii") for file in files)
+
+
+def _write(file: Path, content: str, *, option: str) -> None:
     try:
-        file.write_text(config, encoding="utf-8")
+        file.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise unusable(f"--write-config: cannot write {file}: {error.strerror or error}") from None
+        raise unusable(f"{option}: cannot write {file}: {error.strerror or error}") from None
 
 
 def _stopped() -> asyncio.Event:

@@ -56,14 +56,16 @@ async def emulators(
     pace: float = 0.02,
     providers: Collection[str] | None = None,
     port: int = 0,
+    tls: bool = False,
     faults: Collection[Fault] = (),
 ) -> AsyncGenerator[Emulators]:
     """Serve every emulator that an installed distribution announces, or those of `providers` alone.
 
     Each has a port of its own: a free one, or else the announced emulators take `port` and those after it in
-    alphabetical order, so that a provider is always found at the same place. `faults` are switched on in
-    each. Raises `KeyError` for a provider of which no emulator is installed, and `OSError` where a port is
-    taken.
+    alphabetical order, so that a provider is always found at the same place. With `tls` each is served over
+    https, otherwise only one whose provider's client library insists on it; the CA file to trust is in its
+    table. `faults` are switched on in each. Raises `KeyError` for a provider of which no emulator is
+    installed, and `OSError` where a port is taken.
     """
     found = sorted(announced(EMULATORS).items())
     for name in providers or ():
@@ -80,7 +82,7 @@ async def emulators(
             emulator.faults.add(*faults)
             # Closed after its server, whose last requests may still begin to play.
             stack.push_async_callback(emulator.aclose)
-            served = serve(emulator.app, port=port and port + index, tls=emulator.needs_tls)
+            served = serve(emulator.app, port=port and port + index, tls=tls or emulator.needs_tls)
             server = servers[name] = await stack.enter_async_context(served)
             tables[name] = emulator.config(server.url, ca_file=server.ca_file)
         yield Emulators(running=running, servers=servers, tables=tables)

@@ -392,6 +392,14 @@ def test_a_connection_string_is_all_that_is_needed_over_tls(guarded):
     assert guarded.settled() == ["CallTransferFailed"]
 
 
+def test_an_unchanged_application_trusts_the_emulator_by_its_environment(guarded, monkeypatch):
+    call = guarded.emulator.place_call(callback_url=guarded.callbacks)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca_file))
+    connection_string = guarded.emulator.config(guarded.url)["connection_string"]
+    with CallAutomationClient.from_connection_string(connection_string) as client:
+        assert client.get_call_connection(call).get_call_properties().call_connection_state == "connected"
+
+
 def test_a_wrong_key_is_refused(office):
     with (
         office.client(AzureKeyCredential("b3RoZXIta2V5")) as client,

@@ -1,5 +1,8 @@
 """The official SDK, async, is a client of the emulator: calls, transfers, redirects, errors, credentials."""
 
+import asyncio
+import os
+import sys
 import time
 from contextlib import aclosing, asynccontextmanager
 
@@ -198,6 +201,31 @@ async def test_a_connection_string_is_all_that_is_needed_over_tls(signer, sink):
             await client.get_call_connection(call).transfer_call_to_participant(number("busy"))
         await emulator.settle()
     assert sink.names() == ["CallTransferFailed"]
+
+
+APPLICATION = """
+import asyncio, sys
+from azure.communication.callautomation.aio import CallAutomationClient
+async def main(connection_string, call):
+    async with CallAutomationClient.from_connection_string(connection_string) as client:
+        print((await client.get_call_connection(call).get_call_properties()).call_connection_state)
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_an_unchanged_application_trusts_the_emulator_by_its_environment(signer):
+    """In a process of its own, because the transport reads the variable when it is imported."""
+    emulator = AcsEmulator(pace=0, signer=signer)
+    async with aclosing(emulator), serve(emulator.app, tls=True) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore", "-c", APPLICATION),
+            emulator.config(server.url)["connection_string"],
+            emulator.place_call(callback_url="http://127.0.0.1:1/"),
+            env={**os.environ, "SSL_CERT_FILE": str(server.ca_file)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out.decode().strip()) == (0, "connected")
 
 
 async def test_a_token_of_entra_is_accepted_over_tls(signer, sink):
