@@ -107,6 +107,7 @@ class Bench:
             await adapter.aclose()
         await self.emulator.aclose()
         self.emulator.pace = PACE
+        self.emulator.faults.clear()
         for seen in (self._adapters, self.callbacks, self.emulator.requests, self.emulator.callbacks):
             seen.clear()
 

@@ -254,15 +254,32 @@ class TestEstablished:
     async def test_it_is_shown_with_the_nulls_that_graph_shows(self, ask, call):
         shown = (await ask("GET", f"/beta/app/calls/{call.upper()}")).json()
         assert (shown["id"], shown["state"], shown["answeredBy"]) == (call, "established", None)
-        assert shown["@odata.context"].startswith("https://graph.microsoft.com/beta/")
+        assert shown["@odata.context"] == "https://graph.microsoft.com/beta/$metadata#app/calls/$entity"
         assert {"callChainId", "source", "targets", "toneInfo", "resultInfo"} <= set(shown)
+
+    @pytest.mark.parametrize(
+        ("path", "context"),
+        [
+            ("/v1.0/communications", "v1.0/$metadata#communications/calls"),
+            ("/beta/communications", "beta/$metadata#communications/calls"),
+            ("/beta/app", "beta/$metadata#app/calls"),
+            (f"/beta/applications/{CLIENT_ID}", f"beta/$metadata#applications('{CLIENT_ID}')/calls"),
+        ],
+    )
+    async def test_responses_that_show_something_name_its_context(self, bench, ask, call, path, context):
+        context = f"https://graph.microsoft.com/{context}"
+        made = await ask("POST", f"{path}/calls", json=new_call(bench, USER))
+        shown = await ask("GET", f"{path}/calls/{call}")
+        people = await ask("GET", f"{path}/calls/{call}/participants")
+        assert [each.json()["@odata.context"] for each in (made, shown)] == [f"{context}/$entity"] * 2
+        assert people.json()["@odata.context"] == f"{context}('{call}')/participants"
 
     async def test_it_is_hung_up(self, bench, ask, call):
         answer = await ask("DELETE", f"{CALLS}/{call}")
         assert (answer.status_code, answer.content) == (204, b"")
         assert told(bench) == [("updated", "terminating"), ("deleted", "terminated")]
         info = bench.emulator.callbacks[-1].body["value"][0]["resourceData"]["resultInfo"]
-        assert (info["code"], info["subcode"]) == ("200", "5001"), "text, as published"
+        assert (info["code"], info["subcode"]) == (200, 5001)
         assert (await ask("DELETE", f"{CALLS}/{call}")).status_code == 404
 
     async def test_it_is_kept_alive_while_it_lives(self, bench, ask, call):

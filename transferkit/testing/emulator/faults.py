@@ -44,9 +44,13 @@ class FaultKind(StrEnum):
     """The callback is posted `seconds` late; others overtake it."""
     LOSE = "lose"
     """The callback is never posted."""
+    SPELLING = "spelling"
+    """The callback has the provider's other spellings: Graph's `subCode` and codes as text."""
 
 
-CALLBACK_FAULTS: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.DELAY, FaultKind.LOSE})
+CALLBACK_FAULTS: Final = frozenset(
+    {FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.DELAY, FaultKind.LOSE, FaultKind.SPELLING}
+)
 REQUEST_FAULTS: Final = frozenset(FaultKind) - CALLBACK_FAULTS
 
 
@@ -212,7 +216,7 @@ class Faults:
     def _drawn(self, kinds: frozenset[FaultKind]) -> Fault | None:
         if self._random.random() >= self._rate:
             return None
-        kind = self._random.choice(sorted(kinds))
+        kind = self._random.choice(sorted(kinds - {FaultKind.SPELLING}))  # chaos is the network's
         seconds = round(self._random.uniform(0, 0.2), 3)
         status = self._random.choice([429, 500, 502, 503, 504])
         waits = status in {429, 503} and self._random.random() < 0.5  # noqa: PLR2004 - as often as not

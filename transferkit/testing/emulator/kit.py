@@ -56,7 +56,13 @@ class EmulatedProvider(ABC):
         self.__given_signer = signer
         self.__rung = Ringing(self.__calmer)
         self.__turned_away: dict[tuple[str, str], int] = {}
-        self.__postman = Postman(faults=self.faults, clock=self.clock, record=self.record, play=self.play)
+        self.__postman = Postman(
+            faults=self.faults,
+            clock=self.clock,
+            record=self.record,
+            play=self.play,
+            respell=self.other_spelling,
+        )
         self.__playing: set[asyncio.Task[None]] = set()
         self.__quieter = asyncio.Event()
 
@@ -103,6 +109,10 @@ class EmulatedProvider(ABC):
         phrase = HTTPStatus(fault.status).phrase if fault.status in set(HTTPStatus) else "Error"
         error = {"code": phrase.replace(" ", ""), "message": f"{phrase}: switched on at the emulator."}
         return Reply(status=fault.status, body={"error": error}, headers=headers)
+
+    def other_spelling(self, body: Any) -> Any:
+        """A callback's body in spellings that the provider uses elsewhere, for the fault `spelling`."""
+        return body
 
     # --- what was seen ----------------------------------------------------------------------------------
 

@@ -25,7 +25,11 @@ Headers = Mapping[str, str] | None
 
 @final
 class Postman:
-    """Posts for one emulator: `record` keeps what was posted, `play` runs what is posted later."""
+    """Posts for one emulator.
+
+    `record` keeps what was posted, `play` runs what is posted later, `respell` gives a body the provider's
+    other spellings.
+    """
 
     def __init__(
         self,
@@ -34,11 +38,13 @@ class Postman:
         clock: Clock,
         record: Callable[[SentCallback], None],
         play: Callable[[Coroutine[Any, Any, None]], None],
+        respell: Callable[[Any], Any],
     ) -> None:
         self._faults = faults
         self._clock = clock
         self._record = record
         self._play = play
+        self._respell = respell
         self._held_back: list[asyncio.Event] = []
         self._client: httpx.AsyncClient | None = None
 
@@ -52,9 +58,11 @@ class Postman:
             case Fault(kind=FaultKind.DELAY | FaultKind.REORDER):
                 self._play(self._post_later(url, body, headers, fault))
                 return None
+            case Fault(kind=FaultKind.SPELLING):
+                body = self._respell(body)
         status = await self._send(url, body, headers, fault)
         self._let_go()
-        if fault is not None:
+        if fault is not None and fault.kind is FaultKind.DUPLICATE:
             await self._send(url, body, headers, fault)
         return status
 

@@ -63,8 +63,19 @@ class _Asked:
 
     request: EmulatedRequest
     api: str
-    is_old_path: bool
+    path: str
+    """Where the calls are: `communications`, `app`, or `applications('…')`."""
     tenant: str
+
+    @property
+    def is_old_path(self) -> bool:
+        """Whether it is a path of 2018."""
+        return self.path != "communications"
+
+    @property
+    def context(self) -> str:
+        """The context URL of the calls, which `@odata.context` of responses begins with."""
+        return f"https://graph.microsoft.com/{self.api}/$metadata#{self.path}/calls"
 
     def body(self) -> Any:
         """The JSON value. Raises `Refusal`."""
@@ -116,8 +127,8 @@ class Actions:
         found = _CALLS.fullmatch(request.path)
         if found is None or (found["app"] and found["app"].lower() != CLIENT_ID):
             raise Refusal(404, "ResourceNotFound", "There is no such resource.")
-        is_old = found["path"] != "communications"
-        asked = _Asked(request=request, api=found["api"], is_old_path=is_old, tenant=tenant)
+        path = found["path"] or f"applications('{found['app']}')"
+        asked = _Asked(request=request, api=found["api"], path=path, tenant=tenant)
         try:
             if found["id"] is None:
                 return self._of_all(asked)
@@ -188,15 +199,17 @@ class Actions:
         )
         self._emulator.play(self._stories.created(call))
         location = f"{asked.request.base_url}{asked.request.path}/{call.id}"
-        return Reply(status=201, body=shown_call(call, asked.api), headers={"Location": location})
+        return Reply(status=201, body=shown_call(call, asked.context), headers={"Location": location})
 
     def _get(self, asked: _Asked, call: EmulatedCall) -> Reply:
         self._require(asked, call)
-        return Reply(status=200, body=shown_call(call, asked.api))
+        return Reply(status=200, body=shown_call(call, asked.context))
 
     def _participants(self, asked: _Asked, call: EmulatedCall) -> Reply:
         self._require(asked, call)
-        return Reply(status=200, body={"value": [participant(member) for member in call.members]})
+        members = [participant(member) for member in call.members]
+        context = f"{asked.context}('{call.id}')/participants"
+        return Reply(status=200, body={"@odata.context": context, "value": members})
 
     def _delete(self, asked: _Asked, call: EmulatedCall) -> Reply:
         self._require(asked, call)

@@ -138,15 +138,18 @@ def participant(member: Member) -> dict[str, Any]:
     }
 
 
-def shown_call(call: EmulatedCall, api: str) -> dict[str, Any]:
-    """The whole call, with the nulls that Graph shows, too (call-get, application-post-calls)."""
+def shown_call(call: EmulatedCall, context: str) -> dict[str, Any]:
+    """The whole call, with the nulls that Graph shows, too (call-get, application-post-calls).
+
+    `context` is the context URL of the collection (OData 4.01, part 1, section 10).
+    """
     absent = (
         *("answeredBy", "chatInfo", "mediaConfig", "mediaState", "meetingInfo", "resultInfo"),
         *("ringingTimeoutInSeconds", "subject", "toneInfo", "transcription"),
     )
     return {
         **dict.fromkeys(absent),
-        "@odata.context": f"https://graph.microsoft.com/{api}/$metadata#communications/calls/$entity",
+        "@odata.context": f"{context}/$entity",
         "@odata.type": "#microsoft.graph.call",
         "requestedModalities": ["audio"],
         **call.asked,

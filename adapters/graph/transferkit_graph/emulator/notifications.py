@@ -7,6 +7,7 @@ beside `resourceUrl` as in the body of microsoft-graph-comms-samples issue 772.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, final
 
@@ -30,6 +31,7 @@ __all__ = [
     "failed",
     "notification",
     "offer",
+    "respelled",
     "roster",
     "tone",
 ]
@@ -53,21 +55,33 @@ class Generation(StrEnum):
 @final
 @frozen
 class Ending:
-    """The codes that a call's notification carries; published endings have them as numbers and as text."""
+    """The codes that a call's notification carries."""
 
-    code: int | str
-    subcode: int | str
+    code: int
+    subcode: int
     message: str | None
 
-    def result_info(self, *, subcode_key: str = "subcode") -> dict[str, Any]:
-        """As `resultInfo`. Published failures spell the key `subCode`, endings `subcode`."""
+    @property
+    def result_info(self) -> dict[str, Any]:
+        """As `resultInfo`, with the names and types of the CSDL (v1.0, `resultInfo`)."""
         message = {} if self.message is None else {"message": self.message}
         return {
             "@odata.type": "#microsoft.graph.resultInfo",
             "code": self.code,
-            subcode_key: self.subcode,
+            "subcode": self.subcode,
             **message,
         }
+
+
+def respelled(body: Any) -> Any:
+    """The body with each `resultInfo` as examples in the documentation spell it: `subCode`, codes as text."""
+    if isinstance(body, list):
+        return [respelled(each) for each in body]
+    if not isinstance(body, Mapping):
+        return body
+    rest = {name: respelled(value) for name, value in body.items() if name not in {"code", "subcode"}}
+    is_result = {"code", "subcode"} <= body.keys()
+    return rest | ({"code": str(body["code"]), "subCode": str(body["subcode"])} if is_result else {})
 
 
 def _failure(code: int, subcode: int, text: str) -> Ending:
@@ -90,7 +104,7 @@ TRANSFERRED = Ending(0, 7015, "GracefulTransferCompleted")
 CALLER_HUNG_UP = Ending(200, 4521, "The other participant ended the call. DiagCode: 0#4521.@")
 CONSULT_CALL_GONE = _failure(404, 10202, "The replacement call was not found.")
 NOT_RESPONDED = _failure(408, 1106, "Nobody answered, rejected or redirected the call in time.")
-HUNG_UP_BY_BOT = Ending("200", "5001", None)  # as text, published so
+HUNG_UP_BY_BOT = Ending(200, 5001, None)
 
 
 def failed(reason: FailureReason | None, *, consultative: bool = False) -> Ending:

@@ -18,7 +18,7 @@ from transferkit_graph.emulator import refusals
 from transferkit_graph.emulator.actions import Actions
 from transferkit_graph.emulator.calls import CALLER, CLIENT_ID, TENANT_ID, Calls, EmulatedCall
 from transferkit_graph.emulator.entra import Entra
-from transferkit_graph.emulator.notifications import NOT_RESPONDED
+from transferkit_graph.emulator.notifications import NOT_RESPONDED, respelled
 from transferkit_graph.emulator.permissions import Permission
 from transferkit_graph.emulator.refusals import Refusal
 from transferkit_graph.emulator.stories import Stories
@@ -190,6 +190,9 @@ class GraphEmulator(Emulator):
             return Reply(status=200, body=published[request.path]()) if get else Reply(status=405)
         of_entra = self._entra.answer(request, permissions=self.permissions)
         return self._graph(request) if of_entra is None else of_entra
+
+    def other_spelling(self, body: Any) -> Any:
+        return respelled(body)
 
     def faulty_reply(self, fault: Fault) -> Reply:
         return self._refused(refusals.trouble(fault.status, fault.retry_after), _ids())

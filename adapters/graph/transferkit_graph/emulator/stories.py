@@ -136,7 +136,7 @@ class Stories:
 
     async def _failed(self, call: EmulatedCall, ending: Ending, generation: Generation, **more: Any) -> None:
         call.state = "established"
-        info = ending.result_info(subcode_key="subCode")
+        info = ending.result_info
         await self._say(call, "updated", generation, state="established", resultInfo=info, **more)
 
     async def _completed(
@@ -160,7 +160,7 @@ class Stories:
         elif consult is not None:
             await self._say(call, "deleted", state="terminated", terminationReason="AppTransferred")
         else:
-            await self._say(call, "deleted", state="terminated", resultInfo=TRANSFERRED.result_info())
+            await self._say(call, "deleted", state="terminated", resultInfo=TRANSFERRED.result_info)
         if consult is not None and not consult.ended:
             await self.ended(consult, None, generation)
 
@@ -197,9 +197,9 @@ class Stories:
             more = offer(call, decrypted=decrypted)
         match line.ending:
             case ScenarioEnding.CALLER_LEAVES:
-                more["resultInfo"] = CALLER_HUNG_UP.result_info()
+                more["resultInfo"] = CALLER_HUNG_UP.result_info
             case ScenarioEnding.FAILS:
-                more["resultInfo"] = failed(line.reason).result_info()
+                more["resultInfo"] = failed(line.reason).result_info
             case ScenarioEnding.COMPLETES:
                 more["answeredBy"] = answered_by(target)
                 if generation is Generation.Y2018:
@@ -214,7 +214,7 @@ class Stories:
     ) -> None:
         """The call is over, and why; where nobody says why, `ending` is None."""
         call.state = "terminated"
-        info = {} if ending is None else {"resultInfo": ending.result_info()}
+        info = {} if ending is None else {"resultInfo": ending.result_info}
         await self._say(call, "deleted", generation, state="terminated", **info)
 
     async def hung_up(self, call: EmulatedCall) -> None:
