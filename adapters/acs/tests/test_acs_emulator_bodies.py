@@ -15,6 +15,7 @@ URI = "https://app.example/callbacks"
     [
         (PHONE, 0),
         ({"rawId": "4:+14255550101"}, 0),
+        ({"phoneNumber": {"value": "+14255550101", "isAnonymous": "no"}}, 1),
         ({"microsoftTeamsUser": {"userId": "o1", "cloud": "PUBLIC"}}, 0),
         ({}, 1),
         ("4:+14255550101", 1),
@@ -113,6 +114,14 @@ def test_transfers_are_checked(body, version, count):
 )
 def test_the_other_bodies_are_checked(check, body, version, wrong):
     assert [problem.field for problem in problems_of(check, body, version)] == wrong
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_phone_numbers_as_the_javascript_sdk_writes_them_fit_every_version(version):
+    number = {"value": "+14255550101", "isAnonymous": False}
+    target = {"kind": "phoneNumber", "rawId": "4:+14255550101", "phoneNumber": number}
+    body = {"targets": [target], "sourceCallerIdNumber": number, "callbackUri": URI}
+    assert problems_of(schema.CREATE, body, version) == []
 
 
 def test_a_field_of_a_later_version_is_left_out():

@@ -223,6 +223,14 @@ async def test_a_call_that_was_delivered_late_is_stale(bench):
     assert [incoming_of(event).stale for _, event in bench.sink.got] == [False, True]
 
 
+async def test_the_topic_is_a_resource_of_communication_services(bench):
+    bench.emulator.ring(callback_url=bench.url)
+    await bench.emulator.settle()
+    topic = bench.sink.got[0][1]["topic"]
+    form = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Communication/CommunicationServices/[^/]+"
+    assert re.fullmatch(form, topic)
+
+
 async def test_a_redelivered_call_is_the_same_event(bench):
     ringing = bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()

@@ -1,9 +1,9 @@
 """The published bodies as the emulator checks them, by api-version: names, types, what must be there.
 
 Shapes: ACS REST 2023-03-06 to 2026-03-12. `kind` may be missing from a request and a cloud may be in upper
-case: the official Python SDK writes them so. A field that came with a later api-version is ignored: the SDK
-sends it with whichever `api_version` it was given. A field of no api-version is refused, and so is a kind of
-identifier that the api-version does not have.
+case: the official Python SDK writes them so. A field that came with a later api-version is ignored: the SDKs
+write the same body for each (that for JavaScript always has `isAnonymous` in a phone number). A field of no
+api-version is refused, and so is a kind of identifier that the api-version does not have.
 """
 
 from __future__ import annotations

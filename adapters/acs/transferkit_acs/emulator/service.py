@@ -42,6 +42,7 @@ COLLEAGUE: Final = CommunicationUser(
 
 _OPENID_PATH: Final = "/calling/.well-known/acsopenidconfiguration"
 _KEYS_PATH: Final = "/calling/keys"
+_RESOURCE_TYPE: Final = "Microsoft.Communication/CommunicationServices"
 _TOKEN_LIFETIME: Final = timedelta(hours=1)
 _BEARER: Final = "bearer "
 _THROTTLED, _SERVER_ERROR = "8516", "9999"
@@ -77,7 +78,7 @@ class AcsEmulator(Emulator):
         self._stories = Stories(self, self._announcer)
         self.identity = CommunicationUser(f"8:acs:{self.resource_id}_{uuid4()}")
         self._operations = Operations(self, self._switchboard, self._stories, identity=self.identity)
-        topic = f"/subscriptions/{uuid4()}/communicationServices/emulator"
+        topic = f"/subscriptions/{uuid4()}/resourceGroups/emulator/providers/{_RESOURCE_TYPE}/emulator"
         self._event_grid = EventGrid(self, topic=topic, secret=self.eventgrid_secret)
         self._deliveries: dict[str, Delivery] = {}
 
