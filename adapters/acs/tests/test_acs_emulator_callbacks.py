@@ -227,8 +227,8 @@ async def test_the_topic_is_a_resource_of_communication_services(bench):
     bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()
     topic = bench.sink.got[0][1]["topic"]
-    form = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.Communication/CommunicationServices/[^/]+"
-    assert re.fullmatch(form, topic)
+    kind = "Microsoft.Communication/CommunicationServices"
+    assert re.fullmatch(rf"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/{kind}/[^/]+", topic)
 
 
 async def test_a_redelivered_call_is_the_same_event(bench):
