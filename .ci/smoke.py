@@ -1,7 +1,7 @@
-"""Check the wheels as their users get them: installed by name, away from the checkout.
+"""Check the distributions as their users get them: installed by name, away from the checkout.
 
 Usage: `python -I smoke.py CHECKOUT DIST`, with the python of the environment under test and from a
-folder that holds nothing importable. DIST holds the wheels that were installed.
+folder that holds nothing importable. DIST holds the wheels and the sdists of what was installed.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -51,7 +52,7 @@ def run(*arguments: str) -> str:
 
 
 def check_files(checkout: Path, dist: Path) -> None:
-    """The packages come from the built wheels and from nowhere else."""
+    """The packages are those of the wheels and the sdists, and come from nowhere else."""
     check(SITE.is_relative_to(Path(sys.prefix).resolve()), "this is the environment under test")
     for package in PACKAGES.values():
         file = Path(importlib.import_module(package).__file__ or "").resolve()
@@ -69,6 +70,20 @@ def check_files(checkout: Path, dist: Path) -> None:
         check(modules and same, f"{wheel.name} is what is installed")
         check(not strays, f"{wheel.name} holds its package only")
         check(licensed, f"{wheel.name} holds the licence")
+        check_sdist(dist, wheel, set(modules))
+
+
+def check_sdist(dist: Path, wheel: Path, modules: set[str]) -> None:
+    """The sdist that a wheel was built from holds the same package, what describes it, and nothing else."""
+    (package,) = {name.split("/")[0] for name in modules}
+    sdist = dist / f"{'-'.join(wheel.name.split('-')[:2])}.tar.gz"
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    about = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml"}
+    if package == "transferkit":
+        about |= {"CHANGELOG.md", "README.md"}
+    check(names - modules == about, f"{sdist.name} holds {', '.join(sorted(about))}")
+    check(modules <= names, f"{sdist.name} holds the same package as the wheel, and nothing else")
 
 
 def check_metadata() -> None:

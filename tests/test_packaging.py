@@ -2,12 +2,17 @@
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+import transferkit
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = {
@@ -43,25 +48,51 @@ def committed_files() -> Iterator[Path]:
         yield from (path for name in kept(files) if (path := Path(folder, name)).suffix in TEXT)
 
 
-def test_one_version():
-    versions = {name: project(name)["version"] for name in PROJECTS}
-    assert len(set(versions.values())) == 1, versions
+def pins(version):
+    return {
+        "transferkit": {f"transferkit-graph=={version}", f"transferkit-acs=={version}"},
+        "transferkit-microsoft": {f"transferkit=={version}"},
+        "transferkit-graph": {f"transferkit=={version}", f"transferkit-microsoft=={version}"},
+        "transferkit-acs": {f"transferkit=={version}", f"transferkit-microsoft=={version}"},
+    }
 
 
-def test_exact_pins_in_both_directions():
-    core = project("transferkit")
-    for adapter in ("graph", "acs"):
-        extra = core["optional-dependencies"][adapter]
-        assert extra == [f"transferkit-{adapter}=={core['version']}"]
-        assert own_needs(f"transferkit-{adapter}") == {
-            f"transferkit=={core['version']}",
-            f"transferkit-microsoft=={core['version']}",
-        }
-    assert own_needs("transferkit-microsoft") == {f"transferkit=={core['version']}"}
+def requirements_on_each_other(text):
+    return set(re.findall(r'"(transferkit[a-z-]*==[^"]+)"', text))
 
 
-def own_needs(name):
-    return {line for line in project(name)["dependencies"] if "transferkit" in line}
+@pytest.mark.parametrize("name", PROJECTS)
+def test_every_distribution_reads_its_version_from_the_core(name):
+    settings = tomllib.loads(PROJECTS[name].read_text(encoding="utf-8"))
+    assert settings["project"]["dynamic"] == ["version"]
+    source = PROJECTS[name].parent / settings["tool"]["hatch"]["version"]["path"]
+    assert source.resolve() == ROOT / "transferkit/__init__.py"
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_distributions_pin_each_other_exactly(name):
+    found = requirements_on_each_other(PROJECTS[name].read_text(encoding="utf-8"))
+    assert found == pins(transferkit.__version__)[name]
+
+
+def test_one_command_sets_the_version_of_every_distribution(tmp_path):
+    for path in (ROOT / ".ci/version.py", ROOT / "transferkit/__init__.py", *PROJECTS.values()):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+    def command(*arguments):
+        script = [sys.executable, str(tmp_path / ".ci/version.py"), *arguments]
+        return subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+
+    assert command("7.8.9rc1").stdout == "7.8.9rc1\n"
+    assert command().stdout == "7.8.9rc1\n"
+    for name, path in PROJECTS.items():
+        text = (tmp_path / path.relative_to(ROOT)).read_text(encoding="utf-8")
+        assert requirements_on_each_other(text) == pins("7.8.9rc1")[name]
+    refused = command("v7.8")
+    assert refused.returncode == 1
+    assert "'v7.8' is not a version" in refused.stderr
 
 
 def test_one_licence():
