@@ -69,7 +69,7 @@ _ANSWERS: Final[dict[str, Answer]] = {
     "the provider refuses (4xx)": Refused(result=_BUSY),
     "the provider turns the last attempt away (429)": NotSent(result=Result(code=429)),
     "the request cannot be sent, and no attempt is left": NotSent(result=Result(basis=Basis.LOCAL)),
-    "nobody knows whether it left": MaybeSent(result=Result()),
+    "the request may have been executed": MaybeSent(result=Result()),
 }
 _Said = dict[str, tuple[tuple[Signal, ...], Result | None]]
 _SIGNALS: Final[_Said] = {

@@ -19,7 +19,7 @@ from transferkit import (
     TransferFailed,
 )
 from transferkit.lifecycle import CallKey, Taken
-from transferkit.testing import FakeAdapter
+from transferkit.testing import FakeAdapter, ManualClock
 
 CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
 AGENT, COLLEAGUE = PhoneNumber("+14255550100"), PhoneNumber("+14255550101")
@@ -43,6 +43,7 @@ class WaitsForItsToken(FakeAdapter):
                 await self.token.wait()
             finally:
                 self.given_up.set()
+        submission.deadline.check()
         self.left.append(submission.request.to)
         self.sent.set()
         return Taken()
@@ -53,9 +54,9 @@ def store():
     return MemoryStore()
 
 
-def client_of(adapter, store, *, background=True, **timing):
+def client_of(adapter, store, *, background=True, clock=None, **timing):
     config = Config(source="test", provider="fake", lifecycle=LifecycleConfig(**timing))
-    return AsyncClient(config, store=store, adapters={"fake": adapter}, background=background)
+    return AsyncClient(config, store=store, adapters={"fake": adapter}, background=background, clock=clock)
 
 
 async def until(condition):
@@ -87,9 +88,74 @@ async def test_a_process_that_was_held_up_until_the_deadline_sends_nothing(store
     assert adapter.submissions == []
 
 
-async def test_whoever_sends_is_heard_although_the_lease_is_over(store):
-    """Another process may have asked about the call meanwhile; it sent nothing, as that could be twice."""
+class Checks(WaitsForItsToken):
+    """Promises that nothing is written before its deadline is checked."""
+
+    async def submit(self, submission):
+        with submission.deadline.in_force():
+            return await super().submit(submission)
+
+
+async def test_a_token_that_does_not_come_by_the_deadline_is_a_failure_of_this_side(store):
+    """Nothing was sent: that is certain, where the adapter checks the deadline right before it sends."""
+    async with asyncio.timeout(20), client_of(Checks(), store) as client:
+        transfer = await client.transfer(CALL, to=AGENT, deadline=0.2)
+        outcome = await transfer.outcome()
+    assert isinstance(outcome, TransferFailed)
+    assert (outcome.reason, outcome.basis) == (FailureReason.TIMEOUT, Basis.LOCAL)
+    assert "deadline" in outcome.advice
+
+
+async def test_a_clock_that_jumps_while_a_token_is_awaited_lets_nothing_leave_after_the_outcome(store):
+    """As of a machine that slept: no time limit has expired, and another process gave the outcome."""
+    clock, adapter = ManualClock(), WaitsForItsToken()
+    async with (
+        asyncio.timeout(20),
+        client_of(adapter, store, clock=clock) as client,
+        client_of(FakeAdapter(), store, clock=clock) as other,
+    ):
+        first = await client.transfer(CALL, to=AGENT)
+        await until(store.next_due)
+        clock.advance(first.request.deadline)
+        assert isinstance(await other.outcome(first.id), TransferExpired)
+        adapter.token.set()
+        await adapter.given_up.wait()
+        await client.transfer(CALL, to=COLLEAGUE)
+        await adapter.sent.wait()
+    assert adapter.left == [COLLEAGUE]
+
+
+async def test_an_attempt_whose_lease_ended_is_not_sent_and_another_one_is(store):
+    """Another process may be at it by then: on ACS it sends the same request again."""
     adapter = WaitsForItsToken()
+    async with asyncio.timeout(20), client_of(adapter, store, lease=timedelta(seconds=0.1)) as client:
+        transfer = await client.transfer(CALL, to=AGENT)
+
+        async def taken_over():
+            return (await store.state(CallKey("fake", CALL))).open.overtaken
+
+        await until(taken_over)
+        assert adapter.left == []
+        adapter.token.set()
+        await adapter.sent.wait()
+        assert (await store.state(CallKey("fake", CALL))).open.attempts >= 2
+    assert adapter.left == [AGENT]
+    assert transfer.request.to == AGENT
+
+
+class AnswersLate(WaitsForItsToken):
+    """Its requests leave at once; the answer waits for the test."""
+
+    async def submit(self, submission):
+        submission.deadline.check()
+        self.left.append(submission.request.to)
+        await self.token.wait()
+        return Taken()
+
+
+async def test_an_answer_counts_although_the_lease_has_ended(store):
+    """Another process may have queried the call meanwhile; it sent nothing, as that could be twice."""
+    adapter = AnswersLate()
     async with asyncio.timeout(20), client_of(adapter, store, lease=timedelta(seconds=0.1)) as client:
         transfer = await client.transfer(CALL, to=AGENT)
 

@@ -24,6 +24,8 @@ from transferkit import (
     TransferExpired,
     TransferFailed,
 )
+from transferkit.adapter import Submission
+from transferkit.deadline import Deadline, DeadlinePassed
 from transferkit.lifecycle import Presence, Refused
 from transferkit.signals import Result, Signal
 from transferkit.testing import (
@@ -31,6 +33,7 @@ from transferkit.testing import (
     Ending,
     FakeAdapter,
     FakeSettings,
+    ManualClock,
     Say,
     Script,
     scenario,
@@ -78,6 +81,16 @@ class TestFakeAdapter(AdapterContract):
             ),
         ),
     )
+
+
+async def test_the_fake_takes_nothing_after_the_deadline():
+    clock, adapter = ManualClock(), FakeAdapter()
+    request = TestFakeAdapter.samples.requests[0]
+    deadline = Deadline(clock.now(), clock)
+    late = Submission(id="t-1", request=request, first_sent_at=clock.now(), deadline=deadline)
+    with pytest.raises(DeadlinePassed):
+        await adapter.submit(late)
+    assert adapter.submissions == []
 
 
 class TestASecondAdapter(AdapterContract):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 from attrs import field, frozen
 
 from transferkit.capabilities import Capabilities, Plan, plan
+from transferkit.deadline import Deadline
 from transferkit.events import Event
 from transferkit.frozenmap import EMPTY
 from transferkit.lifecycle import Answer, Presence
@@ -45,13 +46,15 @@ __all__ = [
 class Submission:
     """One sending of a stored request.
 
-    `id` and `first_sent_at` stay the same however often it is sent, also after a crash. `tenant_id` is
-    the call's verified tenant where one is known.
+    `id` and `first_sent_at` stay the same however often it is sent, also after a crash. `deadline` is until
+    when this attempt may leave: an adapter checks it immediately before the request is written, as
+    `transferkit.deadline` says. `tenant_id` is the call's verified tenant where one is known.
     """
 
     id: str
     request: Request
     first_sent_at: datetime
+    deadline: Deadline
     tenant_id: str | None = None
 
     @property
@@ -208,7 +211,10 @@ class Adapter(ABC):
 
     @abstractmethod
     async def submit(self, submission: Submission) -> Answer:
-        """Send once and say how it went; raises for nothing that a provider or network can do."""
+        """Send once, never after the deadline, and say how it went.
+
+        Raises `DeadlinePassed` if it is too late, and for nothing that a provider or network can do.
+        """
 
     @abstractmethod
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:

@@ -21,6 +21,7 @@ from transferkit.callbacks.fetching import Fetch
 from transferkit.callbacks.verification import Verifier
 from transferkit.clock import Clock, SystemClock
 from transferkit.config import Config, load_config
+from transferkit.deadline import Deadline
 from transferkit.errors import (
     ClientClosed,
     ConfigError,
@@ -149,6 +150,7 @@ class AsyncClient:
             timing=config.lifecycle,
             retention=config.retention,
             telemetry=self._telemetry,
+            spawn=self._spawn,
             background=background,
         )
         self._receiver = Receiver(
@@ -218,10 +220,11 @@ class AsyncClient:
         self._loop = asyncio.get_running_loop()
         self._watch = OutcomeWatch(self._store)
         self._closed = asyncio.Event()  # streams of an earlier opening stay at their end
+        self._worker.answers.open()
         self._open = True
         self._unwatch = self._telemetry.watch(self._store, lateness=self._worker.lateness, spawn=self._spawn)
         if self._background:
-            self._runner = asyncio.create_task(self._worker.run(self._spawn), name="transferkit-worker")
+            self._runner = asyncio.create_task(self._worker.run(), name="transferkit-worker")
 
     async def __aexit__(
         self,
@@ -274,6 +277,7 @@ class AsyncClient:
 
     async def _drain(self) -> None:
         """Stop looking for work, and let submissions under way finish for a moment."""
+        self._worker.answers.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
@@ -420,8 +424,8 @@ class AsyncClient:
 
         Raises only while nothing is recorded: `InvalidRequest` with every problem, `TransferInProgress`,
         `IdempotencyConflict`, `ConfigError`, `StoreError`, `ClientClosed`. After that a refusal is an event
-        and an outcome. Where a store failed and cannot be asked either, the `StoreError` says that nobody
-        knows, and names the transfer. Cancelling the caller detaches it; the transfer goes on.
+        and an outcome. Where the store failed and it is not certain that nothing was recorded, the error is
+        `CommitUnknown` and names the transfer. Cancelling the caller detaches it; the transfer goes on.
         """
         self._check_open()
         with self._telemetry.asking(request) as span:
@@ -434,8 +438,8 @@ class AsyncClient:
                 if not begun.cancelled():
                     raise  # the caller's own: the transfer goes on
                 raise CommitUnknown(
-                    f"the client was closed while transfer {opened.id} was being recorded: nobody knows "
-                    "whether it was; if it was, a process that opens the store takes it over"
+                    f"the client was closed while transfer {opened.id} was being recorded: it may or may not "
+                    "be; if it is, a process that opens the store takes it over"
                 ) from None
             with suppress(Exception):  # a meter's: it is recorded all the same
                 span.recorded(handle.id)
@@ -457,7 +461,7 @@ class AsyncClient:
         except LegOccupied as occupied:
             raise TransferInProgress(str(occupied.leg), occupied.transfer_id) from None
         if begun is not None:
-            self._spawn(self._worker.send(opened, begun))
+            self._spawn(self._worker.send(begun))
         return self._handle(opened)
 
     async def preview(self, request: Request) -> WireRequest:
@@ -470,6 +474,7 @@ class AsyncClient:
             id=opened.id,
             request=opened.request,
             first_sent_at=opened.at,
+            deadline=Deadline(opened.at + opened.request.deadline, self._clock),
             tenant_id=opened.request.call.tenant_id,
         )
         return await self._adapters[opened.call.provider].wire(submission)

@@ -17,6 +17,8 @@ class LogEvent(StrEnum):
     """What a record of the core is about; `docs/how_to/operate.md` says what to do about each."""
 
     ADAPTER_FAILED = "adapter_failed"
+    ANSWER_LOST = "answer_lost"
+    ANSWER_UNRECORDED = "answer_unrecorded"
     CALLBACK_FAILED = "callback_failed"
     CALLBACK_GREETED = "callback_greeted"
     CALLBACK_MALFORMED = "callback_malformed"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
-from transferkit._redact import shown_id
+from transferkit._redact import redact, shown_id
+from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome, ProviderOther
-from transferkit.lifecycle import Answer, CallKey, Opened, Taken
+from transferkit.lifecycle import Answer, Answered, CallKey, Opened, Taken
 from transferkit.log_events import LogEvent
 from transferkit.telemetry import answer_word
 
-__all__ = ["about", "report_answer", "report_event"]
+__all__ = ["about", "report_answer", "report_event", "report_lost", "report_unrecorded"]
 
 _log = logging.getLogger("transferkit.work")
 
@@ -32,11 +34,39 @@ def report_answer(opened: Opened, attempt: int, answer: Answer) -> None:
     """Log what came of an attempt."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    word = answer_word(answer)
+    extra = _of_an_answer(opened, attempt, answer, LogEvent.SUBMISSION_ANSWERED)
+    _log.info("attempt %d to send %s: %s", attempt, opened.id, extra["answer"], extra=extra)
+
+
+def report_unrecorded(opened: Opened, answered: Answered, error: Exception) -> None:
+    """Log an answer that the store could not take for now."""
+    extra = _of_an_answer(opened, answered.attempt, answered.answer, LogEvent.ANSWER_UNRECORDED)
+    why = redact(str(error)) if isinstance(error, StoreError) else type(error).__name__
+    _log.warning(
+        "%s. The store failed (%s): the answer is kept and recorded later", _words(extra), why, extra=extra
+    )
+
+
+def report_lost(opened: Opened, answered: Answered) -> None:
+    """Log an answer that could not be recorded."""
+    extra = _of_an_answer(opened, answered.attempt, answered.answer, LogEvent.ANSWER_LOST)
+    _log.error(
+        "%s. The store did not take the answer, and this process gives up: the outcome may be expired",
+        _words(extra),
+        extra=extra,
+    )
+
+
+def _of_an_answer(opened: Opened, attempt: int, answer: Answer, name: str) -> dict[str, object]:
     said = _said(answer if isinstance(answer, Taken) else answer.result, _OF_AN_ANSWER)
-    extra = about(opened.call, opened.id, LogEvent.SUBMISSION_ANSWERED)
-    extra |= {"attempt": attempt, "answer": word, **said}
-    _log.info("attempt %d to send %s: %s", attempt, opened.id, word, extra=extra)
+    return {**about(opened.call, opened.id, name), "attempt": attempt, "answer": answer_word(answer), **said}
+
+
+def _words(extra: Mapping[str, object]) -> str:
+    known = [f"{name} {extra[name]}" for name in _OF_AN_ANSWER if extra[name] is not None]
+    said = ", ".join([str(extra["answer"]), *known])
+    which = f"{extra['provider']}:{extra['call_id']}, transfer {extra['transfer_id']}"
+    return f"{which}, attempt {extra['attempt']}: {said}"
 
 
 def report_event(event: Event) -> None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, final
+from typing import final
 from uuid import uuid4
+
+from attrs import frozen
 
 from transferkit._redact import redact
 from transferkit._tracebacks import safe_traceback
 from transferkit.adapter import Adapter, Inspection, Submission
+from transferkit.answers import AnswerRecorder
 from transferkit.clock import Clock
 from transferkit.config import LifecycleConfig, RetentionConfig
+from transferkit.deadline import Deadline, DeadlinePassed
 from transferkit.errors import StoreError
 from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import (
@@ -50,23 +54,47 @@ from transferkit.signals import Result
 from transferkit.stores import Applied, CommitUnknown, Store
 from transferkit.stores.contract import needed_provider
 from transferkit.telemetry import Telemetry
+from transferkit.telemetry.contract import Spawn
 
-__all__ = ["Worker"]
+__all__ = ["Attempt", "Worker"]
 
 _log = logging.getLogger("transferkit.work")
 
 
 _BATCH = 32
 _BUSY_PAUSE = timedelta(milliseconds=200)
-_STORE_TRIES = 3
 _LOOK_PAUSES = (0.0, 0.1, 0.3, 1.0)
 _LOOK_SECONDS = 10.0
 """Before each look whether a request was recorded, and for all of them, where the store failed at it."""
 
 
+_NOT_BEGUN = NotSent(
+    result=Result(
+        reason=FailureReason.PROVIDER_ERROR,
+        message="the request was not sent, as the store did not say whether it was recorded",
+        advice="Request the transfer again.",
+        basis=Basis.LOCAL,
+    )
+)
+
+
+@final
+@frozen(kw_only=True)
+class Attempt:
+    """One sending that is recorded as begun by this process.
+
+    `deadline_at` is the transfer's deadline; the submission's is earlier where the lease ends before.
+    """
+
+    opened: Opened
+    number: int
+    deadline_at: datetime
+    submission: Submission
+
+
 @final
 class Worker:
-    """One process's hand in the due work of a store."""
+    """Does the due work of a store in one process. `spawn` starts what may take long."""
 
     def __init__(
         self,
@@ -78,6 +106,7 @@ class Worker:
         timing: LifecycleConfig,
         retention: RetentionConfig,
         telemetry: Telemetry,
+        spawn: Spawn,
         background: bool = True,
     ) -> None:
         self.owner = uuid4().hex
@@ -89,14 +118,18 @@ class Worker:
         self._retention = retention
         self._telemetry = telemetry
         self._background = background
+        self._spawn = spawn
+        self.answers = AnswerRecorder(
+            store=store, apply=self.apply, clock=clock, spawn=spawn, telemetry=telemetry
+        )
         self._changed = asyncio.Event()
         self._waits_until: datetime | None = None
         """When the background task looks next of its own accord; None while it is at it."""
         self._looked = False
         self._next_due: datetime | None = None
 
-    async def begin(self, opened: Opened, *, dropped: tuple[str, ...]) -> Applied | None:
-        """Record a request, with this process as its sender; None where it is no longer this one's to send.
+    async def begin(self, opened: Opened, *, dropped: tuple[str, ...]) -> Attempt | None:
+        """Record a request, and return its first attempt to send; None where another process sends it.
 
         Raises what the store's `apply` raises; `StoreError` only where the request is not recorded, or where
         that cannot be found out, which it then says.
@@ -114,9 +147,16 @@ class Worker:
         )
         try:
             replaced = [(leg, Replaced(at=opened.at, transfer_id=opened.id)) for leg in opened.legs[1:]]
-            return (await self.apply_all([(opened.call, requested), *replaced]))[0]
+            applied = await self.apply_all([(opened.call, requested), *replaced])
+            return self._attempt(opened, applied[0].state, requested.sender)
         except StoreError as error:
-            state = await self._state_after(error, opened)
+            try:
+                state = await self._state_after(error, opened)
+            except CommitUnknown as unknown:
+                # If it is recorded, then with an attempt of this process, which was not made.
+                unsent = self._answered(opened.id, 1, _NOT_BEGUN)
+                self.answers.keep(opened, unsent, unknown, deadline_at=opened.at + opened.request.deadline)
+                raise
             with suppress(Exception):  # a log filter's
                 _log.warning(
                     "recorded, although the store failed\n%s",
@@ -126,8 +166,7 @@ class Worker:
         self._changed.set()
         progress = state.open
         first_is_ours = progress is not None and progress.id == opened.id and progress.attempts == 1
-        in_time = self._clock.now() < requested.sender.until
-        return Applied(state=state, events=()) if first_is_ours and in_time else None
+        return self._attempt(opened, state, requested.sender) if first_is_ours else None
 
     async def _state_after(self, error: StoreError, opened: Opened) -> CallState:
         """The call's state, if the request is recorded although the store failed at it.
@@ -146,67 +185,68 @@ class Worker:
                     if not isinstance(error, CommitUnknown):  # else it may be on its way still
                         raise error
         raise CommitUnknown(
-            f"nobody knows whether transfer {opened.id} was recorded; if it was, it goes on by itself within "
-            f"{self._timing.lease.total_seconds():g} s. What to do: ask again with the same idempotency key, "
-            f"or else not before client.get({opened.id!r}) has raised TransferNotFound after that time. "
-            f"The store said: {error}"
+            f"transfer {opened.id} may or may not have been recorded; if it was, it is sent when the store "
+            f"is back, or at the latest after {self._timing.lease.total_seconds():g} s. What to do: request "
+            f"it again with the same idempotency key, or else only if client.get({opened.id!r}) raises "
+            f"TransferNotFound after that time. The store said: {error}"
         ) from error
 
-    async def send(self, opened: Opened, begun: Applied) -> None:
-        """Send the attempt that `begun` recorded as begun, and record how it went."""
-        progress = begun.state.open
-        if progress is None or progress.first_sent_at is None:  # pragma: no cover - what was begun has both
-            return
-        submission = Submission(
-            id=opened.id,
-            request=opened.request,
-            first_sent_at=progress.first_sent_at,
-            tenant_id=begun.state.tenant_id,
-        )
-        with self._telemetry.attempt(opened, progress.attempts) as span:
-            left = progress.deadline_at - self._clock.now()
-            answer = await self._submit(opened, submission, within=left)
+    async def send(self, attempt: Attempt) -> None:
+        """Send an attempt that is recorded as begun, and record how it went."""
+        opened, submission = attempt.opened, attempt.submission
+        with self._telemetry.attempt(opened, attempt.number) as span:
+            answer = await self._submit(attempt)
             with suppress(Exception):  # a log filter's or a meter's: the answer is recorded anyhow
                 span.answered(answer)
-                report_answer(opened, progress.attempts, answer)
-        answered = Answered(
-            at=self._clock.now(), transfer_id=opened.id, attempt=progress.attempts, answer=answer
+                report_answer(opened, attempt.number, answer)
+        answered = self._answered(submission.id, attempt.number, answer)
+        await self.answers.record(opened, answered, deadline_at=attempt.deadline_at)
+
+    def _answered(self, transfer_id: str, number: int, answer: Answer) -> Answered:
+        return Answered(at=self._clock.now(), transfer_id=transfer_id, attempt=number, answer=answer)
+
+    def _attempt(self, opened: Opened, state: CallState, lease: Lease) -> Attempt | None:
+        """The last attempt of the call's open transfer, which may leave while the lease lasts."""
+        progress = state.open
+        if progress is None or progress.first_sent_at is None:  # pragma: no cover - what was begun has both
+            return None
+        return Attempt(
+            opened=opened,
+            number=progress.attempts,
+            deadline_at=progress.deadline_at,
+            submission=Submission(
+                id=opened.id,
+                request=opened.request,
+                first_sent_at=progress.first_sent_at,
+                deadline=Deadline(min(progress.deadline_at, lease.until), self._clock),
+                tenant_id=state.tenant_id,
+            ),
         )
-        for attempt_left in reversed(range(_STORE_TRIES)):  # pragma: no branch - the last one ends it
-            try:
-                await self.apply(opened.call, answered)
-            except StoreError as error:
-                if not attempt_left:
-                    raise
-                self._telemetry.commit_retried()
-                _log.warning(
-                    "commit failed, trying again: %s",
-                    redact(str(error)),
-                    extra=about(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
-                )
-            else:
-                return
 
-    async def _submit(self, opened: Opened, submission: Submission, *, within: timedelta) -> Answer:
-        """What the adapter says, or that nobody knows.
+    async def _submit(self, attempt: Attempt) -> Answer:
+        """The adapter's answer, or that the request may have executed.
 
-        Nothing may leave after the deadline: that is the time of the call's next transfer. `within` is of the
-        machine's time, as a network's time always is.
+        Nothing may leave after the deadline: that is the time of the call's next transfer. The time limit is
+        monotonic, as those of a network are.
         """
-        if within <= timedelta():  # this process was held up: a time limit ends a task only where it waits
-            message = "not sent: the deadline was over before it could be"
-            return NotSent(result=Result(reason=FailureReason.TIMEOUT, message=message, basis=Basis.LOCAL))
-        limit = asyncio.timeout(within.total_seconds())
+        opened, submission = attempt.opened, attempt.submission
+        within = (attempt.deadline_at - self._clock.now()).total_seconds()
+        limit = asyncio.timeout(within)
         try:
             async with limit:
+                submission.deadline.check()  # a time limit ends a task only where it waits
                 return await self._adapter(opened.call.provider).submit(submission)
+        except DeadlinePassed as passed:
+            return passed.answer
         except Exception as error:  # noqa: BLE001 - see below
+            if limit.expired() and (late := submission.deadline.passed()):
+                return late.answer
             if limit.expired():
-                message = f"given up after {within.total_seconds():.1f} s: the deadline was reached"
+                message = f"given up after {within:.1f} s: the deadline was reached"
                 return MaybeSent(
                     result=Result(reason=FailureReason.TIMEOUT, message=message, basis=Basis.LOCAL)
                 )
-            # An adapter raises for nothing; if one does, nobody knows what left.
+            # An adapter raises for nothing; if one does, the request may have left.
             _log.error(
                 "adapter failed while sending\n%s",
                 safe_traceback(error),
@@ -294,8 +334,8 @@ class Worker:
             now=now, lease=self._lease(now), limit=_BATCH, providers=self._providers
         )
 
-    async def run(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """Do what is due whenever it is due, until cancelled. `spawn` starts work that may take long."""
+    async def run(self) -> None:
+        """Do what is due whenever it is due, until cancelled."""
         self._changed = asyncio.Event()  # of the loop that runs now; a client may be opened in another later
         tidy_at = self._clock.now()
         while True:
@@ -304,8 +344,8 @@ class Worker:
             try:
                 if tidy_at <= self._clock.now():
                     tidy_at = self._clock.now() + self._retention.every
-                    spawn(self._tidy())
-                until = await self._start_due(spawn)
+                    self._spawn(self._tidy())
+                until = await self._start_due()
             except Exception as error:  # noqa: BLE001 - whatever it was, the deadlines must go on
                 with suppress(Exception):  # a log filter's
                     _log.error(
@@ -320,7 +360,7 @@ class Worker:
             self._waits_until = tidy_at if until is None else min(until, tidy_at)
             await self._clock.wait(self._changed, self._waits_until)
 
-    async def _start_due(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> datetime | None:
+    async def _start_due(self) -> datetime | None:
         """Start what is due; returns when the next work will be. Takes no lock where nothing is due."""
         while True:
             now = self._clock.now()
@@ -332,7 +372,7 @@ class Worker:
             if not taken:  # another process has its rows locked at this moment
                 return now + _BUSY_PAUSE
             for due in taken:
-                spawn(self._do(due))
+                self._spawn(self._do(due))
 
     def lateness(self) -> float | None:
         """For how many seconds the oldest work has been due that nobody began, as the background task knows.
@@ -377,6 +417,7 @@ class Worker:
                 return
             opened = stored.opened
             known = about(opened.call, opened.id, LogEvent.WORK_FAILED)
+            await self.answers.record_kept(opened.id)
             needed = needed_provider(opened.call, due.work)
             if needed is not None and needed not in self._providers:
                 _log.error(
@@ -387,7 +428,7 @@ class Worker:
                 return
             match due.work:
                 case Work.SUBMIT:
-                    await self._resume(opened)
+                    await self._resume(opened, due.lease or self._lease(self._clock.now()))
                 case Work.INSPECT:
                     await self._inspect(opened)
                 case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
@@ -396,14 +437,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - the lease runs out and somebody does it again
             _log.error("due work failed\n%s", safe_traceback(error), extra={**known, "work": due.work})
 
-    async def _resume(self, opened: Opened) -> None:
+    async def _resume(self, opened: Opened, lease: Lease) -> None:
         """Send again, or for the first time after a crash, if the life cycle allows it."""
         progress = (await self._store.state(opened.call)).open
-        attempt = progress.attempts + 1 if progress else 1
-        attempted = Attempted(at=self._clock.now(), transfer_id=opened.id, attempt=attempt)
+        number = progress.attempts + 1 if progress else 1
+        attempted = Attempted(at=self._clock.now(), transfer_id=opened.id, attempt=number)
         applied = await self.apply(opened.call, attempted)
-        if applied.proceed:
-            await self.send(opened, applied)
+        if applied.proceed and (attempt := self._attempt(opened, applied.state, lease)):
+            await self.send(attempt)
 
     async def _inspect(self, opened: Opened) -> None:
         state = await self._store.state(opened.call)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
+import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, final
 from uuid import UUID, uuid4
@@ -23,10 +25,11 @@ from hypothesis import strategies as st
 
 from transferkit.adapter import Adapter, Callback, Submission
 from transferkit.capabilities import Capabilities
+from transferkit.deadline import Deadline, DeadlinePassed
 from transferkit.errors import MalformedCallback
 from transferkit.events import Basis
 from transferkit.identifiers import UnknownIdentifier
-from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
+from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
 from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
 from transferkit.signals import Fact, Result, Signal
 from transferkit.testing.server import stop_accepting
@@ -61,8 +64,9 @@ class ContractSamples:
     secrets: tuple[str, ...] = ()
 
 
-def _submission(request: Request) -> Submission:
-    return Submission(id=str(uuid4()), request=request, first_sent_at=_AT)
+def _submission(request: Request, *, deadline: Deadline | None = None) -> Submission:
+    deadline = deadline or Deadline(datetime.now(UTC) + timedelta(minutes=1))
+    return Submission(id=str(uuid4()), request=request, first_sent_at=_AT, deadline=deadline)
 
 
 def _facts(adapter: type[Adapter], body: bytes) -> tuple[Fact, ...]:
@@ -113,6 +117,21 @@ async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]
     finally:
         await stop_accepting(server)
         await server.wait_closed()
+
+
+@final
+class _PassesOnConnection:
+    """A clock that is a minute ahead as soon as a client has connected to a socket."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+
+    def now(self) -> datetime:
+        connected, _, _ = select.select([self._listening], [], [], 0)
+        return _AT + timedelta(minutes=1 if connected else 0)
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        """No deadline is waited for."""
 
 
 class AdapterContract:
@@ -255,10 +274,35 @@ class AdapterContract:
             assert len(requests) == 1, (
                 "an adapter sends once and repeats nothing; when to repeat is decided above it"
             )
-            assert isinstance(said, MaybeSent), f"nobody knows whether this was executed; it said {said}"
+            assert isinstance(said, MaybeSent), f"this may have been executed; it said {said}"
             self._shows_no_secret(said.result)
             assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
             await adapter.aclose()
+
+    @pytest.mark.asyncio
+    async def test_a_request_whose_deadline_passes_while_it_is_prepared_is_not_sent(self) -> None:
+        """A token or a connection can take long: the last check is right before the request is written."""
+        if self.samples.at is None:
+            return
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            deadline = Deadline(_AT + timedelta(seconds=30), _PassesOnConnection(listening))
+            adapter = self.samples.at(f"http://127.0.0.1:{listening.getsockname()[1]}")
+            late = self._submit_late(adapter, _submission(self._transfer(), deadline=deadline))
+            answer = await asyncio.wait_for(late, timeout=30)
+            await adapter.aclose()
+            listening.settimeout(0)  # it has connected, or was too late for that, too
+            with suppress(BlockingIOError):
+                arrived, _ = listening.accept()
+                with arrived:
+                    assert arrived.recv(1) == b"", "the request was written after its deadline"
+        assert isinstance(answer, NotSent), f"nothing was sent; it said {answer}"
+        self._failed_on_this_side(answer.result)
+
+    async def _submit_late(self, adapter: Adapter, submission: Submission) -> Answer:
+        try:
+            return await adapter.submit(submission)
+        except DeadlinePassed as late:
+            return late.answer
 
     @pytest.mark.asyncio
     async def test_missing_credentials_are_no_exception(self, adapter: Adapter) -> None:

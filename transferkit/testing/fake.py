@@ -177,7 +177,8 @@ class FakeAdapter(Adapter):
         )
 
     async def submit(self, submission: Submission) -> Answer:
-        """Play the script, or the target's scenario."""
+        """Play the script, or the target's scenario; nothing of either if the deadline has passed."""
+        submission.deadline.check()
         self.submissions.append(submission)
         script = self._scripts.popleft() if self._scripts else self._scenario(submission)
         call_id = submission.request.call.id

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from transferkit_acs.emulator import AcsEmulator
 from transferkit_acs.emulator.access import signature_of
 
 from transferkit.adapter import Callback, Submission
+from transferkit.deadline import Deadline
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Transfer
 from transferkit.secret import Secret
@@ -97,8 +98,18 @@ def transfer() -> Transfer:
 def submission():
     """Makes a submission, by default one that is new."""
 
-    def make(request, *, transfer_id: str = TRANSFER, first_sent_at: datetime | None = None) -> Submission:
-        return Submission(id=transfer_id, request=request, first_sent_at=first_sent_at or datetime.now(UTC))
+    def make(
+        request,
+        *,
+        transfer_id: str = TRANSFER,
+        first_sent_at: datetime | None = None,
+        deadline: Deadline | None = None,
+    ) -> Submission:
+        now = datetime.now(UTC)
+        deadline = deadline or Deadline(now + timedelta(minutes=1))
+        return Submission(
+            id=transfer_id, request=request, first_sent_at=first_sent_at or now, deadline=deadline
+        )
 
     return make
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -16,10 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from transferkit_acs import AcsAdapter, AcsSettings
 
+from transferkit.deadline import Deadline, DeadlinePassed
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
 from transferkit.lifecycle import NotSent, Refused, Taken
 from transferkit.secret import Secret
+from transferkit.testing import ManualClock
 from transferkit.testing.server import serve
 
 KEY = "c2VjcmV0LWtleQ=="
@@ -119,9 +122,12 @@ class Entra:
     headers: list[dict[bytes, bytes]] = field(factory=list)
     bearers: list[bytes] = field(factory=list)
     challenges: list[bytes] = field(factory=list)
+    asked_for: Callable[[str], None] = field(default=lambda _: None)
+    """Called with the path of each request before it is answered."""
 
     async def __call__(self, scope, receive, send) -> None:
         headers = dict(scope["headers"])
+        self.asked_for(scope["path"])
         body = (await receive()).get("body", b"")
         extra = []
         if scope["path"].startswith("/calling"):
@@ -146,13 +152,13 @@ class Entra:
 def through(submission, transfer):
     """Submits with Entra's tokens, all of it served over TLS on loopback; gives the answer."""
 
-    async def go(entra: Entra, *, times: int = 1, **table):
+    async def go(entra: Entra, *, times: int = 1, deadline: Deadline | None = None, **table):
         async with serve(entra, tls=True) as server:
             table = {"endpoint": server.url, "authority": server.url, "ca_file": server.ca_file, **table}
             adapter = AcsAdapter(AcsSettings(**table))
             try:
                 for _ in range(times):
-                    answer = await adapter.submit(submission(transfer))
+                    answer = await adapter.submit(submission(transfer, deadline=deadline))
             finally:
                 await adapter.aclose()
         return answer
@@ -226,6 +232,27 @@ async def test_a_challenge_for_more_claims_is_met_once(through):
     assert isinstance(await through(entra, **SECRET), Taken)
     assert len(entra.bearers) == 2, "the first was answered 401, so it did not execute"
     assert "nbf" in entra.asked[1]["claims"][0]
+
+
+@pytest.mark.parametrize(
+    ("slow", "sent"), [("/t1/token_endpoint", 0), ("/calling", 1)], ids=["its token", "a challenge"]
+)
+async def test_nothing_is_sent_after_the_deadline_whatever_took_so_long(through, slow, sent):
+    """A challenge is the SDK's own reason to send again, within one attempt."""
+    clock = ManualClock()
+    deadline = Deadline(clock.now() + timedelta(seconds=30), clock)
+
+    def take_a_minute(path):
+        if path.startswith(slow):
+            clock.advance(60)
+
+    claims = base64.urlsafe_b64encode(b'{"access_token": {"nbf": {"essential": true}}}').rstrip(b"=")
+    entra = Entra(
+        challenges=[b'Bearer error="insufficient_claims", claims="' + claims + b'"'], asked_for=take_a_minute
+    )
+    with pytest.raises(DeadlinePassed):
+        await through(entra, deadline=deadline, **SECRET)
+    assert len(entra.bearers) == sent
 
 
 # --- certificates ---------------------------------------------------------------------------------------

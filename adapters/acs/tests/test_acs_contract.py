@@ -39,6 +39,7 @@ class TestAcsAdapter(AdapterContract):
     samples = ContractSamples(
         adapter=lambda: AcsAdapter(settings("https://contoso.communication.azure.com")),
         unreachable=lambda: AcsAdapter(settings("http://127.0.0.1:1")),
+        at=lambda url: AcsAdapter(settings(url)),
         requests=(
             Transfer(call=CALL, to=PhoneNumber("+14255550101")),
             Transfer(

@@ -11,6 +11,7 @@ from transferkit_acs.identities import response_model_of
 from transferkit_acs.requests import body_of
 
 from transferkit.adapter import Submission
+from transferkit.deadline import Deadline
 from transferkit.identifiers import (
     Cloud,
     CommunicationUser,
@@ -175,7 +176,8 @@ BODIES = [
 
 
 def body_of_request(request):
-    return body_of(Submission(id="t-1", request=request, first_sent_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return body_of(Submission(id="t-1", request=request, first_sent_at=at, deadline=Deadline(at)))
 
 
 @pytest.mark.parametrize(("model", "schema", "request_"), BODIES)

@@ -7,6 +7,7 @@ from transferkit_acs.identities import identifier_of, model_of, response_model_o
 from transferkit_acs.requests import body_of, headers_of
 
 from transferkit.adapter import Submission
+from transferkit.deadline import Deadline
 from transferkit.identifiers import (
     Cloud,
     CommunicationUser,
@@ -118,7 +119,8 @@ def test_unknown_raw_ids_and_clouds_are_read_all_the_same():
 
 
 def body_of_request(request):
-    return body_of(Submission(id="t-1", request=request, first_sent_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return body_of(Submission(id="t-1", request=request, first_sent_at=at, deadline=Deadline(at)))
 
 
 def test_the_smallest_transfer():
@@ -242,5 +244,6 @@ def test_extra_reaches_a_redirect():
     ],
 )
 def test_repeatability_headers_are_the_submissions(sent, text):
-    submission = Submission(id="the-id", request=Transfer(call="c", to=USER), first_sent_at=sent)
+    request = Transfer(call="c", to=USER)
+    submission = Submission(id="the-id", request=request, first_sent_at=sent, deadline=Deadline(sent))
     assert headers_of(submission) == {"Repeatability-Request-ID": "the-id", "Repeatability-First-Sent": text}

@@ -91,7 +91,8 @@ class AcsAdapter(Adapter):
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
             await send(client, submission, self._settings, **options)
 
-        came = await self._ask(operation)
+        with submission.deadline.in_force():
+            came = await self._ask(operation)
         return answer_of(came, now=self._clock.now()) if isinstance(came, Reply) else came
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - ACS has none

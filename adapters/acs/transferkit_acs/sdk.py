@@ -12,16 +12,19 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
+from aiohttp import ClientRequest, ClientResponse, ClientSession, DummyCookieJar
+from aiohttp.connector import Connection
 from attrs import define
 from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
-from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
 from transferkit.adapter import Submission
+from transferkit.deadline import check_deadline
 from transferkit.requests import Transfer, WireRequest
 from transferkit_acs.answers import Reply
 from transferkit_acs.auth import placeholder
@@ -95,13 +98,33 @@ def open_client(
         retry_policy=_NOTHING,
         redirect_policy=_NOTHING,
         custom_hook_policy=_Watch(),
+        transport=transport or _open_transport(settings),
+        proxies=_proxies(endpoint),
+    )
+
+
+class _CheckedRequest(ClientRequest):
+    """Not written if its deadline has passed when the connection is there."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        check_deadline()
+        return await super().send(conn)
+
+
+def _open_transport(settings: AcsSettings) -> AioHttpTransport:
+    """The SDK's own transport, over a session that checks the deadline."""
+    session = ClientSession(
+        request_class=_CheckedRequest,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        # aiohttp would read the environment and ~/.netrc for each request, in a thread each.
+        trust_env=False,
+    )
+    return AioHttpTransport(
+        session=session,
         connection_timeout=settings.timeout,
         read_timeout=settings.timeout,
         connection_verify=str(settings.ca_file) if settings.ca_file else True,
-        transport=transport,
-        # aiohttp would read the environment and ~/.netrc for each request, in a thread each.
-        use_env_settings=False,
-        proxies=_proxies(endpoint),
     )
 
 

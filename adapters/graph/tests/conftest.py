@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
 
 from transferkit.adapter import Callback, Submission
+from transferkit.deadline import Deadline
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Transfer
 from transferkit.secret import Secret
@@ -39,6 +40,7 @@ def submission():
 
     def make(request=None, **more):
         request = request or Transfer(call=CALL_ID, to=PhoneNumber("+14255550100"))
+        more.setdefault("deadline", Deadline(datetime.now(UTC) + timedelta(minutes=1)))
         return Submission(id=str(uuid4()), request=request, first_sent_at=NOW, **more)
 
     return make

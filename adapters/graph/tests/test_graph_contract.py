@@ -2,7 +2,7 @@
 
 import json
 
-from transferkit_graph import GraphAdapter, GraphSettings
+from transferkit_graph import GraphAdapter, GraphSettings, transport
 
 from transferkit.identifiers import PhoneNumber, TeamsUser
 from transferkit.requests import Call, Redirect, Transfer
@@ -24,6 +24,22 @@ def unreachable():
     return adapter(base_url=nowhere, authority=f"{nowhere}/t", timeout=2)
 
 
+class Tokenless:
+    """Stands in for the token authority."""
+
+    async def bearer(self, tenant):
+        return "token-of-nobody"
+
+    async def aclose(self):
+        pass
+
+
+def at(url):
+    made = adapter(base_url=url, timeout=2)
+    made._tokens = Tokenless()
+    return made
+
+
 def body(change, **data):
     element = {
         "changeType": change,
@@ -37,6 +53,7 @@ class TestGraphAdapter(AdapterContract):
     samples = ContractSamples(
         adapter=adapter,
         unreachable=unreachable,
+        at=at,
         requests=(
             Transfer(call=CALL, to=PhoneNumber("+14255550100")),
             Transfer(call=CALL, to=TeamsUser("u1"), transferee=TeamsUser("u2"), participant_id="p1"),
@@ -59,3 +76,8 @@ class TestGraphAdapter(AdapterContract):
         ),
         secrets=(SECRET,),
     )
+
+
+async def test_a_connection_of_httpx_s_own_that_comes_after_the_deadline_carries_nothing(monkeypatch):
+    monkeypatch.setattr(transport, "find_spec", lambda _: None)
+    await TestGraphAdapter().test_a_request_whose_deadline_passes_while_it_is_prepared_is_not_sent()

@@ -14,6 +14,7 @@ from attrs import evolve
 from transferkit._redact import MASK
 from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.capabilities import Capabilities, Plan
+from transferkit.deadline import CHECKED, check_deadline
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
 from transferkit.frozenmap import thaw
@@ -102,7 +103,8 @@ class GraphAdapter(Adapter):
 
     async def submit(self, submission: Submission) -> Answer:
         tenant = submission.request.call.tenant_id or submission.tenant_id
-        reply = await self._send(self.wire(submission), tenant)
+        with submission.deadline.in_force():
+            reply = await self._send(self.wire(submission), tenant)
         answer = (
             reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
         )
@@ -175,6 +177,7 @@ class GraphAdapter(Adapter):
             return token
         response: httpx.Response | None = None
         try:
+            check_deadline()  # and again when the connection is there, where the transport allows it
             # httpx limits each wait; an answer that drips in has to end at some time, too.
             async with (
                 asyncio.timeout(2 * self._settings.timeout),
@@ -185,6 +188,7 @@ class GraphAdapter(Adapter):
                     content=content,
                     timeout=self._settings.timeout,
                     follow_redirects=False,
+                    extensions=CHECKED,
                 ) as response,
             ):
                 await response.aread()

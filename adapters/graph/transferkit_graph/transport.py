@@ -32,9 +32,9 @@ def open_client(settings: GraphSettings) -> httpx.AsyncClient:
         import httpx
 
         return httpx.AsyncClient(verify=verify)
-    from httpx_aiohttp import HttpxAiohttpClient
+    from transferkit_graph.aiohttp_transport import CheckedClient
 
-    return HttpxAiohttpClient(verify=verify)
+    return CheckedClient(verify=verify)
 
 
 def trust(settings: GraphSettings) -> ssl.SSLContext | bool:

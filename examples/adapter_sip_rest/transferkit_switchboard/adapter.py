@@ -11,6 +11,7 @@ from transferkit import Call, ConfigError, Fact, Request, Secret, WireRequest
 from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.capabilities import Capabilities, Plan
 from transferkit.clock import Clock, SystemClock
+from transferkit.deadline import CHECKED
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
 from transferkit.wire import misconfigured, unanswered, unconnected
@@ -67,7 +68,8 @@ class SwitchboardAdapter(Adapter):
         )
 
     async def submit(self, submission: Submission) -> Answer:
-        reply = await self._send(await self.wire(submission))
+        with submission.deadline.in_force():
+            reply = await self._send(await self.wire(submission))
         return answer_of(reply, now=self._clock.now()) if isinstance(reply, httpx.Response) else reply
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - Microsoft's
@@ -98,21 +100,20 @@ class SwitchboardAdapter(Adapter):
             self._http = None
 
     async def _get(self, path: str) -> Reply:
-        return await self._send(
-            WireRequest(method="GET", url=f"{self._settings.base_url}/{path}", headers={})
-        )
+        wire = WireRequest(method="GET", url=f"{self._settings.base_url}/{path}", headers={})
+        return await self._send(wire)
 
     async def _send(self, wire: WireRequest) -> Reply:
         """Send it once, with the real key in place of the mask: the answer, or what is known without one."""
         try:
-            headers = {**wire.headers, "Authorization": f"Bearer {self._settings.api_key.resolve()}"}
+            sent = {**wire.headers, "Authorization": f"Bearer {self._settings.api_key.resolve()}"}
         except ConfigError as error:
             return misconfigured(error)
         try:
-            self._http = self._http or httpx.AsyncClient(timeout=10)
+            http = self._http = self._http or httpx.AsyncClient(timeout=10)
             async with asyncio.timeout(20):  # httpx limits each wait, this limits them all
                 body = thaw(wire.body) or None
-                return await self._http.request(wire.method, wire.url, headers=headers, json=body)
+                return await http.request(wire.method, wire.url, headers=sent, json=body, extensions=CHECKED)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left before
             if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
                 return unconnected(error, to="Switchboard", check="base_url of [providers.switchboard]")

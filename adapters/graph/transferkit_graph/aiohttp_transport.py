@@ -1,0 +1,40 @@
+"""httpx over aiohttp, with the deadline checked when the connection is there."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import httpx
+from aiohttp import ClientRequest, ClientResponse, ClientSession
+from aiohttp.connector import Connection
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
+
+from transferkit.deadline import check_deadline
+
+__all__ = ["CheckedClient"]
+
+
+class _Request(ClientRequest):
+    async def send(self, conn: Connection) -> ClientResponse:
+        check_deadline()
+        return await super().send(conn)
+
+
+@final
+class _Transport(AiohttpTransport):
+    def get_client(self) -> ClientSession:
+        made = super().get_client()
+        connector = made.connector
+        made.detach()
+        return ClientSession(connector=connector, request_class=_Request)
+
+
+@final
+class CheckedClient(HttpxAiohttpClient):
+    """Writes no request whose deadline has passed."""
+
+    def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        return _Transport(**options)
+
+    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
+        return _Transport(proxy=proxy, **options)
