@@ -1,0 +1,42 @@
+"""Virtual time: an event loop whose clock jumps to the next timer, and the client's clock on it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from transferkit.clock import SystemClock
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop without sockets. Time passes only while every task waits, and then at once."""
+
+    def __init__(self):
+        super().__init__()
+        self._selector = self  # the loop asks it to wait: `select`
+        self._seconds = 0.0
+
+    def time(self):
+        return self._seconds
+
+    def select(self, timeout):
+        if timeout is None:
+            raise RuntimeError("every task waits, and no timer is set")
+        self._seconds += timeout
+        return []
+
+    def _process_events(self, event_list):
+        pass
+
+    def _write_to_self(self):
+        pass
+
+
+class VirtualClock(SystemClock):
+    """The client's clock, in step with a virtual loop."""
+
+    def __init__(self, loop):
+        self._loop = loop
+
+    def now(self):
+        return START + timedelta(seconds=self._loop.time())

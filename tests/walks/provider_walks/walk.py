@@ -1,0 +1,295 @@
+"""One walk: an application asks for transfers of one call in turn, and a seed decides all that happens."""
+
+import asyncio
+from contextlib import contextmanager
+from random import Random
+
+from attrs import Factory, define, evolve
+
+from provider_walks.clock import VirtualClock, VirtualLoop
+from provider_walks.network import Conditions, Network
+from transferkit import (
+    AsyncClient,
+    Call,
+    CommunicationUser,
+    MemoryStore,
+    TeamsUser,
+    Transfer,
+    TransferCompleted,
+    TransferFailed,
+)
+from transferkit.callbacks import CallbackRequest
+from transferkit.events import Outcome
+from transferkit.telemetry import Telemetry
+
+CALM_DEADLINES = (30, 60, 150)
+ROUGH_DEADLINES = (3, 3, 8, 20, 60, 150)
+PATIENCE = 900.0
+"""Seconds after its deadline by which every transfer must have its outcome."""
+
+
+@define(eq=False)
+class Asked:
+    """A transfer that the application asked for, and what became of it."""
+
+    id: str
+    number: int
+    leg: object
+    at: float
+    deadline_at: float
+    outcomes: list = Factory(list)
+    """Each with the time of its publication."""
+
+    @property
+    def outcome(self):
+        return self.outcomes[0][1] if self.outcomes else None
+
+
+class WatchedStore(MemoryStore):
+    """A memory store that reports outcomes at the moment of their commit."""
+
+    def __init__(self, report):
+        super().__init__()
+        self._report = report
+
+    async def apply_all(self, inputs, step):
+        applied = await super().apply_all(inputs, step)
+        for one in applied:
+            for event in one.events:
+                if isinstance(event, Outcome):
+                    self._report(event)
+        return applied
+
+
+class Walk:
+    """A seed, the world that it makes, and what happened in it."""
+
+    def __init__(self, mode, seed, *, tracing=False, credulous=False):
+        """`credulous` attributes each verdict to the open transfer: what the judge must find."""
+        self.mode = mode
+        self.seed = seed
+        self.chance = Random(f"{mode} {seed}")  # noqa: S311 - repeatable, not secret
+        self.trace = [] if tracing else None
+        self.conditions = Conditions.draw(self.chance)
+        self.asked = {}
+        self.wire_orders = []
+        """The orders of transferkit's requests, in the order of their first sending."""
+        self.problems = []
+        self.open_id = None
+        self._credulous = credulous
+        self._client = None
+        self._last = 0.0
+        self._tasks = set()
+        self._outcomes = {}
+
+    # --- what the models use --------------------------------------------------------------------------
+
+    @property
+    def now(self):
+        return self.loop.time()
+
+    def later(self, seconds, call, *arguments, **named):
+        """Have something happen, whatever else does."""
+        self._last = max(self._last, self.now + seconds)
+        if named:
+            self.loop.call_later(seconds, lambda: call(*arguments, **named))
+        else:
+            self.loop.call_later(seconds, call, *arguments)
+
+    def spawn(self, work):
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def note(self, what, about):
+        if self.trace is not None:
+            self.trace.append((self.now, what, about))
+
+    def sends(self, order):
+        """transferkit sends a request."""
+        if all(known.owner != order.owner for known in self.wire_orders):
+            self.wire_orders.append(order)
+        return order
+
+    @contextmanager
+    def guard(self):
+        """Note what the model itself raises: the client takes it for a failure of the provider."""
+        try:
+            yield
+        except Exception as error:
+            self.problems.append(f"the model failed: {error!r}")
+            raise
+
+    def decoded(self, facts):
+        """The facts of a callback, as the client gets them."""
+        if not self._credulous or self.open_id is None:
+            return facts
+        return tuple(evolve(fact, transfer_id=self.open_id, delivery=None) for fact in facts)
+
+    async def receive(self, letter):
+        """The application's HTTP server: whether it accepted the callback."""
+        if self._client is None:
+            return False
+        request = CallbackRequest(method="POST", url=letter.url, headers=letter.headers, body=letter.body)
+        self.note("delivered", letter)
+        response = await self._client.receive(request)
+        return 200 <= response.status < 300
+
+    def _published(self, outcome):
+        asked = self.asked[outcome.transfer_id]
+        asked.outcomes.append((self.now, outcome))
+        self.open_id = None
+        self.note("outcome", outcome)
+        if not self._outcomes[asked.id].done():
+            self._outcomes[asked.id].set_result(outcome)
+
+    # --- playing ------------------------------------------------------------------------------------------
+
+    def play(self):
+        """Run it to its end. Nothing of it depends on the machine's clock."""
+        self.loop = VirtualLoop()
+        try:
+            self.clock = VirtualClock(self.loop)
+            self.network = Network(self)
+            self.store = WatchedStore(self._published)
+            model, walker = _model_of(self.mode)
+            self.provider = model(self, self.mode)
+            self.adapter = walker(self.provider, self.clock)
+            self.loop.run_until_complete(self._play())
+        finally:
+            self.loop.close()
+        return self
+
+    async def _play(self):
+        chance = self.chance
+        self.leg = self.provider.place_call(group=chance.random() < self.mode.group)
+        self.consult = self.provider.place_call(group=False) if self.mode.consult else None
+        await self._open()
+        self._schedule()
+        for number in range(chance.randint(2, 4)):
+            if number:
+                await asyncio.sleep(self._pause())
+            if not await self._transfer(number):
+                break
+        while self._last > self.now or self._tasks:  # noqa: ASYNC110 - what comes late must change nothing
+            await asyncio.sleep(max(self._last - self.now, 0.0) + 0.01)
+        await self._close()
+
+    def _schedule(self):
+        """What happens to the call beside the transfers."""
+        chance, provider = self.chance, self.provider
+        for leg in provider.legs.values():
+            if chance.random() < 0.25:
+                self.later(
+                    chance.choice([chance.uniform(0, 20), chance.uniform(0, 300)]), provider.hang_up, leg
+                )
+            for _ in range(chance.choice([0, 0, 1, 2, 3, 5])):
+                self.later(chance.uniform(0, chance.choice([20, 200])), provider.noise, leg)
+        if self.mode.foreign:
+            for _ in range(chance.choice([0, 1, 1, 2])):
+                self.later(chance.uniform(0, chance.choice([20, 200])), self._foreign)
+        if self.conditions.restarts:
+            self.later(chance.uniform(0, chance.choice([10, 100])), lambda: self.spawn(self._restart()))
+
+    def _foreign(self):
+        self.provider.decide(self.provider.foreign_order(self.leg))
+
+    def _pause(self):
+        chance = self.chance
+        if self.conditions.calm:
+            return chance.choice([0, chance.uniform(0, 2), chance.uniform(0, 10)])
+        return chance.choice([0, 0, chance.uniform(0, 1), chance.uniform(1, 10), chance.uniform(10, 60)])
+
+    async def _transfer(self, number):
+        """Ask for one transfer and wait for its outcome; whether the application tries another."""
+        chance = self.chance
+        request = self._request(number)
+        deadline = request.deadline.total_seconds()
+        while self._client is None:  # noqa: ASYNC110 - the process restarts
+            await asyncio.sleep(0.5)
+        handle = await self._client.submit(request)
+        leg = self.provider.legs[request.call.id]
+        self.asked[handle.id] = Asked(handle.id, number, leg, self.now, self.now + deadline)
+        self.open_id = handle.id
+        waiting = self._outcomes[handle.id] = self.loop.create_future()
+        self.note("asked", self.asked[handle.id])
+        try:
+            async with asyncio.timeout(deadline + PATIENCE):
+                outcome = await waiting
+        except TimeoutError:
+            self.problems.append(f"transfer {number + 1} has no outcome {PATIENCE:g} s after its deadline")
+            return False
+        if isinstance(outcome, TransferCompleted) and not leg.group:
+            return chance.random() < 0.2
+        if isinstance(outcome, TransferFailed) and outcome.call_alive is False:
+            return chance.random() < 0.2
+        return True
+
+    def _request(self, number):
+        chance, call = self.chance, self.leg
+        more = {}
+        if self.consult is not None:
+            drawn = chance.random()
+            if drawn < 0.55:
+                more["replaces"] = self.consult.id
+            elif drawn < 0.7:
+                call = self.consult
+        if call.group and (self.mode.provider == "acs" or call.parties):
+            someone = chance.choice(call.parties) if call.parties else "8:acs:nobody"
+            more["transferee"] = self._person(someone)
+        return Transfer(
+            call=Call(self.mode.provider, call.id),
+            to=self._person(self.provider.new_id()),
+            operation_context=self._context(number),
+            deadline=chance.choice(CALM_DEADLINES if self.conditions.calm else ROUGH_DEADLINES),
+            **more,
+        )
+
+    def _person(self, name):
+        if self.mode.provider == "graph":
+            return TeamsUser(name)
+        return CommunicationUser(name if name.startswith("8:") else f"8:acs:{name}")
+
+    def _context(self, number):
+        match self.mode.context if self.mode.provider == "acs" else "unique":
+            case "unique":
+                return f"case 7/{number} "  # with a space at its end, which a gateway may trim
+            case "shared":
+                return self.mode.shared_context
+            case "mixed":
+                earlier = list(self.asked)[-1:]  # an application may refer to the transfer before
+                return self.chance.choice([None, None, "case 7", "case 7", f"case 7/{number}", *earlier])
+        return None
+
+    async def _open(self):
+        client = AsyncClient(
+            self.mode.config,
+            store=self.store,
+            adapters={self.mode.provider: self.adapter},
+            clock=self.clock,
+            telemetry=Telemetry(),
+        )
+        self._client = await client.__aenter__()
+
+    async def _close(self):
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _restart(self):
+        """The process stops and another one starts on the same store."""
+        self.note("restart", None)
+        await self._close()
+        await asyncio.sleep(self.chance.uniform(0.1, 60))
+        await self._open()
+        self.note("restarted", None)
+
+
+def _model_of(mode):
+    if mode.provider == "acs":
+        from provider_walks.acs import AcsModel, AcsWalker
+
+        return AcsModel, AcsWalker
+    from provider_walks.graph import GraphModel, GraphWalker
+
+    return GraphModel, GraphWalker

@@ -1,0 +1,78 @@
+"""No stated outcome is wrong, in random walks of every way of using a provider.
+
+A failure names the walk, tells it event by event, and says how to replay it.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from provider_walks.figures import walk_many
+from provider_walks.modes import MODES
+from provider_walks.story import tell
+from provider_walks.walk import Walk
+
+WALKS = 60
+"""Of each mode in the normal run, which must be short."""
+MANY = int(os.environ.get("TRANSFERKIT_TEST_WALKS", "3000"))
+"""Of each mode in the heavy run."""
+SECONDS = 60 + MANY // 10
+"""After which a heavy run is ended."""
+HELD = [name for name, mode in MODES.items() if mode.held]
+SCRIPT = Path(__file__).with_name("run.py")
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """The client logs what it refuses, and the suite's guard reads every record: too long for thousands."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@cache
+def figures_of(name):
+    return walk_many(name, range(WALKS))
+
+
+def story(name, seed):
+    return "\n".join(tell(Walk(MODES[name], seed, tracing=True).play()))
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_every_stated_outcome_is_true_in_random_walks(name):
+    figures = figures_of(name)
+    for kind, seed in figures.seeds.items():
+        pytest.fail(f"{kind}\n{story(name, seed)}\n" + "\n".join(figures.faults()))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", MODES)
+def test_every_stated_outcome_is_true_in_thousands_of_random_walks(name, capfd):
+    command = [sys.executable, str(SCRIPT), "--mode", name, "--walks", str(MANY)]
+    walked = subprocess.run(  # noqa: S603 - our own script
+        command, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    with capfd.disabled():
+        sys.stdout.write(f"\n{walked.stdout}")
+    assert walked.returncode == 0, walked.stderr
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_a_seed_plays_the_same_walk_again(name):
+    assert story(name, 3) == story(name, 3)
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_walks_deliver_verdicts_while_another_transfer_is_open(name):
+    assert figures_of(name).counts["misleading"] >= 3
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_walks_include_ordinary_second_transfers(name):
+    no_verdict_is_certain = MODES[name].loses_context and not MODES[name].own_address
+    assert no_verdict_is_certain or figures_of(name).counts["ordinary"] >= 1
