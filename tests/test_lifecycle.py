@@ -159,10 +159,17 @@ class Story:
         attempted = Attempted(at=self.now, transfer_id=transfer_id or self.transfer, attempt=number)
         return self.happens(attempted)
 
-    def answer(self, answer, attempt=1, transfer_id=None):
-        return self.happens(
+    def answer(self, answer, attempt=1, transfer_id=None, *, finds=Presence.CONNECTED):
+        """An answer; a query about the call that only it delays finds this, or is not answered yet."""
+        decision = self.happens(
             Answered(at=self.now, transfer_id=transfer_id or self.transfer, attempt=attempt, answer=answer)
         )
+        self._query_answered(finds)
+        return decision
+
+    def _query_answered(self, finds):
+        if finds is not None and self.state.open and self.state.open.held:
+            self.inspect(finds, query=self.state.open.query)
 
     def hear(self, *signals, event=None, delivery=None, repeatable_key=None, said=None, context=None, **fact):
         """A callback, by default a delivery of its own. By default a failure says that the call is alive."""
@@ -190,8 +197,10 @@ class Story:
             Inspected(at=self.now, transfer_id=transfer_id or self.transfer, presence=presence, query=query)
         )
 
-    def reach(self, work, transfer_id=None):
-        return self.happens(DueReached(at=self.now, transfer_id=transfer_id or self.transfer, work=work))
+    def reach(self, work, transfer_id=None, *, finds=Presence.CONNECTED):
+        decision = self.happens(DueReached(at=self.now, transfer_id=transfer_id or self.transfer, work=work))
+        self._query_answered(finds)
+        return decision
 
     def play(self, *tellings):
         """Answers of attempt 1, and signals."""
@@ -583,9 +592,9 @@ def test_a_second_end_does_not_lengthen_the_grace():
     assert story.outcome.reason is FailureReason.CALLER_LEFT
 
 
-def test_a_call_that_ended_without_proof_failed_so_we_conclude():
+def test_a_call_that_ended_without_proof_failed_if_its_end_would_carry_the_proof():
     story = started()
-    story.hear(*ENDED, result=BUSY)
+    story.hear(*ENDED, result=BUSY, ends_with_verdict=True)
     story.wait(GRACE)
     story.reach(Work.GRACE)
     outcome = story.outcome
@@ -597,10 +606,27 @@ def test_a_call_that_ended_without_proof_failed_so_we_conclude():
 
 def test_a_call_that_ended_without_a_word_failed_as_well():
     story = started()
-    story.hear(*ENDED)
+    story.hear(*ENDED, ends_with_verdict=True)
     story.wait(GRACE)
     story.reach(Work.GRACE)
     assert (story.outcome.reason, story.outcome.code) == (FailureReason.CALL_ENDED, None)
+
+
+@pytest.mark.parametrize(
+    ("transferee", "ends_with_verdict"), [(None, False), (CALLER, False), (CALLER, True)], ids=str
+)
+def test_a_call_that_ended_proves_nothing_if_the_proof_may_be_in_another_callback(
+    transferee, ends_with_verdict
+):
+    story = submitted(transferee=transferee)
+    story.hear(*ENDED, ends_with_verdict=ends_with_verdict)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.evidence, story.outcome.call_alive) == (
+        "transfer.expired",
+        Evidence.CALL_GONE,
+        False,
+    )
 
 
 def test_a_caller_who_left_is_stated_where_the_end_says_so():
@@ -781,20 +807,20 @@ def test_a_verdict_still_wins_after_the_deadline_while_the_transfer_is_open(proo
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "basis"),
+    ("answer", "reason", "basis", "alive"),
     [
-        (NO_CONNECTION, FailureReason.UNREACHABLE, Basis.LOCAL),
-        (TOO_MANY, FailureReason.THROTTLED, Basis.STATED),
+        (NO_CONNECTION, FailureReason.UNREACHABLE, Basis.LOCAL, None),
+        (TOO_MANY, FailureReason.THROTTLED, Basis.STATED, True),
     ],
 )
-def test_what_was_never_sent_fails_at_the_deadline(answer, reason, basis):
+def test_what_was_never_sent_fails_at_the_deadline(answer, reason, basis, alive):
     story = asked(deadline=10)
     story.answer(answer)
     story.wait_until(10)
     story.reach(Work.DEADLINE)
     assert isinstance(story.outcome, TransferFailed), "it is known that nothing executed"
     assert (story.outcome.reason, story.outcome.basis) == (reason, basis)
-    assert story.outcome.call_alive is True
+    assert story.outcome.call_alive is alive
 
 
 @pytest.mark.parametrize(
@@ -864,11 +890,11 @@ def test_a_refusal_of_the_first_attempt_is_final(reason, alive):
 
 
 @pytest.mark.parametrize(
-    "reason", [FailureReason.CALL_NOT_ESTABLISHED, FailureReason.PROVIDER_ERROR, FailureReason.UNKNOWN]
+    "reason", [FailureReason.CALL_NOT_ESTABLISHED, FailureReason.THROTTLED, FailureReason.FORBIDDEN]
 )
 def test_a_refusal_that_leaves_the_calls_state_open_leads_to_one_query(reason):
     story = asked()
-    story.answer(Refused(result=Result(code=400, reason=reason)))
+    story.answer(Refused(result=Result(code=400, reason=reason)), finds=None)
     assert story.outcome is None
     story.inspect(Presence.GONE, query=1)
     assert (story.outcome.reason, story.outcome.basis, story.outcome.call_alive) == (
@@ -988,7 +1014,7 @@ def test_attempts_are_not_endless():
     outcome = story.outcome
     assert words(story) == ["requested", "failed"]
     assert (outcome.reason, outcome.basis) == (FailureReason.UNREACHABLE, Basis.LOCAL)
-    assert (outcome.call_alive, outcome.message) == (True, "connection refused")
+    assert (outcome.call_alive, outcome.message) == (None, "connection refused")
 
 
 def attempted_until_the_end(story, answer, *, took=0.0):
@@ -1792,7 +1818,7 @@ def test_a_late_verdict_settles_none_if_several_can_have_caused_it():
     story = disputed_failure()
     story.wait_until(DEADLINE * 2)
     story.reach(Work.DEADLINE)
-    story.inspect(Presence.GONE)
+    story.inspect(Presence.GONE, query=1)
     story.hear(*FAILED, result=BUSY)
     assert [done.unsettled for done in story.state.finished] == [True, True]
 
@@ -1955,6 +1981,20 @@ def test_a_repeated_failure_leads_to_a_query_and_is_inferred():
     )
 
 
+def test_in_a_group_call_a_repeated_failure_is_inferred_at_the_deadline():
+    story = busy_again(transferee=CALLER)
+    story.inspect(Presence.CONNECTED, query=1)
+    assert story.outcome is None
+    story.wait_until(DEADLINE * 2)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED, query=1)
+    assert (story.outcome.kind, story.outcome.basis, story.outcome.reason) == (
+        "transfer.failed",
+        Basis.INFERRED,
+        FailureReason.BUSY,
+    )
+
+
 def test_a_repeated_failure_does_not_fail_a_transfer_that_is_under_way():
     story = busy_again()
     story.inspect(Presence.TRANSFERRING, query=1)
@@ -2047,15 +2087,21 @@ def test_a_call_that_was_transferred_fails_a_transfer_that_was_not_sent():
     assert (story.outcome.kind, story.outcome.reason) == ("transfer.failed", FailureReason.CALL_ENDED)
 
 
-@pytest.mark.parametrize(
-    ("transferee", "basis"), [(None, Basis.STATED), (CALLER, Basis.INFERRED)], ids=["two parties", "group"]
-)
-def test_a_caller_who_leaves_a_group_call_may_have_been_transferred_before(transferee, basis):
-    story = submitted(transferee=transferee)
+def test_a_caller_who_leaves_a_group_call_may_have_been_transferred_before():
+    story = submitted(transferee=CALLER)
+    story.hear(*ENDED, result=HUNG_UP, ends_with_verdict=True)
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.expired", False)
+
+
+def test_a_caller_who_leaves_a_group_call_fails_a_transfer_that_was_not_sent():
+    story = asked(transferee=CALLER)
+    story.answer(TOO_MANY)
     story.hear(*ENDED, result=HUNG_UP)
     story.wait(GRACE)
     story.reach(Work.GRACE)
-    assert (story.outcome.reason, story.outcome.basis) == (FailureReason.CALLER_LEFT, basis)
+    assert (story.outcome.reason, story.outcome.basis) == (FailureReason.CALLER_LEFT, Basis.STATED)
 
 
 # --- whether the call is alive after a failure ------------------------------------------------------
@@ -2111,7 +2157,7 @@ def test_a_failure_is_not_held_longer_than_the_limit():
 def test_other_due_work_leaves_a_held_failure_as_it_is(late):
     story = held()
     story.wait_until(DEADLINE)
-    story.reach(late)
+    story.reach(late, finds=None)
     assert story.outcome is None
 
 
@@ -2143,7 +2189,7 @@ def test_an_answer_does_not_change_a_held_failure(answer):
     story = asked()
     story.hear(*FAILED, call_alive=None, result=BUSY)
     due = story.due
-    assert words(story.answer(answer)) == []
+    assert words(story.answer(answer, finds=None)) == []
     assert story.due == due
 
 
@@ -2464,7 +2510,8 @@ def test_a_success_that_is_a_redirects_proves_a_redirect():
 
 def test_a_success_that_is_a_redirects_proves_no_transfer():
     story = started()
-    assert words(story.hear(*GRAPH_SUCCESS, operation=RequestKind.REDIRECT)) == ["call.ended"]
+    decision = story.hear(*GRAPH_SUCCESS, operation=RequestKind.REDIRECT, ends_with_verdict=True)
+    assert words(decision) == ["call.ended"]
     story.wait(GRACE)
     story.reach(Work.GRACE)
     assert story.outcome.reason is FailureReason.CALL_ENDED

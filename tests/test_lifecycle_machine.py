@@ -189,8 +189,6 @@ class Truth:
     """Signals that came while the transfer was open."""
     ended_at: datetime | None = None
     inspected_at: datetime | None = None
-    in_doubt: bool = False
-    """A success of another application's transfer was heard while it was open."""
     late_verdict: LateVerdict | None = None
     """The verdict that was heard after its outcome."""
 
@@ -291,8 +289,10 @@ class TransferLife(RuleBasedStateMachine):
 
     def due(self, transfer_id):
         """The due work of a transfer."""
-        rows = self.store._tables.due.values()
-        return {row.work: row for row in rows if row.transfer_id == transfer_id}
+        return {due.work: due for due in self.all_due() if due.transfer_id == transfer_id}
+
+    def all_due(self):
+        return [row.due for row in self.store._tables.due.values() if row]
 
     # --- what the application does ------------------------------------------------------------------
 
@@ -519,8 +519,6 @@ class TransferLife(RuleBasedStateMachine):
         )
         (told,) = self.apply(call, Observed(at=self.at, fact=fact)).events
         assert (told.kind, told.transfer_id) == ("provider.other", None)
-        if before is not None and signal is Signal.SUCCEEDED:
-            self.truths[before.id].in_doubt = True
         after = self.state(call).open
         assert after is before or after == evolve(before, unattributed=after.unattributed)
 
@@ -575,8 +573,15 @@ class TransferLife(RuleBasedStateMachine):
 
     def inspect(self, truth, presence):
         before = self.progress(truth)
-        self.apply(truth.opened.call, Inspected(at=self.at, transfer_id=truth.id, presence=presence))
+        query = before.query if before else 0
+        self.apply(
+            truth.opened.call,
+            Inspected(at=self.at, transfer_id=truth.id, presence=presence, query=query),
+        )
         if before is None:
+            return
+        if before.held is not None:
+            assert isinstance(self.outcome(truth), FAILED)
             return
         if truth.inspected_at is not None:
             assert self.at - truth.inspected_at >= self.rules.inspect_gap, "asked too often"
@@ -590,9 +595,12 @@ class TransferLife(RuleBasedStateMachine):
         outcome = self.outcome(truth)
         if before is None or outcome is None:
             return
-        if work is Work.GRACE:
+        if before.held is not None:
+            assert isinstance(outcome, FAILED)
+            assert outcome.call_alive is None
+        elif work is Work.GRACE:
             assert self.at - truth.ended_at >= self.rules.grace
-            assert isinstance(outcome, FAILED | RedirectExpired) or truth.in_doubt
+            assert isinstance(outcome, FAILED | EXPIRED)
         else:
             assert isinstance(outcome, FAILED)
             assert truth.cannot_have_executed, "called failed, but it may have been executed"
@@ -644,9 +652,8 @@ class TransferLife(RuleBasedStateMachine):
                     assert truth.executions == 1
                 case TransferFailed() | RedirectFailed():
                     assert Signal.FAILED in truth.heard or ended or truth.cannot_have_executed
-                case TransferExpired() if not (ended and truth.in_doubt):
-                    assert outcome.elapsed >= truth.opened.request.deadline
-                    assert not ended, "the grace decides"
+                case TransferExpired():
+                    assert ended or outcome.elapsed >= truth.opened.request.deadline
                 case RedirectExpired():
                     assert ended or outcome.elapsed >= truth.opened.request.deadline
 
@@ -659,7 +666,7 @@ class TransferLife(RuleBasedStateMachine):
             for leg in truth.opened.legs
         }
         assert self.store._tables.legs == held
-        assert {row.transfer_id for row in self.store._tables.due.values()} <= {*held.values()}
+        assert {due.transfer_id for due in self.all_due()} <= {*held.values()}
 
     @invariant()
     def what_is_open_will_end(self):
@@ -669,7 +676,7 @@ class TransferLife(RuleBasedStateMachine):
             if progress is None:
                 continue
             assert not (progress.submitted and Work.SUBMIT in due), "it has left, and somebody will send it"
-            if progress.ended is not None:
+            if progress.ended is not None or progress.held is not None:
                 assert Work.GRACE in due
             elif progress.deadline_passed:
                 assert Work.INSPECT in due

@@ -16,8 +16,11 @@ from transferkit.testing import FakeAdapter, ManualClock, Script, scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs/how_to/operate.md").read_text(encoding="utf-8")
-PACKAGES = [ROOT / "transferkit", *sorted(ROOT.glob("adapters/*/transferkit_*"))]
-SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+PACKAGES = [
+    ROOT / "transferkit",
+    *sorted(path.parent for path in ROOT.glob("adapters/*/transferkit_*/log_events.py")),
+]
+SOURCES = sorted(ROOT.glob("transferkit/**/*.py")) + sorted(ROOT.glob("adapters/*/transferkit_*/**/*.py"))
 METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
 

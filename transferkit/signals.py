@@ -86,6 +86,8 @@ class Fact:
       `event.operation_context` identifies the transfer.
     * `content`: equal for verdicts that say the same in other words or under another message id. Set by
       adapters whose verdicts name no transfer.
+    * `ends_with_verdict`: the provider states a success in the end of the call itself, so that an end
+      without one proves that the transfer of a call of two parties did not succeed.
     * `target`, `transferee`: as the provider states them.
     * `call_alive`: whether the caller is still on the application's leg, if the fact says so.
     * `tenant_id`: the verified tenant of the callback.
@@ -99,6 +101,7 @@ class Fact:
     operation: RequestKind | None = None
     echoes_context: bool = False
     content: str | None = None
+    ends_with_verdict: bool = False
     target: Identifier | None = None
     transferee: Identifier | None = None
     call_alive: bool | None = None

@@ -55,9 +55,8 @@ _LASTING_FOR = timedelta(seconds=3)
 """For how long attempts continue that fail for a lasting cause."""
 _LASTING_BACKOFF = timedelta(seconds=1)
 
-# The caller's leg after a refusal: it is untouched, unless the refusal says that there is none.
+# Refusals that say that there is no such call.
 _GONE = frozenset({FailureReason.CALL_NOT_FOUND, FailureReason.CALL_ENDED, FailureReason.CALLER_LEFT})
-_UNSURE = frozenset({FailureReason.CALL_NOT_ESTABLISHED, FailureReason.PROVIDER_ERROR, FailureReason.UNKNOWN})
 
 _ALIVE: Mapping[Presence, bool | None] = {
     Presence.CONNECTED: True,
@@ -266,9 +265,8 @@ def _never_sent(turn: Turn, progress: Progress, result: Result) -> None:
 
 
 def _alive_after(refusal: Result) -> bool | None:
-    if refusal.reason in _GONE:
-        return False
-    return None if refusal.reason in _UNSURE else True
+    """False if the refusal says that there is no such call. No refusal proves that there is one."""
+    return False if refusal.reason in _GONE else None
 
 
 # --- questions and time -----------------------------------------------------------------------------
@@ -284,11 +282,12 @@ def _inspected(turn: Turn, inspected: Inspected) -> Decision:
         evidence=progress.evidence if progress.ended else _evidence(progress.evidence, inspected.presence),
         final_inspections=progress.final_inspections + progress.deadline_passed,
     )
-    if inspected.query == progress.query:  # else another query is due
-        turn.clear(progress, Work.INSPECT)
-        progress = _answered_by(turn, progress, inspected.presence)
-        if turn.open is None:
-            return turn.decision()
+    if inspected.query != progress.query:
+        return turn.decision()  # another query is due
+    turn.clear(progress, Work.INSPECT)
+    progress = _answered_by(turn, progress, inspected.presence)
+    if turn.open is None:
+        return turn.decision()
     transferring = inspected.presence is Presence.TRANSFERRING and progress.kind is RequestKind.TRANSFER
     if transferring and (progress.submitted or not any(done.unsettled for done in turn.state.finished)):
         progress = turn.submitted(progress)
@@ -309,6 +308,8 @@ def _answered_by(turn: Turn, progress: Progress, presence: Presence) -> Progress
 
     If the provider has this transfer, a call that is being transferred shows that the failure was an earlier
     transfer's; a call of two parties that is connected shows that this transfer is over and did not succeed.
+    A group call stays connected while one of its parties is transferred. There a failure in the words of an
+    earlier one is this transfer's if no other verdict arrived by the deadline.
     """
     if progress.held is not None:
         turn.release(progress, call_alive=_ALIVE[presence])
@@ -321,7 +322,9 @@ def _answered_by(turn: Turn, progress: Progress, presence: Presence) -> Progress
     elif presence is Presence.TRANSFERRING:
         turn.state = settle(turn.state, disputed.rival, LateVerdict.FAILED)
         return turn.progress(progress, disputed=None)
-    elif presence is Presence.CONNECTED and progress.transferee is None:
+    elif presence is Presence.CONNECTED and (
+        progress.transferee is None or (disputed.repeated and progress.deadline_passed)
+    ):
         turn.fail(progress, disputed.result, basis=Basis.INFERRED, call_alive=True)
     return progress
 
@@ -362,11 +365,10 @@ def _grace_over(turn: Turn, progress: Progress, ended: Result) -> None:
         _claimed_and_over(turn, progress)
     elif progress.unattributed is LateVerdict.SUCCEEDED:
         turn.expire(progress)
-    elif ended.reason is FailureReason.CALLER_LEFT:
-        # Out of a group call the transferee may have been transferred before everybody left.
-        stated = progress.transferee is None or not progress.reached
-        basis = Basis.STATED if stated else Basis.INFERRED
-        turn.fail(progress, ended, basis=basis, call_alive=False)
+    elif ended.reason is FailureReason.CALLER_LEFT and (progress.transferee is None or progress.excluded):
+        turn.fail(progress, ended, basis=Basis.STATED, call_alive=False)
+    elif not progress.excluded:
+        turn.expire(progress)  # its success may have been stated in a callback that did not arrive
     else:
         turn.fail(
             progress, evolve(ended, reason=FailureReason.CALL_ENDED), basis=Basis.INFERRED, call_alive=False

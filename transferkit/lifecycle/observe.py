@@ -85,7 +85,11 @@ def _doubtful_verdict(turn: Turn, progress: Progress, signal: Signal, fact: Fact
     elif bearing is Bearing.DISPUTED and succeeded:
         turn.claim(turn.progress(progress, claimed=fact.result or Result()))
     elif bearing is Bearing.DISPUTED:
-        disputed = Disputed(result=fact.result or Result(), rival=rival_of(turn.state, fact))
+        disputed = Disputed(
+            result=fact.result or Result(),
+            rival=rival_of(turn.state, fact),
+            repeated=not any(done.unsettled for done in turn.state.finished),
+        )
         turn.inspect_soon(turn.progress(progress, disputed=disputed, query=progress.query + 1))
 
 
@@ -93,7 +97,12 @@ def _call_ended(turn: Turn, progress: Progress, fact: Fact) -> None:
     if progress.held is not None:
         turn.release(progress, call_alive=False)
     elif progress.ended is None:
-        progress = turn.progress(progress, ended=fact.result or Result(), evidence=Evidence.CALL_GONE)
+        progress = turn.progress(
+            progress,
+            ended=fact.result or Result(),
+            excluded=not progress.reached or (fact.ends_with_verdict and progress.transferee is None),
+            evidence=Evidence.CALL_GONE,
+        )
         turn.set_due(progress, Work.GRACE, turn.at + progress.rules.grace)
 
 

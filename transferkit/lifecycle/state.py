@@ -47,11 +47,13 @@ class Rules:
 class Disputed:
     """A failure that the provider stated, of this transfer or of an earlier one of the call.
 
-    `rival` is the earlier one, if it is the only one that can be meant.
+    `rival` is the earlier one, if it is the only one that can be meant. `repeated`: every earlier one has its
+    verdict, and one of those said the same.
     """
 
     result: Result
     rival: str | None
+    repeated: bool = False
 
 
 @final
@@ -95,6 +97,8 @@ class Progress:
     accepted: bool = False
     ended: Result | None = None
     """How the call ended while this was open."""
+    excluded: bool = False
+    """The end of the call proves that this did not succeed."""
     evidence: Evidence | None = None
     last_inspected_at: datetime | None = None
     query: int = 0

@@ -214,7 +214,8 @@ class Turn:
             advice=result.advice,
             request_id=result.request_id,
         )
-        if call_alive is None and isinstance(outcome, TransferFailed | RedirectFailed):
+        provider_answers = basis is not Basis.LOCAL
+        if call_alive is None and provider_answers and isinstance(outcome, TransferFailed | RedirectFailed):
             self.clear(progress, Work.SUBMIT)
             self.set_due(progress, Work.INSPECT, self.at)
             self.set_due(progress, Work.GRACE, self.at + progress.rules.alive_within)

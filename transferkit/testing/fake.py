@@ -339,6 +339,7 @@ def _fact(provider: str, callback: Callback, said: dict[str, Any]) -> Fact:
         signals=signals,
         result=Result(reason=reason),
         call_alive=Signal.CALL_ENDED not in signals,
+        ends_with_verdict=True,
         delivery=delivery,
         transfer_id=callback.transfer_id,
     )

@@ -312,6 +312,7 @@ class _Notification:
             target=target,
             call_alive=call_alive,
             operation=operation,
+            ends_with_verdict=True,
             content=self._content(signals) if self._is_verdict(signals) else None,
             tenant_id=self.callback.tenant_id,
         )
