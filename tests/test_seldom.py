@@ -227,11 +227,12 @@ def test_a_map_is_read_from_an_object_only():
 def test_the_oldest_of_the_states_that_are_remembered_is_forgotten(monkeypatch):
     monkeypatch.setattr(encoding, "_STATES_KEPT", 1)
     cache = encoding.StateCache()
-    first, second = (cache.write(number, CallState(sequence=number)) for number in (1, 2))
-    assert list(cache._known) == [2]
-    call = CallKey("fake", "one")
-    assert cache.read(1, first, call=call) == CallState(sequence=1)
-    assert cache.read(2, second, call=call) is cache.read(2, second, call=call)
+    calls = [CallKey("fake", name) for name in ("one", "two")]
+    states = [CallState(sequence=number) for number in (1, 2)]
+    first, second = map(cache.write, calls, states)
+    assert list(cache._known) == [calls[1]]
+    assert cache.read(calls[0], first) == states[0]
+    assert cache.read(calls[1], second) is states[1]
 
 
 async def test_a_consumer_whose_own_lease_is_over_holds_on():

@@ -29,6 +29,7 @@ from transferkit.stores.groups import GroupStart
 from transferkit.stores.sqlite import SqliteStore, on_network_file_system
 from transferkit.stores.sqlite.columns import key, text
 from transferkit.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
+from transferkit.stores.sqlite.session import Session
 from transferkit.testing import StoreContract
 from transferkit.testing.store_contract_groups import record
 from transferkit.testing.store_inputs import AT, LEASE, fact, new_call, opened, requested
@@ -178,6 +179,27 @@ async def test_what_raises_in_a_batch_undoes_only_itself(store):
     assert results[2].transfer_id == first.id
     assert await store.transfer(second.id) is None
     assert len(await store.call_events(third)) == 1
+
+
+async def test_a_job_that_raises_among_others_undoes_only_itself(store):
+    def count(session):
+        return session.run("UPDATE meta SET pruned = pruned + 1")
+
+    def breaks_off(session):
+        count(session)
+        raise ZeroDivisionError
+
+    call = new_call()
+    results = await queue_up(
+        store,
+        on_writer(store, count),
+        on_writer(store, breaks_off),
+        store.apply(call, fact(call), step),
+        on_writer(store, count),
+    )
+    assert [type(result).__name__ for result in results] == ["int", "ZeroDivisionError", "Applied", "int"]
+    assert await store._read(lambda session: session.one("SELECT pruned FROM meta")) == (2,)
+    assert len(await store.call_events(call)) == 1
 
 
 def breaks_on_second():
@@ -543,6 +565,39 @@ def test_many_may_open_a_new_file_at_once(path, turn):
 
 
 # --- several on one file ----------------------------------------------------------------------------
+
+
+async def test_the_file_is_not_locked_while_a_step_runs(path, store):
+    def writes_meanwhile(call, state, happened, seen):
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as db:
+            db.execute("UPDATE meta SET pruned = pruned")
+        return step(call, state, happened, seen)
+
+    call = new_call()
+    await store.apply(call, fact(call), writes_meanwhile)
+    assert len(await store.call_events(call)) == 1
+
+
+@pytest.mark.parametrize("concerned", [True, False], ids=["which the step was given", "of another call"])
+async def test_a_step_runs_again_where_another_process_wrote_a_row(store, other, monkeypatch, concerned):
+    call, loop, runs, begin = new_call(), asyncio.get_running_loop(), [], Session.begin
+    meanwhile = call if concerned else new_call()
+    await record(store, call)
+
+    def counted(call, state, happened, seen):
+        runs.append(state.sequence)
+        return step(call, state, happened, seen)
+
+    def begin_late(session):
+        monkeypatch.undo()
+        writing = asyncio.run_coroutine_threadsafe(record(other, meanwhile), loop)
+        writing.result(TIME_LIMIT)
+        begin(session)
+
+    monkeypatch.setattr(Session, "begin", begin_late)
+    (event,) = (await store.apply(call, fact(call), counted)).events
+    assert runs == ([1, 2] if concerned else [1])
+    assert [one.sequence for one in await other.call_events(call)] == [*range(1, event.sequence + 1)]
 
 
 async def test_what_one_store_writes_the_other_sees(store, other):

@@ -69,22 +69,18 @@ class StateCache:
     """The last states that were written, each beside its JSON: what is stored as such need not be decoded."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[str, CallState]] = {}
+        self._known: dict[CallKey, tuple[str, CallState]] = {}
 
-    def read(self, number: int, stored: str, *, call: CallKey) -> CallState:
-        """The state of the call, which has that number. Raises `UnreadableRow`."""
-        known = self._known.get(number)
+    def read(self, call: CallKey, stored: str) -> CallState:
+        """The state of the call. Raises `UnreadableRow`."""
+        known = self._known.get(call)
         return known[1] if known and known[0] == stored else state_from_json(stored, call=call)
 
-    def write(self, number: int, state: CallState) -> str:
+    def write(self, call: CallKey, state: CallState) -> str:
         """The state's JSON."""
         stored = to_json(state)
-        self.keep(number, stored, state)
-        return stored
-
-    def keep(self, number: int, stored: str, state: CallState) -> None:
-        """Remember the state of the call of that number, and how it was written."""
-        self._known.pop(number, None)
-        self._known[number] = stored, state
+        self._known.pop(call, None)
+        self._known[call] = stored, state
         if len(self._known) > _STATES_KEPT:
             del self._known[next(iter(self._known))]
+        return stored

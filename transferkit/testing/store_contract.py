@@ -188,6 +188,19 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         await store.apply(consult, requested(opened(consult)), step)
         await store.apply(call, requested(opened(call)), step)
 
+    async def test_an_outcome_in_the_transaction_of_its_request_frees_both_legs(
+        self, store: Store, call: CallKey
+    ) -> None:
+        consult = new_call()
+        asked, failed = requested(opened(call, legs=(consult,))), fact(call, Signal.FAILED)
+        again = requested(opened(consult))
+        applied = await store.apply_all([(call, asked), (call, failed), (consult, again)], step)
+        assert [one.state.open is None for one in applied] == [False, True, False]
+        with pytest.raises(LegOccupied) as raised:
+            await store.apply(consult, requested(opened(consult)), step)
+        assert raised.value.transfer_id == again.opened.id
+        await store.apply(call, requested(opened(call)), step)
+
     async def test_an_idempotency_key_is_used_once(self, store: Store, call: CallKey) -> None:
         first = opened(call, key="case-1")
         await store.apply(call, requested(first), step)

@@ -20,7 +20,7 @@ from transferkit.stores.groups import partition_of
 from transferkit.stores.postgres.calls import stored_transfer
 from transferkit.stores.postgres.columns import array, arrays, lookup, text, written
 from transferkit.stores.postgres.session import Session
-from transferkit.stores.postgres.tables import Tables
+from transferkit.stores.tables import Tables
 
 __all__ = ["Batch", "Inputs", "Result"]
 
@@ -154,7 +154,7 @@ class Batch:
             if call is not None:
                 self._numbers[call] = number
                 with read.reading(call):
-                    read.calls[call] = self.states.read(number, stored, call=call)
+                    read.calls[call] = self.states.read(call, stored)
         for provider, call_id, delivery, mark in await marks.fetchall():
             read.marks[deliveries[provider, call_id, delivery]] = text(mark)
         for key, *row in await requests.fetchall() if requests else ():
@@ -200,13 +200,11 @@ class Batch:
         made: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         for call, state in new.calls.items():
-            number = self._numbers.get(call)
-            if number is None:
-                number = self._numbers[call] = self._next_number(call, counters)
-                row = _row(self.states, number, state)
-                made.append((*row, *_key(call), new.recorded_at[call]))
+            if call not in self._numbers:
+                self._numbers[call] = self._next_number(call, counters)
+                made.append((*self._row(call, state), *_key(call), new.recorded_at[call]))
             elif state != read.calls[call]:
-                changed.append((*_row(self.states, number, state), new.recorded_at.get(call)))
+                changed.append((*self._row(call, state), new.recorded_at.get(call)))
         if made:
             await session.execute(
                 "INSERT INTO tk.calls (number, state, open, provider, id, created_at, recorded_at)"
@@ -223,6 +221,9 @@ class Batch:
                 " AS a (number, state, open, at) WHERE c.number = a.number",
                 arrays(changed, 4),
             )
+
+    def _row(self, call: CallKey, state: CallState) -> tuple[object, ...]:
+        return self._numbers[call], self.states.write(call, state), state.open is not None
 
     def _next_number(self, call: CallKey, counters: dict[int, _Partition]) -> int:
         partition = partition_of(call, self.partitions)
@@ -315,10 +316,6 @@ def _due_row(call: CallKey, due: Due) -> tuple[object, ...]:
     owner, until = (written(lease.owner), lease.until) if lease else (None, None)
     needed = None if provider is None else lookup(provider)
     return written(due.transfer_id), due.work.value, needed, due.at, owner, until
-
-
-def _row(states: StateCache, number: int, state: CallState) -> tuple[object, ...]:
-    return number, states.write(number, state), state.open is not None
 
 
 def _key(call: CallKey) -> tuple[str, str]:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 from weakref import WeakSet
 
 from transferkit.errors import StoreError
-from transferkit.stores.sqlite.calls import CallWriter, end_of_log
+from transferkit.stores.contract import Applied, Step
+from transferkit.stores.encoding import StateCache
+from transferkit.stores.sqlite.batch import Batch, Inputs
+from transferkit.stores.sqlite.calls import end_of_log
 from transferkit.stores.sqlite.failures import failure, unknown_outcome
 from transferkit.stores.sqlite.schema import connect, migrate, refuse_newer
 from transferkit.stores.sqlite.session import CommitError, Session
-from transferkit.stores.sqlite.threads import ConnectionThread, Job, Waiters
+from transferkit.stores.sqlite.threads import ConnectionThread, Job, Run, Waiters
 
 __all__ = ["Engine"]
+
+T = TypeVar("T")
+J = TypeVar("J", bound=Job[Any])
 
 _LOOK_SECONDS: Final = 0.1
 """How often to look whether another process has written, while anybody waits for it."""
 
 
-class _FileThread(ConnectionThread):
+class _FileThread(ConnectionThread[J]):
     """A thread whose connection is to the file that has the path, for as long as it has it."""
 
     def __init__(self, name: str, path: Path, busy_timeout: timedelta, waiters: Waiters) -> None:
@@ -69,15 +75,37 @@ class _FileThread(ConnectionThread):
 
 
 @final
-class _Writer(_FileThread):
+class _Application(Job[tuple[Applied, ...]]):
+    """A call of `apply_all`."""
+
+    def __init__(self, inputs: Inputs, step: Step) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.step = step
+
+
+@final
+class _Writer(_FileThread[Run[Any] | _Application]):
     """Commits together what queued up while the commit before was under way."""
 
     def __init__(self, path: Path, *, partitions: int, busy_timeout: timedelta, waiters: Waiters) -> None:
         self.partitions = partitions
-        self.calls = CallWriter(partitions)
+        self._states = StateCache()
         self.commits = 0
         """How many transactions there were."""
         super().__init__("transferkit-sqlite-writer", path, busy_timeout, waiters)
+
+    async def apply_all(self, inputs: Inputs, step: Step) -> tuple[Applied, ...]:
+        """What `Store.apply_all` does."""
+        job = _Application(inputs, step)
+        self.put(job)
+        return await job.wait()
+
+    async def ask(self, run: Callable[[Session], T]) -> T:
+        """Run this in a transaction. Raises what it raises, and `StoreError` where SQLite fails."""
+        job = Run(run)
+        self.put(job)
+        return await job.wait()
 
     def connect(self) -> Session:
         # Only the first time: a file that is gone later is not to be replaced by an empty one.
@@ -90,45 +118,53 @@ class _Writer(_FileThread):
         except BaseException:
             session.close()
             raise
-        self.calls = CallWriter(self.partitions)
         return session
 
-    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
+    def work(self, session: Session, jobs: Sequence[Run[Any] | _Application]) -> None:
         """One transaction for all. What raises undoes only itself.
 
         No job has its result before the commit: were it to fail, all of them failed.
         """
         self.check_file()
+        applications = [job for job in jobs if isinstance(job, _Application)]
+        runs = [job for job in jobs if isinstance(job, Run)]
+        batch = Batch([(job.inputs, job.step) for job in applications], self.partitions, self._states)
+        batch.prepare(session)
         try:
-            self._begin(session)
-            results = self._run_jobs(session, jobs)
+            results = self._run_jobs(session, batch, runs)
             session.commit()
         except BaseException:
             session.rollback()
             raise
         self.commits += 1
-        for job, result in zip(jobs, results, strict=True):
+        for application, applied in zip(applications, batch.results, strict=True):
+            application.result = applied if isinstance(applied, Exception) else (applied,)
+        for job, result in zip(runs, results, strict=True):
             job.result = result
         if self.waiters:
             with suppress(sqlite3.Error):  # a hint, and what is committed is committed
                 self.waiters.wake(end_of_log(session))
 
-    def _begin(self, session: Session) -> None:
+    def _begin(self, session: Session, batch: Batch) -> None:
         session.begin()
         refuse_newer(session, self.path)  # another process may have brought the file forward
+        batch.write(session)
 
-    def _run_jobs(self, session: Session, jobs: Sequence[Job[Any]]) -> list[tuple[Any] | BaseException]:
+    def _run_jobs(
+        self, session: Session, batch: Batch, jobs: Sequence[Run[Any]]
+    ) -> list[tuple[Any] | BaseException]:
         """Few jobs raise, and a savepoint copies every page that its job changes: so first without any."""
+        self._begin(session, batch)
         try:
             return [(job.run(session),) for job in jobs]
         except BaseException:
             if not session.in_transaction:
                 raise  # SQLite has undone the whole transaction
             session.rollback()
-            self._begin(session)
+            self._begin(session, batch)
             return [self._run_job(session, job) for job in jobs]
 
-    def _run_job(self, session: Session, job: Job[Any]) -> tuple[Any] | BaseException:
+    def _run_job(self, session: Session, job: Run[Any]) -> tuple[Any] | BaseException:
         """In a savepoint of its own."""
         session.run("SAVEPOINT job")
         try:
@@ -150,7 +186,7 @@ class _Writer(_FileThread):
 
 
 @final
-class _Reader(_FileThread):
+class _Reader(_FileThread[Run[Any]]):
     """Reads, each time from one snapshot, and sees what other processes write."""
 
     def __init__(self, path: Path, *, busy_timeout: timedelta, waiters: Waiters) -> None:
@@ -163,7 +199,13 @@ class _Reader(_FileThread):
         self.remember_file()
         return session
 
-    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
+    async def ask(self, run: Callable[[Session], T]) -> T:
+        """Run this in a snapshot. Raises what it raises, and `StoreError` where SQLite fails."""
+        job = Run(run)
+        self.put(job)
+        return await job.wait()
+
+    def work(self, session: Session, jobs: Sequence[Run[Any]]) -> None:
         self.check_file()
         failed = False
         for job in jobs:

@@ -96,8 +96,7 @@ class SqliteStore(Store):
     # --- transfers ----------------------------------------------------------------------------------
 
     async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
-        writer = self._running().writer
-        return await writer.ask(lambda session: writer.calls.apply_all(session, inputs, step))
+        return await self._running().writer.apply_all(inputs, step)
 
     async def state(self, call: CallKey) -> CallState:
         return await self._read(lambda session: calls.state(session, call))

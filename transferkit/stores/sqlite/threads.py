@@ -15,31 +15,39 @@ from typing import Any, Final, Generic, TypeVar, final
 from transferkit.errors import StoreError
 from transferkit.stores.sqlite.session import Session
 
-__all__ = ["ConnectionThread", "Job", "Waiters"]
+__all__ = ["ConnectionThread", "Job", "Run", "Waiters"]
 
 T = TypeVar("T")
+J = TypeVar("J", bound="Job[Any]")
 
 _MOST_AT_ONCE: Final = 256
 
 
-@final
 class Job(Generic[T]):
     """Something to do with a connection, and the task that waits for it, in whichever event loop.
 
-    `result` is what the thread makes of it: what `run` returned, as a tuple of one, or an error.
+    `result` is what the thread makes of it: a value, as a tuple of one, or an error.
     """
 
-    def __init__(self, run: Callable[[Session], T]) -> None:
-        self.run = run
+    def __init__(self) -> None:
         self.result: tuple[T] | BaseException = StoreError("the store gave no answer")
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> T:
-        """What `run` returned, or raise what it raised. Cancelling the wait does not cancel the job."""
+        """The value, or raise the error. Cancelling the wait does not cancel the job."""
         await self.done
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result[0]
+
+
+@final
+class Run(Job[T]):
+    """A function to call with the connection; its result is what that returns or raises."""
+
+    def __init__(self, run: Callable[[Session], T]) -> None:
+        super().__init__()
+        self.run = run
 
 
 def _wake(futures: Iterable[asyncio.Future[None]]) -> None:
@@ -91,7 +99,12 @@ class Waiters:
         _wake(ready)
 
 
-class ConnectionThread(ABC):
+@final
+class _Last(Job[None]):
+    """The end of the queue."""
+
+
+class ConnectionThread(ABC, Generic[J]):
     """A thread, its connection and its queue.
 
     The connection is opened for the first job, and anew after a failure or a fork.
@@ -100,23 +113,20 @@ class ConnectionThread(ABC):
     def __init__(self, name: str) -> None:
         self._session: Session | None = None
         self._using = threading.Lock()
-        self._queue: SimpleQueue[Job[Any]] = SimpleQueue()
-        self._last: Job[None] | None = None
+        self._queue: SimpleQueue[J | _Last] = SimpleQueue()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    async def ask(self, run: Callable[[Session], T]) -> T:
-        """Run this with the connection. Raises what it raises, and `StoreError` where SQLite fails."""
-        job = Job(run)
+    def put(self, job: J) -> None:
+        """Have the job done, after those that were put before."""
         self._queue.put(job)
         if self._ended:
             self._answer_the_rest()
-        return await job.wait()
 
     async def stop(self) -> None:
         """Do what is queued, close the connection and end the thread."""
-        last = self._last = Job(lambda _: None)
+        last = _Last()
         self._queue.put(last)
         await last.done
         self._thread.join()
@@ -137,7 +147,7 @@ class ConnectionThread(ABC):
         """A new connection."""
 
     @abstractmethod
-    def work(self, session: Session, jobs: Sequence[Job[Any]]) -> None:
+    def work(self, session: Session, jobs: Sequence[J]) -> None:
         """Give each job its result. If this raises, that is every job's result."""
 
     @abstractmethod
@@ -158,7 +168,7 @@ class ConnectionThread(ABC):
         going, looked = True, time.monotonic()
         while going:
             jobs = self._take()
-            work = [job for job in jobs if job is not self._last]
+            work = [job for job in jobs if not isinstance(job, _Last)]
             going = len(work) == len(jobs)
             with self._using:
                 if work:
@@ -173,16 +183,16 @@ class ConnectionThread(ABC):
         self._ended = True
         self._answer_the_rest()
 
-    def _take(self) -> list[Job[Any]]:
+    def _take(self) -> list[J | _Last]:
         """What has queued up; none if it is time to look around."""
-        jobs: list[Job[Any]] = []
+        jobs: list[J | _Last] = []
         with suppress(Empty):
             jobs.append(self._queue.get(timeout=self.pause()))
             while len(jobs) < _MOST_AT_ONCE and not self._queue.empty():
                 jobs.append(self._queue.get_nowait())
         return jobs
 
-    def _do(self, jobs: Sequence[Job[Any]]) -> None:
+    def _do(self, jobs: Sequence[J]) -> None:
         try:
             if self._session is None:
                 self._session = self.connect()
@@ -207,7 +217,7 @@ class ConnectionThread(ABC):
 
     def _answer_the_rest(self) -> None:
         """Nobody does what was asked after the end; whoever asked shall know."""
-        jobs: list[Job[Any]] = []
+        jobs: list[J | _Last] = []
         with suppress(Empty):
             while True:
                 jobs.append(self._queue.get_nowait())
