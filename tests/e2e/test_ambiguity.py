@@ -448,7 +448,8 @@ async def test_nobody_ever_listens(world):
         outcome = await world.outcome(transfer)
     assert isinstance(outcome, TransferFailed)
     assert outcome.reason is FailureReason.PROVIDER_ERROR
-    assert outcome.basis is Basis.INFERRED
+    assert outcome.basis is Basis.LOCAL
+    assert "can reach" in outcome.advice
     assert await world.told(transfer) == ("requested", "failed")
 
 
