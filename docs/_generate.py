@@ -23,6 +23,7 @@ from transferkit_microsoft import codes as microsoft
 
 import transferkit
 import transferkit.capabilities
+import transferkit.deadline
 import transferkit.testing
 import transferkit.wire
 from transferkit import Event, FailureReason, Secret
@@ -476,6 +477,7 @@ _GROUPS: Final = {
 _FOR_ADAPTERS: Final = {
     "transferkit.capabilities": transferkit.capabilities.__all__,
     "transferkit.lifecycle": ("Answer", "Taken", "Refused", "NotSent", "MaybeSent", "Presence"),
+    "transferkit.deadline": transferkit.deadline.__all__,
     "transferkit.wire": transferkit.wire.__all__,
 }
 

@@ -110,11 +110,11 @@ def logged(caplog, name):
 def refused(make, store, fake, caplog):
     """A transfer that the provider refused while the store took no answer."""
 
-    async def refused(client, answer=FORBIDDEN):
+    async def refused(client, answer=FORBIDDEN, *, call=CALL):
         fake.will(Script(answer=answer))
         store.takes_no_answers = True
-        transfer = await client.transfer(CALL, to=SOMEBODY)
-        await until(lambda: logged(caplog, "answer_unrecorded"))
+        transfer = await client.transfer(call, to=SOMEBODY)
+        await until(lambda: transfer.id in [one.transfer_id for one in logged(caplog, "answer_unrecorded")])
         return transfer
 
     return refused
@@ -187,12 +187,14 @@ async def test_an_answer_is_recorded_before_other_work_on_its_transfer(
 ):
     monkeypatch.setattr("transferkit.answers._LONGEST_PAUSE", 3600)
     async with make() as client:
-        transfer = await refused(client)
+        transfers = [await refused(client, call=call) for call in (CALL, "call-2")]
         store.takes_no_answers = False
-        clock.advance(transfer.request.deadline)
+        clock.advance(transfers[0].request.deadline)
         await client.run_due()
-        outcome = await transfer.outcome(timeout=0)
-    assert (outcome.kind, outcome.basis, outcome.code) == ("transfer.failed", Basis.STATED, 403)
+        outcomes = [await transfer.outcome(timeout=0) for transfer in transfers]
+    assert [(one.kind, one.basis, one.code) for one in outcomes] == [
+        ("transfer.failed", Basis.STATED, 403)
+    ] * 2
 
 
 async def test_a_client_that_closes_tries_once_more(make, store, refused, monkeypatch, caplog):

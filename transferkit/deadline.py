@@ -63,9 +63,8 @@ class Deadline:
     _monotonic_until: float = field(init=False, repr=False)
     _may_have_left: bool = field(init=False, repr=False, default=True)
 
-    @_monotonic_until.default
-    def _left_now(self) -> float:
-        return monotonic() + (self.until - self.clock.now()).total_seconds()
+    def __attrs_post_init__(self) -> None:
+        self._monotonic_until = monotonic() + (self.until - self.clock.now()).total_seconds()
 
     def check(self) -> None:
         """Raise `DeadlinePassed` if it is too late."""
@@ -104,4 +103,7 @@ async def _trace(name: str, info: object) -> None:  # noqa: ARG001 - httpcore gi
 
 
 CHECKED: Final[dict[str, Any]] = {"trace": _trace}
-"""The extensions of a request of httpx, with which the deadline is checked when the connection is there."""
+"""The extensions of a request of httpx, with which the deadline is checked when the connection is there.
+
+:meta hide-value:
+"""
