@@ -40,6 +40,7 @@ from transferkit import (
     TransferFailed,
     TransferInProgress,
     TransferNotFound,
+    parse_identifier,
 )
 from transferkit.blocking import BlockingEventStream, BlockingHandle
 from transferkit.config import GroupConfig
@@ -264,6 +265,13 @@ def test_a_preview_opens_nothing(client, store):
 def test_a_refusal_is_raised_where_it_was_asked_for(client):
     with pytest.raises(InvalidRequest, match="telepathy"):
         client.transfer(transferkit.Call("telepathy", CALL), to=ANSWERS)
+
+
+def test_a_number_in_another_form_is_refused_with_the_right_form(client):
+    with pytest.raises(InvalidRequest, match="a plus sign, the country code and the number"):
+        client.transfer(CALL, to=parse_identifier("tel:+14255550123"))
+    with pytest.raises(InvalidRequest, match=r"to\[1\]: a SIP address cannot be used here"):
+        client.redirect(CALL, to=[ANSWERS, parse_identifier("sip:agent@contoso.com")])
 
 
 def test_a_wrong_configuration_is_told_at_once():

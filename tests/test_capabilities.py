@@ -29,7 +29,8 @@ SIP = Headers(
     max_value=8,
     name_pattern=r"X-MS-Custom-.+",
     name_form="names that begin with X-MS-Custom-",
-    value_patterns={"User-To-User": r"[0-9a-f]*"},
+    value_pattern=r"[0-9a-f]*",
+    value_form="hexadecimal digits",
     apart=("User-To-User",),
 )
 CAPABILITIES = Capabilities(
@@ -166,6 +167,26 @@ def test_nor_is_the_target_or_the_incoming_context():
     assert fields_of(planned) == ["to", "incoming_context"]
 
 
+def test_fields_of_transferkit_s_own_need_no_limit():
+    request = transfer(operation_context="case 42", idempotency_key="k", extra={"a": 1})
+    assert plan(request, CAPABILITIES).problems == ()
+    assert plan(redirect(source=CommunicationUser("8:acs:a_b")), CAPABILITIES).problems == ()
+
+
+def test_a_provider_may_limit_the_call_s_id_and_the_operation_context():
+    form = Text(pattern="[a-z]+", form="letters")
+    limited = Capabilities(
+        transfer={"to": PEOPLE, "call": form, "operation_context": Text(max_length=4)}, redirect=None
+    )
+    assert plan(transfer(call="abc", operation_context="case"), limited).problems == ()
+    planned = plan(transfer(call="../42", operation_context="cases", on_unsupported="drop"), limited)
+    assert [str(problem) for problem in planned.problems] == [
+        "call: is not of the accepted form (accepted: letters)",
+        "operation_context: 5 characters are too many (accepted: text of at most 4 characters)",
+    ]
+    assert planned.dropped == ()
+
+
 def test_a_value_beyond_its_limit_is_refused_not_dropped():
     planned = plan(transfer(region="mars", on_unsupported="drop"), CAPABILITIES)
     assert fields_of(planned) == ["region"]
@@ -210,8 +231,8 @@ def test_a_kind_is_refused_by_its_name():
     assert problem.message == "an encrypted cannot be used here"
 
 
-@pytest.mark.parametrize("typed", ["14255550123", "agent@contoso.com"])
-def test_what_was_mistyped_is_told_how_it_is_written(typed):
+@pytest.mark.parametrize("typed", ["agent@contoso.com", "Reception", "12"])
+def test_an_unknown_identifier_is_refused_with_the_written_forms_of_those_accepted(typed):
     (problem,) = PEOPLE.problems("to", parse_identifier(typed))
     assert problem.message == (
         "an identifier of an unknown kind cannot be used here: "
@@ -221,11 +242,48 @@ def test_what_was_mistyped_is_told_how_it_is_written(typed):
     assert problem.message == "an identifier of an unknown kind cannot be used here"
 
 
-def test_a_number_that_is_not_e164_is_said_to_be_so_and_not_shown(planted):
-    (problem,) = PEOPLE.problems("to", PhoneNumber(planted.digits))
-    assert "E.164" in problem.message
-    assert "7 to 15 digits" in problem.accepts
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "{digits}",
+        "00{digits}",
+        "(425) 555-0142",
+        "0425 5550142",
+        "425.555.0142",
+        "0425/5550142",
+        "tel:{number}",
+        "TEL:{digits}",
+        "callto:{number}",
+        "4:{digits}",
+        "+1 425 555 0142",
+        "+14255550142;ext=7",
+        "+0{digits}",
+    ],
+)
+def test_a_number_that_is_not_e164_is_refused_with_the_right_form_and_not_shown(typed, planted):
+    someone = parse_identifier(typed.format(digits=planted.digits, number=planted.number))
+    (problem,) = PEOPLE.problems("to", someone)
+    assert problem.message == "the phone number is not in E.164 form"
+    assert problem.accepts == (
+        "a plus sign, the country code and the number: 7 to 15 digits, without spaces, 00 or tel:"
+    )
     assert not planted.shown_in(problem)
+    assert "5550142" not in str(problem)
+
+
+def test_a_number_is_refused_by_its_kind_where_no_number_is_accepted():
+    teams = Kinds(kinds=(TeamsUser,))
+    (problem,) = teams.problems("to", PhoneNumber("14255550123"))
+    assert problem.message == "a phone number cannot be used here"
+    (problem,) = teams.problems("to", parse_identifier("tel:+14255550123"))
+    assert problem.message == "a tel cannot be used here"
+
+
+@pytest.mark.parametrize("typed", ["sip:agent@contoso.com", "SIPS:agent@contoso.com"])
+def test_a_sip_address_is_refused_because_the_provider_does_not_take_any(typed):
+    (problem,) = PEOPLE.problems("to", parse_identifier(typed))
+    assert problem.message == ("a SIP address cannot be used here: this provider does not take SIP addresses")
+    assert problem.accepts == "phone number, Teams user"
 
 
 def test_several_targets_are_counted_and_named_by_place():
@@ -281,6 +339,11 @@ def test_text(text, accepted):
 )
 def test_headers(headers, fields):
     assert [problem.field for problem in SIP.problems("sip", headers)] == fields
+
+
+def test_a_refused_header_name_says_which_names_are_accepted():
+    (problem,) = SIP.problems("sip", {"Case": "1"})
+    assert problem.accepts == "names that begin with X-MS-Custom- or User-To-User"
 
 
 def test_headers_say_what_is_accepted_and_hide_the_value(planted):

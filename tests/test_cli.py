@@ -151,6 +151,26 @@ def test_a_request_that_cannot_be_carried_exits_with_2_and_all_problems(run):
     assert "- transferee: a guest cannot be used here" in result.stderr
 
 
+@pytest.mark.parametrize("typed", ["tel:+14255550123", "0014255550123", "(425) 555-0123"])
+@pytest.mark.parametrize("command", ["transfer", "redirect"])
+def test_a_number_in_another_form_exits_with_2_and_is_told_the_form_with_a_plus(run, command, typed):
+    result = run(command, "call-1", "-p", "fake", "--to", typed, "--dry-run")
+    assert result.exit_code == 2
+    assert "the phone number is not in E.164 form" in result.stderr
+    assert "a plus sign, the country code and the number" in result.stderr
+    assert "0123" not in result.stderr
+
+
+def test_a_transferee_and_a_sip_address_in_the_wrong_form_are_refused_together(run):
+    result = run(
+        "transfer", "call-1", "-p", "fake", "--dry-run",
+        "--to", "sip:agent@contoso.com", "--transferee", "tel:+14255550123",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "- to: a SIP address cannot be used here" in result.stderr
+    assert "- transferee: the phone number is not in E.164 form" in result.stderr
+
+
 def test_an_unknown_provider_exits_with_2_and_says_what_is_installed(run):
     result = run("transfer", "call-1", "-p", "nobody", "--to", "+14255550100", "--dry-run")
     assert result.exit_code == 2
@@ -193,6 +213,7 @@ def test_every_option_of_a_redirect_reaches_the_request(run, tmp_path):
         "--to", "+14255550100",
         "--tenant", "tenant-1",
         "--incoming-context", f"@{tmp_path / 'context.txt'}",
+        "--source", "acs:res_user",
         "--ring-timeout", "30",
         "--disposition", "simultaneousRing",
         "--mask-caller",
@@ -209,6 +230,7 @@ def test_every_option_of_a_redirect_reaches_the_request(run, tmp_path):
         "call": {"provider": "fake", "id": "call-1", "tenant_id": "tenant-1"},
         "to": ["8:orgid:agent", "4:+14255550100"],
         "incoming_context": "opaque",
+        "source": "8:acs:res_user",
         "ring_timeout": 30.0,
         "disposition": "simultaneousRing",
         "mask_caller": True,

@@ -68,6 +68,7 @@ def test_so_does_a_redirect():
         "call": Call(None, CALL),
         "to": (TO,),
         "incoming_context": None,
+        "source": None,
         "ring_timeout": None,
         "disposition": None,
         "mask_caller": None,

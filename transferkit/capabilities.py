@@ -16,7 +16,6 @@ from typing import Any, final
 from attrs import evolve, field, fields, frozen
 
 from transferkit.errors import Problem
-from transferkit.frozenmap import EMPTY
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -25,7 +24,7 @@ from transferkit.identifiers import (
     TeamsUser,
     UnknownIdentifier,
 )
-from transferkit.requests import CallingContext, OnUnsupported, Redirect, Request, Transfer
+from transferkit.requests import Call, CallingContext, OnUnsupported, Redirect, Request, Transfer
 
 __all__ = [
     "Anything",
@@ -146,20 +145,39 @@ class Kinds(Limit):
             where = f"{name}[{index}]" if isinstance(value, tuple) else name
             if isinstance(someone, UnknownIdentifier) and someone.kind in self.unknown:
                 continue
-            if not isinstance(someone, self.kinds):
-                word = getattr(someone, "kind", None) or type(someone).kind_name
-                mistyped = isinstance(someone, UnknownIdentifier) and someone.kind is None
-                written = self._written() if mistyped else ""
-                yield Problem(where, f"{_article(word)} cannot be used here{written}", self.accepts)
-            elif isinstance(someone, PhoneNumber) and not (self.any_number or someone.is_e164):
-                yield Problem(
-                    where, "the phone number is not in E.164 form", "a plus sign and 7 to 15 digits"
-                )
+            if isinstance(someone, PhoneNumber) and PhoneNumber in self.kinds:
+                if not (self.any_number or someone.is_e164):
+                    yield Problem(where, _NOT_E164, _E164)
+            elif isinstance(someone, UnknownIdentifier):
+                yield self._mistyped(where, someone)
+            elif not isinstance(someone, self.kinds):
+                yield Problem(where, f"{_article(type(someone).kind_name)} cannot be used here", self.accepts)
 
-    def _written(self) -> str:
-        """How people write those who are accepted."""
-        known = [_WRITTEN[kind] for kind in self.kinds if kind in _WRITTEN]
-        return f": {', '.join(known)}" if known else ""
+    def _mistyped(self, where: str, someone: UnknownIdentifier) -> Problem:
+        """What to write instead of something that was read as nobody's identifier."""
+        if PhoneNumber in self.kinds and _is_like_a_number(someone):
+            return Problem(where, _NOT_E164, _E164)
+        if someone.kind is None:
+            known = [_WRITTEN[kind] for kind in self.kinds if kind in _WRITTEN]
+            written = f": {', '.join(known)}" if known else ""
+            return Problem(
+                where, f"an identifier of an unknown kind cannot be used here{written}", self.accepts
+            )
+        if someone.kind.lower() in {"sip", "sips"}:
+            message = "a SIP address cannot be used here: this provider does not take SIP addresses"
+            return Problem(where, message, self.accepts)
+        return Problem(where, f"{_article(someone.kind)} cannot be used here", self.accepts)
+
+
+_NOT_E164 = "the phone number is not in E.164 form"
+_E164 = "a plus sign, the country code and the number: 7 to 15 digits, without spaces, 00 or tel:"
+
+
+def _is_like_a_number(someone: UnknownIdentifier) -> bool:
+    """`tel:…`, `0044…`, `(425) 555-0123`."""
+    if someone.kind is None:
+        return re.fullmatch(r"[\s(]*\d[\d\s()./-]{2,}", someone.id, re.ASCII) is not None
+    return someone.kind.lower() in {"tel", "callto"}
 
 
 _WRITTEN: Mapping[type[Identifier], str] = {
@@ -177,14 +195,15 @@ def _article(word: str) -> str:
 @final
 @frozen(kw_only=True)
 class Headers(Limit):
-    """Headers of limited number, names and values. `apart` names need not match and do not count."""
+    """Headers of limited number, names and values. The names in `apart` need not match and do not count."""
 
     max_count: int
     max_name: int
     max_value: int
     name_pattern: str = r".+"
     name_form: str = "any name"
-    value_patterns: Mapping[str, str] = field(default=EMPTY, hash=False)
+    value_pattern: str | None = None
+    value_form: str = "any text"
     apart: tuple[str, ...] = ()
 
     @property
@@ -202,14 +221,14 @@ class Headers(Limit):
         for header, text in value.items():
             where = f"{name}[{header!r}]"
             if header not in self.apart and not re.fullmatch(self.name_pattern, header):
-                yield Problem(where, "the name is not accepted", self.name_form)
+                names = " or ".join((self.name_form, *self.apart))
+                yield Problem(where, "the name is not accepted", names)
             if len(header) > self.max_name:
                 yield Problem(where, "the name is too long", f"at most {self.max_name} characters")
             if len(text) > self.max_value:
                 yield Problem(where, "the value is too long", f"at most {self.max_value} characters")
-            pattern = self.value_patterns.get(header)
-            if pattern is not None and not re.fullmatch(pattern, text):
-                yield Problem(where, "the value has characters that are not accepted", pattern)
+            if self.value_pattern is not None and not re.fullmatch(self.value_pattern, text):
+                yield Problem(where, "the value has characters that are not accepted", self.value_form)
 
 
 @final
@@ -218,7 +237,8 @@ class Capabilities:
     """What one provider, as configured (cloud, api-version), can carry.
 
     `transfer` and `redirect` map a request's field to its limit (`context.sip`, `context.voip` and
-    `context.teams` each on their own); None where the provider does not offer the operation at all.
+    `context.teams` each on their own); None where the provider does not offer the operation at all. A limit
+    of `call` is about the call's id. Fields of transferkit's own (`call`, `operation_context`, …) need none.
 
     `repeatable_for`: how long the same submission may be repeated without being executed twice.
     `redirect_is_handed_over`: the provider says nothing more of a redirect after accepting it.
@@ -241,7 +261,9 @@ class Plan:
 
 
 # These belong to transferkit itself and every provider's requests have them.
-_OURS = frozenset({"call", "operation_context", "idempotency_key", "deadline", "extra", "on_unsupported"})
+_OURS = frozenset(
+    {"call", "source", "operation_context", "idempotency_key", "deadline", "extra", "on_unsupported"}
+)
 # Leaving these out would ask for something else, so they are never dropped.
 _ESSENTIAL = frozenset({"to", "transferee", "participant_id", "replaces", "incoming_context"})
 
@@ -263,6 +285,8 @@ def plan(request: Request, capabilities: Capabilities) -> Plan:
         limit = limits.get(name)
         if limit is not None:
             problems.extend(limit.problems(name, value))
+        elif name in _OURS:
+            continue
         elif request.on_unsupported is OnUnsupported.DROP and name not in _ESSENTIAL:
             dropped.append(name)
         else:
@@ -278,9 +302,11 @@ def _given(request: Request) -> Iterator[tuple[str, Any]]:
     """The fields that the request has a value in, by the names that limits use."""
     for attribute in fields(type(request)):
         value = getattr(request, attribute.name)
-        if attribute.name in _OURS or value is None or value == ():
+        if value is None or value == ():
             continue
-        if isinstance(value, CallingContext):
+        if isinstance(value, Call):
+            yield attribute.name, value.id
+        elif isinstance(value, CallingContext):
             for part in ("sip", "voip", "teams"):
                 if getattr(value, part):
                     yield f"context.{part}", getattr(value, part)

@@ -372,6 +372,7 @@ class AsyncClient:
         *,
         to: Identifier | Iterable[Identifier],
         incoming_context: str | None = None,
+        source: Identifier | None = None,
         ring_timeout: timedelta | float | None = None,
         disposition: CallDisposition | None = None,
         mask_caller: bool | None = None,
@@ -394,12 +395,14 @@ class AsyncClient:
         """
         if isinstance(call, CallIncoming):
             incoming_context = incoming_context or call.incoming_context
+            source = source or call.source
             call = call.call
         return await self.submit(
             Redirect(
                 call=call,
                 to=to,
                 incoming_context=incoming_context,
+                source=source,
                 ring_timeout=ring_timeout,
                 disposition=disposition,
                 mask_caller=mask_caller,

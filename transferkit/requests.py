@@ -151,7 +151,8 @@ class TeamsPhoneCallDetails:
 class CallingContext:
     """What travels with the call to the target: SIP headers, VoIP headers, details for Teams.
 
-    Header names are sent as given: a custom SIP header's full name includes its `X-MS-Custom-` prefix.
+    Header names are sent as given, with a custom SIP header's prefix (`X-MS-Custom-`, `X-`). On ACS the
+    user-to-user information is sent as `User-To-User`, however its name is spelled.
     """
 
     sip: FrozenMap[str] = field(default=EMPTY, repr=safe_repr, converter=as_map, validator=is_map_of(str))
@@ -251,6 +252,8 @@ class Redirect:
 
     * `to`: who rings; the first to pick up takes the call.
     * `incoming_context`: ACS's opaque context of the incoming call; `client.redirect(event, …)` fills it in.
+    * `source`: the caller, where the application knows; `client.redirect(event, …)` fills it in. It is not
+      sent: ACS redirects only calls from a phone to a phone number.
     * `ring_timeout`: how long they ring, a timedelta or seconds.
     * `disposition`, `mask_caller`, `mask_callee`: published by Graph's beta.
     """
@@ -258,6 +261,7 @@ class Redirect:
     call: Call = field(converter=_call, validator=is_a(Call, hint="or the call's id as text"))
     to: tuple[Identifier, ...] = field(converter=_targets, validator=_some_identifiers)
     incoming_context: str | None = field(default=None, repr=False, validator=_optional_text)
+    source: Identifier | None = field(default=None, validator=maybe(_identifier))
     ring_timeout: timedelta | None = field(default=None, converter=as_span, validator=maybe(_span))
     disposition: CallDisposition | None = field(
         default=None, converter=_disposition, validator=maybe(is_word(CallDisposition))

@@ -55,7 +55,7 @@ def transfer(
 ) -> None:
     """Transfer a call and print its events, one JSON object a line.
 
-    Example: transferkit transfer 411f0b00-dc73 --provider acs --to +14255550100 --dry-run
+    Example: transferkit transfer 411f0b00-dc73-4528-a9e6-968ba983d2a1 -p acs --to +14255550100 --dry-run
     """
     try:
         request = Transfer(
@@ -95,6 +95,10 @@ def redirect(
         str | None,
         typer.Option(metavar="TEXT|@FILE", help="ACS's opaque context of the incoming call."),
     ] = None,
+    source: Annotated[
+        Identifier | None,
+        typer.Option(parser=identifier, metavar="ID", help="The caller, where known. It is not sent."),
+    ] = None,
     ring_timeout: Annotated[float | None, typer.Option(help="Seconds that the targets ring.")] = None,
     disposition: Annotated[CallDisposition | None, typer.Option(help="How they ring.")] = None,
     mask_caller: Annotated[bool | None, typer.Option(help="Hide who calls.")] = None,
@@ -114,13 +118,14 @@ def redirect(
 ) -> None:
     """Send an incoming call elsewhere before it is answered, and print its events.
 
-    Example: transferkit redirect 411f0b00-dc73 --provider graph --to teams:OID --to +14255550100 --dry-run
+    Example: transferkit redirect 411f0b00-dc73-4528-a9e6-968ba983d2a1 -p graph --to +14255550100 --dry-run
     """
     try:
         request = Redirect(
             call=Call(provider, call, tenant_id=tenant),
             to=to,
             incoming_context=options.text_or_file(incoming_context) if incoming_context else None,
+            source=source,
             ring_timeout=ring_timeout,
             disposition=disposition,
             mask_caller=mask_caller,

@@ -24,10 +24,12 @@ from transferkit.requests import (
     Transfer,
 )
 
+CALL = "411f0b00-5f6b-4d3c-9a2e-0123456789ab"
+OID = "3fa1c2d4-0000-4000-8000-00000000aaaa"
 PHONE = PhoneNumber("+14255550101")
 USER = CommunicationUser("8:acs:r1_u1")
 TEAMS = TeamsPhoneCallDetails(call_topic="billing")
-EXTENSION = TeamsExtensionUser(user_id="u1", tenant_id="t1", resource_id="r1")
+EXTENSION = TeamsExtensionUser(user_id=OID, tenant_id=OID, resource_id=OID)
 
 
 def problems(request, version=ApiVersion.V2026_03_12):
@@ -35,7 +37,7 @@ def problems(request, version=ApiVersion.V2026_03_12):
 
 
 def transfer(**more):
-    return Transfer(**{"call": "c1", "to": PHONE, **more})
+    return Transfer(**{"call": CALL, "to": PHONE, **more})
 
 
 def redirect(**more):
@@ -50,14 +52,14 @@ ASSERTED, ANONYMOUS = PhoneNumber("+14255550101", asserted_id="x"), PhoneNumber(
 TRANSFER_SINCE = [
     ("to", {"to": PHONE}, V2023_03),
     ("to", {"to": USER}, V2023_03),
-    ("to", {"to": TeamsUser("o1")}, V2023_03),
-    ("to", {"to": TeamsApp("a1")}, V2024_04),
+    ("to", {"to": TeamsUser(OID)}, V2023_03),
+    ("to", {"to": TeamsApp(OID)}, V2024_04),
     ("to", {"to": EXTENSION}, V2025_06),
     ("to", {"to": ASSERTED}, V2025_06),
     ("operation_context", {"operation_context": "case 42"}, V2023_03),
     ("transferee", {"transferee": PHONE}, V2023_10),
     ("transferee", {"transferee": USER}, V2023_10),
-    ("transferee", {"transferee": TeamsApp("a1")}, V2024_04),
+    ("transferee", {"transferee": TeamsApp(OID)}, V2024_04),
     ("transferee", {"transferee": EXTENSION}, V2025_06),
     ("transferee", {"transferee": ASSERTED}, V2025_06),
     ("transferee", {"transferee": ANONYMOUS}, V2025_06),
@@ -72,8 +74,8 @@ TRANSFER_SINCE = [
 REDIRECT_SINCE = [
     ("to[0]", {"to": PHONE}, V2023_03),
     ("to[0]", {"to": USER}, V2023_03),
-    ("to[0]", {"to": TeamsUser("o1")}, V2023_03),
-    ("to[0]", {"to": TeamsApp("a1")}, V2024_04),
+    ("to[0]", {"to": TeamsUser(OID)}, V2023_03),
+    ("to[0]", {"to": TeamsApp(OID)}, V2024_04),
     ("to[0]", {"to": EXTENSION}, V2025_06),
     ("to[0]", {"to": ASSERTED}, V2025_06),
     ("to", {"to": [PHONE, USER]}, None),
@@ -167,10 +169,92 @@ def test_callback_addresses_are_https_or_on_loopback(uri, taken):
         ({"X-" + "a" * 63: "42"}, [f"context.sip['X-{'a' * 63}']"]),
         ({"X-a": "b" * 257}, ["context.sip['X-a']"]),
         ({"User-To-User": "a b"}, ["context.sip['User-To-User']"]),
+        ({"X-a": "a b"}, ["context.sip['X-a']"]),
+        ({"X-a@b": "1"}, ["context.sip['X-a@b']"]),
+        ({"x-ms-custom-case": "42", "x-any": "1"}, []),
+        ({"X-MS-Skype": "1"}, ["context.sip['X-MS-Skype']"]),
+        ({"X-MS-Custom-": "1"}, ["context.sip['X-MS-Custom-']"]),
     ],
 )
 def test_sip_headers(sip, wrong):
     assert problems(transfer(context=CallingContext(sip=sip))) == wrong
+
+
+@pytest.mark.parametrize(
+    "name", ["UserToUser", "userToUser", "User-to-User", "user_to_user", "USER-TO-USER", "UUI", "uui"]
+)
+def test_every_spelling_of_the_uui_is_sent_as_user_to_user(name):
+    adapter = AcsAdapter(AcsSettings())
+    planned = adapter.plan(transfer(context=CallingContext(sip={name: "abc", "X-case": "42"})))
+    assert planned.problems == ()
+    assert planned.request.context.sip == {"User-To-User": "abc", "X-case": "42"}
+
+
+def test_two_spellings_of_the_uui_are_refused_so_that_neither_is_lost():
+    sip = {"UserToUser": "abc", "User-To-User": "def"}
+    assert problems(transfer(context=CallingContext(sip=sip))) == ["context.sip['UserToUser']"]
+
+
+def test_a_refused_sip_header_says_which_names_are_accepted():
+    planned = AcsAdapter(AcsSettings()).plan(transfer(context=CallingContext(sip={"Case": "42"})))
+    (problem,) = planned.problems
+    assert "X-MS-Custom- or X-" in problem.accepts
+    assert "User-To-User" in problem.accepts
+
+
+@pytest.mark.parametrize(("length", "wrong"), [(5_000, []), (5_001, ["operation_context"])])
+def test_an_operation_context_has_at_most_5000_characters(length, wrong):
+    assert problems(transfer(operation_context="a" * length)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        (CALL, []),
+        (CALL.upper(), []),
+        ("c1", ["call"]),
+        (" ", ["call"]),
+        (f" {CALL}", ["call"]),
+        (f"{CALL}\n", ["call"]),
+        (f"../{CALL}", ["call"]),
+        (f"calling/callConnections/{CALL}", ["call"]),
+        (f"https://r.communication.azure.com/calling/callConnections/{CALL}", ["call"]),
+        (CALL.replace("-", ""), ["call"]),
+    ],
+)
+def test_a_transfers_call_is_a_call_connection_id(call, wrong):
+    assert problems(transfer(call=call)) == wrong
+
+
+@pytest.mark.parametrize(
+    "someone",
+    [
+        TeamsUser("nope"),
+        TeamsUser("agent@contoso.com"),
+        TeamsApp("nope"),
+        TeamsExtensionUser(user_id="nope", tenant_id=OID, resource_id=OID),
+    ],
+)
+def test_a_teams_id_that_is_not_a_guid_is_refused(someone):
+    assert problems(transfer(to=someone, transferee=someone)) == ["to", "transferee"]
+    assert problems(redirect(to=someone)) == ["to[0]"]
+
+
+def test_a_visitor_of_a_meeting_has_an_id_of_any_form():
+    assert problems(transfer(to=TeamsUser("visitor", anonymous=True))) == []
+
+
+@pytest.mark.parametrize("source", [USER, TeamsUser(OID), TeamsApp(OID), EXTENSION])
+def test_a_call_that_does_not_come_from_a_phone_is_not_redirected_to_a_phone(source):
+    assert problems(redirect(source=source)) == ["to[0]"]
+    assert problems(redirect(source=source, to=USER)) == []
+
+
+@pytest.mark.parametrize(
+    "source", [None, PHONE, PhoneNumber("anonymous"), UnknownIdentifier("48:echo")], ids=repr
+)
+def test_a_call_from_a_phone_or_from_an_unknown_caller_may_be_redirected_to_a_phone(source):
+    assert problems(redirect(source=source)) == []
 
 
 @pytest.mark.parametrize(

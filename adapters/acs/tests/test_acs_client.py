@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from attrs import define
@@ -21,10 +22,12 @@ from transferkit.events import (
     TransferExpired,
     TransferFailed,
 )
-from transferkit.identifiers import PhoneNumber
+from transferkit.identifiers import CommunicationUser, PhoneNumber
 from transferkit.secret import Secret
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
 from transferkit.testing.server import serve
+
+USER = CommunicationUser("8:acs:1c7e0d8a-5f4b-4f0e-8a7d-9a4c1b2d3e4f_6f0e2b7c-3a1d-4c5e-9b8f-0a1b2c3d4e5f")
 
 
 @define
@@ -112,6 +115,19 @@ async def test_a_redirects_caller_id_is_refused_before_anything_is_sent(office):
     assert office.emulator.executions(incoming.call_id) == 1
 
 
+async def test_a_call_from_an_acs_user_is_not_redirected_to_a_phone(office):
+    async with office.client.events() as stream:
+        office.emulator.ring(callback_url=f"{office.callbacks}/eventgrid", caller=USER)
+        incoming = await anext(stream)
+        with pytest.raises(InvalidRequest) as caught:
+            await office.client.redirect(incoming, to=scenario("answers").number)
+        assert [problem.field for problem in caught.value.problems] == ["to[0]"]
+        assert "answer the call, and transfer it" in str(caught.value)
+        assert office.emulator.requests == []
+        redirect = await office.client.redirect(incoming, to=USER)
+        assert isinstance(await redirect.outcome(timeout=10), RedirectCompleted)
+
+
 @pytest.mark.parametrize(
     ("first", "kind"),
     [
@@ -130,7 +146,7 @@ async def test_tries_are_counted_once_and_carry_one_id(answers, adapter_at, firs
             lifecycle=LifecycleConfig(max_attempts=2, inspect_gap=timedelta(milliseconds=50)),
         )
         async with AsyncClient(config, adapters={"acs": adapter_at(url)}) as client:
-            transfer = await client.transfer("call-1", to=PhoneNumber("+14255550101"), deadline=2)
+            transfer = await client.transfer(str(uuid4()), to=PhoneNumber("+14255550101"), deadline=2)
             outcome = await transfer.outcome(timeout=20)
     sent = [raw for raw in seen if raw.startswith(b"POST")]
     assert isinstance(outcome, kind)

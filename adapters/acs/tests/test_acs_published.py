@@ -30,6 +30,7 @@ from transferkit.requests import (
     Transfer,
 )
 
+OID = "3fa1c2d4-0000-4000-8000-00000000aaaa"
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
 RESOURCE = "1c7e0d8a-5f4b-4f0e-8a7d-9a4c1b2d3e4f"
 TARGET = f"8:acs:{RESOURCE}_6f0e2b7c-3a1d-4c5e-9b8f-0a1b2c3d4e5f"
@@ -119,12 +120,12 @@ EVERYONE = [
     PhoneNumber("anonymous"),
     CommunicationUser(TARGET),
     CommunicationUser("8:gcch-acs:r1_u1"),
-    TeamsUser("o1"),
-    TeamsUser("o1", cloud=Cloud.DOD),
+    TeamsUser(OID),
+    TeamsUser(OID, cloud=Cloud.DOD),
     TeamsUser("v1", anonymous=True),
-    TeamsApp("a1"),
-    TeamsApp("a1", cloud=Cloud.GCCH),
-    TeamsExtensionUser(user_id="u1", tenant_id="t1", resource_id="r1"),
+    TeamsApp(OID),
+    TeamsApp(OID, cloud=Cloud.GCCH),
+    TeamsExtensionUser(user_id=OID, tenant_id=OID, resource_id=OID),
 ]
 DETAILS = TeamsPhoneCallDetails(
     caller=TeamsPhoneCallerDetails(
@@ -137,10 +138,10 @@ DETAILS = TeamsPhoneCallDetails(
         additional_caller_information={f"key {i}": f"value {i}" for i in range(10)},
     ),
     source=TeamsPhoneSourceDetails(
-        source=TeamsApp("a1"),
+        source=TeamsApp(OID),
         language="en",
         status="resolved",
-        intended_targets={"first": TeamsUser("o1"), "second": CommunicationUser(TARGET)},
+        intended_targets={"first": TeamsUser(OID), "second": CommunicationUser(TARGET)},
     ),
     session_id="s-1",
     intent="refund",
@@ -153,8 +154,8 @@ DETAILS = TeamsPhoneCallDetails(
 TRANSFERS = [
     *(Transfer(call=CALL, to=someone) for someone in EVERYONE if someone.raw_id != "4:anonymous"),
     *(Transfer(call=CALL, to=PhoneNumber("+14255550101"), transferee=someone) for someone in EVERYONE),
-    Transfer(call=CALL, to=TeamsUser("o1"), context=CallingContext(teams=DETAILS)),
-    Transfer(call=CALL, to=TeamsUser("o1"), context=CallingContext(teams=TeamsPhoneCallDetails())),
+    Transfer(call=CALL, to=TeamsUser(OID), context=CallingContext(teams=DETAILS)),
+    Transfer(call=CALL, to=TeamsUser(OID), context=CallingContext(teams=TeamsPhoneCallDetails())),
     Transfer(
         **BOTH,
         caller_id=PhoneNumber("+14255550102"),

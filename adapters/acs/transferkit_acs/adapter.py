@@ -31,6 +31,7 @@ from transferkit_acs import callbacks, handshakes
 from transferkit_acs.answers import NoReply, Reply, answer_of, answer_without_reply, inspection_of
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
 from transferkit_acs.settings import AcsSettings
+from transferkit_acs.sip_headers import with_uui
 
 if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
@@ -67,6 +68,8 @@ class AcsAdapter(Adapter):
 
     def plan(self, request: Request) -> Plan:
         """Hold the request against the capabilities, and against what they cannot say."""
+        if request.context.sip:
+            request = evolve(request, context=evolve(request.context, sip=with_uui(request.context.sip)))
         planned = plan(request, self.capabilities)
         more = tuple(further_problems(planned.request, self._settings.api_version))
         return evolve(planned, problems=(*planned.problems, *more)) if more else planned

@@ -32,6 +32,7 @@ from transferkit.wire import content_key, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
 from transferkit_acs.payloads import instant_of, member, number_of, text_of
+from transferkit_acs.sip_headers import with_uui
 
 __all__ = ["EVENT_GRID", "PROVIDER", "canonical_call_id", "decode"]
 
@@ -42,7 +43,6 @@ EVENT_GRID: Final = "eventgrid"
 # Event Grid tries again 10 s after it waited 30 s for an answer, when nobody may ring any more.
 _STALE_AFTER = timedelta(seconds=40)
 
-_UUI = "User-To-User"
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CALL_IN_SOURCE = re.compile(r"calling/callConnections/([^/?#]+)", re.IGNORECASE)
 
@@ -260,21 +260,13 @@ def _incoming(envelope: _Envelope) -> Fact:
         source=source,
         targets=(target,) if target else (),
         caller_display_name=text_of(data, "callerDisplayName"),
-        sip=_sip_headers(member(context, "sipHeaders")),
+        sip=with_uui(_headers(member(context, "sipHeaders"))),
         voip=_headers(member(context, "voipHeaders")),
         on_behalf_of=identifier_of(member(data, "onBehalfOfCallee")),
         stale=envelope.callback.received_at - envelope.common["time"] >= _STALE_AFTER,
         incoming_context=text_of(data, "incomingCallContext"),
     )
     return envelope.fact(event)
-
-
-def _sip_headers(value: object) -> FrozenMap[str]:
-    """The headers, the UUI by the name that it is sent on under: it comes as `userToUser`."""
-    found = _headers(value)
-    return FrozenMap(
-        {_UUI if name.replace("-", "").lower() == "usertouser" else name: found[name] for name in found}
-    )
 
 
 def _headers(value: object) -> FrozenMap[str]:

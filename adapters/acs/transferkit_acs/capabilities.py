@@ -1,6 +1,7 @@
 """What ACS can carry, by api-version; and what limits on single fields cannot say.
 
 Fields by version: ACS REST 2023-03-06 to 2026-03-12. Header limits: learn.microsoft.com, "custom context".
+Length of an operation context: `OperationContextExceedsMaxLength` of the SDK for .NET.
 """
 
 from __future__ import annotations
@@ -10,13 +11,22 @@ from datetime import timedelta
 from typing import final
 
 from attrs import evolve, frozen
+from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
 
 from transferkit.capabilities import Anything, Capabilities, Headers, Kinds, Limit, Text
 from transferkit.errors import Problem
-from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails, Transfer
+from transferkit.identifiers import (
+    CommunicationUser,
+    Identifier,
+    PhoneNumber,
+    TeamsApp,
+    TeamsExtensionUser,
+    TeamsUser,
+)
+from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails
 from transferkit_acs.identities import kinds_of
 from transferkit_acs.settings import ApiVersion
+from transferkit_acs.sip_headers import SIP_HEADERS
 
 __all__ = ["RINGING", "TeamsDetails", "capabilities_of", "further_problems"]
 
@@ -30,16 +40,8 @@ _CALLBACK = Text(
     pattern=r"https://[^\s/]\S*|http://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:/\S*)?",
     form="an https address (http on loopback, for emulators)",
 )
-_USER_TO_USER = "User-To-User"
-_SIP = Headers(
-    max_count=5,
-    max_name=64,
-    max_value=256,
-    name_pattern=r"[Xx]-[A-Za-z0-9_!#$%&'*+.^`|~-]+",
-    name_form="names that begin with X-MS-Custom- or X-",
-    value_patterns={_USER_TO_USER: r"[A-Za-z0-9=;.!%*_+~-]*"},
-    apart=(_USER_TO_USER,),
-)
+_OPERATION_CONTEXT = Text(max_length=5_000)
+_CALL = Text(pattern=rf"{GUID}|{RINGING}.*", form=f"a call connection id, {GUID_FORM}")
 _VOIP = Headers(max_count=1000, max_name=64, max_value=1024)
 
 
@@ -96,12 +98,16 @@ def capabilities_of(version: ApiVersion) -> Capabilities:
 
 
 def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
-    limits: dict[str, Limit] = {"to": someone}
+    limits: dict[str, Limit] = {
+        "call": _CALL,
+        "to": someone,
+        "operation_context": _OPERATION_CONTEXT,
+    }
     if version >= ApiVersion.V2023_10_15:
         limits |= {
             "transferee": evolve(someone, any_number=True),  # whoever is on the call, a hidden number too
             "callback_uri": _CALLBACK,
-            "context.sip": _SIP,
+            "context.sip": SIP_HEADERS,
             "context.voip": _VOIP,
         }
     if version >= ApiVersion.V2024_09_15:
@@ -111,26 +117,40 @@ def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
     return limits
 
 
-# The echo of the context and the callback's own address tell whose an outcome is.
+# The echo of the context and the callback's own address tell which transfer an outcome belongs to.
 _NOT_IN_EXTRA = {"operationContext": "operation_context", "operationCallbackUri": "callback_uri"}
 
 
 def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]:
     """What is wrong with fields together, and with what an identifier says beside its id."""
-    if isinstance(request, Transfer) and request.call.id.startswith(RINGING):
+    if isinstance(request, Redirect):
+        yield from _of_redirect(request)
+    elif request.call.id.startswith(RINGING):
         yield Problem(
             "call", "still rings: it can be redirected, not transferred", "the id of an answered call"
         )
-    if isinstance(request, Redirect) and request.incoming_context is None:
-        yield Problem("incoming_context", "is missing", "the incomingCallContext of the IncomingCall event")
     for name, field in _NOT_IN_EXTRA.items():
         if name in request.extra:
             yield Problem(f"extra.{name}", "belongs to the request itself", f"the field {field}")
-    if version < ApiVersion.V2025_06_15:
-        for where, someone in _everyone(request):
+    for where, someone in _everyone(request):
+        yield from wrong_ids(where, someone)
+        if version < ApiVersion.V2025_06_15 and isinstance(someone, PhoneNumber):
+            for lacking in _newer_words(someone):
+                yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
+
+
+def _of_redirect(request: Redirect) -> Iterator[Problem]:
+    if request.incoming_context is None:
+        yield Problem("incoming_context", "is missing", "the incomingCallContext of the IncomingCall event")
+    if isinstance(request.source, (CommunicationUser, TeamsUser, TeamsApp, TeamsExtensionUser)):
+        caller = request.source.kind_name
+        for index, someone in enumerate(request.to):
             if isinstance(someone, PhoneNumber):
-                for lacking in _newer_words(someone):
-                    yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
+                yield Problem(
+                    f"to[{index}]",
+                    f"ACS does not redirect a call to a phone number if the caller is of the kind {caller}",
+                    "a target that is not a phone number; or answer the call, and transfer it",
+                )
 
 
 def _newer_words(number: PhoneNumber) -> Iterator[str]:

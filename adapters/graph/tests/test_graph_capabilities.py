@@ -6,6 +6,7 @@ from transferkit_graph import GraphAdapter, GraphSettings
 from transferkit.identifiers import (
     Cloud,
     PhoneNumber,
+    TeamsApp,
     TeamsExtensionUser,
     TeamsUser,
     UnknownIdentifier,
@@ -13,15 +14,18 @@ from transferkit.identifiers import (
 )
 from transferkit.requests import CallDisposition, CallingContext, EndpointType, Redirect, Transfer
 
-USER = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
+CALL = "57dab8b1-894c-409a-b240-bd8beae78896"
+CONSULT = "e5d39592-99bd-4db8-bca8-30fb894ec51d"
+OID = "3fa1c2d4-0000-4000-8000-00000000aaaa"
+USER = TeamsUser(OID)
 
 
 def transfer(**more):
-    return Transfer(**{"call": "c1", "to": USER, **more})
+    return Transfer(**{"call": CALL, "to": USER, **more})
 
 
 def redirect(**more):
-    return Redirect(**{"call": "c1", "to": USER, **more})
+    return Redirect(**{"call": CALL, "to": USER, **more})
 
 
 def refused(request, **settings):
@@ -42,18 +46,18 @@ BETA_ONLY = {
     [
         # the global cloud
         ({}, transfer(), []),
-        ({}, transfer(**GROUP, **TARGET, replaces="c2"), []),
+        ({}, transfer(**GROUP, **TARGET, replaces=CONSULT), []),
         ({"api": "beta"}, transfer(**GROUP, **TARGET), []),
         ({"path": "app"}, transfer(**GROUP), []),
         ({}, redirect(ring_timeout=30, callback_uri="https://app.test/x"), []),
         ({}, redirect(**BETA_ONLY), ["disposition", "mask_callee", "mask_caller"]),
         ({"api": "beta"}, redirect(**BETA_ONLY), []),
         # the body of 2018
-        ({"body": "2018"}, transfer(replaces="c2", operation_context="x"), []),
+        ({"body": "2018"}, transfer(replaces=CONSULT, operation_context="x"), []),
         ({"body": "2018"}, transfer(**GROUP), ["participant_id", "transferee"]),
         ({"body": "2018"}, transfer(**TARGET), ["endpoint", "language_id", "region"]),
         # the government clouds
-        ({"cloud": "us-gov-l4"}, transfer(replaces="c2"), []),
+        ({"cloud": "us-gov-l4"}, transfer(replaces=CONSULT), []),
         ({"cloud": "us-gov-l5"}, transfer(**GROUP), ["participant_id", "transferee"]),
         ({"cloud": "us-gov-l4"}, transfer(**TARGET), ["endpoint", "language_id", "region"]),
         ({"cloud": "us-gov-l4"}, redirect(ring_timeout=30), []),
@@ -84,17 +88,17 @@ BETA_ONLY = {
         # fields that need each other
         ({}, transfer(participant_id="p1"), ["participant_id"]),
         # who can be named
-        ({}, transfer(to=parse_identifier("28:orgid:abc")), []),
+        ({}, transfer(to=parse_identifier(f"28:orgid:{OID}")), []),
         ({}, transfer(to=parse_identifier("8:acs:res_user")), []),
         ({}, transfer(to=UnknownIdentifier("x", kind="applicationInstance")), []),
         ({}, transfer(to=UnknownIdentifier("x", kind="starship")), ["to"]),
         ({}, transfer(to=PhoneNumber("4255550100")), ["to"]),
         ({}, transfer(to=PhoneNumber("+14255550100", asserted_id="a1")), ["to"]),
         ({}, transfer(to=TeamsUser("v", anonymous=True)), ["to"]),
-        ({}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), ["to"]),
-        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), []),
-        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser("u")), []),
-        ({"cloud": "us-gov-l5"}, transfer(to=TeamsUser("u", cloud=Cloud.GCCH)), ["to"]),
+        ({}, transfer(to=TeamsUser(OID, cloud=Cloud.GCCH)), ["to"]),
+        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser(OID, cloud=Cloud.GCCH)), []),
+        ({"cloud": "us-gov-l4"}, transfer(to=TeamsUser(OID)), []),
+        ({"cloud": "us-gov-l5"}, transfer(to=TeamsUser(OID, cloud=Cloud.GCCH)), ["to"]),
         (
             {},
             transfer(to=TeamsExtensionUser(user_id="u", tenant_id="t", resource_id="r")),
@@ -136,3 +140,29 @@ def test_graph_repeats_nothing_and_follows_a_redirect_up():
 def test_where_nothing_is_offered_the_capabilities_say_so():
     capabilities = GraphAdapter(GraphSettings(cloud="china")).capabilities
     assert (capabilities.transfer, capabilities.redirect) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("id_", "good"),
+    [
+        (CALL, True),
+        (CALL.upper(), True),
+        (CALL.replace("-", "").upper(), True),  # as Graph's older notifications write it
+        ("c1", False),
+        (" ", False),
+        (f"{CALL} ", False),
+        (f"{CALL}/transfer", False),
+        (f"/communications/calls/{CALL}", False),
+        (f"https://graph.microsoft.com/v1.0/communications/calls/{CALL}", False),
+    ],
+)
+def test_a_call_s_id_is_a_guid(id_, good):
+    assert refused(transfer(call=id_)) == ([] if good else ["call"])
+    assert refused(redirect(call=id_)) == ([] if good else ["call"])
+    assert refused(transfer(replaces=id_)) == ([] if good else ["replaces"])
+
+
+@pytest.mark.parametrize("someone", [TeamsUser("nope"), TeamsUser("agent@contoso.com"), TeamsApp("nope")])
+def test_a_teams_id_that_is_not_a_guid_is_refused(someone):
+    assert refused(transfer(to=someone, transferee=someone)) == ["to", "transferee"]
+    assert refused(redirect(to=[USER, someone])) == ["to[1]"]

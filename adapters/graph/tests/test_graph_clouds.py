@@ -8,7 +8,8 @@ from transferkit.identifiers import TeamsUser
 from transferkit.requests import Call, EndpointType, Redirect, Transfer
 
 USER = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
-CALL = Call("graph", "c1")
+CALL = Call("graph", "57dab8b1-894c-409a-b240-bd8beae78896")
+CONSULT = "e5d39592-99bd-4db8-bca8-30fb894ec51d"
 
 # learn.microsoft.com graph/deployments
 HOSTS = {
@@ -29,7 +30,7 @@ OFFERED = {
     ("china", "beta"): set(),
 }
 ASKED = {
-    "transfer": Transfer(call=CALL, to=USER, replaces="c2"),
+    "transfer": Transfer(call=CALL, to=USER, replaces=CONSULT),
     "redirect": Redirect(call=CALL, to=[USER], ring_timeout=30, callback_uri="https://app.contoso.com/x"),
     "transferee": Transfer(call=CALL, to=USER, transferee=USER, participant_id="p1"),
     "endpoint": Transfer(

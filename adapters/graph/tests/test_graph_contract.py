@@ -10,6 +10,9 @@ from transferkit.secret import Secret
 from transferkit.signals import Signal
 from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
 
+ADELE = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
+BEN = TeamsUser("3fa1c2d4-0000-4000-8000-00000000bbbb")
+CONSULT = "7C1D0F00-5B2A-4F0E-9A51-0D6A4BB1C002"
 CALL = Call("graph", "7C1D0F00-5B2A-4F0E-9A51-0D6A4BB1C001")
 SECRET = "pl4nted~client~secret"
 
@@ -56,9 +59,9 @@ class TestGraphAdapter(AdapterContract):
         at=at,
         requests=(
             Transfer(call=CALL, to=PhoneNumber("+14255550100")),
-            Transfer(call=CALL, to=TeamsUser("u1"), transferee=TeamsUser("u2"), participant_id="p1"),
-            Transfer(call=CALL, to=TeamsUser("u1"), replaces="c2", region="amer", language_id="en-us"),
-            Redirect(call=CALL, to=[TeamsUser("u1"), PhoneNumber("+14255550101")], ring_timeout=30),
+            Transfer(call=CALL, to=ADELE, transferee=BEN, participant_id="p1"),
+            Transfer(call=CALL, to=ADELE, replaces=CONSULT, region="amer", language_id="en-us"),
+            Redirect(call=CALL, to=[ADELE, PhoneNumber("+14255550101")], ring_timeout=30),
         ),
         callbacks=(
             (body("updated", state="transferring"), (Signal.STARTED,)),

@@ -249,7 +249,8 @@ class TestPlan:
         ],
     )
     def test_a_managed_identity_reaches_its_own_tenant_only(self, settings, tenant, problems):
-        request = Transfer(call=Call("graph", "c1", tenant_id=tenant), to=SOMEONE)
+        call = Call("graph", "57dab8b1-894c-409a-b240-bd8beae78896", tenant_id=tenant)
+        request = Transfer(call=call, to=SOMEONE)
         assert [problem.field for problem in GraphAdapter(settings).plan(request).problems] == problems
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
+
 from transferkit.capabilities import Anything, Capabilities, Kinds, Limit, Seconds, Text
 from transferkit.errors import Problem
 from transferkit.identifiers import Cloud, Identifier, PhoneNumber, TeamsUser
@@ -21,6 +23,7 @@ __all__ = ["capabilities_of", "further_problems", "not_offered"]
 _SOMEONE = Kinds(kinds=KINDS, unknown=CLASSLESS)
 _REDIRECT_TARGETS = Kinds(kinds=KINDS, unknown=CLASSLESS, most=25)
 _RING_TIMEOUT = Seconds(15, 90)
+_CALL = Text(pattern=rf"{GUID}|[0-9A-Fa-f]{{32}}", form=f"a call id, {GUID_FORM}")
 _HTTPS = Text(pattern=r"https://[^\s/].*", form="an https address")
 
 
@@ -41,7 +44,7 @@ def not_offered(settings: GraphSettings) -> Problem | None:
 
 
 def _transfer(settings: GraphSettings) -> dict[str, Limit]:
-    limits: dict[str, Limit] = {"to": _SOMEONE, "replaces": Anything()}
+    limits: dict[str, Limit] = {"call": _CALL, "to": _SOMEONE, "replaces": _CALL}
     if settings.cloud is GraphCloud.GLOBAL and settings.body is BodyForm.CURRENT:
         optional = ("participant_id", "language_id", "region", "endpoint")
         limits |= {"transferee": _SOMEONE, **{name: Anything() for name in optional}}
@@ -50,6 +53,7 @@ def _transfer(settings: GraphSettings) -> dict[str, Limit]:
 
 def _redirect(settings: GraphSettings) -> dict[str, Limit]:
     limits: dict[str, Limit] = {
+        "call": _CALL,
         "to": _REDIRECT_TARGETS,
         "ring_timeout": _RING_TIMEOUT,
         "callback_uri": _HTTPS,
@@ -71,6 +75,8 @@ def further_problems(request: Request, settings: GraphSettings) -> Iterator[Prob
         )
     for name, someone in _everyone(request):
         yield from _unsaid(name, someone, settings.facts.identifiers)
+        if isinstance(someone, KINDS):  # of another kind, it is refused already
+            yield from wrong_ids(name, someone)
 
 
 def _everyone(request: Request) -> Iterator[tuple[str, Identifier]]:

@@ -150,6 +150,12 @@ def test_a_published_code_has_its_meaning(codes, reason):
     assert result.reason is reason
 
 
+@pytest.mark.parametrize("subcode", [5002, 5010])
+@pytest.mark.parametrize("code", [0, 200])
+def test_participants_who_left_may_have_been_transferred_so_the_caller_is_not_reported_as_gone(code, subcode):
+    assert call_end(code, subcode).reason is R.CALL_ENDED
+
+
 @pytest.mark.parametrize(
     "codes", [(410, 301005), (410, 3101), (410, None), (480, 10037), (480, 10199), (408, 10057)], ids=str
 )

@@ -5,18 +5,18 @@ import re
 from typing import ClassVar, final
 
 import httpx
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from transferkit import Call, ConfigError, Fact, Request, Secret, WireRequest
+from transferkit import Call, ConfigError, Fact, Secret, WireRequest
 from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
-from transferkit.capabilities import Capabilities, Plan
+from transferkit.capabilities import Capabilities
 from transferkit.clock import Clock, SystemClock
 from transferkit.deadline import CHECKED
 from transferkit.frozenmap import thaw
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
 from transferkit.wire import misconfigured, unanswered, unconnected
 from transferkit_switchboard import callbacks
-from transferkit_switchboard.requests import CALL_ID, CAPABILITIES, answer_of, inspection_of, refer_body
+from transferkit_switchboard.requests import CAPABILITIES, answer_of, inspection_of, refer_body
 
 Reply = httpx.Response | Refused | NotSent | MaybeSent
 
@@ -54,10 +54,6 @@ class SwitchboardAdapter(Adapter):
     @property
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
-
-    def plan(self, request: Request) -> Plan:
-        held = super().plan(request)
-        return evolve(held, problems=(*held.problems, *CALL_ID.problems("call", request.call.id)))
 
     async def wire(self, submission: Submission) -> WireRequest:
         return WireRequest(

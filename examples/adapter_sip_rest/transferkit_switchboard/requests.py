@@ -11,11 +11,11 @@ from transferkit.capabilities import Capabilities, Headers, Kinds, Text
 from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
 from transferkit.wire import merge_patch, retry_after
 
-CALL_ID: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
+_CALL: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
 _HEADERS: Final = Headers(max_count=10, max_name=64, max_value=256, name_pattern=r"X-[A-Za-z0-9-]+")
 
 CAPABILITIES: Final = Capabilities(
-    transfer={"to": Kinds(kinds=(PhoneNumber,)), "replaces": CALL_ID, "context.sip": _HEADERS},
+    transfer={"call": _CALL, "to": Kinds(kinds=(PhoneNumber,)), "replaces": _CALL, "context.sip": _HEADERS},
     redirect=None,  # the PBX answers every call itself
     repeatable_for=timedelta(hours=1),  # so long it remembers an Idempotency-Key
 )

@@ -1,0 +1,42 @@
+"""What ids of Microsoft's calling service look like, and which of a request's cannot be one.
+
+Call ids of Graph and call connection ids of ACS are GUIDs in every published sample and recording; Graph's
+older notifications write them without dashes. Teams users and apps are GUIDs of Entra.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from transferkit.errors import Problem
+from transferkit.identifiers import Identifier, TeamsApp, TeamsExtensionUser, TeamsUser
+
+__all__ = ["GUID", "GUID_FORM", "wrong_ids"]
+
+GUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+GUID_FORM: Final = "a GUID such as 411f0b00-0000-4000-8000-123456789abc"
+
+
+def wrong_ids(where: str, someone: Identifier | None) -> Iterator[Problem]:
+    """The parts of a Teams identifier that are not the GUIDs they must be. `where` names the field."""
+    for what, id_ in _guids(someone):
+        if not re.fullmatch(GUID, id_):
+            yield Problem(where, f"the {what} is not a GUID", f"{GUID_FORM}, not a name or an address")
+
+
+def _guids(someone: Identifier | None) -> tuple[tuple[str, str], ...]:
+    match someone:
+        case TeamsUser(id=user, anonymous=False):
+            return (("Teams user's object id", user),)
+        case TeamsApp(id=app):
+            return (("Teams app's id", app),)
+        case TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource):
+            return (
+                ("Teams user's object id", user),
+                ("tenant id", tenant),
+                ("resource id", resource),
+            )
+        case _:
+            return ()
