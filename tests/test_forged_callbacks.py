@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+import threading
 from datetime import timedelta
 from typing import ClassVar
 
@@ -549,27 +550,38 @@ async def test_whatever_fails_in_a_transaction_nothing_is_acknowledged_or_half_w
 
 
 class Tripping(sqlite3.Connection):
-    """Fails at the statement of that number in every transaction; `statements` is how many the last had."""
+    """Fails the writer at the statement of that number in every transaction that begins like this."""
 
-    at = None
-    statements = 0
+    begin, at = "", None
+    statements = None
+
+    def trip(self, sql):
+        if threading.current_thread().name != "transferkit-sqlite-writer" or sql == "ROLLBACK":
+            return
+        if sql.startswith("BEGIN"):
+            self.statements = 0 if sql == Tripping.begin else None
+        if self.statements is not None:
+            if self.statements == Tripping.at:
+                raise sqlite3.OperationalError("disk I/O error")
+            self.statements += 1
 
     def execute(self, sql, *arguments):
-        if sql.startswith("BEGIN IMMEDIATE"):
-            Tripping.statements = 0
-        if self.in_transaction or sql.startswith("BEGIN IMMEDIATE"):
-            if Tripping.statements == Tripping.at and not sql.startswith("ROLLBACK"):
-                raise sqlite3.OperationalError("disk I/O error")
-            Tripping.statements += 1
+        self.trip(sql)
         return super().execute(sql, *arguments)
 
+    def executemany(self, sql, *arguments):
+        self.trip(sql)
+        return super().executemany(sql, *arguments)
 
+
+@pytest.mark.parametrize(("begin", "statements"), [("BEGIN", 6), ("BEGIN IMMEDIATE", 15)])
 async def test_a_file_that_fails_at_any_statement_keeps_nothing_by_halves(
-    clock, no_pauses, tmp_path, monkeypatch
+    clock, no_pauses, tmp_path, monkeypatch, begin, statements
 ):
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **more: connect(*a, **{**more, "factory": Tripping}))
     monkeypatch.setattr(Tripping, "at", None)
+    monkeypatch.setattr(Tripping, "begin", begin)
     store = SqliteStore(tmp_path / "store.db")
     async with client_over(store, clock) as client:
         transfer = await client.transfer(CALL, to=scenario("silent").number)
@@ -585,7 +597,7 @@ async def test_a_file_that_fails_at_any_statement_keeps_nothing_by_halves(
             assert response.status == 503
             assert await picture(store) == before
             tried += 1
-        assert tried > 10, "every statement of the transaction had its turn"
+        assert tried >= statements, "every statement of the transaction had its turn"
         assert (await transfer.outcome(timeout=5)).kind == "transfer.completed"
         log, _, _ = await picture(store)
         assert len(log) == len({event.id for event in log})

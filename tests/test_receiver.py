@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,7 @@ from transferkit import (
 from transferkit.adapter import Greeting
 from transferkit.callbacks.asgi import CallbackApp
 from transferkit.lifecycle import CallKey
+from transferkit.stores.unreadable import UnreadableRow
 from transferkit.testing import FakeAdapter, ManualClock, scenario
 
 CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
@@ -62,16 +64,24 @@ class Choosy(FakeAdapter):
 
 
 class Flaky(MemoryStore):
-    """A store that fails as often as it is told."""
+    """A store that fails as often as it is told, each time after a while, and at what concerns some calls."""
 
     def __init__(self):
         super().__init__()
         self.failures = 0
+        self.tries = 0
+        self.fails_after = lambda: None
+        self.unreadable = set()
 
     async def apply_all(self, inputs, step):
+        self.tries += 1
         if self.failures:
             self.failures -= 1
+            self.fails_after()
             raise StoreError("disk full")
+        for call, _ in inputs:
+            if call.id in self.unreadable:
+                raise UnreadableRow(f"the state of call {call} cannot be read", call)
         return await super().apply_all(inputs, step)
 
 
@@ -81,9 +91,13 @@ def store():
 
 
 @pytest.fixture
-def make(store):
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def make(store, clock):
     def make(adapter=FakeAdapter, **callbacks):
-        clock = ManualClock()
         config = Config(
             source="test",
             provider="fake",
@@ -425,6 +439,51 @@ async def test_one_callback_is_one_transaction(make, store):
     async with client:
         response = await client.receive(post(b"\n".join([body("started"), body("accepted", delivery="d-2")])))
     assert len(response.events) == 2
+
+
+async def test_a_commit_that_takes_long_to_fail_is_not_tried_again(make, store, clock):
+    async with make() as client:
+        for seconds, tries in ((0, 3), (0.9, 2), (5, 1)):
+            store.failures, store.tries, store.fails_after = 1000, 0, partial(clock.advance, seconds)
+            assert (await client.receive(post())).status == 503
+            assert store.tries == tries
+            store.failures = 0
+        assert (await client.receive(post())).status == 200
+
+
+async def test_a_callback_about_an_unreadable_call_keeps_what_it_says_of_others(make, store, caplog):
+    said = b"\n".join(body(call=call, delivery=f"d-{call}") for call in ("one", "two", "three", "four"))
+    async with make(Choosy) as client:
+        store.unreadable = {"two", "four"}
+        response = await client.receive(post(said))
+        assert (response.status, response.headers["retry-after"]) == (503, "5")
+        assert [await kept(store, call) for call in ("one", "two", "three", "four")] == [
+            ["provider.other"],
+            [],
+            ["provider.other"],
+            [],
+        ]
+        (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_not_stored"]
+        assert "the state of call fake:four cannot be read" in record.getMessage()
+        store.unreadable = set()
+        response = await client.receive(post(said))
+        assert response.status == 202
+        assert {event.call_id for event in response.events} == {"two", "four"}
+
+
+async def test_a_store_that_calls_another_call_unreadable_keeps_nothing(make, store):
+    store.unreadable = {CALL}
+    refuse = store.apply_all
+
+    async def apply_all(inputs, step):
+        try:
+            return await refuse(inputs, step)
+        except UnreadableRow as error:
+            raise UnreadableRow(error.what) from None
+
+    store.apply_all = apply_all
+    async with make() as client:
+        assert (await client.receive(post())).status == 503
 
 
 async def test_what_cannot_be_kept_is_not_acknowledged(make, store, caplog):

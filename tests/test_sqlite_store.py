@@ -298,6 +298,47 @@ async def test_a_file_that_stays_locked_is_an_error_and_then_works_again(path, s
         await impatient.close()
 
 
+async def test_a_locked_file_can_be_opened_and_read(path, store):
+    events = await record(store, new_call())
+    late = SqliteStore(path, busy_timeout=timedelta())
+    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        await late.open()
+        assert [event for _, event in await late.read(None)] == events
+        assert await late.apply_all([], step) == ()
+    await late.close()
+
+
+async def test_who_asks_while_a_lock_is_waited_for_does_not_wait_once_more(path, store, monkeypatch):
+    await store.close()
+    impatient = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
+    await impatient.open()
+    waits, queued, begin = [], threading.Event(), Session.begin
+
+    def begin_counted(session):
+        waits.append(session)
+        assert queued.wait(TIME_LIMIT)
+        begin(session)
+
+    monkeypatch.setattr(Session, "begin", begin_counted)
+    call = new_call()
+    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        asked = [asyncio.ensure_future(impatient.apply(call, fact(call), step))]
+        async with asyncio.timeout(TIME_LIMIT):
+            while not waits:  # noqa: ASYNC110 - the writer's thread begins
+                await asyncio.sleep(0.001)
+            asked += [asyncio.ensure_future(impatient.apply(call, fact(call), step)) for _ in range(3)]
+            closed = asyncio.ensure_future(impatient.close())
+            await asyncio.sleep(0)
+            queued.set()
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            await closed
+    assert [type(result) for result in results] == [StoreError] * 4
+    assert len({id(result) for result in results}) == 4
+    assert len(waits) == 1
+
+
 async def test_a_caller_who_is_cancelled_detaches(store):
     call = new_call()
     for turn in range(20):

@@ -5,10 +5,19 @@ import logging
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from transferkit import AsyncClient, Config, LifecycleConfig, SqliteStore, StoreError, TransferCompleted
+from transferkit import (
+    AsyncClient,
+    Config,
+    LifecycleConfig,
+    SqliteStore,
+    StoreError,
+    TransferCompleted,
+    TransferExpired,
+)
 from transferkit.config import GroupConfig
 from transferkit.log_events import LogEvent
 from transferkit.stores.unreadable import UnreadableEvent, UnreadableRow
@@ -35,7 +44,20 @@ def clock():
 
 
 @pytest.fixture
-async def client(store, clock):
+async def client(make):
+    async with make() as client:
+        yield client
+
+
+@pytest.fixture
+async def idle(make):
+    """A client that does due work only on request."""
+    async with make(background=False) as client:
+        yield client
+
+
+@pytest.fixture
+def make(store, clock):
     config = Config(
         source="test",
         provider="fake",
@@ -43,8 +65,7 @@ async def client(store, clock):
         lifecycle=LifecycleConfig(lease=timedelta(seconds=60)),
     )
     adapters = {"fake": FakeAdapter(clock=clock)}
-    async with AsyncClient(config, store=store, adapters=adapters, clock=clock) as client:
-        yield client
+    return partial(AsyncClient, config, store=store, adapters=adapters, clock=clock)
 
 
 @pytest.fixture
@@ -186,3 +207,45 @@ async def test_the_history_of_a_call_with_an_unreadable_event_is_an_error_that_n
         await client.history(broken.id)
     events = await client.history(whole.id)
     assert [event.kind for event in events if event.transfer_id] == COMPLETED
+
+
+# --- due work -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE requests SET opened = '[' WHERE id = '{}'", "the request of transfer {}"),
+        ("UPDATE calls SET state = '[' WHERE id = 'call-a'", "the state of call fake:call-a"),
+    ],
+    ids=["request", "state"],
+)
+async def test_due_work_of_an_unreadable_row_waits_for_its_next_lease_and_all_other_work_is_done(
+    idle, clock, sql, caplog, statement, named
+):
+    broken, whole = [await idle.transfer(call, to=SILENT, deadline=30) for call in ("call-a", "call-b")]
+    sql(statement.format(broken.id))
+    caplog.clear()
+    clock.advance(40)
+    for leases in range(1, 4):
+        assert await idle.run_due() >= 1
+        assert await idle.run_due() == 0  # until the lease ends
+        failed = records(caplog, LogEvent.WORK_FAILED)
+        assert [record.transfer_id for record in failed] == [broken.id] * leases
+        assert named.format(broken.id) in failed[-1].getMessage()
+        clock.advance(61)
+    assert isinstance(await whole.outcome(), TransferExpired)
+
+
+async def test_the_background_task_does_not_spin_on_work_that_it_cannot_do(client, store, clock, sql, caplog):
+    began, transfer = clock.now(), await client.transfer("call-a", to=SILENT, deadline=30)
+    sql("UPDATE requests SET opened = '['")
+    other = await client.transfer("call-b", to=SILENT, deadline=30)
+    clock.advance(40)
+    outcome = asyncio.create_task(other.outcome())
+    while not outcome.done():
+        clock.advance(1)
+        await asyncio.sleep(0.01)
+    assert isinstance(outcome.result(), TransferExpired)
+    assert {record.transfer_id for record in records(caplog, LogEvent.WORK_FAILED)} == {transfer.id}
+    assert len(records(caplog, LogEvent.WORK_FAILED)) <= 1 + (clock.now() - began).total_seconds() / 60

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Literal, final
 from urllib.parse import SplitResult, urlsplit
 
@@ -37,6 +38,7 @@ from transferkit.lifecycle import CallKey, Input, Observed
 from transferkit.log_events import LogEvent
 from transferkit.signals import Fact
 from transferkit.stores import Applied, Store
+from transferkit.stores.unreadable import UnreadableRow
 from transferkit.telemetry import Rejection, Span, Telemetry, origins
 
 __all__ = ["CallbackRequest", "CallbackResponse", "Receiver", "refusal"]
@@ -45,6 +47,8 @@ _log = logging.getLogger("transferkit.callbacks")
 
 _PAUSES = (0.05, 0.2)
 """Seconds between tries of a commit."""
+_RETRY_WITHIN = timedelta(seconds=1)
+"""A commit that took longer to fail is not tried again: the sender is to have its answer in time."""
 _DEEPEST = 64
 """How deep a callback's JSON may be nested; real ones have a tenth of it."""
 _WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, default=content_of)
@@ -243,8 +247,9 @@ class Receiver:
     async def deliver(self, callback: Callback, *, adapter: Adapter) -> tuple[Event, ...]:
         """Commit what an authenticated callback says; returns the events that it became.
 
-        Raises `StoreError`, after which nothing is kept, and `MalformedCallback` after everything else that
-        the callback said is committed.
+        Raises `StoreError`, after which nothing is committed, or only what concerns other calls than one
+        whose state cannot be read; and `MalformedCallback` after everything else that the callback said is
+        committed.
         """
         with self._telemetry.callback(adapter.name, callback.route) as span:
             return await self._keep(adapter, callback, span)
@@ -255,22 +260,35 @@ class Receiver:
         inputs: list[tuple[CallKey, Input]] = [
             (CallKey(fact.event.provider, fact.event.call_id), Observed(at=now, fact=fact)) for fact in facts
         ]
-        applied = await self._commit(inputs) if inputs else ()
-        events = tuple(event for one in applied for event in one.events)
-        news = [happened for happened, one in zip(inputs, applied, strict=True) if not one.duplicate]
+        committed, unreadable = await self._commit(inputs)
+        events = tuple(event for _, one in committed for event in one.events)
+        news = [happened for happened, one in committed if not one.duplicate]
         self._telemetry.observed(callback.received_at, news)
         if span.recording:
             span.caused(events, await origins(self._store, events))
+        if unreadable is not None:
+            raise unreadable
         if malformed is not None:
             raise malformed
         return events
 
-    async def _commit(self, inputs: list[tuple[CallKey, Input]]) -> tuple[Applied, ...]:
-        """Commit, and briefly try again: most senders do not."""
-        for pause in _PAUSES:
+    async def _commit(
+        self, inputs: list[tuple[CallKey, Input]]
+    ) -> tuple[list[tuple[tuple[CallKey, Input], Applied]], UnreadableRow | None]:
+        """Commit, and briefly try again: most senders do not. What an unreadable call takes is left out."""
+        began, pauses, unreadable = self._clock.now(), iter(_PAUSES), None
+        while inputs:
             try:
-                return await self._apply_all(inputs)
+                return [*zip(inputs, await self._apply_all(inputs), strict=True)], unreadable
+            except UnreadableRow as error:
+                readable = [(call, happened) for call, happened in inputs if call != error.call]
+                if len(readable) == len(inputs):
+                    raise
+                inputs, unreadable = readable, error
             except StoreError as error:
+                pause = next(pauses, None)
+                if pause is None or self._clock.now() - began > _RETRY_WITHIN:
+                    raise
                 self._telemetry.commit_retried()
                 about = _whose([happened.fact for _, happened in inputs if isinstance(happened, Observed)])
                 _log.warning(
@@ -279,7 +297,7 @@ class Receiver:
                     extra=about | {"event": LogEvent.COMMIT_RETRIED},
                 )
                 await asyncio.sleep(pause)
-        return await self._apply_all(inputs)
+        return [], unreadable
 
     async def aclose(self) -> None:
         """Give up what is being fetched to verify senders. The receiver may be used again."""

@@ -71,6 +71,11 @@ class Batch:
     _new: Tables = field(factory=Tables)
     _encoded: _Encoded = field(factory=_Encoded)
 
+    @property
+    def inputs(self) -> Inputs:
+        """Those of all jobs."""
+        return [one for inputs, _ in self.jobs for one in inputs]
+
     def prepare(self, session: Session) -> None:
         """Do what needs no lock."""
         with session.snapshot():
@@ -91,7 +96,7 @@ class Batch:
     # --- before the file is locked --------------------------------------------------------------------
 
     def _read(self, session: Session) -> _Found:
-        inputs = [one for job, _ in self.jobs for one in job]
+        inputs = self.inputs
         opened = [happened.opened for _, happened in inputs if isinstance(happened, Requested)]
         keys = [one for each in opened if (one := each.request.idempotency_key) is not None]
         calls = {call: call_row(session, call) for call in dict.fromkeys(call for call, _ in inputs)}

@@ -14,11 +14,12 @@ from typing import Any, Final, TypeVar, final
 from weakref import WeakSet
 
 from transferkit.errors import StoreError
+from transferkit.lifecycle import step
 from transferkit.stores.contract import Applied, Step
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.sqlite.batch import Batch, Inputs
 from transferkit.stores.sqlite.calls import end_of_log
-from transferkit.stores.sqlite.failures import failure, unknown_outcome
+from transferkit.stores.sqlite.failures import failure, primary_code, unknown_outcome
 from transferkit.stores.sqlite.schema import connect, migrate, refuse_newer
 from transferkit.stores.sqlite.session import CommitError, Session
 from transferkit.stores.sqlite.threads import ConnectionThread, Job, Run, Waiters
@@ -130,13 +131,7 @@ class _Writer(_FileThread[Run[Any] | _Application]):
         runs = [job for job in jobs if isinstance(job, Run)]
         batch = Batch([(job.inputs, job.step) for job in applications], self.partitions, self._states)
         batch.prepare(session)
-        try:
-            results = self._run_jobs(session, batch, runs)
-            session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        self.commits += 1
+        results = self._commit(session, batch, runs) if runs or batch.inputs else []
         for application, applied in zip(applications, batch.results, strict=True):
             application.result = applied if isinstance(applied, Exception) else (applied,)
         for job, result in zip(runs, results, strict=True):
@@ -145,8 +140,25 @@ class _Writer(_FileThread[Run[Any] | _Application]):
             with suppress(sqlite3.Error):  # a hint, and what is committed is committed
                 self.waiters.wake(end_of_log(session))
 
+    def _commit(
+        self, session: Session, batch: Batch, jobs: Sequence[Run[Any]]
+    ) -> list[tuple[Any] | BaseException]:
+        try:
+            results = self._run_jobs(session, batch, jobs)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        self.commits += 1
+        return results
+
     def _begin(self, session: Session, batch: Batch) -> None:
-        session.begin()
+        try:
+            session.begin()
+        except sqlite3.Error as error:
+            if primary_code(error) == sqlite3.SQLITE_BUSY:
+                self.refuse_queued(error)  # or each of them would wait as long once more
+            raise
         refuse_newer(session, self.path)  # another process may have brought the file forward
         batch.write(session)
 
@@ -250,7 +262,7 @@ class Engine:
 
     async def start(self) -> None:
         """Open both connections. Raises `StoreError`."""
-        await self.writer.ask(lambda _: None)
+        await self.writer.apply_all((), step)  # nothing to write: it waits for no lock
         await self.reader.ask(end_of_log)
 
     async def stop(self) -> None:

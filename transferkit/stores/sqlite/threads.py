@@ -21,6 +21,7 @@ T = TypeVar("T")
 J = TypeVar("J", bound="Job[Any]")
 
 _MOST_AT_ONCE: Final = 256
+_CLOSED: Final = StoreError("the store was closed; nothing was acknowledged")
 
 
 class Job(Generic[T]):
@@ -122,7 +123,7 @@ class ConnectionThread(ABC, Generic[J]):
         """Have the job done, after those that were put before."""
         self._queue.put(job)
         if self._ended:
-            self._answer_the_rest()
+            self.refuse_queued(_CLOSED)
 
     async def stop(self) -> None:
         """Do what is queued, close the connection and end the thread."""
@@ -181,7 +182,7 @@ class ConnectionThread(ABC, Generic[J]):
                     self.let_go()
             _wake(job.done for job in jobs)
         self._ended = True
-        self._answer_the_rest()
+        self.refuse_queued(_CLOSED)
 
     def _take(self) -> list[J | _Last]:
         """What has queued up; none if it is time to look around."""
@@ -215,12 +216,15 @@ class ConnectionThread(ABC, Generic[J]):
         if session is not None:
             session.close()
 
-    def _answer_the_rest(self) -> None:
-        """Nobody does what was asked after the end; whoever asked shall know."""
+    def refuse_queued(self, error: BaseException) -> None:
+        """Answer what is queued with this error."""
         jobs: list[J | _Last] = []
         with suppress(Empty):
             while True:
                 jobs.append(self._queue.get_nowait())
         for job in jobs:
-            job.result = StoreError("the store was closed; nothing was acknowledged")
-        _wake(job.done for job in jobs)
+            if isinstance(job, _Last):
+                self._queue.put(job)
+            else:
+                job.result = self.explain(error)
+        _wake(job.done for job in jobs if not isinstance(job, _Last))
