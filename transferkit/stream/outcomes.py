@@ -109,9 +109,8 @@ class OutcomeWatch:
             try:
                 outcome = await self.known(transfer_id)
             except UnreadableRow as error:
-                for waiter in self._waiters.get(transfer_id, ()):
-                    if not waiter.done():
-                        waiter.set_exception(UnreadableRow(error.what, error.call))
+                for waiter in [one for one in self._waiters.get(transfer_id, ()) if not one.done()]:
+                    waiter.set_exception(UnreadableRow(error.what, error.call))
             else:
                 if outcome is not None:
                     self._tell(transfer_id, outcome)

@@ -193,9 +193,15 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     ) -> None:
         consult = new_call()
         asked, failed = requested(opened(call, legs=(consult,))), fact(call, Signal.FAILED)
-        again = requested(opened(consult))
-        applied = await store.apply_all([(call, asked), (call, failed), (consult, again)], step)
-        assert [one.state.open is None for one in applied] == [False, True, False]
+        again, other = requested(opened(consult)), requested(opened(new_call()))
+        inputs: list[tuple[CallKey, Input]] = [
+            (other.opened.call, other),
+            (call, asked),
+            (call, failed),
+            (consult, again),
+        ]
+        applied = await store.apply_all(inputs, step)
+        assert [one.state.open is None for one in applied] == [False, False, True, False]
         with pytest.raises(LegOccupied) as raised:
             await store.apply(consult, requested(opened(consult)), step)
         assert raised.value.transfer_id == again.opened.id

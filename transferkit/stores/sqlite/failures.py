@@ -30,7 +30,7 @@ _ADVICE: Final = {
 }
 
 
-def primary_code(error: sqlite3.Error) -> int | None:
+def primary_code(error: Exception) -> int | None:
     """The kind of error, as SQLite numbers them; None where it is not SQLite's but the module's."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else None
@@ -48,7 +48,7 @@ def failure(error: sqlite3.Error, path: Path) -> StoreError:
     )
 
 
-def unknown_outcome(error: sqlite3.Error, path: Path) -> CommitUnknown:
+def unknown_outcome(error: Exception, path: Path) -> CommitUnknown:
     """The error to raise where COMMIT itself failed.
 
     Whoever opens the file after a crash takes over each transaction that is complete in the write-ahead log,
@@ -64,10 +64,10 @@ def unknown_outcome(error: sqlite3.Error, path: Path) -> CommitUnknown:
     )
 
 
-def _said(error: sqlite3.Error) -> str:
+def _said(error: Exception) -> str:
     return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
 
 
-def _caused(raised: S, error: sqlite3.Error) -> S:
+def _caused(raised: S, error: Exception) -> S:
     raised.__cause__ = error
     return raised

@@ -19,7 +19,7 @@ Values = Sequence[object] | Mapping[str, object]
 class CommitError(Exception):
     """COMMIT itself failed: the transaction may be on the disk."""
 
-    def __init__(self, error: sqlite3.Error) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -82,7 +82,7 @@ class Session:
         """End the transaction. Raises `CommitError`."""
         try:
             self.run("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, nothing says that the commit was not done
             raise CommitError(error) from error
 
     def rollback(self) -> None:
