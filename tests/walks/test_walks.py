@@ -18,9 +18,9 @@ from provider_walks.walk import Walk
 
 WALKS = 60
 """Of each mode in the normal run, which must be short."""
-MANY = int(os.environ.get("TRANSFERKIT_TEST_WALKS", "3000"))
+MANY = int(os.environ.get("TRANSFERKIT_TEST_WALKS", "400"))
 """Of each mode in the heavy run."""
-SECONDS = 60 + MANY // 10
+SECONDS = 120 + MANY // 5
 """After which a heavy run is ended."""
 HELD = [name for name, mode in MODES.items() if mode.held]
 SCRIPT = Path(__file__).with_name("run.py")
