@@ -137,6 +137,34 @@ def test_a_pool_without_a_free_connection_is_told(address):
     assert "no connection became free in time" in str(error)
 
 
+async def test_a_reader_that_no_connection_becomes_free_for_gets_an_error(address, monkeypatch):
+    async with opened_store(f"{address}&connections=2") as store:
+        monkeypatch.setattr(database_module, "_CONNECTION_SECONDS", 0.01)
+        reading, go = asyncio.Event(), asyncio.Event()
+
+        async def read(_):
+            reading.set()
+            await go.wait()
+
+        first = asyncio.create_task(store._database.read(read))
+        try:
+            await reading.wait()
+            with pytest.raises(StoreError, match="no connection became free in time"):
+                await store.end_of_log()
+        finally:
+            go.set()
+            await first
+        assert await store.end_of_log()
+
+
+async def test_a_statement_is_added_to_a_transaction_only_within_one(store):
+    async def outside(session):
+        with pytest.raises(RuntimeError, match="no transaction is open"):
+            session.execute("SELECT 1")
+
+    await store._database.read(outside)
+
+
 async def test_closing_wakes_who_waits(address):
     async with opened_store(address) as store:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))

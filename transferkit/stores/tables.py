@@ -11,7 +11,7 @@ from typing import final
 from attrs import Factory, evolve, frozen
 
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Due, Input, Opened, Work
+from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Work
 from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
 from transferkit.stores.unreadable import UnreadableRow
 
@@ -24,6 +24,7 @@ class Tables:
     """Rows by their keys. A leg that is free, and work that is cleared, is None.
 
     `recorded_at` is when a call was first heard of, or had its last event. `events` are those to append.
+    `changed` are the calls of which anything is to be written.
     `unreadable` are the errors to raise where a step asks for a row that cannot be read: by a call, for its
     state, or by an idempotency key, for its request.
     """
@@ -38,6 +39,7 @@ class Tables:
     outcomes: MutableMapping[str, Outcome] = Factory(dict)
     due: MutableMapping[tuple[str, Work], tuple[CallKey, Due] | None] = Factory(dict)
     events: list[tuple[CallKey, Event]] = Factory(list)
+    changed: set[CallKey] = Factory(set)
 
     def over(self, base: Tables) -> Tables:
         """These on top of others: reading falls through to those, writing stays here."""
@@ -52,6 +54,7 @@ class Tables:
             outcomes=ChainMap(self.outcomes, base.outcomes),
             due=self.due,
             events=self.events,
+            changed=self.changed,
         )
 
     def update(self, other: Tables) -> None:
@@ -65,6 +68,7 @@ class Tables:
         self.outcomes.update(other.outcomes)
         self.due.update(other.due)
         self.events.extend(other.events)
+        self.changed.update(other.changed)
 
     def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
         """Run one step. Raises what it raises, and `KeyUsed`, `LegOccupied` or `UnreadableRow`."""
@@ -87,6 +91,8 @@ class Tables:
         if decision.outcome:
             self._conclude(decision.outcome)
         self.events.extend((call, event) for event in decision.events)
+        if _writes(decision) or decision.state != (known or CallState()) or decision.mark not in {None, seen}:
+            self.changed.add(call)
         return Applied(
             state=decision.state,
             events=decision.events,
@@ -130,3 +136,14 @@ class Tables:
         for leg, holder in [*self.legs.items()]:
             if holder == outcome.transfer_id:
                 self.legs[leg] = None
+
+
+def _writes(decision: Decision) -> bool:
+    return bool(
+        decision.events
+        or decision.due
+        or decision.cleared
+        or decision.opened
+        or decision.outcome
+        or decision.proceed
+    )

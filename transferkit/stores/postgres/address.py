@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
@@ -47,7 +47,9 @@ def read_address(text: str) -> PostgresAddress:
     """Read an address. Raises `ValueError`, in words that show nothing of it."""
     try:
         parts = urlsplit(text)
-        asked = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        # To libpq a + is a plus sign, also in a parameter.
+        query = parts.query.replace("+", "%2B")
+        asked = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ValueError("cannot be read as a URL: is a part of it not percent-encoded?") from None
     if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
@@ -56,7 +58,7 @@ def read_address(text: str) -> PostgresAddress:
         raise ValueError("holds a '#': write it as %23")
     ours = {name: _OURS[name](name, value) for name, value in asked if name in _OURS}
     theirs = [(name, value) for name, value in asked if name not in _OURS]
-    return PostgresAddress(dsn=urlunsplit(parts._replace(query=urlencode(theirs))), **ours)
+    return PostgresAddress(dsn=urlunsplit(parts._replace(query=urlencode(theirs, quote_via=quote))), **ours)
 
 
 def _schema(_: str, value: str) -> str:

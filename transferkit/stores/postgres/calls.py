@@ -82,7 +82,7 @@ async def lease_due(
     session: Session, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None
 ) -> tuple[Due, ...]:
     """What `Store.lease_due` does, in one statement. What another process takes this moment is left to it."""
-    rows = await session.rows(
+    leased = session.execute(
         "WITH free AS MATERIALIZED ("
         "  SELECT transfer_id, work FROM tk.due WHERE free_at <= %s AND work = ANY(%s::text[])"
         "  AND (%s OR provider IS NULL OR provider = ANY(%s::text[])) ORDER BY at LIMIT %s"
@@ -92,9 +92,10 @@ async def lease_due(
         " RETURNING d.transfer_id, d.work, d.at",
         (now, *_doable(providers), limit, written(lease.owner), lease.until),
     )
+    await session.commit()
     return tuple(
         Due(transfer_id=text(transfer_id), work=Work(work), at=utc(at), lease=lease)
-        for transfer_id, work, at in sorted(rows, key=lambda row: row[2])
+        for transfer_id, work, at in sorted(leased.rows, key=lambda row: row[2])
     )
 
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["array", "arrays", "lookup", "text", "utc", "written"]
+from transferkit.lifecycle import CallKey
+
+__all__ = ["array", "arrays", "call_columns", "lookup", "text", "utc", "written"]
 
 _ESCAPED: Final = ('"', "#")
 _MOST: Final = 1024
@@ -33,6 +35,11 @@ def lookup(value: str) -> str:
     if len(plain.encode()) <= _MOST:
         return plain
     return f"#sha256:{sha256(plain.encode()).hexdigest()}"
+
+
+def call_columns(call: CallKey) -> tuple[str, str]:
+    """A call's provider and id, to compare."""
+    return lookup(call.provider), lookup(call.id)
 
 
 def arrays(rows: Iterable[Sequence[object]], width: int) -> tuple[str, ...]:

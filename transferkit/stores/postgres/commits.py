@@ -40,10 +40,10 @@ class _Job:
 
 @final
 class Commits:
-    """One transaction at a time, for all that came during the one before.
+    """One commit at a time, for all that came during the one before.
 
-    Under load that is several times as many as in transactions side by side, which wait for each other's
-    partitions. A caller who is cancelled detaches: its job is done all the same, wholly or not at all.
+    Under load that is several times as many as side by side, which would wait for each other's partitions. A
+    caller who is cancelled detaches: its job is done all the same, wholly or not at all.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Commits:
             self._grown(batch.ends)
 
     async def _commit(self, jobs: Sequence[_Job]) -> Batch:
-        """Commit; where nobody knows whether that was done, the next try finds out.
+        """Commit. Where a commit got no answer, the next try finds out whether it was done.
 
-        Until one has, whatever else a try meets leaves it open: it is `CommitUnknown` that is raised then.
+        Until one has, every other error leaves that open: `CommitUnknown` is raised then.
         """
         batch = Batch([(job.inputs, job.step) for job in jobs], self._partitions, self._states)
         unknown: CommitUnknown | None = None
@@ -106,13 +106,13 @@ class Commits:
         while True:
             tries += 1
             try:
-                await self._database.write(batch.run)
+                await self._database.commit(batch.run)
             except Exception as error:
                 if isinstance(error, CommitUnknown):
                     unknown = error
                 elif unknown is None:
                     raise
-                if batch.proof is None or tries == _TRIES:
+                if not batch.can_be_looked_up or tries == _TRIES:
                     raise unknown from None
             else:
                 return batch

@@ -32,6 +32,8 @@ _log = logging.getLogger("transferkit.stores.postgres")
 
 _CONNECTION_SECONDS: Final = 5.0
 _TRIES: Final = 8
+_CONTENTION_SECONDS: Final = 10.0
+"""For how long a transaction that others were faster than is run again."""
 _OLDEST_SERVER: Final = 140_000
 _SKEW_SECONDS: Final = 1.0
 
@@ -72,6 +74,8 @@ class Database:
             name="transferkit",
             open=False,
         )
+        self._unreserved = asyncio.Semaphore(address.connections - 1)
+        """All but one connection, which is kept for commits of calls: readers never make a callback wait."""
 
     def _given(self) -> list[str]:
         try:
@@ -152,24 +156,43 @@ class Database:
         return await AsyncConnection.connect(self.address.dsn, **self._options)
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Session]:
-        async with self._pool.connection() as connection:
-            yield Session(connection, self.statements)
+    async def _session(self, *, reserved: bool) -> AsyncIterator[Session]:
+        async with AsyncExitStack() as stack:
+            if not reserved:
+                try:
+                    async with asyncio.timeout(_CONNECTION_SECONDS):
+                        await self._unreserved.acquire()
+                except TimeoutError:
+                    raise PoolTimeout from None
+                stack.callback(self._unreserved.release)
+            yield Session(await stack.enter_async_context(self._pool.connection()), self.statements)
 
     async def read(self, run: Callable[[Session], Awaitable[T]]) -> T:
         """Run statements that change nothing. Raises `StoreError`."""
-        return await self._tried(run, transaction=False)
+        return await self._tried(run)
 
     async def rows(self, query: Any, values: Any = ()) -> Rows:
         """Run one statement that changes nothing, or that may be done twice. Raises `StoreError`."""
         return await self.read(lambda session: session.rows(query, values))
+
+    async def commit(self, run: Callable[[Session], Awaitable[T]]) -> T:
+        """Run what commits by itself, on the connection that is kept for it; again as `write` does.
+
+        Raises `StoreError`; `CommitUnknown` where the commit got no answer.
+        """
+        return await self._tried(run, reserved=True)
 
     async def write(self, run: Callable[[Session], Awaitable[T]]) -> T:
         """Run a transaction, again where it met another one or a connection that was dead before the commit.
 
         Raises `StoreError`; `CommitUnknown` where the commit got no answer.
         """
-        return await self._tried(run, transaction=True)
+
+        async def transaction(session: Session) -> T:
+            async with session.transaction():
+                return await run(session)
+
+        return await self._tried(transaction)
 
     async def write_again(self, run: Callable[[Session], Awaitable[T]]) -> T:
         """As `write`, for what may be done twice: again also where the commit got no answer."""
@@ -178,24 +201,19 @@ class Database:
                 return await self.write(run)
         return await self.write(run)
 
-    async def _tried(self, run: Callable[[Session], Awaitable[T]], *, transaction: bool) -> T:
-        tries = 0
+    async def _tried(self, run: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
+        tries, until = 0, asyncio.get_running_loop().time() + _CONTENTION_SECONDS
         while True:
             tries += 1
             session: Session | None = None
             try:
-                async with self._session() as session, AsyncExitStack() as stack:
-                    if transaction:
-                        await stack.enter_async_context(session.transaction())
-                    result = await run(session)
+                async with self._session(reserved=reserved) as session:
+                    return await run(session)
             except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
-                # What the server itself says of a commit is certain, as long as it goes on talking.
-                told = getattr(error, "sqlstate", None) is not None
-                if session is not None and session.committing and (session.lost or not told):
+                if session is not None and session.committing:
                     raise unknown_outcome(error, self.address) from None
-                again = isinstance(error, _TRANSIENT) or (session is not None and session.lost)
-                if not again or tries >= _TRIES:
+                lost = session is not None and session.lost
+                met_another = isinstance(error, _TRANSIENT) and asyncio.get_running_loop().time() < until
+                if not met_another and (not lost or tries >= _TRIES):
                     raise failure(error, self.address) from None
-            else:
-                return result
-            await asyncio.sleep(random.uniform(0, 0.01) * tries)  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(0, 0.01) * min(tries, 5))  # noqa: S311 - jitter

@@ -2,16 +2,17 @@
 
 A member's row is the lock of all that it holds: whoever reads as it, gives back for it or takes from it when
 its lease has ended has locked that row. What nobody holds changes hands under the lock of the group's row.
+Two of these transactions wait for this process while they hold locks (`hold` and `begin_next`): the others of
+the group wait for a process that stops there until the server ends its transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve
-from psycopg import AsyncCursor
 
 from transferkit.lifecycle import Lease
 from transferkit.stores.groups import (
@@ -26,7 +27,7 @@ from transferkit.stores.groups import (
 )
 from transferkit.stores.postgres.calls import event_of
 from transferkit.stores.postgres.columns import lookup, text, utc, written
-from transferkit.stores.postgres.session import Rows, Session
+from transferkit.stores.postgres.session import Answer, Rows, Session
 
 __all__ = [
     "acknowledge",
@@ -80,7 +81,7 @@ _DONE_WITH_RELEASED: Final = (
 
 async def open_group(session: Session, group: str, start: GroupStart) -> None:
     """What `Store.open_group` does, in one statement."""
-    await session.execute(
+    session.execute(
         "WITH made AS ("
         "  INSERT INTO tk.consumer_groups (name) VALUES (%s) ON CONFLICT DO NOTHING RETURNING name"
         ")"
@@ -92,9 +93,9 @@ async def open_group(session: Session, group: str, start: GroupStart) -> None:
 
 async def remove_group(session: Session, group: str) -> bool:
     """What `Store.remove_group` does, in one statement."""
-    return bool(
-        await session.rows("DELETE FROM tk.consumer_groups WHERE name = %s RETURNING 1", (written(group),))
-    )
+    removed = session.execute("DELETE FROM tk.consumer_groups WHERE name = %s RETURNING 1", (written(group),))
+    await session.commit()
+    return bool(removed.rows)
 
 
 # --- holding ------------------------------------------------------------------------------------------
@@ -105,43 +106,43 @@ async def hold(
 ) -> frozenset[int]:
     """What `Store.hold` does, within a transaction."""
     name, owner = written(group), written(member.owner)
-    known = await session.execute(
+    known = session.execute(
         "UPDATE tk.consumer_groups SET seen_at = %s WHERE name = %s RETURNING 1", (now, name)
     )
-    await session.execute(
+    session.execute(
         "INSERT INTO tk.members SELECT name, %s, %s FROM tk.consumer_groups WHERE name = %s"
         " ON CONFLICT (name, owner) DO UPDATE SET until = excluded.until",
         (owner, member.until, name),
     )
-    await session.execute(
+    session.execute(
         "DELETE FROM tk.members WHERE name = %s AND until <= %s AND owner <> %s", (name, now, owner)
     )
-    await session.execute(
+    session.execute(
         "UPDATE tk.cursors SET owner = NULL WHERE name = %s"
         " AND owner NOT IN (SELECT owner FROM tk.members WHERE name = %s)",
         (name, name),
     )
-    counted = await session.execute(
+    counted = session.execute(
         "SELECT count(*), count(*) FILTER (WHERE owner < %s) FROM tk.members WHERE name = %s", (owner, name)
     )
-    listed = await session.execute(
+    listed = session.execute(
         "SELECT partition, owner FROM tk.cursors WHERE name = %s ORDER BY partition", (name,)
     )
-    await session.sync()
-    if not await known.fetchall():
+    await session.send()
+    if not known.rows:
         return frozenset()
-    ((members, rank),) = await counted.fetchall()
-    holders = await listed.fetchall()
+    ((members, rank),) = counted.rows
+    holders = listed.rows
     mine = [partition for partition, holder in holders if holder == owner]
     share = fair_share(len(holders), members, rank)
     spare = [partition for partition in reversed(mine) if partition not in busy][: max(len(mine) - share, 0)]
     free = [partition for partition, holder in holders if holder is None][: max(share - len(mine), 0)]
     if spare:
-        await session.execute(
+        session.execute(
             "UPDATE tk.cursors SET owner = NULL WHERE name = %s AND partition = ANY(%s)", (name, spare)
         )
     if free:
-        await session.execute(
+        session.execute(
             "UPDATE tk.cursors SET owner = %s, epoch = epoch + 1 WHERE name = %s AND partition = ANY(%s)",
             (owner, name, free),
         )
@@ -151,21 +152,21 @@ async def hold(
 async def leave(session: Session, group: str, owner: str, unused: GroupDelivery | None) -> None:
     """What `Store.leave` does, within a transaction."""
     name, holder = written(group), written(owner)
-    await session.execute("DELETE FROM tk.members WHERE name = %s AND owner = %s", (name, holder))
+    session.execute("DELETE FROM tk.members WHERE name = %s AND owner = %s", (name, holder))
     if unused is not None and unused.released:
-        await session.execute(
+        session.execute(
             "UPDATE tk.parked p SET attempts = 0 FROM tk.cursors c"
             " WHERE p.name = %s AND p.partition = %s AND p.position = %s AND p.released"
             " AND c.name = p.name AND c.partition = p.partition AND c.owner = %s AND c.epoch = %s",
             (name, unused.partition, unused.position, holder, unused.epoch),
         )
     elif unused is not None:
-        await session.execute(
+        session.execute(
             "UPDATE tk.cursors SET attempts = attempts - 1"
             " WHERE name = %s AND partition = %s AND begun = %s AND owner = %s AND epoch = %s",
             (name, unused.partition, unused.position, holder, unused.epoch),
         )
-    await session.execute("UPDATE tk.cursors SET owner = NULL WHERE name = %s AND owner = %s", (name, holder))
+    session.execute("UPDATE tk.cursors SET owner = NULL WHERE name = %s AND owner = %s", (name, holder))
 
 
 # --- delivering ---------------------------------------------------------------------------------------
@@ -182,15 +183,15 @@ async def begin_next(
 ) -> Begun:
     """What `Store.begin_next` does, within a transaction."""
     name, holder = written(group), written(owner)
-    await _lock(session, name, holder)
-    moved = None if done is None else await _acknowledge(session, done, owner)
-    released = await session.execute(_RELEASED, (name, holder))
-    first = await session.execute(_NEXT, (name, holder))
-    await session.sync()
-    stale = moved is not None and not await moved.fetchall()
+    _lock(session, name, holder)
+    moved = None if done is None else _acknowledge(session, done, owner)
+    released = session.execute(_RELEASED, (name, holder))
+    first = session.execute(_NEXT, (name, holder))
+    await session.send()
+    stale = moved is not None and not moved.rows
     aside: list[ParkedEvent] = []
-    begun = await _begin_released(session, group, await released.fetchall(), now, aside)
-    rows = await first.fetchall()
+    begun = _begin_released(session, group, released.rows, now, aside)
+    rows = first.rows
     while rows and begun is None:
         ((epoch, begun_before, attempts, *row),) = rows
         partition, position, *_ = row
@@ -199,12 +200,12 @@ async def begin_next(
             attempts = 0
         if attempts >= max_attempts:
             aside_id = parked_id(event)
-            await session.execute(
+            session.execute(
                 "INSERT INTO tk.parked (name, partition, position, event_id, attempts, parked_at)"
                 " VALUES (%s, %s, %s, %s, %s, %s)",
                 (name, partition, position, lookup(aside_id), attempts, now),
             )
-            await session.execute(
+            session.execute(
                 "UPDATE tk.cursors SET position = %s, begun = NULL, attempts = 0"
                 " WHERE name = %s AND partition = %s",
                 (position, name, partition),
@@ -212,7 +213,7 @@ async def begin_next(
             aside.append(ParkedEvent(group=group, id=aside_id, event=event, attempts=attempts, parked_at=now))
             rows = await session.rows(_NEXT, (name, holder))
             continue
-        await session.execute(
+        session.execute(
             "UPDATE tk.cursors SET begun = %s, attempts = %s WHERE name = %s AND partition = %s",
             (position, attempts + 1, name, partition),
         )
@@ -227,13 +228,13 @@ async def begin_next(
     return evolve(begun or Begun(), stale=stale, parked=tuple(aside))
 
 
-async def _lock(session: Session, name: str, holder: str) -> None:
-    await session.execute(
+def _lock(session: Session, name: str, holder: str) -> None:
+    session.execute(
         "SELECT 1 FROM tk.members WHERE name = %s AND owner = %s FOR NO KEY UPDATE", (name, holder)
     )
 
 
-async def _begin_released(
+def _begin_released(
     session: Session, group: str, rows: Rows, now: datetime, aside: list[ParkedEvent]
 ) -> Begun | None:
     """Begin the oldest released event; one that was begun since its release is parked again."""
@@ -243,7 +244,7 @@ async def _begin_released(
         event = event_of(row)
         where = (name, partition, position)
         if attempts:
-            await session.execute(
+            session.execute(
                 "UPDATE tk.parked SET released = false, parked_at = %s"
                 " WHERE name = %s AND partition = %s AND position = %s",
                 (now, *where),
@@ -252,7 +253,7 @@ async def _begin_released(
                 ParkedEvent(group=group, id=text(aside_id), event=event, attempts=attempts, parked_at=now)
             )
             continue
-        await session.execute(
+        session.execute(
             "UPDATE tk.parked SET attempts = 1 WHERE name = %s AND partition = %s AND position = %s", where
         )
         return begin(
@@ -269,18 +270,18 @@ async def _begin_released(
 
 async def acknowledge(session: Session, delivery: GroupDelivery, owner: str) -> bool:
     """What `Store.acknowledge` does, within a transaction."""
-    await _lock(session, written(delivery.group), written(owner))
-    moved = await _acknowledge(session, delivery, owner)
-    await session.sync()
-    return bool(await moved.fetchall())
+    _lock(session, written(delivery.group), written(owner))
+    moved = _acknowledge(session, delivery, owner)
+    await session.commit()
+    return bool(moved.rows)
 
 
-async def _acknowledge(session: Session, delivery: GroupDelivery, owner: str) -> AsyncCursor[Any]:
-    """Send what moves on past the event; it gives a row unless the partition has changed hands."""
+def _acknowledge(session: Session, delivery: GroupDelivery, owner: str) -> Answer:
+    """What moves on past the event; it gives a row unless the partition has changed hands."""
     held = (written(delivery.group), delivery.partition, written(owner), delivery.epoch)
     if delivery.released:
-        return await session.execute(_DONE_WITH_RELEASED, (*held, delivery.position, delivery.position))
-    return await session.execute(_DONE_WITH, (*held, delivery.position, *held, delivery.position))
+        return session.execute(_DONE_WITH_RELEASED, (*held, delivery.position, delivery.position))
+    return session.execute(_DONE_WITH, (*held, delivery.position, *held, delivery.position))
 
 
 # --- what was set aside, and how far it is ------------------------------------------------------------
@@ -289,14 +290,15 @@ async def _acknowledge(session: Session, delivery: GroupDelivery, owner: str) ->
 async def release(session: Session, group: str, event_id: str) -> bool:
     """What `Store.release` does, in one statement."""
     at = (written(group), lookup(event_id))
-    rows = await session.rows(
+    released = session.execute(
         "WITH released AS ("
         "  UPDATE tk.parked SET released = true, attempts = 0"
         "  WHERE name = %s AND event_id = %s AND NOT released RETURNING 1"
         ") SELECT 1 FROM tk.parked WHERE name = %s AND event_id = %s",
         (*at, *at),
     )
-    return bool(rows)
+    await session.commit()
+    return bool(released.rows)
 
 
 async def parked(session: Session, group: str) -> tuple[ParkedEvent, ...]:

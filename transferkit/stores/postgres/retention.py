@@ -24,16 +24,16 @@ _DONE_WITH: Final = """
         JOIN tk.consumer_groups g ON g.name = p.name AND g.seen_at >= %s WHERE e.call = c.number
     )
 """
+# What is locked is handed to the next statement by the server itself: no lock waits for this process.
 _LOCK: Final = (
-    "SELECT c.number FROM tk.calls c WHERE"  # noqa: S608 - our own words
-    + _DONE_WITH
-    + "ORDER BY c.created_at LIMIT %s"
-    " FOR UPDATE OF c SKIP LOCKED"
+    "SELECT set_config('transferkit.pruned', array_agg(number)::text, true) FROM ("  # noqa: S608 - our own words
+    "SELECT c.number FROM tk.calls c WHERE" + _DONE_WITH + "ORDER BY c.created_at LIMIT %s"
+    " FOR UPDATE OF c SKIP LOCKED) locked"
 )
 _REMOVE: Final = (
     "WITH gone AS (DELETE FROM tk.calls c WHERE"  # noqa: S608 - the same
     + _DONE_WITH
-    + "AND c.number = ANY(%s) RETURNING number),"
+    + "AND c.number = ANY(nullif(current_setting('transferkit.pruned'), '')::bigint[]) RETURNING number),"
     " events AS (DELETE FROM tk.events WHERE call IN (SELECT number FROM gone)),"
     " marks AS (DELETE FROM tk.marks WHERE call IN (SELECT number FROM gone)),"
     " requests AS (DELETE FROM tk.requests WHERE call IN (SELECT number FROM gone))"
@@ -48,7 +48,7 @@ async def prune(session: Session, before: datetime, idle_since: datetime, limit:
     locked. No partition's row is touched.
     """
     done_with = (before, before, idle_since, idle_since)
-    rows = await session.rows(_LOCK, (*done_with, limit))
-    if not rows:
-        return 0
-    return len(await session.rows(_REMOVE, (*done_with, [number for (number,) in rows])))
+    session.execute(_LOCK, (*done_with, limit))
+    removed = session.execute(_REMOVE, done_with)
+    await session.commit()
+    return len(removed.rows)

@@ -8,7 +8,7 @@ from typing import Final, LiteralString
 
 from transferkit.errors import StoreError
 from transferkit.stores.postgres.address import PostgresAddress
-from transferkit.stores.postgres.session import Session
+from transferkit.stores.postgres.session import SETTINGS, Session
 
 __all__ = ["MIGRATIONS", "SchemaState", "grants", "migrate", "schema_state"]
 
@@ -24,7 +24,7 @@ _HOT: Final[LiteralString] = (
 )
 
 _TABLES: Final[Sequence[LiteralString]] = (
-    # The lock of whatever falls into a partition, its last position, and how many calls it ever had.
+    # Each partition's last position; whoever appends to the partition has locked its row.
     f"""CREATE TABLE tk.partitions (
         partition integer PRIMARY KEY,
         position bigint NOT NULL DEFAULT 0,
@@ -42,8 +42,8 @@ _TABLES: Final[Sequence[LiteralString]] = (
         UNIQUE (provider, id)
     ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000)""",
     "CREATE INDEX calls_created ON tk.calls (created_at)",
-    # `number` orders events of different partitions roughly by time. It is no cursor: a late commit shows a
-    # small number late. `position` is one: its partition's row is locked until the commit.
+    # `number` orders events of different partitions roughly by time. It is not a cursor: a late commit shows
+    # a small number late. `position` is: the partition's row is locked from when it is given to the commit.
     """CREATE TABLE tk.events (
         partition integer NOT NULL,
         position bigint NOT NULL,
@@ -122,7 +122,15 @@ _TABLES: Final[Sequence[LiteralString]] = (
     "CREATE INDEX parked_event ON tk.parked (partition, position)",
 )
 
-MIGRATIONS: Final[Migrations] = (_TABLES,)
+# Which commit wrote a row last, by a random number: whether another one came in between, and whether a commit
+# without an answer was done. Nothing is counted that would need a lock before the commit.
+_STAMPS: Final[Sequence[LiteralString]] = (
+    "ALTER TABLE tk.calls ADD COLUMN stamp bigint NOT NULL DEFAULT 0",
+    "ALTER TABLE tk.events ADD COLUMN stamp bigint NOT NULL DEFAULT 0",
+    "ALTER TABLE tk.partitions DROP COLUMN calls",
+)
+
+MIGRATIONS: Final[Migrations] = (_TABLES, _STAMPS)
 """What brings the tables from each version to the next; number 1 makes them. Only ever appended to.
 
 `%s` in a statement is the number of partitions that new tables are made with.
@@ -164,20 +172,22 @@ async def migrate(
     Raises `StoreError` for tables of a newer transferkit, and touches them not; psycopg's errors else.
     """
     async with session.transaction():
-        # Held until the commit, and also in a proxy's transaction mode.
-        await session.execute("SELECT pg_advisory_xact_lock(hashtextextended('transferkit tk.', 0))")
+        # Held until the commit, also in a proxy's transaction mode. Another process may migrate for a while.
+        session.execute("SELECT set_config('lock_timeout', '60s', true)")
+        session.execute("SELECT pg_advisory_xact_lock(hashtextextended('transferkit tk.', 0))")
+        session.execute(SETTINGS)
         state = await schema_state(session)
         if state is None:
             for statement in _META:
-                await session.execute(statement, (partitions,) if "%s" in statement else ())
+                session.execute(statement, (partitions,) if "%s" in statement else ())
             state = (0, partitions)
         version, partitions = state
         check_version(version, address, newest=len(migrations))
         for statements in migrations[version:]:
             for statement in statements:
-                await session.execute(statement, (partitions,) if "%s" in statement else ())
+                session.execute(statement, (partitions,) if "%s" in statement else ())
         if version < len(migrations):
-            await session.execute("UPDATE tk.meta SET version = %s", (len(migrations),))
+            session.execute("UPDATE tk.meta SET version = %s", (len(migrations),))
     return len(migrations), partitions
 
 
