@@ -150,8 +150,6 @@ async def test_nothing_is_lost_or_done_twice_whoever_is_killed_and_when(
                 await slot.start()
             killing = time.monotonic() - began
         events = await all_ended(config, trial)
-        for emulator in emulated.running.values():
-            await emulator.settle()
         nursery.kill_all()
         told = check(trial, events, emulated)
         check_groups(events, nursery.seen)
@@ -167,6 +165,8 @@ async def all_ended(config, trial):
     async with AsyncClient.from_config(config, background=False) as observer, asyncio.timeout(LONGEST):
         for asked in trial.asked:
             await observer.outcome(asked.id)
+        for emulator in trial.emulated.running.values():
+            await emulator.settle()  # late callbacks belong to the events as well
         while any(group.lag for group in await observer.groups()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.2)
         return {
