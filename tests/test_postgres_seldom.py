@@ -93,7 +93,7 @@ async def test_closing_waits_for_what_is_being_committed(address):
 async def test_a_transfer_that_ends_in_the_transaction_that_begins_it_occupies_nothing(store):
     call, other = new_call(), opened(new_call())
     transfer = opened(call)
-    refusal = Refused(result=Result(code=400, reason=FailureReason.UNSUPPORTED))
+    refusal = Refused(result=Result(code=400, reason=FailureReason.CALL_NOT_FOUND))
     answered = Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=refusal)
     inputs = [(other.call, requested(other)), (call, requested(transfer)), (call, answered)]
     *_, ended = await store.apply_all(inputs, step)

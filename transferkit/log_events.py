@@ -32,6 +32,7 @@ class LogEvent(StrEnum):
     CONFIG_KEY_DEPRECATED = "config_key_deprecated"
     CONFIG_VARIABLES_IGNORED = "config_variables_ignored"
     EVENT_UNREADABLE = "event_unreadable"
+    EVENTS_LOST = "events_lost"
     EXIT_CUT_SHORT = "exit_cut_short"
     EXIT_FAILED = "exit_failed"
     GROUP_EVENT_PARKED = "group_event_parked"

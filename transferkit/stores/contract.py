@@ -30,6 +30,7 @@ __all__ = [
     "StoredTransfer",
     "delivery_key",
     "needed_provider",
+    "within",
 ]
 
 Step = Callable[[CallKey, CallState, Input, str | None], Decision]
@@ -94,6 +95,16 @@ def delivery_key(happened: Input) -> str | None:
     return None
 
 
+def within(position: Position, end: Position) -> Position:
+    """The place itself, or the end of the log as far as that lies before it.
+
+    That happens if the store lost its last commits, in a fail-over to a server that had not received them. A
+    place is a whole number, or one for each part of the log that grows by itself, joined by dashes.
+    """
+    places = zip(position.split("-"), end.split("-"), strict=True)
+    return Position("-".join(str(min(int(one), int(other))) for one, other in places))
+
+
 class Store(ABC):
     """Keeps transfers, events and due work. Safe for concurrent tasks.
 
@@ -138,6 +149,11 @@ class Store(ABC):
     @abstractmethod
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
         """A stored request by its id. Raises `UnreadableRow`."""
+
+    async def outcomes(self, transfer_ids: Collection[str]) -> dict[str, Outcome | None]:
+        """The outcomes of stored requests by their ids; None for one that has none, or is not stored."""
+        found = {transfer_id: await self.transfer(transfer_id) for transfer_id in transfer_ids}
+        return {transfer_id: stored and stored.outcome for transfer_id, stored in found.items()}
 
     @abstractmethod
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:

@@ -13,6 +13,7 @@ from transferkit.stores import Position, Store
 from transferkit.stores.groups import GroupStart
 from transferkit.stores.unreadable import UnreadableEvent
 from transferkit.stream.contract import EventStream
+from transferkit.stream.lost import back_at_the_end
 from transferkit.stream.unreadable import report_unreadable
 
 __all__ = ["LiveTail"]
@@ -73,6 +74,7 @@ class LiveTail(EventStream):
         end = await self._store.end_of_log()
         self._read.extend(await self._store.read(self._position))
         if not self._read:
+            self._position = back_at_the_end(self._position, end, reader="a live tail")
             if self._closed.is_set() or not self._follow:
                 raise StopAsyncIteration
             await self._store.wait(end, timeout=_POLL_SECONDS)

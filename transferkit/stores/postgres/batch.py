@@ -18,8 +18,8 @@ from transferkit.stores.contract import Applied, Step
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.postgres.reading import EventRow, read_calls
 from transferkit.stores.postgres.session import Session
-from transferkit.stores.tables import Tables
 from transferkit.stores.postgres.writing import Writing
+from transferkit.stores.tables import Tables
 
 __all__ = ["Batch", "Inputs", "Result", "Try"]
 

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 from attrs import frozen
 
 from transferkit.errors import StoreError
-from transferkit.events import Event
+from transferkit.events import Event, Outcome
 from transferkit.lifecycle import CallKey, CallState, Due, Input, Lease
 from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer
 from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
@@ -107,6 +107,9 @@ class PostgresStore(Store):
 
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
         return await self._database.read(lambda session: calls.transfer(session, transfer_id))
+
+    async def outcomes(self, transfer_ids: Collection[str]) -> dict[str, Outcome | None]:
+        return await self._database.read(lambda session: calls.outcomes(session, transfer_ids))
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return await self._database.read(lambda session: calls.call_events(session, call))

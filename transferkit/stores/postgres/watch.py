@@ -47,6 +47,8 @@ class LogWatch:
         self._database = database
         self._channel = f"transferkit_{database.address.schema}"
         self._ends: list[int] = []
+        self._commits = 0
+        """Of this process, so that what was read before one of them is not taken for newer."""
         self._waiters: dict[asyncio.Future[None], Ends] = {}
         self._hint = asyncio.Event()
         self._listening = False
@@ -71,6 +73,7 @@ class LogWatch:
 
     def grown(self, positions: Mapping[int, int]) -> None:
         """This process has committed events up to these positions."""
+        self._commits += 1
         known = [*self._ends]
         for partition, position in positions.items():
             if partition < len(known):
@@ -98,7 +101,7 @@ class LogWatch:
         before = self._ends or known
         self._ends = [max(pair) for pair in zip(before, known, strict=True)]
         for waiter, after in [*self._waiters.items()]:
-            if any(end > place for end, place in zip(self._ends, after, strict=True)):
+            if self._ends != [*after]:
                 self._finish(waiter)
 
     def _wake(self) -> None:
@@ -111,7 +114,11 @@ class LogWatch:
             waiter.set_result(None)
 
     async def _look(self) -> None:
-        self._learn([*await self._database.read(ends)])
+        commits = self._commits
+        known = [*await self._database.read(ends)]
+        if commits == self._commits:
+            self._ends = known  # also where it is shorter: a fail-over can lose the last commits
+        self._learn(known)
 
     # --- tasks --------------------------------------------------------------------------------------
 
