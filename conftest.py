@@ -1,5 +1,7 @@
 """What no test may show: planted numbers, tokens and keys, and a guard over all output of the whole suite.
 
+The suite runs in several processes (pytest-xdist). Each has a guard and sends what it found to the first one.
+
 Tests use the values of the fixture `planted` as targets, credentials and message texts. The guard reads every
 log record, with its arguments, extras and traceback, and whatever each test prints or fails with. A planted
 value in any of it fails the test, and the session.
@@ -7,6 +9,7 @@ value in any of it fails the test, and the session.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Generator
 from typing import Any, final
@@ -64,6 +67,13 @@ class Guard(logging.Handler):
 _guard = pytest.StashKey[Guard]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run named files and tests in this process: they end before other processes have started."""
+    named = config.args_source is config.ArgsSource.ARGS
+    return 0 if named and all(".py" in name for name in config.args) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Listen to all loggers, to our own at every level."""
     guard = config.stash[_guard] = Guard()
@@ -75,6 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop listening."""
     logging.getLogger().removeHandler(config.stash[_guard])
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collection made out of every later garbage collection, of which tests ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,8 +124,18 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A leak fails the session, wherever it happened."""
-    if session.config.stash[_guard].found:
+    found = session.config.stash[_guard].found
+    if found:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["leaks"] = found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what the guard of another process found."""
+    found = node.config.stash[_guard].found
+    found += [leak for leak in getattr(node, "workeroutput", {}).get("leaks", ()) if leak not in found]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -14,6 +14,7 @@ export UV_NO_PROGRESS=1 COVERAGE_FILE=$tmp/coverage
 
 postgres_ready
 failed=0 # all is told, also when a test fails
+uv sync --group check --group examples
 uv run coverage run -m pytest -q -p no:cacheprovider || failed=1
 uv run coverage run -m pytest -q -p no:cacheprovider -m heavy --ignore tests/processes || failed=1
 uv run coverage combine --quiet

@@ -1,6 +1,10 @@
 # Sourced by .ci/run: makes sure that a PostgreSQL server and PgBouncer are here, so that no test of them is
 # skipped, and names the server in TRANSFERKIT_TEST_POSTGRES. A server that was named before is used as it is.
-# Packages are installed, and a server is started, only where there is none; that needs root.
+# Packages are installed, and a server is started, only where there is none; that needs root, or sudo.
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
 
 postgres_answers() {
     [ -n "${1:-}" ] && command -v psql >/dev/null && psql --quiet --no-psqlrc -d "$1" -c 'SELECT 1' >/dev/null 2>&1
@@ -25,8 +29,8 @@ postgres_install() {
     [ -x /usr/sbin/pgbouncer ] || wanted+=(pgbouncer)
     [ "${#wanted[@]}" -ne 0 ] || return 0
     echo "installing ${wanted[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
 }
 
 # A server in a folder of its own, for this run; stopped and removed by `postgres_stop`.
@@ -35,18 +39,18 @@ postgres_start() {
     bin=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)
     postgres_folder=$(mktemp -d)
     chmod 755 "$postgres_folder"
-    chown postgres:postgres "$postgres_folder"
-    runuser -u postgres -- "$bin/initdb" -D "$postgres_folder/data" -U postgres -A trust -E UTF8 >/dev/null
-    runuser -u postgres -- "$bin/pg_ctl" -D "$postgres_folder/data" -w -l "$postgres_folder/log" \
+    as_root chown postgres:postgres "$postgres_folder"
+    as_root runuser -u postgres -- "$bin/initdb" -D "$postgres_folder/data" -U postgres -A trust -E UTF8 >/dev/null
+    as_root runuser -u postgres -- "$bin/pg_ctl" -D "$postgres_folder/data" -w -l "$postgres_folder/log" \
         -o "-c listen_addresses= -c unix_socket_directories=$postgres_folder" start >/dev/null
     export TRANSFERKIT_TEST_POSTGRES="postgresql://postgres@/postgres?host=$postgres_folder"
 }
 
 postgres_stop() {
     [ -n "${postgres_folder:-}" ] || return 0
-    runuser -u postgres -- "$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)/pg_ctl" \
+    as_root runuser -u postgres -- "$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)/pg_ctl" \
         -D "$postgres_folder/data" -m immediate -w stop >/dev/null || true
-    rm -rf "$postgres_folder"
+    as_root rm -rf "$postgres_folder"
 }
 
 postgres_ready() {

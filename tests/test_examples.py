@@ -325,7 +325,9 @@ async def test_its_readme_says_what_to_type_and_what_is_printed(name, tmp_path, 
     page, folder = three_ports(), copytree(EXAMPLES / name, tmp_path / name)
     emulate += f" --port {page} --callback-url http://127.0.0.1:{unused_tcp_port}/callbacks --pace 0.05"
     emulate, serve, ask = (
-        text.replace("uv run ", "").replace("8000", str(unused_tcp_port)).replace("4301", str(page + 1))
+        re.sub(r"uv run (--group examples )?", "", text)
+        .replace("8000", str(unused_tcp_port))
+        .replace("4301", str(page + 1))
         for text in (emulate.replace("\n", ""), serve, ask.replace("sleep 5", UNTIL_IT_IS_OVER))
     )
     async with asyncio.timeout(120), terminal(emulate, folder) as first:

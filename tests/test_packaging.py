@@ -21,6 +21,7 @@ PROJECTS = {
     "transferkit-graph": ROOT / "adapters/graph/pyproject.toml",
     "transferkit-acs": ROOT / "adapters/acs/pyproject.toml",
 }
+WORKFLOW = ROOT / ".github/workflows/ci.yml"
 TEXT = {"", ".cfg", ".ini", ".json", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
 # An address of a package index, or a setting that would hold one, in any client's spelling.
@@ -93,6 +94,25 @@ def test_one_command_sets_the_version_of_every_distribution(tmp_path):
     refused = command("v7.8")
     assert refused.returncode == 1
     assert "'v7.8' is not a version" in refused.stderr
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_workflow_tests_the_python_versions_that_a_distribution_names(name):
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project(name)["classifiers"]))
+    tested = re.search(r"python: \[(.*)\]", WORKFLOW.read_text(encoding="utf-8"))
+    assert tested is not None
+    assert [version.strip('" ') for version in tested[1].split(",")] == named
+    assert project(name)["requires-python"] == f">={named[0]}"
+
+
+def test_the_workflow_runs_every_step_of_ci():
+    # The matrix of the workflow does what `pythons` does on one machine.
+    command = ["bash", str(ROOT / ".ci/run"), "--help"]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S603
+    workflow = WORKFLOW.read_text(encoding="utf-8")
+    found = re.findall(r"bash \.ci/run ([a-z ]+)$|steps: \[(.*)\]", workflow, re.MULTILINE)
+    run = {step for one in found for step in re.findall(r"[a-z]+", " ".join(one))}
+    assert run == {line.split()[0] for line in listed.splitlines()} - {"pythons"}
 
 
 def test_one_licence():

@@ -1,5 +1,6 @@
 """Phone numbers, tokens and keys are shown nowhere: in no text, repr, error or output of this suite."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -518,26 +519,36 @@ def test_is_innocent(planted):
 """
 
 
-def run_suite(tmp_path, source):
+def run_suite(tmp_path, source, *, workers=0):
     shutil.copy(ROOT_CONFTEST, tmp_path / "conftest.py")
     (tmp_path / "test_it.py").write_text(source, encoding="utf-8")
-    plugins = [f"-pno:{name}" for name in ("cacheprovider", "transferkit", "asyncio")]
     command = [
         sys.executable,
         "-m",
         "pytest",
         "-q",
-        *plugins,
+        f"-n{workers}",
+        "-pxdist",
+        "-pno:cacheprovider",
         f"--rootdir={tmp_path}",
         "-c",
         "/dev/null",
         ".",
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)  # noqa: S603 - our own interpreter
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
 
 
-def test_a_leak_anywhere_fails_the_suite(tmp_path):
-    run = run_suite(tmp_path, LEAKS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_leak_in_any_test_fails_the_suite(tmp_path, workers):
+    run = run_suite(tmp_path, LEAKS, workers=workers)
     assert run.returncode == 1, run.returncode
     (summary,) = run.stdout.split("planted values were shown")[1:]
     found = [line.split(":")[2] for line in summary.splitlines() if line.startswith("test_it.py::")]
@@ -548,16 +559,16 @@ def test_a_leak_anywhere_fails_the_suite(tmp_path):
     assert sorted(set(found)) == sorted(leaky)
 
 
-def test_a_leak_outside_of_any_test_fails_the_suite_too(tmp_path):
-    run = run_suite(
-        tmp_path, 'import logging\nlogging.error("%s", "+1" + "4255550142")\ndef test_one(): pass\n'
-    )
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_leak_outside_of_any_test_fails_the_suite(tmp_path, workers):
+    source = 'import logging\nlogging.error("%s", "+1" + "4255550142")\ndef test_one(): pass\n'
+    run = run_suite(tmp_path, source, workers=workers)
     assert run.returncode == 1
     assert "collection: a planted phone number in a log record of root" in run.stdout
     assert "1 passed" in run.stdout
 
 
-def test_and_a_suite_without_a_leak_passes(tmp_path):
+def test_a_suite_without_a_leak_passes(tmp_path):
     run = run_suite(
         tmp_path, "def test_one(planted):\n    assert planted.shown_in(planted.number) == ['phone number']\n"
     )

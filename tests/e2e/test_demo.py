@@ -255,7 +255,7 @@ def without_times(text):
 
 def test_the_readme_shows_the_command_and_every_story():
     text = README.read_text(encoding="utf-8")
-    assert "uv run transferkit demo\n" in text
+    assert "uv run --no-dev transferkit demo\n" in text
     assert [story.title for story in stories.STORIES if f"│ {story.title} " not in text] == []
 
 

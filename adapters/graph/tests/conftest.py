@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
+import trustme
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
 
@@ -32,6 +33,16 @@ class FixedClock:
 
     async def wait(self, event, until):
         raise AssertionError("an adapter waits for nothing")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory):
+    """Trust one authority, not all public ones, which no test needs and every client takes long to load."""
+    file = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from transferkit_switchboard import SwitchboardAdapter, SwitchboardSettings
 
 from transferkit import AsyncClient, Config, PhoneNumber, Secret
 from transferkit.config import CallbackConfig, LifecycleConfig
-from transferkit.testing import CallView, Emulator, Ending, Reply, scenario_for, serve
+from transferkit.testing import CallView, Emulator, Ending, ManualClock, Reply, scenario_for, serve
 
 API_KEY = "pl4nted~api~key"
 CALLBACK_SECRET = "pl4nted~callback~secret"
@@ -134,11 +134,12 @@ def adapter_at():
 
 @define
 class Office:
-    """An open client, its PBX, and where the client takes callbacks."""
+    """An open client, its PBX, where the client takes callbacks, and its clock if the test moves it."""
 
     client: AsyncClient
     pbx: Pbx
     callbacks: str
+    clock: ManualClock | None = None
 
     async def requests_of(self, method, count):
         """The requests that the PBX got by that method, once there are so many."""
@@ -147,13 +148,21 @@ class Office:
                 await asyncio.sleep(0.01)
         return found
 
+    async def let_it_expire(self, transfer):
+        """Move the clock past the deadline, once the PBX took the request and posted all that it will."""
+        async with asyncio.timeout(20):
+            while "transfer.submitted" not in {one.kind for one in await self.client.history(transfer.id)}:  # noqa: ASYNC110 - the store records, and signals nothing
+                await asyncio.sleep(0.01)
+            await self.pbx.settle()
+        self.clock.advance(transfer.request.deadline)
+
 
 @pytest.fixture
 def office(pbx, adapter_at):
     """`async with office() as it:` serves both on loopback."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Office]:
+    async def opened(clock=None) -> AsyncIterator[Office]:
         async def receiver(scope, receive, send):
             await client.asgi()(scope, receive, send)
 
@@ -165,8 +174,9 @@ def office(pbx, adapter_at):
                 lifecycle=LifecycleConfig(grace=timedelta(milliseconds=50)),
             )
             pbx.webhook = f"{app.url}/switchboard?secret={CALLBACK_SECRET}"
-            async with AsyncClient(config, adapters={"switchboard": adapter_at(provider.url)}) as client:
-                yield Office(client, pbx, f"{app.url}/switchboard")
+            adapters = {"switchboard": adapter_at(provider.url)}
+            async with AsyncClient(config, adapters=adapters, clock=clock) as client:
+                yield Office(client, pbx, f"{app.url}/switchboard", clock)
             await pbx.aclose()
 
     return opened

@@ -22,7 +22,7 @@ from transferkit import (
     TransferExpired,
     TransferFailed,
 )
-from transferkit.testing import SCENARIOS, Ending, Fault, scenario, serve
+from transferkit.testing import SCENARIOS, Ending, Fault, ManualClock, scenario, serve
 
 OUTCOMES = {
     Ending.COMPLETES: TransferCompleted,
@@ -40,10 +40,11 @@ AGENT = scenario("answers").number
 @pytest.mark.parametrize("line", SCENARIOS, ids=lambda line: line.name)
 async def test_each_scenario_has_its_outcome(office, line):
     expected = OUTCOMES[line.ending]
-    async with office() as it:
+    async with office(ManualClock() if expected is TransferExpired else None) as it:
         call = it.pbx.place_call()
-        deadline = 0.2 if expected is TransferExpired else 30
-        transfer = await it.client.transfer(call, to=line.number, deadline=deadline)
+        transfer = await it.client.transfer(call, to=line.number)
+        if expected is TransferExpired:
+            await it.let_it_expire(transfer)
         outcome = await transfer.outcome(timeout=20)
         assert type(outcome) is expected
         assert it.pbx.executions(call) == (line.ending is not Ending.REFUSED)
@@ -86,10 +87,11 @@ async def test_a_lost_answer_is_asked_for_again_and_executed_once(office):
 
 @pytest.mark.asyncio
 async def test_a_transfer_that_somebody_began_at_a_phone_is_not_ours(office):
-    async with office() as it:
+    async with office(ManualClock()) as it:
         call = it.pbx.place_call()
-        transfer = await it.client.transfer(call, to=scenario("manual").number, deadline=0.3)
+        transfer = await it.client.transfer(call, to=scenario("manual").number)
         assert await it.pbx.say(call, "refer.answered", refer="somebody-elses") == 200
+        await it.let_it_expire(transfer)
         outcome = await transfer.outcome(timeout=20)
         assert isinstance(outcome, TransferExpired)
         assert outcome.evidence is Evidence.CALL_CONNECTED
