@@ -92,15 +92,22 @@ async def on_writer(store, run):
 
 
 async def queue_up(store, *jobs):
-    """Have these wait together, as while a commit is under way, and give their results."""
-    writer = store._engine.writer
-    writer.hold()
+    """Have these wait together, as while a commit is running, and give their results."""
+    running, over = threading.Event(), threading.Event()
+
+    def occupy(session):
+        running.set()
+        over.wait(TIME_LIMIT)
+
+    occupied = asyncio.ensure_future(on_writer(store, occupy))
+    await asyncio.to_thread(running.wait, TIME_LIMIT)
     try:
         tasks = [asyncio.ensure_future(job) for job in jobs]
         await asyncio.sleep(0)
     finally:
-        writer.resume()
+        over.set()
     async with asyncio.timeout(TIME_LIMIT):
+        await occupied
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -767,7 +774,8 @@ def test_text_to_look_up_by_comes_back_and_stays_different(one, two):
     assert text(key(one)) == one
     assert (key(one) == key(two)) is (one == two)
     with closing(sqlite3.connect(":memory:")) as db:
-        assert db.execute("SELECT ?1, ?1 = ?2", (key(one), key(two))).fetchone() == (key(one), one == two)
+        found = db.execute("SELECT ?, ? = ?", (key(one), key(one), key(two))).fetchone()
+        assert found == (key(one), one == two)
 
 
 # --- the same as in memory --------------------------------------------------------------------------
