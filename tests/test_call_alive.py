@@ -1,14 +1,16 @@
 """`call_alive`: one query answers it before the outcome is published, if the verdict does not say."""
 
 import asyncio
+import json
 from datetime import timedelta
 from functools import partial
 
+import attrs
 import pytest
 
-from transferkit import AsyncClient, Config, FailureReason, MemoryStore
+from transferkit import AsyncClient, Callback, Config, FailureReason, MemoryStore
 from transferkit.lifecycle import Presence, Refused, Rules
-from transferkit.signals import Result
+from transferkit.signals import Result, Signal
 from transferkit.testing import FakeAdapter, ManualClock, Script, scenario
 
 CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
@@ -72,3 +74,29 @@ async def test_with_a_background_task_the_outcome_is_published_at_the_limit(cloc
             await asyncio.sleep(0)
         assert waiting.result().call_alive is None
         assert waiting.result().elapsed >= timedelta(seconds=2)
+
+
+class Several(FakeAdapter):
+    """A fake whose bodies hold several callbacks."""
+
+    @classmethod
+    def decode(cls, callback):
+        elements = [json.dumps(element).encode() for element in json.loads(callback.body)]
+        return tuple(
+            fact for body in elements for fact in FakeAdapter.decode(attrs.evolve(callback, body=body))
+        )
+
+
+@pytest.mark.parametrize("end_first", [True, False])
+async def test_the_end_of_the_call_counts_in_any_order_within_one_body(clock, end_first):
+    fake = Several(clock=clock)
+    async with client_of(fake, clock, background=True) as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        elements = [
+            {"id": str(number), "call_id": CALL, "time": clock.now().isoformat(), "signals": [signal]}
+            for number, signal in enumerate([Signal.FAILED, Signal.CALL_ENDED])
+        ]
+        body = json.dumps(elements[::-1] if end_first else elements).encode()
+        await fake._deliver(Callback(body=body, received_at=clock.now()), adapter=fake)
+        outcome = await transfer.outcome(timeout=5)
+    assert (outcome.kind, outcome.call_alive) == ("transfer.failed", False)

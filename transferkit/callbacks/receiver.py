@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Literal, final
 from urllib.parse import SplitResult, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from transferkit._log_limit import LogLimit
 from transferkit._redact import redact, safe_repr, shown_id
@@ -36,7 +36,7 @@ from transferkit.events import Event
 from transferkit.frozenmap import EMPTY, FrozenMap, content_of
 from transferkit.lifecycle import CallKey, Input, Observed
 from transferkit.log_events import LogEvent
-from transferkit.signals import Fact
+from transferkit.signals import Fact, Signal
 from transferkit.stores import Applied, Store
 from transferkit.stores.unreadable import UnreadableRow
 from transferkit.telemetry import Rejection, Span, Telemetry, origins
@@ -256,6 +256,7 @@ class Receiver:
 
     async def _keep(self, adapter: Adapter, callback: Callback, span: Span) -> tuple[Event, ...]:
         facts, malformed = _decoded(adapter, callback)
+        facts = _with_ends(facts)
         now = self._clock.now()
         inputs: list[tuple[CallKey, Input]] = [
             (CallKey(fact.event.provider, fact.event.call_id), Observed(at=now, fact=fact)) for fact in facts
@@ -302,6 +303,17 @@ class Receiver:
     async def aclose(self) -> None:
         """Give up what is being fetched to verify senders. The receiver may be used again."""
         await self._verifier.aclose()
+
+
+def _with_ends(facts: list[Fact]) -> list[Fact]:
+    """The facts, whatever their order in one body: a call whose end it reports is not alive."""
+    ended = {fact.event.call_id for fact in facts if Signal.CALL_ENDED in fact.signals}
+    return [
+        evolve(fact, call_alive=False)
+        if Signal.FAILED in fact.signals and fact.event.call_id in ended
+        else fact
+        for fact in facts
+    ]
 
 
 def _decoded(adapter: Adapter, callback: Callback) -> tuple[list[Fact], MalformedCallback | None]:

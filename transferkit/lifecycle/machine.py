@@ -24,7 +24,6 @@ from transferkit.events import (
     RedirectCompleted,
     TransferStarted,
 )
-from transferkit.lifecycle.attribution import settle
 from transferkit.lifecycle.decision import CallKey, Decision, Work
 from transferkit.lifecycle.inputs import (
     Answer,
@@ -306,8 +305,8 @@ def _inspected(turn: Turn, inspected: Inspected) -> Decision:
 def _answered_by(turn: Turn, progress: Progress, presence: Presence) -> Progress:
     """Conclude what the query was made for: whether the call is alive, or which transfer failed.
 
-    If the provider has this transfer, a call that is being transferred shows that the failure was an earlier
-    transfer's; a call of two parties that is connected shows that this transfer is over and did not succeed.
+    If the provider has this transfer, a call of two parties that is connected shows that it is over and did
+    not succeed. A call that is being transferred shows nothing: an earlier transfer may still run.
     A group call stays connected while one of its parties is transferred. There a failure in the words of an
     earlier one is this transfer's if no other verdict arrived by the deadline.
     """
@@ -319,9 +318,6 @@ def _answered_by(turn: Turn, progress: Progress, presence: Presence) -> Progress
         return progress
     if presence is Presence.UNKNOWN:
         turn.inspect_soon(progress)
-    elif presence is Presence.TRANSFERRING:
-        turn.state = settle(turn.state, disputed.rival, LateVerdict.FAILED)
-        return turn.progress(progress, disputed=None)
     elif presence is Presence.CONNECTED and (
         progress.transferee is None or (disputed.repeated and progress.deadline_passed)
     ):

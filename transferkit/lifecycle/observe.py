@@ -87,7 +87,6 @@ def _doubtful_verdict(turn: Turn, progress: Progress, signal: Signal, fact: Fact
     elif bearing is Bearing.DISPUTED:
         disputed = Disputed(
             result=fact.result or Result(),
-            rival=rival_of(turn.state, fact),
             repeated=not any(done.unsettled for done in turn.state.finished),
         )
         turn.inspect_soon(turn.progress(progress, disputed=disputed, query=progress.query + 1))

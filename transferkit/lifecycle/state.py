@@ -47,12 +47,10 @@ class Rules:
 class Disputed:
     """A failure that the provider stated, of this transfer or of an earlier one of the call.
 
-    `rival` is the earlier one, if it is the only one that can be meant. `repeated`: every earlier one has its
-    verdict, and one of those said the same.
+    `repeated`: every earlier one has its verdict, and one of those said the same.
     """
 
     result: Result
-    rival: str | None
     repeated: bool = False
 
 
