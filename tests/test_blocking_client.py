@@ -379,6 +379,8 @@ def test_a_call_that_comes_as_the_loop_ends_is_told_so(client, monkeypatch):
     loop.close()
     with pytest.raises(ClientClosed):
         late[0].result(10)
+    monkeypatch.undo()
+    loop._helpers.join(10)  # `last_moment` took the place of this
 
 
 def test_an_error_of_closing_is_raised_by_close(client, store):
