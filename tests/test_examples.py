@@ -292,7 +292,10 @@ async def terminal(text, folder):
 
 def three_ports():
     """The first of three free ports in a row: the emulators' page and what follows it."""
-    for port in range(20_000 + os.getpid() % 9_000, 32_000, 3):  # below those that the system gives out
+    # Below those that the system gives out, and away from those of other processes of this run.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + worker % 4 * 3_000
+    for port in range(first + os.getpid() % 2_000, first + 3_000, 3):
         with ExitStack() as stack, suppress(OSError):
             for one in range(port, port + 3):
                 stack.enter_context(socket.create_server(("127.0.0.1", one)))

@@ -43,6 +43,12 @@ ENDINGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def width_of_no_terminal(monkeypatch):
+    """A process that pytest starts inherits the width that readline gave the first one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @asynccontextmanager
 async def running(*options, folder):
     """The command, as users run it; `folder` is for its temporary files alone."""
@@ -199,8 +205,7 @@ def only(monkeypatch):
     return only
 
 
-def test_people_see_timelines_side_by_side_and_a_table(only, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_people_see_timelines_side_by_side_and_a_table(only):
     only("blind", "consultative")
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 0, result.output
@@ -238,8 +243,7 @@ async def test_interrupted_it_does_not_say_that_all_is_well(tmp_path):
     assert ended == [(130, []), (143, [])]
 
 
-def test_the_picture_of_the_readme_is_what_it_prints(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_the_picture_of_the_readme_is_what_it_prints():
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 0, result.output
     (picture,) = re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
