@@ -155,6 +155,19 @@ class TestCertificate:
         (pem_of(KEY).replace("MII", "!!!") + CERTIFICATE, None, "certificate", "cannot be read"),
         (pem_of(KEY) + CERTIFICATE.replace("MII", "!!!"), None, "certificate", "cannot be read"),
     ],
+    ids=[  # the keys are made anew in each process
+        "no PEM",
+        "no key",
+        "no certificate",
+        "two keys",
+        "another key's certificate",
+        "not RSA",
+        "no password given",
+        "wrong password",
+        "password for a plain key",
+        "broken key",
+        "broken certificate",
+    ],
 )
 async def test_a_certificate_that_cannot_be_used_says_why(submission, pem, password, key, says):
     given = {name: text and Secret(value=text) for name, text in by_certificate(pem, password).items()}
