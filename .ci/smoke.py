@@ -106,7 +106,7 @@ def check_entry_points() -> None:
     for point in metadata.entry_points(group="transferkit.emulators"):
         check(isinstance(point.load(), type), f"emulator {point.name} loads")
     plugins = metadata.entry_points(group="pytest11", name="transferkit")
-    check([point.module for point in plugins] == ["transferkit.testing.plugin"], "pytest plug-in")
+    check([point.module for point in plugins] == ["transferkit.pytest_plugin"], "pytest plug-in")
 
 
 def check_command() -> None:

@@ -94,7 +94,7 @@ def of_graph() -> Arms:
     """A notification of Graph's."""
     from transferkit_graph import GraphAdapter
 
-    from transferkit.adapter import Callback
+    from transferkit.provider.adapter import Callback
 
     body = json.dumps(NOTIFICATION).encode()
     now = datetime.now(UTC)
@@ -112,7 +112,7 @@ def of_acs() -> Arms:
     from azure.core.messaging import CloudEvent
     from transferkit_acs import AcsAdapter
 
-    from transferkit.adapter import Callback
+    from transferkit.provider.adapter import Callback
 
     body = json.dumps([CLOUD_EVENT]).encode()
     callback = Callback(body=body, received_at=datetime.now(UTC))

@@ -38,14 +38,14 @@ import psycopg
 from psycopg import sql
 
 from transferkit import AsyncClient, Call
-from transferkit.callbacks.receiver import CallbackRequest
+from transferkit._callbacks.receiver import CallbackRequest
+from transferkit._lifecycle import CallKey, Input, Lease, Observed, Opened, Requested, Rules, step
+from transferkit._util.frozenmap import freeze
 from transferkit.codec import fingerprint
 from transferkit.events import ProviderOther
-from transferkit.frozenmap import freeze
 from transferkit.identifiers import PhoneNumber
-from transferkit.lifecycle import CallKey, Input, Lease, Observed, Opened, Requested, Rules, step
+from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.requests import Transfer
-from transferkit.signals import Delivery, Fact, Signal
 from transferkit.stores import Store
 from transferkit.stores.postgres import PostgresStore
 from transferkit.stores.sqlite import SqliteStore

@@ -31,16 +31,16 @@ from typing import Final
 
 from attrs import frozen
 
+from transferkit._lifecycle import CallKey, CallState, Lease, Observed, Opened, Requested, Rules, step
+from transferkit._util.frozenmap import freeze
 from transferkit.codec import fingerprint
 from transferkit.events import CallEnded, ProviderOther
-from transferkit.frozenmap import freeze
 from transferkit.identifiers import PhoneNumber
-from transferkit.lifecycle import CallKey, CallState, Lease, Observed, Opened, Requested, Rules, step
+from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.requests import Call, Transfer
-from transferkit.signals import Delivery, Fact, Signal
 from transferkit.stores import MemoryStore, Store
+from transferkit.stores.consumer_groups import partition_of
 from transferkit.stores.encoding import to_json
-from transferkit.stores.groups import partition_of
 from transferkit.stores.sqlite import SqliteStore
 
 IN_FLIGHT: Final = (1, 64)

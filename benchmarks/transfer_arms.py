@@ -144,10 +144,11 @@ async def acs_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
 async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) -> AsyncGenerator[Transfer]:
     """A transfer from the request to the provider's answer, both recorded."""
     from transferkit import AsyncClient, Call, PhoneNumber, TeamsUser
+    from transferkit._lifecycle import Answered, CallKey, Input
+    from transferkit._telemetry import Telemetry
     from transferkit.config import load_config
-    from transferkit.lifecycle import Answered, CallKey, Input, Taken
+    from transferkit.provider.results import Submitted
     from transferkit.stores import Applied
-    from transferkit.telemetry import Telemetry
 
     taken: dict[str, asyncio.Future[None]] = {}
 
@@ -159,7 +160,7 @@ async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) ->
             for _, happened in inputs:
                 if isinstance(happened, Answered):
                     waiting = taken.setdefault(happened.transfer_id, asyncio.Future())
-                    if isinstance(happened.answer, Taken):
+                    if isinstance(happened.answer, Submitted):
                         waiting.set_result(None)
                     else:
                         waiting.set_exception(RuntimeError(f"not taken: {happened.answer}"))

@@ -22,16 +22,16 @@ from transferkit_graph import reasons as graph
 from transferkit_microsoft import codes as microsoft
 
 import transferkit
-import transferkit.capabilities
-import transferkit.deadline
+import transferkit.provider.capabilities
+import transferkit.provider.deadline
+import transferkit.provider.http
 import transferkit.testing
-import transferkit.wire
 from transferkit import Event, FailureReason, Secret
-from transferkit.capabilities import Anything, Capabilities, Kinds, Limit
 from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
 from transferkit.events import event_class
-from transferkit.lifecycle import RequestKind
-from transferkit.registry import adapter_class
+from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Limit
+from transferkit.provider.facts import RequestKind
+from transferkit.provider.registry import adapter_class
 from transferkit.testing.scenarios import SCENARIOS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -475,10 +475,17 @@ _GROUPS: Final = {
 }
 
 _FOR_ADAPTERS: Final = {
-    "transferkit.capabilities": transferkit.capabilities.__all__,
-    "transferkit.lifecycle": ("Answer", "Taken", "Refused", "NotSent", "MaybeSent", "Presence"),
-    "transferkit.deadline": transferkit.deadline.__all__,
-    "transferkit.wire": transferkit.wire.__all__,
+    "transferkit.provider.capabilities": transferkit.provider.capabilities.__all__,
+    "transferkit.provider.results": (
+        "SubmitResult",
+        "Submitted",
+        "Rejected",
+        "NotSent",
+        "MaybeSent",
+        "Presence",
+    ),
+    "transferkit.provider.deadline": transferkit.provider.deadline.__all__,
+    "transferkit.provider.http": transferkit.provider.http.__all__,
 }
 
 

@@ -26,8 +26,7 @@ from transferkit import (
     Signal,
     Transfer,
 )
-from transferkit.lifecycle import (
-    Answer,
+from transferkit._lifecycle import (
     Answered,
     Attempted,
     CallKey,
@@ -36,20 +35,16 @@ from transferkit.lifecycle import (
     Input,
     Inspected,
     Lease,
-    MaybeSent,
-    NotSent,
     Observed,
     Opened,
-    Presence,
     Progress,
-    Refused,
     Requested,
-    RequestKind,
     Rules,
-    Taken,
     Work,
     step,
 )
+from transferkit.provider.facts import RequestKind
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 
 __all__ = ["Transition", "explore", "svg", "table"]
 
@@ -64,9 +59,9 @@ _RULES: Final = (
 )
 _HANDED_OVER: Final = Rules(max_attempts=2, max_inspections=1, taken_is_handed_over=True)
 
-_ANSWERS: Final[dict[str, Answer]] = {
-    "the provider takes the request (2xx)": Taken(),
-    "the provider refuses (4xx)": Refused(result=_BUSY),
+_ANSWERS: Final[dict[str, SubmitResult]] = {
+    "the provider takes the request (2xx)": Submitted(),
+    "the provider refuses (4xx)": Rejected(result=_BUSY),
     "the provider turns the last attempt away (429)": NotSent(result=Result(code=429)),
     "the request cannot be sent, and no attempt is left": NotSent(result=Result(basis=Basis.LOCAL)),
     "the request may have been executed": MaybeSent(result=Result()),

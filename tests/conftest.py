@@ -35,9 +35,9 @@ from transferkit import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit.frozenmap import FrozenMap, freeze
-from transferkit.lifecycle import CallState, Finished, Progress, Rules
-from transferkit.signals import Result
+from transferkit._lifecycle import CallState, Finished, Progress, Rules
+from transferkit._util.frozenmap import FrozenMap, freeze
+from transferkit.provider.facts import Result
 
 settings.register_profile(
     "transferkit",

@@ -23,9 +23,9 @@ from transferkit import (
     Transfer,
     TransferCompleted,
 )
+from transferkit._lifecycle import CallKey, CallState, Opened
 from transferkit.codec import decode, encode, fingerprint, to_json_line
 from transferkit.events import event_class
-from transferkit.lifecycle import CallKey, CallState, Opened
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REQUESTS = st.from_type(Transfer) | st.from_type(Redirect)

@@ -8,7 +8,7 @@ import pytest
 
 from transferkit import AsyncClient, CallbackConfig, ConfigError, LifecycleConfig, Secret, load_config
 from transferkit.config import GroupConfig, RetentionConfig
-from transferkit.stores.groups import GroupStart
+from transferkit.stores.consumer_groups import GroupStart
 
 STUB = """
     from datetime import timedelta

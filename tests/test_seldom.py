@@ -21,17 +21,18 @@ from transferkit import (
     PhoneNumber,
     TokenPolicy,
 )
-from transferkit.callbacks.keys import keys_in
-from transferkit.callbacks.tokens import key_id_of, signed_claims
-from transferkit.check import _routes
+from transferkit._callbacks.verification.keys import keys_in
+from transferkit._callbacks.verification.tokens import key_id_of, signed_claims
+from transferkit._lifecycle import CallKey, CallState, Lease
+from transferkit._util.frozenmap import FrozenMap, freeze
+from transferkit.cli.checks import _routes
 from transferkit.codec import decode
 from transferkit.config import load_config
-from transferkit.frozenmap import FrozenMap, freeze
-from transferkit.lifecycle import CallKey, CallState, Lease, NotSent, Taken
-from transferkit.registry import adapter_class
-from transferkit.signals import Result
+from transferkit.provider.facts import Result
+from transferkit.provider.registry import adapter_class
+from transferkit.provider.results import NotSent, Submitted
 from transferkit.stores import address, encoding
-from transferkit.stores.groups import GroupStart
+from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing import CallbackSigner, FakeAdapter, ManualClock, Script
 
 CLOCK = ManualClock()
@@ -197,7 +198,7 @@ async def test_a_request_that_was_taken_after_a_refusal_does_not_fail_for_that_r
     clock = ManualClock()
     adapter = FakeAdapter(clock=clock)
     too_many = NotSent(result=Result(code=429, reason=FailureReason.THROTTLED))
-    adapter.will(Script(answer=too_many), Script(answer=Taken()))
+    adapter.will(Script(answer=too_many), Script(answer=Submitted()))
     config = Config(source="test", provider="fake")
     parts = {"store": MemoryStore(), "adapters": {"fake": adapter}, "clock": clock, "background": False}
     async with AsyncClient(config, **parts) as client:

@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 import transferkit
 from transferkit import (
     Call,
-    CallIncoming,
     Event,
     FailureReason,
-    IncomingCall,
     Outcome,
     RedirectOutcome,
     Secret,
@@ -25,8 +23,8 @@ from transferkit import (
     TransferSubmitted,
 )
 from transferkit import events as events_module
+from transferkit._util.frozenmap import FrozenMap, content_of, freeze, freeze_owned, thaw
 from transferkit.events import event_class
-from transferkit.frozenmap import FrozenMap, content_of, freeze, freeze_owned, thaw
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KINDS = [
@@ -100,10 +98,6 @@ def test_outcomes_are_the_terminal_events():
     assert terminal == {f"{what}.{end}" for what in ("transfer", "redirect") for end in ends}
     assert [cls.kind for cls in TransferOutcome.__args__] == [f"transfer.{end}" for end in ends]
     assert [cls.kind for cls in RedirectOutcome.__args__] == [f"redirect.{end}" for end in ends]
-
-
-def test_the_two_names_of_an_incoming_call():
-    assert IncomingCall is CallIncoming
 
 
 def test_reasons_are_a_closed_set():

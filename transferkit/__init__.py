@@ -8,16 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transferkit.adapter import (
-        Adapter,
-        Callback,
-        CallbackRoute,
-        CheckResult,
-        Deliver,
-        Greeting,
-        Inspection,
-        Submission,
-        TokenPolicy,
+    from transferkit._callbacks.receiver import (
+        CallbackRequest,
+        CallbackResponse,
     )
     from transferkit.blocking import (
         BlockingEventStream,
@@ -25,10 +18,6 @@ if TYPE_CHECKING:
         BlockingRedirectHandle,
         BlockingTransferHandle,
         Client,
-    )
-    from transferkit.callbacks.receiver import (
-        CallbackRequest,
-        CallbackResponse,
     )
     from transferkit.client import (
         AsyncClient,
@@ -53,7 +42,6 @@ if TYPE_CHECKING:
         DuplicateAdapter,
         IdempotencyConflict,
         InvalidRequest,
-        MalformedCallback,
         Problem,
         SenderNotChecked,
         StoreError,
@@ -71,7 +59,6 @@ if TYPE_CHECKING:
         Event,
         Evidence,
         FailureReason,
-        IncomingCall,
         LateVerdict,
         Outcome,
         Participant,
@@ -102,6 +89,27 @@ if TYPE_CHECKING:
         UnknownIdentifier,
         parse_identifier,
     )
+    from transferkit.provider.adapter import (
+        Adapter,
+        Callback,
+        CallbackRoute,
+        CheckResult,
+        Deliver,
+        HandshakeResponse,
+        Inspection,
+        Submission,
+        TokenPolicy,
+    )
+    from transferkit.provider.facts import (
+        Delivery,
+        Fact,
+        MalformedCallback,
+        Result,
+        Signal,
+    )
+    from transferkit.provider.secret import (
+        Secret,
+    )
     from transferkit.requests import (
         Call,
         CallDisposition,
@@ -116,24 +124,15 @@ if TYPE_CHECKING:
         Transfer,
         WireRequest,
     )
-    from transferkit.secret import (
-        Secret,
-    )
-    from transferkit.signals import (
-        Delivery,
-        Fact,
-        Result,
-        Signal,
-    )
-    from transferkit.stores.contract import (
-        Store,
-    )
-    from transferkit.stores.groups import (
+    from transferkit.stores.consumer_groups import (
         GroupStart,
         GroupStatus,
         ParkedEvent,
     )
-    from transferkit.stores.memory import (
+    from transferkit.stores.contract import (
+        Store,
+    )
+    from transferkit.stores.memory.store import (
         MemoryStore,
     )
     from transferkit.stores.postgres import (
@@ -145,7 +144,7 @@ if TYPE_CHECKING:
     from transferkit.stores.unreadable import (
         UnreadableEvent,
     )
-    from transferkit.stream.contract import (
+    from transferkit.streams.contract import (
         EventStream,
     )
 
@@ -190,14 +189,13 @@ __all__ = [
     "Evidence",
     "Fact",
     "FailureReason",
-    "Greeting",
     "GroupConfig",
     "GroupStart",
     "GroupStatus",
     "Handle",
+    "HandshakeResponse",
     "IdempotencyConflict",
     "Identifier",
-    "IncomingCall",
     "Inspection",
     "InvalidRequest",
     "LateVerdict",
@@ -260,22 +258,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Adapter": "adapter",
-    "Callback": "adapter",
-    "CallbackRoute": "adapter",
-    "CheckResult": "adapter",
-    "Deliver": "adapter",
-    "Greeting": "adapter",
-    "Inspection": "adapter",
-    "Submission": "adapter",
-    "TokenPolicy": "adapter",
+    "Adapter": "provider.adapter",
+    "Callback": "provider.adapter",
+    "CallbackRoute": "provider.adapter",
+    "CheckResult": "provider.adapter",
+    "Deliver": "provider.adapter",
+    "HandshakeResponse": "provider.adapter",
+    "Inspection": "provider.adapter",
+    "Submission": "provider.adapter",
+    "TokenPolicy": "provider.adapter",
     "BlockingEventStream": "blocking",
     "BlockingHandle": "blocking",
     "BlockingRedirectHandle": "blocking",
     "BlockingTransferHandle": "blocking",
     "Client": "blocking",
-    "CallbackRequest": "callbacks.receiver",
-    "CallbackResponse": "callbacks.receiver",
+    "CallbackRequest": "_callbacks.receiver",
+    "CallbackResponse": "_callbacks.receiver",
     "AsyncClient": "client",
     "Handle": "client",
     "RedirectHandle": "client",
@@ -294,7 +292,7 @@ _HOMES = {
     "DuplicateAdapter": "errors",
     "IdempotencyConflict": "errors",
     "InvalidRequest": "errors",
-    "MalformedCallback": "errors",
+    "MalformedCallback": "provider.facts",
     "Problem": "errors",
     "SenderNotChecked": "errors",
     "StoreError": "errors",
@@ -310,7 +308,6 @@ _HOMES = {
     "Event": "events",
     "Evidence": "events",
     "FailureReason": "events",
-    "IncomingCall": "events",
     "LateVerdict": "events",
     "Outcome": "events",
     "Participant": "events",
@@ -350,31 +347,28 @@ _HOMES = {
     "TeamsPhoneSourceDetails": "requests",
     "Transfer": "requests",
     "WireRequest": "requests",
-    "Secret": "secret",
-    "Delivery": "signals",
-    "Fact": "signals",
-    "Result": "signals",
-    "Signal": "signals",
+    "Secret": "provider.secret",
+    "Delivery": "provider.facts",
+    "Fact": "provider.facts",
+    "Result": "provider.facts",
+    "Signal": "provider.facts",
     "Store": "stores.contract",
-    "GroupStart": "stores.groups",
-    "GroupStatus": "stores.groups",
-    "ParkedEvent": "stores.groups",
+    "GroupStart": "stores.consumer_groups",
+    "GroupStatus": "stores.consumer_groups",
+    "ParkedEvent": "stores.consumer_groups",
     "MemoryStore": "stores.memory",
     "PostgresStore": "stores.postgres",
     "SqliteStore": "stores.sqlite",
     "UnreadableEvent": "stores.unreadable",
-    "EventStream": "stream.contract",
+    "EventStream": "streams.contract",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from transferkit._deprecation import warned_of
-
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if not warned_of(f"{__name__}.{name}"):  # else each use has to come here
-        globals()[name] = value
+    globals()[name] = value
     return value
 
 

@@ -13,15 +13,17 @@ from typing import Any, Generic, Self, TypeVar, final, overload
 
 from attrs import evolve
 
-from transferkit._tracebacks import safe_traceback
-from transferkit.adapter import Adapter, Submission
-from transferkit.callbacks import CallbackRequest, CallbackResponse, Receiver
-from transferkit.callbacks.asgi import CallbackApp
-from transferkit.callbacks.fetching import Fetch
-from transferkit.callbacks.verification import Verifier
-from transferkit.clock import Clock, SystemClock
+from transferkit._callbacks import CallbackRequest, CallbackResponse, Receiver
+from transferkit._callbacks.asgi import CallbackApp
+from transferkit._callbacks.verification.fetching import Fetch
+from transferkit._callbacks.verification.verifier import Verifier
+from transferkit._engine.planning import plan_request
+from transferkit._engine.worker import Worker
+from transferkit._lifecycle import CallRings, Opened
+from transferkit._telemetry import Telemetry, telemetry_here
+from transferkit._util.log_events import LogEvent
+from transferkit._util.tracebacks import safe_traceback
 from transferkit.config import Config, load_config
-from transferkit.deadline import Deadline
 from transferkit.errors import (
     ClientClosed,
     ConfigError,
@@ -33,10 +35,10 @@ from transferkit.errors import (
 )
 from transferkit.events import CallIncoming, Event, Outcome, RedirectOutcome, TransferOutcome
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.lifecycle import CallRings, Opened
-from transferkit.log_events import LogEvent
-from transferkit.planning import plan_request
-from transferkit.registry import adapter_class
+from transferkit.provider.adapter import Adapter, Submission
+from transferkit.provider.clock import Clock, SystemClock
+from transferkit.provider.deadline import Deadline
+from transferkit.provider.registry import adapter_class
 from transferkit.requests import (
     Call,
     CallDisposition,
@@ -50,10 +52,8 @@ from transferkit.requests import (
 )
 from transferkit.stores import CommitUnknown, KeyUsed, LegOccupied, Store, StoredTransfer
 from transferkit.stores.address import ADDRESSES, store_at
-from transferkit.stores.groups import GroupStart, GroupStatus, ParkedEvent
-from transferkit.stream import EventStream, GroupStream, LiveTail, OutcomeWatch
-from transferkit.telemetry import Telemetry, telemetry_here
-from transferkit.work import Worker
+from transferkit.stores.consumer_groups import GroupStart, GroupStatus, ParkedEvent
+from transferkit.streams import EventStream, GroupStream, LiveTail, OutcomeWatch
 
 __all__ = ["AsyncClient", "Handle", "RedirectHandle", "TransferHandle"]
 

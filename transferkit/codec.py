@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from attrs import evolve, fields
 
+from transferkit._util.frozenmap import FrozenMap, freeze, thaw
 from transferkit.events import Event, event_class
-from transferkit.frozenmap import FrozenMap, freeze, thaw
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import Redirect, Request, Transfer
 

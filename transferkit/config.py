@@ -21,15 +21,14 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields, frozen
 
-from transferkit import _deprecation
-from transferkit._redact import MASK, redact
+from transferkit._util.frozenmap import EMPTY, FrozenMap
+from transferkit._util.log_events import LogEvent
+from transferkit._util.redaction import MASK, redact
 from transferkit.errors import ConfigError, Problem
-from transferkit.frozenmap import EMPTY, FrozenMap
-from transferkit.log_events import LogEvent
-from transferkit.registry import adapter_class
-from transferkit.secret import Secret
+from transferkit.provider.registry import adapter_class
+from transferkit.provider.secret import Secret
 from transferkit.stores.address import ADDRESSES, problem_with
-from transferkit.stores.groups import GroupStart
+from transferkit.stores.consumer_groups import GroupStart
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -320,22 +319,9 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
         problems.append(Problem("store", problem, ADDRESSES))  # an address may hold a password
     if problems:
         raise ConfigError(source, problems)
-    for gone in _deprecation.DEPRECATED:
-        if _has(data, gone.what):
-            told = {"event": LogEvent.CONFIG_KEY_DEPRECATED, "key": gone.what}
-            _log.warning("%s: %s", source, gone, extra=told)
     return Config(
         source=source, provider=provider, store=str(store), providers=FrozenMap(providers), base=base, **read
     )
-
-
-def _has(data: object, key: str) -> bool:
-    """Whether a key is there, written with the tables that it is in: `callbacks.public_url`."""
-    for part in key.split("."):
-        if not isinstance(data, Mapping) or part not in data:
-            return False
-        data = data[part]
-    return True
 
 
 def _tables(data: Mapping[str, Any]) -> object:

@@ -26,15 +26,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import field as attr_field
 from attrs import frozen
 
-from transferkit._redact import redact, safe_repr
-
-if TYPE_CHECKING:
-    from transferkit.signals import Fact
+from transferkit._util.redaction import redact, safe_repr
 
 __all__ = [
     "AdapterNotFound",
@@ -45,7 +42,6 @@ __all__ = [
     "DuplicateAdapter",
     "IdempotencyConflict",
     "InvalidRequest",
-    "MalformedCallback",
     "Problem",
     "RefusalCause",
     "SenderNotChecked",
@@ -151,23 +147,6 @@ class ClientClosed(UsageError, RuntimeError):
 
 class CallbackError(TransferKitError):
     """A callback cannot be used. The receiver answers it with an error status and logs why."""
-
-
-class MalformedCallback(CallbackError, ValueError):
-    """A callback body that its provider's publications do not cover; `where` is the place in it.
-
-    `facts` holds what the rest of the same body did say: one bad element costs no good one.
-    """
-
-    def __init__(self, provider: str, where: str, message: str, *, facts: Sequence[Fact] = ()) -> None:
-        self.provider = provider
-        self.where = where
-        self.message = message
-        self.facts = tuple(facts)
-        super().__init__(redact(f"{provider} callback, {where}: {message}"))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.provider, self.where, self.message), {"facts": self.facts}
 
 
 RefusalCause = Literal[

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, final
 
 from attrs import field, frozen
 
-from transferkit._redact import safe_repr
-from transferkit.frozenmap import EMPTY, FrozenMap
+from transferkit._util.frozenmap import EMPTY, FrozenMap
+from transferkit._util.redaction import safe_repr
 from transferkit.identifiers import Identifier
 from transferkit.requests import Call
 
@@ -29,7 +29,6 @@ __all__ = [
     "Event",
     "Evidence",
     "FailureReason",
-    "IncomingCall",
     "LateVerdict",
     "Outcome",
     "Participant",
@@ -168,9 +167,6 @@ class CallIncoming(Event):
     respond_by: datetime | None = None
     stale: bool = False
     incoming_context: str | None = field(default=None, repr=False)
-
-
-IncomingCall = CallIncoming
 
 
 @final

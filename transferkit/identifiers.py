@@ -16,8 +16,8 @@ from typing import Any, ClassVar, final
 from attrs import field, frozen
 
 from transferkit._making import maker
-from transferkit._redact import mask_number, redact, safe_repr
-from transferkit._validate import as_word, is_text, is_word, maybe
+from transferkit._util.redaction import mask_number, redact, safe_repr
+from transferkit._util.validation import as_word, is_text, is_word, maybe
 
 __all__ = [
     "Cloud",

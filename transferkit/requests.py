@@ -13,9 +13,19 @@ from typing import Any, final
 
 from attrs import Attribute, field, frozen
 
-from transferkit._redact import safe_repr, shown_id
-from transferkit._validate import as_json, as_map, as_span, as_word, is_a, is_map_of, is_text, is_word, maybe
-from transferkit.frozenmap import EMPTY, FrozenMap
+from transferkit._util.frozenmap import EMPTY, FrozenMap
+from transferkit._util.redaction import safe_repr, shown_id
+from transferkit._util.validation import (
+    as_json,
+    as_map,
+    as_span,
+    as_word,
+    is_a,
+    is_map_of,
+    is_text,
+    is_word,
+    maybe,
+)
 from transferkit.identifiers import Identifier, PhoneNumber
 
 __all__ = [

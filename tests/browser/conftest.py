@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from transferkit.registry import EMULATORS, announced
+from transferkit.provider.registry import EMULATORS, announced
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -64,8 +64,9 @@ class Tab:
 async def site():
     pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
-    from transferkit.testing import emulators, serve
-    from transferkit.testing.web import Page
+    from transferkit.emulators import emulators
+    from transferkit.emulators.page import Page
+    from transferkit.testing import serve
 
     if not announced(EMULATORS):
         pytest.skip("no emulator is installed")

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from transferkit import TransferCompleted, TransferFailed
-from transferkit.testing import scenario, stage
+from transferkit.emulators import stage
+from transferkit.testing import scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

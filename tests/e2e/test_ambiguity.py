@@ -32,8 +32,9 @@ from transferkit import (
     TransferFailed,
     load_config,
 )
-from transferkit.lifecycle import CallKey
-from transferkit.testing import Emulator, ManualClock, Server, scenario, serve
+from transferkit._lifecycle import CallKey
+from transferkit.emulators import Emulator
+from transferkit.testing import ManualClock, Server, scenario, serve
 from transferkit.testing.faults import (
     Close,
     Cut,
@@ -333,7 +334,7 @@ TABLE = {
     "reset, then no such call": ([Reset(), refusal(404, "8522")], UNKNOWN_AT_ONCE, expired(0, 0.5)),
     "reset, then a conflict": ([Reset(), refusal(409, "8607")], UNKNOWN_AT_ONCE, expired(0, 0.5)),
     "reset, then outside the window": ([Reset(), refusal(412)], UNKNOWN_AT_ONCE, expired(0, 0.5)),
-    # Refused, and nothing went before it: final.
+    # Rejected, and nothing went before it: final.
     **{
         f"{status} {code}".strip(): (
             [refusal(status, code)],

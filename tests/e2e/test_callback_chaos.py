@@ -18,9 +18,9 @@ from transferkit_acs.emulator import AcsEmulator
 from transferkit_graph.emulator import GraphEmulator
 
 from transferkit import AsyncClient, MemoryStore, TransferCompleted, TransferFailed, load_config
+from transferkit._lifecycle import CallKey
+from transferkit._util.frozenmap import thaw
 from transferkit.events import Basis
-from transferkit.frozenmap import thaw
-from transferkit.lifecycle import CallKey
 from transferkit.testing import SCENARIOS, Ending, ManualClock, serve
 from transferkit.testing.faults import Hold, faulty
 

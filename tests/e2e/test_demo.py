@@ -19,10 +19,10 @@ from attrs import evolve
 from typer.testing import CliRunner
 
 from transferkit import TransferFailed
-from transferkit.cli import demonstration
 from transferkit.cli.app import app
+from transferkit.cli.commands import demo as demonstration
 from transferkit.cli.demo import stories
-from transferkit.testing import Fault, emulators, staging
+from transferkit.emulators import Fault, emulators, staging
 
 pytestmark = pytest.mark.heavy
 

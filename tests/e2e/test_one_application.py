@@ -5,7 +5,8 @@ import pytest_asyncio
 from contact_centre import ContactCentre, Ending
 
 from transferkit import FailureReason, TransferCompleted, TransferExpired, TransferFailed
-from transferkit.testing import emulators, scenario, stage
+from transferkit.emulators import emulators, stage
+from transferkit.testing import scenario
 
 PROVIDERS = ("fake", "graph", "acs")
 QUICK = {"grace": 0.2, "inspect_gap": 0.05}

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from transferkit import AsyncClient
-from transferkit.callbacks import CallbackRequest
+from transferkit._callbacks import CallbackRequest
 
 
 async def run(settings: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from transferkit.lifecycle import CallKey
+from transferkit._lifecycle import CallKey
 from transferkit.stores.address import store_at
 
 pytestmark = [
@@ -25,10 +25,10 @@ PROGRAM = """
     from datetime import timedelta
     from pathlib import Path
     from transferkit.errors import StoreError
-    from transferkit.lifecycle import CallKey, step
+    from transferkit._lifecycle import CallKey, step
     from transferkit.stores.address import store_at
     from transferkit.stores.sqlite import SqliteStore
-    from transferkit.testing.store_inputs import fact
+    from transferkit.testing.contracts.store_inputs import fact
 
     address = sys.argv[1]
     store = store_at(address, base=Path())

@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 from transferkit import AsyncClient, CallbackConfig, CallbackRequest, Config, SqliteStore, StoreError
-from transferkit.lifecycle import CallKey
+from transferkit._lifecycle import CallKey
 from transferkit.testing import FakeAdapter, scenario
 
 pytestmark = pytest.mark.heavy

@@ -25,9 +25,10 @@ import pytest
 from attrs import define, field
 
 from transferkit import AsyncClient, Outcome
-from transferkit.frozenmap import thaw
-from transferkit.lifecycle import CallKey
-from transferkit.testing import SCENARIOS, emulators
+from transferkit._lifecycle import CallKey
+from transferkit._util.frozenmap import thaw
+from transferkit.emulators import emulators
+from transferkit.testing import SCENARIOS
 
 pytest.importorskip("transferkit_acs")
 pytest.importorskip("transferkit_graph")

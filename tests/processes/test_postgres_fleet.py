@@ -28,7 +28,7 @@ from uuid import uuid4
 import pytest
 
 from transferkit import Outcome, TransferExpired
-from transferkit.lifecycle import CallKey
+from transferkit._lifecycle import CallKey
 from transferkit.testing import scenario
 
 psycopg = pytest.importorskip("psycopg")

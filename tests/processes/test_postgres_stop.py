@@ -16,8 +16,8 @@ from uuid import uuid4
 import pytest
 
 from transferkit import AsyncClient
-from transferkit.callbacks import CallbackRequest
-from transferkit.lifecycle import CallKey
+from transferkit._callbacks import CallbackRequest
+from transferkit._lifecycle import CallKey
 
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("psycopg_pool")

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from transferkit import AsyncClient, Outcome, TransferCompleted, TransferExpired
-from transferkit.testing import emulators, scenario
+from transferkit.emulators import emulators
+from transferkit.testing import scenario
 from transferkit.testing.faults import Stall, faulty
 
 pytest.importorskip("transferkit_acs")

@@ -12,20 +12,20 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, final, overload
 from weakref import WeakSet
 
-from transferkit.adapter import Adapter
+from transferkit._callbacks.verification.fetching import Fetch
+from transferkit._callbacks.wsgi import WsgiCallbackApp
+from transferkit._telemetry import Telemetry
 from transferkit.blocking.loop import CLOSED, LoopThread
 from transferkit.blocking.stream import BlockingEventStream
-from transferkit.callbacks.fetching import Fetch
-from transferkit.callbacks.wsgi import WsgiCallbackApp
 from transferkit.client import AsyncClient, Handle, RedirectHandle, TransferHandle
-from transferkit.clock import Clock
 from transferkit.config import Config, load_config
 from transferkit.errors import ClientClosed
 from transferkit.events import Outcome, RedirectOutcome, TransferOutcome
+from transferkit.provider.adapter import Adapter
+from transferkit.provider.clock import Clock
 from transferkit.requests import Call, Redirect, Request, Transfer, WireRequest
 from transferkit.stores import Store
-from transferkit.stream import EventStream
-from transferkit.telemetry import Telemetry
+from transferkit.streams import EventStream
 
 __all__ = ["BlockingHandle", "BlockingRedirectHandle", "BlockingTransferHandle", "Client"]
 

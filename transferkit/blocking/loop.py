@@ -14,11 +14,11 @@ from contextvars import Context
 from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar, final
 
-from transferkit._tracebacks import safe_traceback
+from transferkit._util.log_events import LogEvent
+from transferkit._util.tracebacks import safe_traceback
 from transferkit.blocking.helpers import HelperThreads
 from transferkit.client import AsyncClient
 from transferkit.errors import ClientClosed
-from transferkit.log_events import LogEvent
 
 __all__ = ["CLOSED", "LoopThread", "Wait"]
 

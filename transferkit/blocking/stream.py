@@ -13,7 +13,7 @@ from transferkit.blocking.loop import LoopThread, Wait
 from transferkit.client import AsyncClient
 from transferkit.errors import ClientClosed
 from transferkit.events import Event
-from transferkit.stream import EventStream
+from transferkit.streams import EventStream
 
 __all__ = ["BlockingEventStream"]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import typer
 
+from transferkit._util.frozenmap import thaw
 from transferkit.cli import options
 from transferkit.client import AsyncClient
 from transferkit.codec import to_json_line
@@ -23,7 +24,6 @@ from transferkit.events import (
     TransferCompleted,
     TransferSubmitted,
 )
-from transferkit.frozenmap import thaw
 from transferkit.requests import Redirect, Transfer
 
 __all__ = ["preview", "send"]

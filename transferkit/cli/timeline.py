@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from transferkit._redact import shown_id
+from transferkit._util.redaction import shown_id
 from transferkit.events import (
     CallEnded,
     Event,

@@ -13,10 +13,10 @@ from typing import ClassVar, Final, NewType, final
 
 from attrs import field, frozen
 
+from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened, Work
 from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Observed, Opened, Work
-from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
+from transferkit.stores.consumer_groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Final, TypeVar, final
 
-from transferkit._redact import shown_id
+from transferkit._lifecycle import CallKey, CallState, Opened
+from transferkit._util.redaction import shown_id
 from transferkit.codec import decode, encode
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Opened
 from transferkit.stores.contract import StoredTransfer
 from transferkit.stores.unreadable import UnreadableRow
 

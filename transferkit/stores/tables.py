@@ -10,8 +10,8 @@ from typing import final
 
 from attrs import Factory, evolve, frozen
 
+from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Work
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Work
 from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
 from transferkit.stores.unreadable import UnreadableRow
 

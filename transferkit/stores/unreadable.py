@@ -11,11 +11,11 @@ from typing import Any, Final, final
 
 from attrs import field, frozen
 
-from transferkit._redact import safe_repr, shown_id
+from transferkit._lifecycle import CallKey
+from transferkit._util.redaction import safe_repr, shown_id
 from transferkit.codec import decode
 from transferkit.errors import StoreError
 from transferkit.events import Event, event_class
-from transferkit.lifecycle import CallKey
 
 __all__ = ["UNREADABLE_ADVICE", "UnreadableEvent", "UnreadableRow", "readable", "unreadable_event"]
 

@@ -7,75 +7,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
     from transferkit.testing.clock import ManualClock
-    from transferkit.testing.emulator import (
-        CallView,
-        EmulatedRequest,
-        Emulator,
-        Fault,
-        FaultKind,
-        Faults,
-        RecordedRequest,
-        Reply,
-        RingingCall,
-        SentCallback,
-    )
+    from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
+    from transferkit.testing.contracts.store import StoreContract
     from transferkit.testing.fake import FakeAdapter, FakeSettings, Say, Script
     from transferkit.testing.scenarios import SCENARIOS, Ending, Scenario, scenario, scenario_for
     from transferkit.testing.server import Server, serve
     from transferkit.testing.signing import CallbackSigner, Forgery
-    from transferkit.testing.staging import Emulators, Stage, emulators, stage
-    from transferkit.testing.store_contract import StoreContract
 
 __all__ = [
     "SCENARIOS",
     "AdapterContract",
-    "CallView",
     "CallbackSigner",
     "ContractSamples",
-    "EmulatedRequest",
-    "Emulator",
-    "Emulators",
     "Ending",
     "FakeAdapter",
     "FakeSettings",
-    "Fault",
-    "FaultKind",
-    "Faults",
     "Forgery",
     "ManualClock",
-    "RecordedRequest",
-    "Reply",
-    "RingingCall",
     "Say",
     "Scenario",
     "Script",
-    "SentCallback",
     "Server",
-    "Stage",
     "StoreContract",
-    "emulators",
     "scenario",
     "scenario_for",
     "serve",
-    "stage",
 ]
 
 _HOMES = {
-    "AdapterContract": "adapter_contract",
-    "ContractSamples": "adapter_contract",
+    "AdapterContract": "contracts.adapter",
+    "ContractSamples": "contracts.adapter",
     "ManualClock": "clock",
-    "Emulator": "emulator",
-    "CallView": "emulator",
-    "EmulatedRequest": "emulator",
-    "Fault": "emulator",
-    "FaultKind": "emulator",
-    "Faults": "emulator",
-    "Reply": "emulator",
-    "RingingCall": "emulator",
-    "RecordedRequest": "emulator",
-    "SentCallback": "emulator",
     "FakeAdapter": "fake",
     "FakeSettings": "fake",
     "Say": "fake",
@@ -89,18 +52,11 @@ _HOMES = {
     "serve": "server",
     "CallbackSigner": "signing",
     "Forgery": "signing",
-    "Emulators": "staging",
-    "Stage": "staging",
-    "emulators": "staging",
-    "stage": "staging",
-    "StoreContract": "store_contract",
+    "StoreContract": "contracts.store",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from transferkit._deprecation import warned_of
-
-    warned_of(f"{__name__}.{name}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -17,11 +17,8 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from transferkit.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
-from transferkit.capabilities import Anything, Capabilities, Kinds, Plan
-from transferkit.clock import Clock, SystemClock
+from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.codec import encode
-from transferkit.errors import MalformedCallback
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -30,7 +27,6 @@ from transferkit.events import (
     FailureReason,
     ProviderOther,
 )
-from transferkit.frozenmap import FrozenMap, freeze
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -40,10 +36,13 @@ from transferkit.identifiers import (
     TeamsUser,
     parse_identifier,
 )
-from transferkit.lifecycle import Answer, NotSent, Presence, Refused, Taken
-from transferkit.registry import adapter_class
+from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
+from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Plan
+from transferkit.provider.clock import Clock, SystemClock
+from transferkit.provider.facts import Delivery, Fact, MalformedCallback, Result, Signal
+from transferkit.provider.registry import adapter_class
+from transferkit.provider.results import NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit.requests import Call, Redirect, Request, WireRequest
-from transferkit.signals import Delivery, Fact, Result, Signal
 from transferkit.testing.scenarios import Ending, Scenario, scenario, scenario_for
 
 __all__ = ["FakeAdapter", "FakeSettings", "Say", "Script"]
@@ -78,7 +77,7 @@ class Script:
     """How one submission goes: callbacks that overtake the answer, the answer, callbacks after it."""
 
     before: tuple[Say, ...] = ()
-    answer: Answer = field(factory=Taken)
+    answer: SubmitResult = field(factory=Submitted)
     after: tuple[Say, ...] = ()
 
 
@@ -176,7 +175,7 @@ class FakeAdapter(Adapter):
             body=encode(submission.request),
         )
 
-    async def submit(self, submission: Submission) -> Answer:
+    async def submit(self, submission: Submission) -> SubmitResult:
         """Play the script, or the target's scenario; nothing of either if the deadline has passed."""
         submission.deadline.check()
         self.submissions.append(submission)
@@ -193,7 +192,7 @@ class FakeAdapter(Adapter):
         sent = sum(earlier.id == submission.id for earlier in self.submissions)
         if line.status is not None and (line.refusals is None or sent <= line.refusals):
             result = Result(code=line.status, reason=line.reason or FailureReason.THROTTLED)
-            return Script(answer=Refused(result=result) if line.refusals is None else NotSent(result=result))
+            return Script(answer=Rejected(result=result) if line.refusals is None else NotSent(result=result))
         if line.ending is Ending.MANUAL:
             self._undecided.add(submission.request.call.id)
         return Script(after=_story(line))

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from transferkit.frozenmap import EMPTY
+from transferkit._util.frozenmap import EMPTY
 from transferkit.testing.server import stop_accepting
 
 __all__ = [

@@ -17,11 +17,11 @@ from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator
 from transferkit_acs.emulator.access import signature_of
 
-from transferkit.adapter import Callback, Submission
-from transferkit.deadline import Deadline
 from transferkit.identifiers import PhoneNumber
+from transferkit.provider.adapter import Callback, Submission
+from transferkit.provider.deadline import Deadline
+from transferkit.provider.secret import Secret
 from transferkit.requests import Transfer
-from transferkit.secret import Secret
 from transferkit.testing.server import serve, stop_accepting
 from transferkit.testing.signing import CallbackSigner
 

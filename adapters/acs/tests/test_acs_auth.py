@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from transferkit_acs import AcsAdapter, AcsSettings
 
-from transferkit.deadline import Deadline, DeadlinePassed
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import NotSent, Refused, Taken
-from transferkit.secret import Secret
+from transferkit.provider.deadline import Deadline, DeadlinePassed
+from transferkit.provider.results import NotSent, Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.testing import ManualClock
 from transferkit.testing.server import serve
 
@@ -77,7 +77,7 @@ async def test_missing_credentials_are_a_refusal_that_names_the_keys(
 ):
     table = table | ({"ca_file": tmp_path} if "ca_file" in table else {})
     answer = await submit(AcsAdapter(AcsSettings(**table)), submission(transfer))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert answer.result.reason is FailureReason.UNAUTHORIZED
     named = [problem.partition(":")[0] for problem in answer.result.advice.split("; providers.acs.")]
     assert sorted(name.removeprefix("providers.acs.") for name in named) == sorted(keys)
@@ -171,7 +171,7 @@ SECRET = {"tenant_id": "t1", "client_id": "c1", "client_secret": ENTRA["client_s
 
 async def test_a_token_of_entra_goes_with_the_request_and_is_kept(through):
     entra = Entra()
-    assert isinstance(await through(entra, times=2, **SECRET), Taken)
+    assert isinstance(await through(entra, times=2, **SECRET), Submitted)
     assert entra.bearers == [b"Bearer a-token"] * 2
     (asked,) = entra.asked
     assert asked["client_id"] == ["c1"]
@@ -184,7 +184,7 @@ async def test_nothing_but_ca_file_is_trusted(through, monkeypatch, tmp_path):
     entra = Entra()
     (tmp_path / "other.pem").write_text("")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
-    assert isinstance(await through(entra, **SECRET), Taken)
+    assert isinstance(await through(entra, **SECRET), Submitted)
     answer = await through(entra, ca_file=None, **SECRET)
     assert isinstance(answer, NotSent)
 
@@ -192,9 +192,9 @@ async def test_nothing_but_ca_file_is_trusted(through, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("says", "kind"),
     [
-        ((400, b'{"error": "invalid_client", "error_description": "Wrong secret."}'), Refused),
-        ((401, b'{"error": "unauthorized_client"}'), Refused),
-        ((200, b"{}"), Refused),
+        ((400, b'{"error": "invalid_client", "error_description": "Wrong secret."}'), Rejected),
+        ((401, b'{"error": "unauthorized_client"}'), Rejected),
+        ((200, b"{}"), Rejected),
         ((200, b"<html>"), NotSent),
         ((200, b"[]"), NotSent),
         ((400, b'{"error": "temporarily_unavailable"}'), NotSent),
@@ -207,20 +207,20 @@ async def test_what_a_token_authority_can_answer(through, says, kind):
     entra = Entra(says=says)
     answer = await through(entra, **SECRET)
     assert type(answer) is kind
-    assert answer.result.reason is {Refused: FailureReason.UNAUTHORIZED}.get(
+    assert answer.result.reason is {Rejected: FailureReason.UNAUTHORIZED}.get(
         kind, FailureReason.PROVIDER_ERROR
     )
     assert answer.result.message
     said = b'"error"' in says[1] and says[0] not in {429, 500}
     assert answer.result.basis is (Basis.STATED if said else Basis.LOCAL)
     assert entra.bearers == [], "nothing may be sent without a token"
-    if kind is Refused:
+    if kind is Rejected:
         assert "tenant_id, client_id and client_secret" in answer.result.advice
 
 
 @pytest.mark.parametrize(
     ("discovered", "kind"),
-    [((400, b"{}"), Refused), ((200, b"<html>"), NotSent), ((429, b""), NotSent), ((502, b""), NotSent)],
+    [((400, b"{}"), Rejected), ((200, b"<html>"), NotSent), ((429, b""), NotSent), ((502, b""), NotSent)],
 )
 async def test_what_an_authority_can_answer_that_is_asked_for_its_endpoints(through, discovered, kind):
     assert type(await through(Entra(discovered=discovered), **SECRET)) is kind
@@ -229,7 +229,7 @@ async def test_what_an_authority_can_answer_that_is_asked_for_its_endpoints(thro
 async def test_a_challenge_for_more_claims_is_met_once(through):
     claims = base64.urlsafe_b64encode(b'{"access_token": {"nbf": {"essential": true}}}').rstrip(b"=")
     entra = Entra(challenges=[b'Bearer error="insufficient_claims", claims="' + claims + b'"'])
-    assert isinstance(await through(entra, **SECRET), Taken)
+    assert isinstance(await through(entra, **SECRET), Submitted)
     assert len(entra.bearers) == 2, "the first was answered 401, so it did not execute"
     assert "nbf" in entra.asked[1]["claims"][0]
 
@@ -329,7 +329,7 @@ def certified(pem: str, password: str | None = None) -> dict:
 )
 async def test_an_application_may_show_a_certificate(through, papers, others, make, password):
     entra = Entra()
-    assert isinstance(await through(entra, **certified(make(papers, others), password)), Taken)
+    assert isinstance(await through(entra, **certified(make(papers, others), password)), Submitted)
     (asked,) = entra.asked
     assert "client_secret" not in asked
     (assertion,) = asked["client_assertion"]
@@ -371,7 +371,7 @@ async def test_an_unusable_certificate_is_named_and_not_shown(
 ):
     table = certified(make(papers, others), password) | {"endpoint": "https://127.0.0.1:1"}
     answer = await submit(AcsAdapter(AcsSettings(**table)), submission(transfer))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert answer.result.advice.startswith(f"providers.acs.certificate{advice}")
     assert "BEGIN" not in answer.result.advice
 
@@ -393,7 +393,7 @@ async def test_a_managed_identity_gives_tokens(through, monkeypatch, identity, c
         monkeypatch.setenv("IDENTITY_HEADER", "a-header")
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
         answer = await through(acs, managed_identity=identity)
-    assert isinstance(answer, Taken)
+    assert isinstance(answer, Submitted)
     assert acs.bearers == [b"Bearer m-token"]
     (asked,) = machine.asked
     assert asked["resource"] == ["https://communication.azure.com/"]
@@ -404,7 +404,7 @@ async def test_a_managed_identity_gives_tokens(through, monkeypatch, identity, c
 @pytest.mark.parametrize(
     ("says", "kind"),
     [
-        ((400, b'{"statusCode": 400, "message": "No identity."}'), Refused),
+        ((400, b'{"statusCode": 400, "message": "No identity."}'), Rejected),
         ((404, b""), NotSent),
         ((503, b""), NotSent),
     ],

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transferkit_acs import AcsAdapter, AcsSettings, callbacks
 
-from transferkit.adapter import Callback
-from transferkit.errors import MalformedCallback
+from transferkit._util.frozenmap import thaw
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -19,10 +18,10 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import thaw
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsUser, UnknownIdentifier
-from transferkit.signals import Delivery, Signal
-from transferkit.wire import read_json
+from transferkit.provider.adapter import Callback
+from transferkit.provider.facts import Delivery, MalformedCallback, Signal
+from transferkit.provider.http import read_json
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
 TRANSFER = "5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"

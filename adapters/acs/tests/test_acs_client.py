@@ -23,7 +23,7 @@ from transferkit.events import (
     TransferFailed,
 )
 from transferkit.identifiers import CommunicationUser, PhoneNumber
-from transferkit.secret import Secret
+from transferkit.provider.secret import Secret
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
 from transferkit.testing.server import serve
 

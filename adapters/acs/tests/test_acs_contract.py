@@ -8,10 +8,10 @@ import pytest
 from transferkit_acs import AcsAdapter, AcsSettings
 
 from transferkit.identifiers import CommunicationUser, PhoneNumber
+from transferkit.provider.facts import Signal
+from transferkit.provider.secret import Secret
 from transferkit.requests import CallingContext, Redirect, Transfer
-from transferkit.secret import Secret
-from transferkit.signals import Signal
-from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
+from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
 KEY = "c2VjcmV0LWFjY2Vzcy1rZXk="

@@ -8,13 +8,13 @@ import pytest
 from transferkit_acs import AcsAdapter, ApiVersion
 from transferkit_acs.emulator.service import COLLEAGUE
 
-from transferkit.adapter import Callback
+from transferkit.emulators import Fault
 from transferkit.events import FailureReason
 from transferkit.identifiers import CommunicationUser, PhoneNumber
-from transferkit.lifecycle import NotSent, Presence, Refused, Taken
+from transferkit.provider.adapter import Callback
+from transferkit.provider.results import NotSent, Presence, Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.requests import Call, CallingContext, Redirect, TeamsPhoneCallDetails, Transfer
-from transferkit.secret import Secret
-from transferkit.testing.emulator import Fault
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
 
 TRANSFER = "/calling/callConnections/{call}:transferToParticipant"
@@ -222,14 +222,14 @@ async def test_what_the_sdk_signs_for_us_is_verified_with_the_emulators_key_alon
     own = bench.adapter()
     for request in (transfer, redirect):
         refused = await other.submit(submission(request, transfer_id=str(uuid4())))
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert (refused.result.code, refused.result.subcode) == (401, 7509)
         assert "access key" in refused.result.advice
         assert (await other.inspect(transfer.call)).presence is Presence.UNKNOWN
         assert bench.emulator.executions(request.call.id) == 0
         assert (await own.inspect(transfer.call)).presence is Presence.CONNECTED
     for request in (redirect, transfer):
-        assert isinstance(await own.submit(submission(request, transfer_id=str(uuid4()))), Taken)
+        assert isinstance(await own.submit(submission(request, transfer_id=str(uuid4()))), Submitted)
         assert bench.emulator.executions(request.call.id) == 1
     sent = bench.emulator.requests[-1].headers
     assert {"x-ms-date", "x-ms-content-sha256", "repeatability-request-id"} <= set(sent)
@@ -239,7 +239,7 @@ async def test_teams_details_travel_alone(bench, submission):
     """The SDK's own method would leave them out where no SIP or VoIP header goes with them."""
     details = TeamsPhoneCallDetails(call_topic="billing")
     request = Transfer(call=bench.call(), to=ANSWERS, context=CallingContext(teams=details))
-    assert isinstance(await bench.adapter().submit(submission(request)), Taken)
+    assert isinstance(await bench.adapter().submit(submission(request)), Submitted)
     (sent,) = bench.emulator.requests
     assert sent.body["customCallingContext"] == {"teamsPhoneCallDetails": {"callTopic": "billing"}}
 
@@ -264,7 +264,7 @@ PRESENCES = {
     Ending.MANUAL: Presence.TRANSFERRING,
     Ending.REFUSED: Presence.CONNECTED,
 }
-ANSWER = {429: NotSent, 403: Refused}
+ANSWER = {429: NotSent, 403: Rejected}
 
 
 async def submitted(bench, submission, request, line):
@@ -288,7 +288,7 @@ async def test_each_scenario_plays_as_published(bench, submission, line, kind):
     assert (await bench.adapter().inspect(request.call)).presence is PRESENCES[line.ending]
     assert bench.emulator.executions(call) == (line.ending is not Ending.REFUSED)
     if line.ending is Ending.REFUSED:
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Rejected)
         assert answer.result.reason is line.reason
     elif line.reason:
         assert the_fact(bench.sink.got[0][1]).result.reason is line.reason
@@ -302,7 +302,7 @@ async def test_each_scenario_of_a_redirect_is_told_by_its_answer_alone(bench, su
     request = Redirect(call=ringing.call_id, to=line.number, incoming_context=ringing.incoming_context)
     answer = await submitted(bench, submission, request, line)
     await bench.emulator.settle()
-    assert isinstance(answer, Refused if line.ending is Ending.REFUSED else Taken)
+    assert isinstance(answer, Rejected if line.ending is Ending.REFUSED else Submitted)
     assert bench.emulator.executions(ringing.call_id) == (line.ending is not Ending.REFUSED)
     assert bench.sink.names() == ["IncomingCall"]
 
@@ -338,7 +338,7 @@ async def test_out_of_a_group_call_goes_the_transferee(bench, submission):
     adapter, call = bench.adapter(), bench.call(group=True)
     assert (await adapter.inspect(Call("acs", call))).presence is Presence.CONNECTED
     request = Transfer(call=call, to=ANSWERS, transferee=CALLER)
-    assert isinstance(await adapter.submit(submission(request)), Taken)
+    assert isinstance(await adapter.submit(submission(request)), Submitted)
     await bench.emulator.settle()
     assert bench.sink.names() == ["CallTransferAccepted", "ParticipantsUpdated"]
     data = bench.sink.got[1][1]["data"]
@@ -363,10 +363,10 @@ async def test_a_call_can_be_transferred_again_after_a_failure(bench, submission
     adapter, call = bench.adapter(), bench.call()
     for name in ("busy", "answers"):
         request = Transfer(call=call, to=scenario(name).number)
-        assert isinstance(await adapter.submit(submission(request, transfer_id=str(uuid4()))), Taken)
+        assert isinstance(await adapter.submit(submission(request, transfer_id=str(uuid4()))), Submitted)
         await bench.emulator.settle()
     gone = await adapter.submit(submission(request, transfer_id=str(uuid4())))
-    assert isinstance(gone, Refused)
+    assert isinstance(gone, Rejected)
     assert gone.result.reason is FailureReason.CALL_NOT_FOUND
     assert bench.emulator.executions(call) == 2
 
@@ -381,10 +381,10 @@ async def test_a_ringing_call_is_redirected_once(bench, submission):
     adapter = bench.adapter()
     request = Redirect(call=fact.event.call, to=ANSWERS, incoming_context=fact.event.incoming_context)
     assert adapter.plan(request).problems == ()
-    assert isinstance(await adapter.submit(submission(request)), Taken)
-    assert isinstance(await adapter.submit(submission(request)), Taken), "the same request, repeated"
+    assert isinstance(await adapter.submit(submission(request)), Submitted)
+    assert isinstance(await adapter.submit(submission(request)), Submitted), "the same request, repeated"
     again = await adapter.submit(submission(request, transfer_id=str(uuid4())))
-    assert isinstance(again, Refused)
+    assert isinstance(again, Rejected)
     assert again.result.reason is FailureReason.CALL_NOT_FOUND
     assert bench.emulator.executions(ringing.call_id) == 1
 

@@ -13,12 +13,12 @@ from azure.core.messaging import CloudEvent
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator, EventSchema
 
-from transferkit.adapter import Callback
 from transferkit.client import AsyncClient
 from transferkit.config import load_config
+from transferkit.emulators import Fault
 from transferkit.events import CallIncoming, TransferCompleted
+from transferkit.provider.adapter import Callback
 from transferkit.requests import Transfer
-from transferkit.testing.emulator import Fault
 from transferkit.testing.scenarios import scenario
 from transferkit.testing.server import serve
 

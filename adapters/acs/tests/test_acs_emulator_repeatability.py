@@ -7,9 +7,9 @@ import pytest
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator
 
-from transferkit.lifecycle import Refused, Taken
+from transferkit.provider.results import Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.requests import Transfer
-from transferkit.secret import Secret
 from transferkit.testing.clock import ManualClock
 from transferkit.testing.scenarios import scenario
 from transferkit.testing.server import serve
@@ -160,13 +160,13 @@ async def test_the_window_is_five_minutes_on_the_emulators_clock(submission):
         adapter = AcsAdapter(AcsSettings(connection_string=secret), clock=clock)
         request = Transfer(call=emulator.place_call(callback_url=server.url), to=SILENT)
         wanted = submission(request, first_sent_at=clock.now())
-        assert isinstance(await adapter.submit(wanted), Taken)
+        assert isinstance(await adapter.submit(wanted), Submitted)
         clock.advance(299)
-        assert isinstance(await adapter.submit(wanted), Taken)
+        assert isinstance(await adapter.submit(wanted), Submitted)
         clock.advance(2)
         late = await adapter.submit(wanted)
         await adapter.aclose()
         await emulator.aclose()
-    assert isinstance(late, Refused)
+    assert isinstance(late, Rejected)
     assert late.result.code == 412
     assert emulator._repeatable._known.keys() == {wanted.id}

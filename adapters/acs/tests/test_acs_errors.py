@@ -23,8 +23,8 @@ from azure.core.pipeline.transport import AioHttpTransport
 from transferkit_acs import AcsAdapter, AcsSettings
 
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
-from transferkit.secret import Secret
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected
+from transferkit.provider.secret import Secret
 
 # No connection was made, so nothing can have been executed (docs.aiohttp.org, "Client exceptions"). All other
 # errors may come when the request has left, also those that azure-core calls ServiceRequestError.
@@ -127,7 +127,7 @@ async def answers(adapter, wanted):
 def check_carried(error: Exception, answer, inspection) -> None:
     name = type(error).__name__
     unusable = name in CANNOT_BE_SENT
-    assert type(answer) is (Refused if unusable else NotSent if name in NEVER_LEFT else MaybeSent)
+    assert type(answer) is (Rejected if unusable else NotSent if name in NEVER_LEFT else MaybeSent)
     failed = FailureReason.UNSUPPORTED if unusable else FailureReason.PROVIDER_ERROR
     assert answer.result.reason is (FailureReason.TIMEOUT if "Timeout" in name else failed)
     assert answer.result.basis is Basis.LOCAL
@@ -181,7 +181,7 @@ async def test_every_exception_on_the_way_to_a_token_has_an_answer(
     adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table))
     answer, inspection = await answers(adapter, submission(transfer))
     refused = cls.__name__ in REFUSALS
-    assert type(answer) is (Refused if refused else NotSent), "nothing can have left without a token"
+    assert type(answer) is (Rejected if refused else NotSent), "nothing can have left without a token"
     failed = FailureReason.TIMEOUT if "Timeout" in cls.__name__ else FailureReason.PROVIDER_ERROR
     assert answer.result.reason is (FailureReason.UNAUTHORIZED if refused else failed)
     assert answer.result.basis is Basis.LOCAL
@@ -227,7 +227,7 @@ async def test_no_word_of_msal_s_own_is_repeated(monkeypatch, submission, transf
     answer, _ = await answers(
         AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table)), submission(transfer)
     )
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert PASSWORD not in answer.result.message
     wanted = (
         "no managed identity here"

@@ -7,7 +7,7 @@ from azure.core.credentials import AzureKeyCredential
 from transferkit_acs import AcsSettings
 from transferkit_acs.sdk import open_client
 
-from transferkit.lifecycle import NotSent
+from transferkit.provider.results import NotSent
 from transferkit.testing.server import stop_accepting
 
 NAMES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")

@@ -10,8 +10,6 @@ from transferkit_acs.emulator.schema import REDIRECT, TRANSFER, problems_of
 from transferkit_acs.identities import response_model_of
 from transferkit_acs.requests import body_of
 
-from transferkit.adapter import Submission
-from transferkit.deadline import Deadline
 from transferkit.identifiers import (
     Cloud,
     CommunicationUser,
@@ -21,6 +19,8 @@ from transferkit.identifiers import (
     TeamsUser,
     UnknownIdentifier,
 )
+from transferkit.provider.adapter import Submission
+from transferkit.provider.deadline import Deadline
 from transferkit.requests import (
     CallingContext,
     Redirect,

@@ -4,8 +4,8 @@ import pytest
 from transferkit_acs import AcsAdapter
 from transferkit_acs.callbacks import EVENT_GRID
 
-from transferkit.signals import Delivery
-from transferkit.wire import content_key
+from transferkit.provider.facts import Delivery
+from transferkit.provider.http import content_key
 
 
 def only(callback):

@@ -6,8 +6,6 @@ import pytest
 from transferkit_acs.identities import identifier_of, model_of, response_model_of
 from transferkit_acs.requests import body_of, headers_of
 
-from transferkit.adapter import Submission
-from transferkit.deadline import Deadline
 from transferkit.identifiers import (
     Cloud,
     CommunicationUser,
@@ -17,6 +15,8 @@ from transferkit.identifiers import (
     TeamsUser,
     UnknownIdentifier,
 )
+from transferkit.provider.adapter import Submission
+from transferkit.provider.deadline import Deadline
 from transferkit.requests import (
     CallingContext,
     Redirect,

@@ -11,9 +11,9 @@ from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.testing import ISSUER, AcsCallbacks
 
 from transferkit import AsyncClient, CallbackConfig, Config, PhoneNumber
-from transferkit.adapter import Inspection
-from transferkit.lifecycle import Presence, Taken
-from transferkit.secret import Secret
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.results import Presence, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.testing import CallbackSigner, Forgery, serve
 
 CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
@@ -28,7 +28,7 @@ ACS = AcsCallbacks(signer=SIGNER, resource_id=RESOURCE, eventgrid_secret=SECRET)
 @pytest.fixture
 def make(monkeypatch):
     async def submit(self, submission):
-        return Taken()
+        return Submitted()
 
     async def inspect(self, call, *, tenant_id=None):
         return Inspection(presence=Presence.UNKNOWN)

@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 from transferkit_acs import ApiVersion
 from transferkit_acs.emulator import AcsEmulator
 
-from transferkit.testing.emulator import Fault
+from transferkit.emulators import Fault
 from transferkit.testing.scenarios import scenario
 from transferkit.testing.server import serve
 

@@ -9,7 +9,7 @@ from transferkit_acs.settings import ConnectionString
 
 from transferkit.config import load_config
 from transferkit.errors import ConfigError
-from transferkit.secret import Secret
+from transferkit.provider.secret import Secret
 
 KEY = "a2V5"
 

@@ -17,10 +17,10 @@ from transferkit_acs.tokens import EntraCredential
 
 from transferkit.events import Basis, FailureReason
 from transferkit.identifiers import PhoneNumber
-from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.provider.facts import Result
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.requests import Call, Redirect
-from transferkit.secret import Secret
-from transferkit.signals import Result
 from transferkit.testing.clock import ManualClock
 from transferkit.testing.server import serve
 
@@ -72,7 +72,7 @@ async def submit(answers, adapter_at, submission, transfer):
     ids=["context", "empty", "nothing", "200", "204", "garbage", "list", "html"],
 )
 async def test_any_2xx_is_taken_whatever_its_body(submit, answer):
-    assert isinstance(await submit(answer), Taken)
+    assert isinstance(await submit(answer), Submitted)
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>Sign in</html>"), (302, b"")])
@@ -83,7 +83,7 @@ async def test_a_page_or_a_redirect_is_not_an_answer_of_acs(submit, status, body
 
 
 async def test_a_taken_submission_has_the_chain_id(submit):
-    assert await submit(http(202, {}, X_Microsoft_Skype_Chain_ID=CHAIN)) == Taken(correlation_id=CHAIN)
+    assert await submit(http(202, {}, X_Microsoft_Skype_Chain_ID=CHAIN)) == Submitted(correlation_id=CHAIN)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_a_taken_submission_has_the_chain_id(submit):
 )
 async def test_a_4xx_is_a_refusal(submit, status, body, subcode, reason, message):
     answer = await submit(http(status, body, X_Microsoft_Skype_Chain_ID=CHAIN))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert (answer.result.code, answer.result.subcode) == (status, subcode)
     assert (answer.result.reason, answer.result.request_id) == (reason, CHAIN)
     assert answer.result.message == message
@@ -220,7 +220,7 @@ async def test_an_unset_secret_fails_at_once_and_names_the_variable(submission, 
     secret = Secret(key="providers.acs.connection_string", env="ACS_CONNECTION")
     adapter = AcsAdapter(AcsSettings(connection_string=secret))
     answer = await adapter.submit(submission(transfer))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert answer.result.basis is Basis.LOCAL
     assert "ACS_CONNECTION" in answer.result.advice
 
@@ -353,13 +353,13 @@ def half(status: int, *, then: str, **headers: str):
 @pytest.mark.parametrize("then", ["ends", "trickles"])
 async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, then):
     answer = await submit(half(202, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
-    assert answer == Taken(correlation_id=CHAIN)
+    assert answer == Submitted(correlation_id=CHAIN)
 
 
 @pytest.mark.parametrize("then", ["ends", "trickles"])
 async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
     answer = await submit(half(403, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert (answer.result.code, answer.result.subcode) == (403, None)
     assert (answer.result.reason, answer.result.request_id) == (FailureReason.FORBIDDEN, CHAIN)
 
@@ -371,7 +371,7 @@ async def test_a_wait_that_was_asked_for_outlives_the_body(submit):
 
 
 async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit):
-    assert isinstance(await submit(http(202, b"no gzip", Content_Encoding="gzip")), Taken)
+    assert isinstance(await submit(http(202, b"no gzip", Content_Encoding="gzip")), Submitted)
 
 
 async def test_a_connection_serves_again_after_an_answer(submission, transfer):
@@ -387,7 +387,7 @@ async def test_a_connection_serves_again_after_an_answer(submission, transfer):
     async with serve(app) as server:
         adapter = AcsAdapter(settings_for(server.url, timeout=5.0))
         for _ in range(3):
-            assert isinstance(await adapter.submit(submission(transfer)), Taken)
+            assert isinstance(await adapter.submit(submission(transfer)), Submitted)
         await adapter.aclose()
     assert len(connections) == 1
 
@@ -514,7 +514,7 @@ async def test_an_adapter_may_be_used_again_after_it_was_closed(answers, adapter
     async with answers(http(202, {})) as (url, _):
         adapter = adapter_at(url)
         for _ in range(2):
-            assert isinstance(await adapter.submit(submission(transfer)), Taken)
+            assert isinstance(await adapter.submit(submission(transfer)), Submitted)
             await adapter.aclose()
 
 
@@ -525,5 +525,5 @@ async def test_an_unusable_ca_file_is_named(tmp_path, submission, transfer):
             path.write_text(content)
         adapter = AcsAdapter(settings_for("https://127.0.0.1:1", ca_file=path))
         answer = await adapter.submit(submission(transfer))
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Rejected)
         assert "providers.acs.ca_file" in answer.result.advice

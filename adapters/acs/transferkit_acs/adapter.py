@@ -13,20 +13,20 @@ from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit.adapter import (
+from transferkit.provider.adapter import (
     Adapter,
     Callback,
     CallbackRoute,
     CheckResult,
-    Greeting,
+    HandshakeResponse,
     Inspection,
     Submission,
 )
-from transferkit.capabilities import Capabilities, Plan, plan
-from transferkit.clock import SystemClock
-from transferkit.lifecycle import Answer, Presence
+from transferkit.provider.capabilities import Capabilities, Plan, plan
+from transferkit.provider.clock import SystemClock
+from transferkit.provider.facts import Fact
+from transferkit.provider.results import Presence, SubmitResult
 from transferkit.requests import Call, Request, WireRequest
-from transferkit.signals import Fact
 from transferkit_acs import callbacks, handshakes
 from transferkit_acs.answers import NoReply, Reply, answer_of, answer_without_reply, inspection_of
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
@@ -36,7 +36,7 @@ from transferkit_acs.sip_headers import with_uui
 if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
 
-    from transferkit.clock import Clock
+    from transferkit.provider.clock import Clock
     from transferkit_acs.tokens import EntraCredential
 
 __all__ = ["AcsAdapter"]
@@ -87,7 +87,7 @@ class AcsAdapter(Adapter):
 
         return await show(self._settings, submission)
 
-    async def submit(self, submission: Submission) -> Answer:
+    async def submit(self, submission: Submission) -> SubmitResult:
         """Send once and say how it went."""
         from transferkit_acs.sdk import send
 
@@ -188,9 +188,9 @@ class AcsAdapter(Adapter):
             "correct the endpoint of the event subscription"
         )
 
-    def greet(self, callback: Callback) -> Greeting | None:
+    def handshake(self, callback: Callback) -> HandshakeResponse | None:
         """Event Grid's two handshakes."""
-        return handshakes.greet(callback)
+        return handshakes.handshake(callback)
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:

@@ -11,18 +11,18 @@ from attrs import evolve, field, frozen
 from transferkit_microsoft.codes import not_the_provider, refusal
 from transferkit_microsoft.errors import is_page, read_error
 
-from transferkit.adapter import Inspection
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
-from transferkit.signals import Result
-from transferkit.wire import misconfigured, retry_after, unanswered, unconnected
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.facts import Result
+from transferkit.provider.http import misconfigured, retry_after, unanswered, unconnected
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit_acs.payloads import read_json, text_of
 from transferkit_acs.reasons import HTTP_CODES, HTTP_STATUSES
 
 __all__ = ["NoReply", "Reply", "answer_of", "answer_without_reply", "inspection_of"]
 
-NoReply = Refused | NotSent | MaybeSent
+NoReply = Rejected | NotSent | MaybeSent
 """What is known of a request that got no answer."""
 
 
@@ -64,19 +64,19 @@ class Reply:
         return result
 
 
-def answer_of(reply: Reply, *, now: datetime) -> Answer:
+def answer_of(reply: Reply, *, now: datetime) -> SubmitResult:
     """What an HTTP answer to a transfer or redirect means."""
     status, wait = reply.status, retry_after(reply.headers, now=now)
     if 300 <= status < 400 or (status < 300 and is_page(reply.body)):  # noqa: PLR2004 - redirects, success
         return MaybeSent(result=not_the_provider("ACS", status))
     if 200 <= status < 300:  # noqa: PLR2004 - the range of success
-        return Taken(correlation_id=reply.chain_id, status=status, request_id=reply.chain_id)
+        return Submitted(correlation_id=reply.chain_id, status=status, request_id=reply.chain_id)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
     ):
         return NotSent(result=reply.result, retry_after=wait)
     if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - the range of refusals
-        return Refused(result=reply.result)
+        return Rejected(result=reply.result)
     return MaybeSent(result=reply.result)
 
 
@@ -98,7 +98,7 @@ def answer_without_reply(error: Exception, *, left: bool) -> NoReply:
             advice="The address cannot be used: check the endpoint of [providers.acs].",
             basis=Basis.LOCAL,
         )
-        return Refused(result=result)
+        return Rejected(result=result)
     if not left or _never_connected(cause):
         return unconnected(cause, to="ACS", check="endpoint and ca_file of [providers.acs]")
     return unanswered(cause, to="ACS")

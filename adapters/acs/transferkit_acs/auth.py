@@ -9,7 +9,7 @@ from attrs import fields
 from azure.core.credentials import AzureKeyCredential
 
 from transferkit.errors import ConfigError, Problem
-from transferkit.secret import Secret
+from transferkit.provider.secret import Secret
 from transferkit_acs.settings import AcsSettings, ConnectionString
 from transferkit_acs.tokens import Application, EntraCredential, MachineIdentity, PlaceholderToken
 

@@ -14,8 +14,7 @@ from typing import Any, Final, final
 from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end
 
 from transferkit._making import maker
-from transferkit.adapter import Callback
-from transferkit.errors import MalformedCallback
+from transferkit._util.frozenmap import EMPTY, FrozenMap, freeze, freeze_owned
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -25,10 +24,10 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import EMPTY, FrozenMap, freeze, freeze_owned
 from transferkit.identifiers import Identifier
-from transferkit.signals import Delivery, Fact, RequestKind, Result, Signal
-from transferkit.wire import content_key, read_json
+from transferkit.provider.adapter import Callback
+from transferkit.provider.facts import Delivery, Fact, MalformedCallback, RequestKind, Result, Signal
+from transferkit.provider.http import content_key, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
 from transferkit_acs.payloads import instant_of, member, number_of, text_of

@@ -13,7 +13,6 @@ from typing import final
 from attrs import evolve, frozen
 from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
 
-from transferkit.capabilities import Anything, Capabilities, Headers, Kinds, Limit, Text
 from transferkit.errors import Problem
 from transferkit.identifiers import (
     CommunicationUser,
@@ -23,6 +22,7 @@ from transferkit.identifiers import (
     TeamsExtensionUser,
     TeamsUser,
 )
+from transferkit.provider.capabilities import Anything, Capabilities, Headers, Kinds, Limit, Text
 from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails
 from transferkit_acs.identities import kinds_of
 from transferkit_acs.settings import ApiVersion

@@ -6,9 +6,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
-from transferkit.adapter import CheckResult
-from transferkit.lifecycle import Refused
-from transferkit.wire import clock_skew
+from transferkit.provider.adapter import CheckResult
+from transferkit.provider.http import clock_skew
+from transferkit.provider.results import Rejected
 from transferkit_acs.answers import NoReply, Reply
 from transferkit_acs.settings import AcsSettings
 
@@ -26,7 +26,7 @@ def judged(came: Reply | NoReply, settings: AcsSettings, *, now: datetime) -> tu
     if isinstance(came, Reply):
         return (_answered(came, settings, now=now),)
     message = came.result.message or str(came.result.reason)
-    if isinstance(came, Refused):
+    if isinstance(came, Rejected):
         advice = came.result.advice or _TOKEN
         return (CheckResult(name=_NAME, ok=False, message=message, advice=advice),)
     advice = came.result.advice or _UNREACHED

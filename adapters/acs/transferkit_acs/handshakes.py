@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Mapping
 
-from transferkit.adapter import Callback, Greeting
-from transferkit.errors import MalformedCallback
+from transferkit.provider.adapter import Callback, HandshakeResponse
+from transferkit.provider.facts import MalformedCallback
 from transferkit_acs.callbacks import EVENT_GRID, PROVIDER
 from transferkit_acs.payloads import member, read_json, text_of
 
-__all__ = ["greet", "looks_like_event_grid"]
+__all__ = ["handshake", "looks_like_event_grid"]
 
 _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?")
@@ -28,23 +28,23 @@ def looks_like_event_grid(headers: Mapping[str, str]) -> bool:
     return "webhook-request-origin" in headers or any(name.startswith("aeg-") for name in headers)
 
 
-def greet(callback: Callback) -> Greeting | None:
+def handshake(callback: Callback) -> HandshakeResponse | None:
     """The answer to a handshake; None for anything else. Raises `MalformedCallback`."""
     if callback.route != EVENT_GRID:
         return None
     return _allow(callback) if callback.method == "OPTIONS" else _validate(callback)
 
 
-def _allow(callback: Callback) -> Greeting:
+def _allow(callback: Callback) -> HandshakeResponse:
     origin = callback.headers.get("webhook-request-origin", "")
     if not _ORIGIN.fullmatch(origin):
         raise MalformedCallback(PROVIDER, "header WebHook-Request-Origin", "names no host")
-    return Greeting(
+    return HandshakeResponse(
         headers={"allow": "POST, OPTIONS", "webhook-allowed-origin": origin, "webhook-allowed-rate": "*"}
     )
 
 
-def _validate(callback: Callback) -> Greeting | None:
+def _validate(callback: Callback) -> HandshakeResponse | None:
     if _VALIDATION.encode() not in callback.body:
         return None
     try:
@@ -57,6 +57,6 @@ def _validate(callback: Callback) -> Greeting | None:
     code = text_of(member(elements[0], "data"), "validationCode")
     if not code or len(code) > _LONGEST_CODE:
         raise MalformedCallback(PROVIDER, "data.validationCode", "is missing or too long")
-    return Greeting(
+    return HandshakeResponse(
         headers={"content-type": "application/json"}, body=json.dumps({"validationResponse": code}).encode()
     )

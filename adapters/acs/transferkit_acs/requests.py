@@ -10,7 +10,8 @@ from datetime import UTC
 from email.utils import format_datetime
 from typing import Any
 
-from transferkit.adapter import Submission
+from transferkit.provider.adapter import Submission
+from transferkit.provider.http import merge_patch
 from transferkit.requests import (
     CallingContext,
     Redirect,
@@ -19,7 +20,6 @@ from transferkit.requests import (
     TeamsPhoneSourceDetails,
     Transfer,
 )
-from transferkit.wire import merge_patch
 from transferkit_acs.identities import model_of, phone_model_of
 
 __all__ = ["body_of", "headers_of"]

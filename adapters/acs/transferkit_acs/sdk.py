@@ -23,8 +23,8 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
-from transferkit.adapter import Submission
-from transferkit.deadline import check_deadline
+from transferkit.provider.adapter import Submission
+from transferkit.provider.deadline import check_deadline
 from transferkit.requests import Transfer, WireRequest
 from transferkit_acs.answers import Reply
 from transferkit_acs.auth import placeholder

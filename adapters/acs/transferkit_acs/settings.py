@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import Attribute, field, frozen
 
-from transferkit.adapter import TokenPolicy
 from transferkit.errors import ConfigError, Problem
-from transferkit.secret import Secret
+from transferkit.provider.adapter import TokenPolicy
+from transferkit.provider.secret import Secret
 
 __all__ = ["AcsSettings", "ApiVersion", "ConnectionString"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transferkit.capabilities import Headers
-from transferkit.frozenmap import FrozenMap
+from transferkit._util.frozenmap import FrozenMap
+from transferkit.provider.capabilities import Headers
 
 __all__ = ["SIP_HEADERS", "USER_TO_USER", "with_uui"]
 

@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
-from transferkit.callbacks import CallbackRequest
-from transferkit.clock import Clock, SystemClock
+from transferkit._callbacks import CallbackRequest
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
+from transferkit.provider.clock import Clock, SystemClock
 from transferkit.testing.signing import CallbackSigner
 from transferkit_acs.identities import response_model_of
 from transferkit_acs.settings import AcsSettings, ApiVersion

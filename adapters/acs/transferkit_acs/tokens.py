@@ -19,9 +19,9 @@ from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import NotSent, Refused
-from transferkit.signals import Result
-from transferkit.wire import unconnected
+from transferkit.provider.facts import Result
+from transferkit.provider.http import unconnected
+from transferkit.provider.results import NotSent, Rejected
 
 if TYPE_CHECKING:
     import requests
@@ -49,7 +49,7 @@ _CHECK = "endpoint, authority and ca_file of [providers.acs]"
 class NoToken(Exception):
     """There is no token. `answer` is what that means for the request that needs it."""
 
-    def __init__(self, answer: Refused | NotSent) -> None:
+    def __init__(self, answer: Rejected | NotSent) -> None:
         super().__init__(answer.result.message)
         self.answer = answer
 
@@ -223,9 +223,9 @@ class EntraCredential(_Credential):
             raise NoToken(NotSent(result=evolve(refused.result, reason=FailureReason.PROVIDER_ERROR)))
         raise NoToken(refused)
 
-    def _refused(self, message: str, *, basis: Basis) -> Refused:
+    def _refused(self, message: str, *, basis: Basis) -> Rejected:
         advice = self._source.advice
-        return Refused(
+        return Rejected(
             result=Result(reason=FailureReason.UNAUTHORIZED, message=message, advice=advice, basis=basis)
         )
 

@@ -15,11 +15,11 @@ import trustme
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
 
-from transferkit.adapter import Callback, Submission
-from transferkit.deadline import Deadline
 from transferkit.identifiers import PhoneNumber
+from transferkit.provider.adapter import Callback, Submission
+from transferkit.provider.deadline import Deadline
+from transferkit.provider.secret import Secret
 from transferkit.requests import Transfer
-from transferkit.secret import Secret
 from transferkit.testing.server import serve, stop_accepting
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 from transferkit_graph import GraphAdapter, GraphSettings
 
 from transferkit.identifiers import TeamsUser
+from transferkit.provider.secret import Secret
 from transferkit.requests import Redirect, Transfer
-from transferkit.secret import Secret
 
 
 def test_call_ids_meet_in_lower_case():
@@ -77,7 +77,7 @@ def test_planning_and_decoding_load_no_http_stack():
     program = """
 import sys
 from datetime import UTC, datetime
-from transferkit.adapter import Callback
+from transferkit.provider.adapter import Callback
 from transferkit.requests import Transfer
 from transferkit.identifiers import TeamsUser
 from transferkit_graph import GraphAdapter, GraphSettings

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from transferkit_graph.answers import answer_of
 
-from transferkit.lifecycle import MaybeSent
+from transferkit.provider.results import MaybeSent
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

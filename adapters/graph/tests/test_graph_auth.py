@@ -13,9 +13,9 @@ from transferkit_graph.auth import Tokens
 from transferkit.events import Basis
 from transferkit.events import FailureReason as Reason
 from transferkit.identifiers import PhoneNumber
-from transferkit.lifecycle import NotSent, Presence, Refused, Taken
+from transferkit.provider.results import NotSent, Presence, Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.requests import Call, Transfer
-from transferkit.secret import Secret
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,7 +31,7 @@ async def test_one_token_serves_many_requests(bench, submission):
     adapter = bench.adapter()
     for _ in range(3):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
-        assert isinstance(await adapter.submit(submission(Transfer(call=call, to=SOMEONE))), Taken)
+        assert isinstance(await adapter.submit(submission(Transfer(call=call, to=SOMEONE))), Submitted)
     assert token_requests(bench.emulator) == [bench.table["tenant_id"]]
 
 
@@ -85,7 +85,7 @@ async def test_the_token_is_of_the_call_s_tenant(bench, submission, named_by):
         Transfer(call=call, to=SOMEONE), tenant_id=OTHER_TENANT if named_by == "submission" else None
     )
     adapter = bench.adapter(**settings.get(named_by, {}))
-    assert isinstance(await adapter.submit(sent), Taken)
+    assert isinstance(await adapter.submit(sent), Submitted)
     assert token_requests(bench.emulator) == [OTHER_TENANT]
 
 
@@ -107,7 +107,7 @@ async def test_a_token_that_was_revoked_is_replaced_the_next_time(bench, submiss
     bench.emulator.revoke_tokens()
     refused = await adapter.submit(submission(Transfer(call=call, to=SOMEONE)))
     assert refused.result.reason is Reason.UNAUTHORIZED
-    assert isinstance(await adapter.submit(submission(Transfer(call=call, to=SOMEONE))), Taken)
+    assert isinstance(await adapter.submit(submission(Transfer(call=call, to=SOMEONE))), Submitted)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ async def test_a_token_that_was_revoked_is_replaced_the_next_time(bench, submiss
 )
 async def test_credentials_that_the_authority_refuses(bench, submission, settings, says):
     answered = await bench.adapter(**settings).submit(submission())
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert answered.result.reason is Reason.UNAUTHORIZED
     assert says in answered.result.message
 
 
 async def test_a_tenant_that_does_not_exist(bench, submission):
     answered = await bench.adapter().submit(submission(tenant_id="no-such-tenant"))
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert answered.result.reason is Reason.UNAUTHORIZED
     assert "tenant_id" in answered.result.advice
 
@@ -136,7 +136,7 @@ async def test_a_missing_key_is_named(submission, missing):
     given = {"tenant_id": "t", "client_id": "c", "client_secret": Secret(value="s"), missing: None}
     adapter = GraphAdapter(GraphSettings(**given))
     answered = await adapter.submit(submission())
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert answered.result.reason is Reason.UNAUTHORIZED
     assert f"providers.graph.{missing}" in answered.result.advice
     await adapter.aclose()
@@ -159,7 +159,7 @@ async def test_a_ca_file_that_is_none_is_named(submission, tmp_path, content):
         path.write_bytes(content)
     adapter = GraphAdapter(GraphSettings(tenant_id="t", client_id="c", ca_file=path))
     answered = await adapter.submit(submission())
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert "providers.graph.ca_file" in answered.result.advice
 
 
@@ -265,14 +265,14 @@ PASSING = '{"error": "temporarily_unavailable"}'
     ("discovery", "token", "kind"),
     [
         (FOUND, (200, '{"access_token": "x", "token_type": "Bearer", "expires_in": 3599}'), str),
-        (FOUND, (400, REFUSES), Refused),
+        (FOUND, (400, REFUSES), Rejected),
         (FOUND, (400, PASSING), NotSent),
         (FOUND, (500, "broken"), NotSent),
         (FOUND, (503, '{"error": "server_error"}'), NotSent),
         (FOUND, (200, "<html>"), NotSent),
         (FOUND, (200, "[]"), NotSent),
-        (FOUND, (200, '{"token_type": "Bearer"}'), Refused),
-        ((400, '{"error": "invalid_tenant"}'), NEVER, Refused),
+        (FOUND, (200, '{"token_type": "Bearer"}'), Rejected),
+        ((400, '{"error": "invalid_tenant"}'), NEVER, Rejected),
         ((500, "broken"), NEVER, NotSent),
         ((302, ""), NEVER, NotSent),
         ((200, "{}"), NEVER, NotSent),

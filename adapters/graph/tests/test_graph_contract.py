@@ -5,10 +5,10 @@ import json
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 
 from transferkit.identifiers import PhoneNumber, TeamsUser
+from transferkit.provider.facts import Signal
+from transferkit.provider.secret import Secret
 from transferkit.requests import Call, Redirect, Transfer
-from transferkit.secret import Secret
-from transferkit.signals import Signal
-from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
+from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 ADELE = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
 BEN = TeamsUser("3fa1c2d4-0000-4000-8000-00000000bbbb")

@@ -29,9 +29,9 @@ from transferkit_graph.auth import Tokens
 from transferkit.events import Basis
 from transferkit.events import FailureReason as Reason
 from transferkit.identifiers import PhoneNumber
-from transferkit.lifecycle import NotSent, Refused, Taken
+from transferkit.provider.results import NotSent, Rejected, Submitted
+from transferkit.provider.secret import Secret
 from transferkit.requests import Call, Transfer
-from transferkit.secret import Secret
 
 OTHER_TENANT = "5a1e0c5e-0000-4000-8000-00000000cccc"
 IDENTITY = "1de00000-0000-4000-8000-00000000eeee"
@@ -94,19 +94,19 @@ class TestCertificate:
     async def test_its_signature_is_verified(self, bench, submission, pem, password):
         bench.emulator.add_certificate(CERTIFICATE)
         adapter = bench.adapter(**by_certificate(pem, password))
-        assert isinstance(await transferred(bench, submission, adapter), Taken)
+        assert isinstance(await transferred(bench, submission, adapter), Submitted)
 
     async def test_from_a_file(self, bench, submission, tmp_path):
         bench.emulator.add_certificate(CERTIFICATE)
         path = tmp_path / "client.pem"
         path.write_text(pem_of(KEY) + CERTIFICATE)
         adapter = bench.adapter(client_secret=None, certificate=Secret(file=path))
-        assert isinstance(await transferred(bench, submission, adapter), Taken)
+        assert isinstance(await transferred(bench, submission, adapter), Submitted)
 
     async def test_one_that_the_directory_does_not_know_is_refused(self, bench, submission):
         adapter = bench.adapter(**by_certificate(pem_of(OTHER_KEY) + OTHER_CERTIFICATE))
         answered = await transferred(bench, submission, adapter)
-        assert isinstance(answered, Refused)
+        assert isinstance(answered, Rejected)
         assert "AADSTS700027" in answered.result.message
         assert "certificate" in answered.result.advice
 
@@ -115,16 +115,16 @@ class TestCertificate:
         path = tmp_path / "client.pem"
         path.write_text(pem_of(OTHER_KEY) + certificate_of(OTHER_KEY))
         adapter = bench.adapter(client_secret=None, certificate=Secret(file=path))
-        assert isinstance(await transferred(bench, submission, adapter), Refused)
+        assert isinstance(await transferred(bench, submission, adapter), Rejected)
         path.write_text(pem_of(KEY) + CERTIFICATE)
-        assert isinstance(await transferred(bench, submission, adapter), Taken)
+        assert isinstance(await transferred(bench, submission, adapter), Submitted)
 
     async def test_it_gets_tokens_of_every_tenant(self, bench, submission):
         bench.emulator.add_certificate(CERTIFICATE)
         adapter = bench.adapter(**by_certificate(pem_of(KEY) + CERTIFICATE))
         call = bench.emulator.place_call(callback_url=bench.callback_url, tenant_id=OTHER_TENANT)
         sent = submission(Transfer(call=call, to=SOMEONE), tenant_id=OTHER_TENANT)
-        assert isinstance(await adapter.submit(sent), Taken)
+        assert isinstance(await adapter.submit(sent), Submitted)
         assert token_requests(bench.emulator) == [OTHER_TENANT]
 
     async def test_the_key_is_never_shown(self, bench, submission, caplog):
@@ -174,7 +174,7 @@ async def test_a_certificate_that_cannot_be_used_says_why(submission, pem, passw
     adapter = GraphAdapter(GraphSettings(tenant_id="t", client_id="c", **given))
     answered = await adapter.submit(submission())
     await adapter.aclose()
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert answered.result.reason is Reason.UNAUTHORIZED
     assert f"providers.graph.{key}: " in answered.result.advice
     assert says in answered.result.advice
@@ -198,7 +198,7 @@ class TestManagedIdentity:
     async def test_the_machine_gives_the_token(self, machine, submission, identity):
         adapter = machine.adapter(client_secret=None, managed_identity=identity)
         for _ in range(2):
-            assert isinstance(await transferred(machine, submission, adapter), Taken)
+            assert isinstance(await transferred(machine, submission, adapter), Submitted)
         (asked,) = [request for request in machine.emulator.requests if "metadata" in request.path]
         assert asked.query["resource"] == "https://graph.microsoft.com"
         assert asked.query.get("client_id") == (None if identity == "system" else identity)
@@ -207,12 +207,12 @@ class TestManagedIdentity:
         adapter = machine.adapter(
             client_secret=None, client_id=None, tenant_id=None, authority=None, managed_identity="system"
         )
-        assert isinstance(await transferred(machine, submission, adapter), Taken)
+        assert isinstance(await transferred(machine, submission, adapter), Submitted)
 
     async def test_an_identity_that_the_machine_has_not_is_refused(self, machine, submission):
         adapter = machine.adapter(client_secret=None, managed_identity="another")
         answered = await transferred(machine, submission, adapter)
-        assert isinstance(answered, Refused)
+        assert isinstance(answered, Rejected)
         assert answered.result.reason is Reason.UNAUTHORIZED
         assert "managed_identity" in answered.result.advice
 
@@ -225,15 +225,15 @@ class TestManagedIdentity:
 
     async def test_a_token_that_was_revoked_is_replaced(self, machine, submission):
         adapter = machine.adapter(client_secret=None, managed_identity="system")
-        assert isinstance(await transferred(machine, submission, adapter), Taken)
+        assert isinstance(await transferred(machine, submission, adapter), Submitted)
         machine.emulator.revoke_tokens()
-        assert isinstance(await transferred(machine, submission, adapter), Refused)
-        assert isinstance(await transferred(machine, submission, adapter), Taken)
+        assert isinstance(await transferred(machine, submission, adapter), Rejected)
+        assert isinstance(await transferred(machine, submission, adapter), Submitted)
 
     async def test_a_call_of_another_tenant_is_refused_before_it_is_sent(self, machine, submission):
         adapter = machine.adapter(client_secret=None, managed_identity="system")
         answered = await adapter.submit(submission(tenant_id=OTHER_TENANT))
-        assert isinstance(answered, Refused)
+        assert isinstance(answered, Rejected)
         assert answered.result.reason is Reason.TENANT_MISMATCH
         assert "client_secret" in answered.result.advice
         assert machine.emulator.requests == []
@@ -300,8 +300,8 @@ def on_a_machine(monkeypatch):
         (200, '{"access_token": "x", "expires_in": "soon"}', NotSent),
         (200, "[]", NotSent),
         (200, "<html>", NotSent),
-        (400, '{"error": "invalid_request", "error_description": "Identity not found"}', Refused),
-        (400, '{"error": {"code": "odd"}}', Refused),
+        (400, '{"error": "invalid_request", "error_description": "Identity not found"}', Rejected),
+        (400, '{"error": {"code": "odd"}}', Rejected),
         (404, "", NotSent),
         (410, "", NotSent),
         (429, '{"error": "too many"}', NotSent),
@@ -395,8 +395,8 @@ async def test_whatever_breaks_beneath_msal_nothing_was_sent(on_a_machine, monke
     monkeypatch.setattr(tokens._http, "authority", Breaking)
     monkeypatch.setattr(tokens._http, "machine", Breaking)
     answered = await tokens.bearer(None)
-    assert isinstance(answered, (NotSent, Refused))
-    assert isinstance(answered, Refused) is _says_no(cls, kind, place)
+    assert isinstance(answered, (NotSent, Rejected))
+    assert isinstance(answered, Rejected) is _says_no(cls, kind, place)
     timed_out = "Timeout" in cls.__name__ and isinstance(answered, NotSent)
     assert (answered.result.reason is Reason.TIMEOUT) is timed_out
     assert answered.result.basis is Basis.LOCAL

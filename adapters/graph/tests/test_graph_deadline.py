@@ -6,7 +6,7 @@ import httpx
 import pytest
 from transferkit_graph import GraphAdapter, GraphSettings
 
-from transferkit.deadline import Deadline, DeadlinePassed
+from transferkit.provider.deadline import Deadline, DeadlinePassed
 from transferkit.requests import Call
 from transferkit.testing import ManualClock
 

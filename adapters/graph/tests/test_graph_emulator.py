@@ -10,7 +10,7 @@ from transferkit_graph.emulator.service import CLIENT_ID, TENANT_ID
 
 from transferkit.events import CallIncoming, FailureReason
 from transferkit.identifiers import PhoneNumber, TeamsUser
-from transferkit.lifecycle import NotSent, Presence, Refused, Taken
+from transferkit.provider.results import NotSent, Presence, Rejected, Submitted
 from transferkit.requests import Call, Redirect, Transfer
 from transferkit.testing import ManualClock
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
@@ -92,7 +92,7 @@ async def transfer(bench, submission, call, adapter=None, **more):
 async def test_a_transfer_plays_its_scenario(bench, submission, line, body):
     adapter = bench.adapter(body=body)
     call = bench.emulator.place_call(callback_url=bench.callback_url)
-    assert isinstance(await transfer(bench, submission, call, adapter, to=line.number), Taken)
+    assert isinstance(await transfer(bench, submission, call, adapter, to=line.number), Submitted)
     assert bench.signals() == (TRANSFER_SIGNALS_2018 if body == "2018" else TRANSFER_SIGNALS)[line.ending]
     reasons = {
         fact.result.reason for fact in bench.facts() if fact.result and "succeeded" not in fact.signals
@@ -112,7 +112,7 @@ async def test_a_redirect_plays_its_scenario(bench, submission, line, path, to):
     assert isinstance(offer.event, CallIncoming)
     assert (offer.event.call_id, offer.event.caller_display_name) == (call, "Emulated Caller")
     request = Redirect(call=offer.event.call, to=getattr(line, to))
-    assert isinstance(await bench.adapter(path=path).submit(submission(request)), Taken)
+    assert isinstance(await bench.adapter(path=path).submit(submission(request)), Submitted)
     await bench.emulator.settle()
     redirecting = path == "app" and line.ending is not Ending.SILENT
     assert bench.signals()[1:] == [["started"]] * redirecting + REDIRECT_SIGNALS[line.ending]
@@ -132,7 +132,7 @@ class TestTurnedAway:
         call, request = self.ask(bench, request_, scenario("forbidden").number)
         for _ in range(2):
             answer = await bench.adapter().submit(submission(request))
-            assert isinstance(answer, Refused)
+            assert isinstance(answer, Rejected)
             assert (answer.result.code, answer.result.subcode) == (403, 7504)
             assert answer.result.reason is FailureReason.FORBIDDEN
         assert bench.emulator.executions(call) == 0
@@ -144,7 +144,7 @@ class TestTurnedAway:
         assert isinstance(first, NotSent)
         assert first.retry_after.total_seconds() == pytest.approx(0.005)
         assert bench.emulator.executions(call) == 0
-        assert isinstance(await adapter.submit(submission(request)), Taken)
+        assert isinstance(await adapter.submit(submission(request)), Submitted)
         await bench.emulator.settle()
         assert bench.signals()[-1] == ENDED
         assert bench.emulator.executions(call) == 1
@@ -197,7 +197,7 @@ async def test_every_published_form_is_taken(bench, submission, form, to):
     answer = await transfer(
         bench, submission, call, bench.adapter(**form), to=getattr(scenario("answers"), to)
     )
-    assert isinstance(answer, Taken)
+    assert isinstance(answer, Submitted)
     assert answer.correlation_id == bench.facts()[0].event.correlation_id
     assert ENDED in bench.signals()
 
@@ -278,14 +278,14 @@ async def test_a_group_call_needs_a_transferee(bench, submission):
     refused = await transfer(bench, submission, call, adapter)
     assert (refused.result.subcode, refused.result.reason) == (8523, FailureReason.UNSUPPORTED)
     assert isinstance(
-        await transfer(bench, submission, call, adapter, transferee=USER, participant_id="p1"), Taken
+        await transfer(bench, submission, call, adapter, transferee=USER, participant_id="p1"), Submitted
     )
 
 
 class TestConsultative:
     async def test_both_calls_end(self, bench, submission):
         call, consult = (bench.emulator.place_call(callback_url=bench.callback_url) for _ in range(2))
-        assert isinstance(await transfer(bench, submission, call, replaces=consult), Taken)
+        assert isinstance(await transfer(bench, submission, call, replaces=consult), Submitted)
         ended = [fact.event.call_id for fact in bench.facts() if "call_ended" in fact.signals]
         assert ended == [call, consult]
         assert bench.signals()[-2:] == [ENDED, ["call_ended"]]
@@ -319,7 +319,7 @@ class TestPermissions:
         assert answer.result.reason is FailureReason.FORBIDDEN
         assert bench.emulator.executions(call) == 0
         granted.add("Calls.Initiate.All")
-        assert isinstance(await transfer(bench, submission, call), Taken)
+        assert isinstance(await transfer(bench, submission, call), Submitted)
 
     @pytest.mark.parametrize(("to", "need"), [(USER, "Calls.AudioVideo"), (None, "Calls.PSTN")])
     async def test_the_path_of_2018_knows_its_own(self, bench, submission, granted, to, need):
@@ -327,9 +327,9 @@ class TestPermissions:
         adapter = bench.adapter(path="app", body="2018")
         more = {"to": to} if to else {}
         granted.clear()
-        assert isinstance(await transfer(bench, submission, call, adapter, **more), Refused)
+        assert isinstance(await transfer(bench, submission, call, adapter, **more), Rejected)
         granted.add(need)
-        assert isinstance(await transfer(bench, submission, call, adapter, **more), Taken)
+        assert isinstance(await transfer(bench, submission, call, adapter, **more), Submitted)
 
     async def test_without_any_the_caller_stays_encrypted(self, bench, granted):
         granted.clear()
@@ -424,7 +424,7 @@ async def test_requests_are_recorded_without_their_credentials(bench, submission
 async def test_closing_stops_what_plays(bench, submission):
     bench.emulator.pace = 60
     call = bench.emulator.place_call(callback_url=bench.callback_url)
-    assert not isinstance(await submit_transfer(bench, submission, call), Refused)
+    assert not isinstance(await submit_transfer(bench, submission, call), Rejected)
     bench.emulator.ring(callback_url="https://127.0.0.1:9/nobody")
     await bench.emulator.aclose()
     await bench.emulator.settle()

@@ -7,10 +7,11 @@ from transferkit_graph.emulator import GraphEmulator
 from transferkit_graph.emulator.service import CLIENT_ID, TENANT_ID
 
 from transferkit.client import AsyncClient
+from transferkit.emulators import Fault
 from transferkit.events import CallIncoming, CallParticipants
 from transferkit.identifiers import PhoneNumber, TeamsUser
 from transferkit.requests import Redirect, Transfer
-from transferkit.testing import CallbackSigner, Fault, Forgery
+from transferkit.testing import CallbackSigner, Forgery
 from transferkit.testing.scenarios import SCENARIOS, scenario
 from transferkit.testing.server import serve
 

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from transferkit_graph.emulator.service import CLIENT_ID, TENANT_ID
 
+from transferkit.emulators import Fault
 from transferkit.events import CallConnected, CallParticipants, FailureReason
-from transferkit.testing import Fault
 from transferkit.testing.scenarios import scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 from transferkit_graph import GraphAdapter, GraphSettings
 
-from transferkit.frozenmap import thaw
+from transferkit._util.frozenmap import thaw
 from transferkit.identifiers import PhoneNumber, TeamsApp, TeamsUser
-from transferkit.lifecycle import Taken
+from transferkit.provider.results import Submitted
 from transferkit.requests import Call, CallDisposition, EndpointType, Redirect, Transfer
 
 CALL = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
@@ -322,7 +322,7 @@ async def test_the_emulator_takes_it(bench, submission, name):
         call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     answer = await bench.adapter(**settings).submit(submission(evolve(request, call=Call("graph", call))))
-    assert isinstance(answer, Taken)
+    assert isinstance(answer, Submitted)
 
 
 @pytest.mark.parametrize("path", ["participantLeftNotification", "participantJoiningNotification"])

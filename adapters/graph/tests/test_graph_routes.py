@@ -6,8 +6,9 @@ from transferkit_graph import GraphAdapter, GraphSettings
 from transferkit_graph.testing import ISSUER, GraphCallbacks
 
 from transferkit import AsyncClient, CallbackConfig, Config, PhoneNumber, TeamsUser
-from transferkit.adapter import Inspection
-from transferkit.lifecycle import CallKey, Presence, Taken
+from transferkit._lifecycle import CallKey
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.results import Presence, Submitted
 from transferkit.testing import CallbackSigner, Forgery, ManualClock
 
 CALL = "57dab8b1-894c-409a-b240-bd8beae78896"
@@ -20,7 +21,7 @@ GRAPH = GraphCallbacks(signer=SIGNER, client_id=CLIENT_ID, tenant_id=TENANT)
 @pytest.fixture
 def make(monkeypatch):
     async def submit(self, submission):
-        return Taken()
+        return Submitted()
 
     async def inspect(self, call, *, tenant_id=None):
         return Inspection(presence=Presence.UNKNOWN)

@@ -5,7 +5,7 @@ from transferkit_graph import GraphCloud, GraphSettings
 
 from transferkit.config import load_config
 from transferkit.errors import ConfigError
-from transferkit.secret import Secret
+from transferkit.provider.secret import Secret
 
 
 def read(table):

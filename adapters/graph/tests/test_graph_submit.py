@@ -11,7 +11,7 @@ from transferkit_graph import GraphAdapter, GraphSettings
 
 from transferkit.events import Basis
 from transferkit.events import FailureReason as Reason
-from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused, Taken
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
 from transferkit.requests import Call
 from transferkit.testing.server import serve
 
@@ -49,12 +49,12 @@ def submit(raw_server, graph_at, submission):
     ],
 )
 async def test_any_2xx_is_taken(submit, answering, answer):
-    assert await submit(answering(answer)) == Taken()
+    assert await submit(answering(answer)) == Submitted()
 
 
 @pytest.mark.parametrize("header", ["X-Microsoft-Skype-Chain-ID", "Scenario-Id"])
 async def test_an_answer_may_name_the_call_chain(submit, answering, header):
-    assert await submit(answering(http(202, **{header: "chain-1"}))) == Taken(correlation_id="chain-1")
+    assert await submit(answering(http(202, **{header: "chain-1"}))) == Submitted(correlation_id="chain-1")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_an_answer_may_name_the_call_chain(submit, answering, header):
 )
 async def test_a_4xx_is_refused(submit, answering, answer, reason, subcode):
     answered = await submit(answering(answer))
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert (answered.result.reason, answered.result.subcode) == (reason, subcode)
 
 
@@ -184,7 +184,7 @@ async def test_the_environment_s_proxy_is_used(raw_server, graph_at, submission,
     async with raw_server(forward) as url:
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        assert await graph_at("http://localhost:1").submit(submission()) == Taken()
+        assert await graph_at("http://localhost:1").submit(submission()) == Submitted()
     assert asked[0].startswith(b"POST http://localhost:1/v1.0/communications/calls/")
 
 
@@ -270,7 +270,7 @@ async def test_a_kept_connection_that_breaks_carries_the_request_once(raw_server
 
     async with raw_server(answer_one_and_drop_the_next) as url:
         adapter = graph_at(url)
-        assert await adapter.submit(submission()) == Taken()
+        assert await adapter.submit(submission()) == Submitted()
         assert isinstance(await adapter.submit(submission()), MaybeSent)
     assert len(seen) == 2
 
@@ -318,13 +318,13 @@ def half(status, *, then, **headers):
 @pytest.mark.parametrize("status", [200, 202])
 async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, status, then):
     answered = await submit(half(status, then=then, Scenario_Id="chain-1"), timeout=0.5)
-    assert answered == Taken(correlation_id="chain-1")
+    assert answered == Submitted(correlation_id="chain-1")
 
 
 @pytest.mark.parametrize("then", ["ends", "drips"])
 async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
     answered = await submit(half(403, then=then, request_id="r1"), timeout=0.5)
-    assert isinstance(answered, Refused)
+    assert isinstance(answered, Rejected)
     assert (answered.result.code, answered.result.subcode) == (403, None)
     assert (answered.result.reason, answered.result.request_id) == (Reason.FORBIDDEN, "r1")
 
@@ -343,7 +343,7 @@ async def test_what_may_have_executed_may_have_without_its_body_too(submit, stat
 
 
 async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit, answering):
-    assert await submit(answering(http(202, b"no gzip", Content_Encoding="gzip"))) == Taken()
+    assert await submit(answering(http(202, b"no gzip", Content_Encoding="gzip"))) == Submitted()
 
 
 async def test_a_call_that_is_described_by_half_says_nothing(raw_server, graph_at):
@@ -393,7 +393,7 @@ async def test_a_given_client_is_used_and_left_open(raw_server, answering, submi
     async with raw_server(answering(http(202))) as url, httpx.AsyncClient() as client:
         adapter = GraphAdapter(GraphSettings(base_url=url), http=client)
         adapter._tokens = graph_at(url)._tokens
-        assert await adapter.submit(submission()) == Taken()
+        assert await adapter.submit(submission()) == Submitted()
         await adapter.aclose()
         assert not client.is_closed
 
@@ -402,7 +402,7 @@ async def test_a_closed_adapter_may_be_used_again(raw_server, answering, submiss
     async with raw_server(answering(http(202))) as url:
         adapter = graph_at(url)
         for _ in range(2):
-            assert await adapter.submit(submission()) == Taken()
+            assert await adapter.submit(submission()) == Submitted()
             await adapter.aclose()
 
 

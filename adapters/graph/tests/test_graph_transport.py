@@ -14,7 +14,7 @@ from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph import adapter as adapter_module
 
 from transferkit.events import FailureReason as Reason
-from transferkit.lifecycle import MaybeSent, NotSent, Presence, Refused
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected
 from transferkit.requests import Call
 
 httpx_aiohttp = pytest.importorskip("httpx_aiohttp")
@@ -153,7 +153,7 @@ def test_the_lists_are_not_empty():
 @pytest.mark.parametrize("cls", HTTPX, ids=lambda cls: cls.__name__)
 async def test_each_error_of_httpx(submission, cls):
     answer = await outcome(Raising(made(cls)), submission)
-    expected = NotSent if cls in NEVER_CONNECTED else Refused if cls in CANNOT_BE_SENT else MaybeSent
+    expected = NotSent if cls in NEVER_CONNECTED else Rejected if cls in CANNOT_BE_SENT else MaybeSent
     assert isinstance(answer, expected)
     assert (answer.result.reason is Reason.TIMEOUT) is issubclass(cls, httpx.TimeoutException)
     assert cls.__name__ in answer.result.message
@@ -164,7 +164,7 @@ async def test_each_error_of_aiohttp_beneath_httpx(submission, cls):
     answer = await outcome(RaisingAiohttp(made(cls)), submission)
     unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
     never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
-    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+    assert isinstance(answer, NotSent if never else Rejected if unsendable else MaybeSent)
     assert (answer.result.reason is Reason.TIMEOUT) is issubclass(cls, TimeoutError)
 
 
@@ -173,7 +173,7 @@ async def test_each_error_of_aiohttp_that_nobody_translated(submission, cls):
     answer = await outcome(Raising(made(cls)), submission)
     unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
     never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
-    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+    assert isinstance(answer, NotSent if never else Rejected if unsendable else MaybeSent)
 
 
 @pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
@@ -201,7 +201,7 @@ async def test_each_error_of_httpcore_beneath_httpx(submission, cls):
     answer = await outcome(carrier, submission)
     never = cls in {httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout, httpcore.ProxyError}
     unsendable = cls is httpcore.UnsupportedProtocol
-    assert isinstance(answer, NotSent if never else Refused if unsendable else MaybeSent)
+    assert isinstance(answer, NotSent if never else Rejected if unsendable else MaybeSent)
 
 
 async def test_a_cancelled_submission_is_cancelled(submission):
@@ -241,7 +241,7 @@ async def test_a_closed_client_is_said_so(submission):
     await client.aclose()
     adapter = GraphAdapter(GraphSettings(), http=client)
     answer = await adapter.submit(submission())
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert "open" in answer.result.advice
 
 
@@ -249,7 +249,7 @@ async def test_an_address_that_cannot_be_used_names_its_key(submission):
     adapter = GraphAdapter(GraphSettings(base_url="https://xn--graph-\u0378.test"))
     adapter._tokens = _Closing()
     answer = await adapter.submit(submission())
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Rejected)
     assert "base_url" in answer.result.advice
     await adapter.aclose()
 

@@ -11,17 +11,17 @@ from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit._redact import MASK
-from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
-from transferkit.capabilities import Capabilities, Plan
-from transferkit.deadline import CHECKED, check_deadline
+from transferkit._util.frozenmap import thaw
+from transferkit._util.redaction import MASK
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
-from transferkit.frozenmap import thaw
-from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
+from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
+from transferkit.provider.capabilities import Capabilities, Plan
+from transferkit.provider.deadline import CHECKED, check_deadline
+from transferkit.provider.facts import Fact, Result
+from transferkit.provider.http import misconfigured
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
 from transferkit.requests import Call, Request, WireRequest
-from transferkit.signals import Fact, Result
-from transferkit.wire import misconfigured
 from transferkit_graph import callbacks
 from transferkit_graph.answers import answer_of, presence_of
 from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens
@@ -34,7 +34,7 @@ from transferkit_graph.transport import failure_of, open_client, unsent
 if TYPE_CHECKING:
     import httpx
 
-    from transferkit.clock import Clock
+    from transferkit.provider.clock import Clock
 
 __all__ = ["GraphAdapter"]
 
@@ -101,20 +101,20 @@ class GraphAdapter(Adapter):
             body=body,
         )
 
-    async def submit(self, submission: Submission) -> Answer:
+    async def submit(self, submission: Submission) -> SubmitResult:
         tenant = submission.request.call.tenant_id or submission.tenant_id
         with submission.deadline.in_force():
             reply = await self._send(self.wire(submission), tenant)
         answer = (
-            reply if isinstance(reply, (Refused, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
+            reply if isinstance(reply, (Rejected, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
         )
-        if isinstance(answer, Refused) and answer.result.reason is FailureReason.TENANT_MISMATCH:
+        if isinstance(answer, Rejected) and answer.result.reason is FailureReason.TENANT_MISMATCH:
             return self._of_another_tenant(answer)
         return answer
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
         reply = await self._send(self._question(call.id), call.tenant_id or tenant_id)
-        if isinstance(reply, (Refused, NotSent, MaybeSent)):
+        if isinstance(reply, (Rejected, NotSent, MaybeSent)):
             return Inspection(presence=Presence.UNKNOWN, result=reply.result)
         presence, result = presence_of(reply)
         return Inspection(presence=presence, result=result)
@@ -157,7 +157,7 @@ class GraphAdapter(Adapter):
 
     async def _send(
         self, made: Awaitable[WireRequest], tenant: str | None
-    ) -> httpx.Response | Refused | NotSent | MaybeSent:
+    ) -> httpx.Response | Rejected | NotSent | MaybeSent:
         """Send the request once, with the real token in place of the mask.
 
         The answer counts from when its headers have come: it may lack its body.
@@ -167,7 +167,7 @@ class GraphAdapter(Adapter):
             content = json.dumps(thaw(wire.body)).encode() if wire.body else None
             client = self._http()
             if client.is_closed:
-                return Refused(result=_CLOSED)
+                return Rejected(result=_CLOSED)
             token = await self._tokens.bearer(tenant)
         except ConfigError as error:
             return misconfigured(error)
@@ -199,7 +199,7 @@ class GraphAdapter(Adapter):
             self._tokens.forget(tenant)
         return response
 
-    def _of_another_tenant(self, answer: Refused) -> Refused:
+    def _of_another_tenant(self, answer: Rejected) -> Rejected:
         """The refusal, advising what can be done with the credential that there is."""
         if self._settings.credential is not CredentialKind.MANAGED_IDENTITY:
             return answer

@@ -9,7 +9,7 @@ from aiohttp import ClientRequest, ClientResponse, ClientSession
 from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
-from transferkit.deadline import check_deadline
+from transferkit.provider.deadline import check_deadline
 
 __all__ = ["CheckedClient"]
 

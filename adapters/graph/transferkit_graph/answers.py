@@ -13,9 +13,9 @@ from transferkit_microsoft.codes import not_the_provider, refusal
 from transferkit_microsoft.errors import is_page, read_error
 from transferkit_microsoft.lenient import folded
 
-from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
-from transferkit.signals import Result
-from transferkit.wire import read_json, retry_after
+from transferkit.provider.facts import Result
+from transferkit.provider.http import read_json, retry_after
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit_graph.reasons import HTTP_CODES, HTTP_STATUSES
 from transferkit_graph.wording import chain_id, normal, result_info
 
@@ -38,13 +38,13 @@ _PRESENCE = {
 }
 
 
-def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
+def answer_of(response: httpx.Response, *, now: datetime) -> SubmitResult:
     """What `response` says about the submission that it answers."""
     status = response.status_code
     if 300 <= status < 400 or (status < 300 and is_page(_content(response))):  # noqa: PLR2004 - redirects
         return MaybeSent(result=not_the_provider("Graph", status))
     if 200 <= status < 300:  # noqa: PLR2004 - success, whichever: 200, 202 and 204 are all published
-        return Taken(
+        return Submitted(
             correlation_id=chain_id(response.headers),
             status=status,
             request_id=response.headers.get("request-id"),
@@ -56,7 +56,7 @@ def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
         wait = retry_after(response.headers, now=now)
         return MaybeSent(result=result) if wait is None else NotSent(result=result, retry_after=wait)
     if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - refusals
-        return Refused(result=result)
+        return Rejected(result=result)
     return MaybeSent(result=result)
 
 

@@ -10,9 +10,9 @@ from typing import Any, final
 
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import NotSent, Refused
-from transferkit.signals import Result
-from transferkit.wire import misconfigured, unconnected
+from transferkit.provider.facts import Result
+from transferkit.provider.http import misconfigured, unconnected
+from transferkit.provider.results import NotSent, Rejected
 from transferkit_graph.credentials import HttpClients, Source, open_source, require
 from transferkit_graph.log_events import GraphLogEvent
 from transferkit_graph.settings import CredentialKind, GraphSettings
@@ -44,15 +44,15 @@ class Tokens:
         self._sources: dict[str | None, Source] = {}
         self._known: dict[str | None, tuple[str, float]] = {}
         """Tokens, and until when they may be used unasked: a question costs a thread's turn."""
-        self._asking: dict[str | None, asyncio.Task[str | Refused | NotSent]] = {}
+        self._asking: dict[str | None, asyncio.Task[str | Rejected | NotSent]] = {}
 
-    async def bearer(self, tenant: str | None) -> str | Refused | NotSent:
+    async def bearer(self, tenant: str | None) -> str | Rejected | NotSent:
         """A token for the call's tenant, or why there is none.
 
-        `Refused` where the authority or the configuration says no, `NotSent` where nobody could be asked.
+        `Rejected` where the authority or the configuration says no, `NotSent` where nobody could be asked.
         """
         if not self._settings.reaches(tenant):
-            return Refused(
+            return Rejected(
                 result=Result(reason=FailureReason.TENANT_MISMATCH, advice=OWN_TENANT_ONLY, basis=Basis.LOCAL)
             )
         tenant = self._key(tenant)
@@ -93,13 +93,13 @@ class Tokens:
             return None
         return tenant or self._settings.default_tenant
 
-    async def _ask(self, tenant: str | None) -> str | Refused | NotSent:
+    async def _ask(self, tenant: str | None) -> str | Rejected | NotSent:
         try:
             return await asyncio.to_thread(self._acquire, tenant)
         except RuntimeError as error:  # there is no thread to be had
             return _unreached(error)
 
-    def _acquire(self, tenant: str | None) -> str | Refused | NotSent:
+    def _acquire(self, tenant: str | None) -> str | Rejected | NotSent:
         """Ask, in a thread. Whatever goes wrong, nothing has been sent to Graph."""
         try:
             source = self._sources.get(tenant)
@@ -111,13 +111,13 @@ class Tokens:
             return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - msal lets its HTTP client's errors through, whichever
             return self._failed(error, tenant)
-        if isinstance(answer, Refused):  # a secret or certificate that is renewed is to be read anew
+        if isinstance(answer, Rejected):  # a secret or certificate that is renewed is to be read anew
             self.forget(tenant)
         if isinstance(answer, str):
             self._known[tenant] = answer, monotonic() + _unasked_seconds(said)
         return answer
 
-    def _failed(self, error: Exception, tenant: str | None) -> Refused | NotSent:
+    def _failed(self, error: Exception, tenant: str | None) -> Rejected | NotSent:
         from msal.managed_identity import ManagedIdentityError
 
         _log.debug("no token: %s", type(error).__name__, extra={"event": GraphLogEvent.NO_TOKEN})
@@ -151,13 +151,13 @@ def _unreached(error: Exception) -> NotSent:
     )
 
 
-def _refused(message: str, advice: str) -> Refused:
-    return Refused(
+def _refused(message: str, advice: str) -> Rejected:
+    return Rejected(
         result=Result(message=message, reason=FailureReason.UNAUTHORIZED, advice=advice, basis=Basis.LOCAL)
     )
 
 
-def _read(answer: Any, settings: GraphSettings) -> str | Refused | NotSent:
+def _read(answer: Any, settings: GraphSettings) -> str | Rejected | NotSent:
     """Raises as odd answers make it."""
     token = answer.get("access_token")
     if isinstance(token, str) and token:
@@ -177,4 +177,4 @@ def _read(answer: Any, settings: GraphSettings) -> str | Refused | NotSent:
         request_id=answer.get("correlation_id"),
         basis=Basis.STATED if said else Basis.LOCAL,
     )
-    return NotSent(result=result) if isinstance(error, str) and error in _PASSING else Refused(result=result)
+    return NotSent(result=result) if isinstance(error, str) and error in _PASSING else Rejected(result=result)

@@ -21,7 +21,7 @@ from transferkit_microsoft.codes import TRANSFER_COMPLETED
 from transferkit_microsoft.lenient import folded, text_of
 
 from transferkit._making import maker
-from transferkit.errors import MalformedCallback
+from transferkit._util.frozenmap import freeze, freeze_owned
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -31,15 +31,14 @@ from transferkit.events import (
     Participant,
     ProviderOther,
 )
-from transferkit.frozenmap import freeze, freeze_owned
 from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
-from transferkit.signals import Delivery, Fact, RequestKind, Signal
-from transferkit.wire import content_key, read_json
+from transferkit.provider.facts import Delivery, Fact, MalformedCallback, RequestKind, Signal
+from transferkit.provider.http import content_key, read_json
 from transferkit_graph.identities import read_identity_set
 from transferkit_graph.wording import chain_id, normal, result_info
 
 if TYPE_CHECKING:
-    from transferkit.adapter import Callback
+    from transferkit.provider.adapter import Callback
 
 __all__ = ["canonical_call_id", "decode"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
 
-from transferkit.capabilities import Anything, Capabilities, Kinds, Limit, Seconds, Text
 from transferkit.errors import Problem
 from transferkit.identifiers import Cloud, Identifier, PhoneNumber, TeamsUser
+from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Limit, Seconds, Text
 from transferkit.requests import Redirect, Request, Transfer
 from transferkit_graph.clouds import GraphCloud
 from transferkit_graph.identities import CLASSLESS, KINDS

@@ -13,9 +13,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from transferkit.adapter import CheckResult
-from transferkit.lifecycle import MaybeSent, NotSent, Refused
-from transferkit.wire import clock_skew
+from transferkit.provider.adapter import CheckResult
+from transferkit.provider.http import clock_skew
+from transferkit.provider.results import MaybeSent, NotSent, Rejected
 from transferkit_graph.answers import error_result
 from transferkit_graph.settings import BodyForm, CallsPath, GraphSettings
 
@@ -44,7 +44,7 @@ UNTRIED: Final = CheckResult(
 )
 
 
-def without_token(answer: Refused | NotSent | MaybeSent) -> CheckResult:
+def without_token(answer: Rejected | NotSent | MaybeSent) -> CheckResult:
     """Why there is no token."""
     result = answer.result
     advice = result.advice or _UNREACHED
@@ -85,9 +85,9 @@ def _roles(token: str) -> frozenset[str] | None:
     return frozenset(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else None
 
 
-def answered(reply: httpx.Response | Refused | NotSent | MaybeSent, *, now: datetime) -> CheckResult:
+def answered(reply: httpx.Response | Rejected | NotSent | MaybeSent, *, now: datetime) -> CheckResult:
     """What Graph says to the token when it is asked for a call that there is not; `now` is when it did."""
-    if isinstance(reply, (Refused, NotSent, MaybeSent)):
+    if isinstance(reply, (Rejected, NotSent, MaybeSent)):
         said = reply.result.message or reply.result.advice or str(reply.result.reason)
         return CheckResult(
             name=_CREDENTIALS,

@@ -1,4 +1,4 @@
-"""The names of the Graph adapter's log records; see `transferkit.log_events`."""
+"""The names of the Graph adapter's log records; see `transferkit._util.log_events`."""
 
 from __future__ import annotations
 

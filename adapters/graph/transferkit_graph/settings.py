@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from attrs import Attribute, field, frozen
 
-from transferkit.adapter import TokenPolicy
-from transferkit.secret import Secret
+from transferkit.provider.adapter import TokenPolicy
+from transferkit.provider.secret import Secret
 from transferkit_graph.clouds import CLOUDS, CloudFacts, GraphCloud
 
 __all__ = ["Api", "BodyForm", "CallsPath", "CredentialKind", "GraphSettings"]

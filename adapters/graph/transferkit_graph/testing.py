@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from transferkit.callbacks import CallbackRequest
+from transferkit._callbacks import CallbackRequest
 from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit.testing.signing import CallbackSigner
 from transferkit_graph.clouds import CLOUDS, GraphCloud

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.errors import ConfigError, Problem
 from transferkit.events import Basis, FailureReason
-from transferkit.lifecycle import MaybeSent, NotSent, Refused
-from transferkit.signals import Result
-from transferkit.wire import unanswered, unconnected
+from transferkit.provider.facts import Result
+from transferkit.provider.http import unanswered, unconnected
+from transferkit.provider.results import MaybeSent, NotSent, Rejected
 from transferkit_graph.settings import GraphSettings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def unsent(error: Exception) -> NotSent:
     return unconnected(error, to="Graph", check="cloud, base_url and ca_file of [providers.graph]")
 
 
-def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:
+def failure_of(error: Exception) -> Rejected | NotSent | MaybeSent:
     """What a broken exchange says.
 
     A connection that never was cannot have carried anything. Of everything else, an error that nobody foresaw
@@ -72,7 +72,7 @@ def failure_of(error: Exception) -> Refused | NotSent | MaybeSent:
             advice="The address cannot be used: check providers.graph.base_url.",
             basis=Basis.LOCAL,
         )
-        return Refused(result=result)
+        return Rejected(result=result)
     return unanswered(origin, to="Graph")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from transferkit_microsoft.codes import call_end
 from transferkit_microsoft.lenient import folded, number, text_of
 
-from transferkit.signals import Result
+from transferkit.provider.facts import Result
 
 __all__ = ["chain_id", "normal", "result_info"]
 

@@ -8,8 +8,8 @@ from transferkit_acs import AcsAdapter
 from transferkit_graph import GraphAdapter
 from transferkit_microsoft.codes import PAIRS, SUBCODES, TRANSFER_COMPLETED
 
-from transferkit.adapter import Callback
-from transferkit.signals import Signal
+from transferkit.provider.adapter import Callback
+from transferkit.provider.facts import Signal
 
 CALL = "411f0b00-5f6b-4d3c-9a2e-0123456789ab"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -34,7 +34,7 @@ from attrs import frozen
 
 from transferkit._making import maker
 from transferkit.events import FailureReason
-from transferkit.signals import Result
+from transferkit.provider.facts import Result
 from transferkit_microsoft.errors import ErrorBody
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 
 from attrs import frozen
 
-from transferkit.wire import read_json
+from transferkit.provider.http import read_json
 from transferkit_microsoft.lenient import folded, number, text_of
 
 __all__ = ["ErrorBody", "is_page", "read_error"]

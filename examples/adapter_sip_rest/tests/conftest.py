@@ -12,7 +12,8 @@ from transferkit_switchboard import SwitchboardAdapter, SwitchboardSettings
 
 from transferkit import AsyncClient, Config, PhoneNumber, Secret
 from transferkit.config import CallbackConfig, LifecycleConfig
-from transferkit.testing import CallView, Emulator, Ending, ManualClock, Reply, scenario_for, serve
+from transferkit.emulators import CallView, Emulator, Reply
+from transferkit.testing import Ending, ManualClock, scenario_for, serve
 
 API_KEY = "pl4nted~api~key"
 CALLBACK_SECRET = "pl4nted~callback~secret"

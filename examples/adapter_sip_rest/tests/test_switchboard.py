@@ -22,7 +22,8 @@ from transferkit import (
     TransferExpired,
     TransferFailed,
 )
-from transferkit.testing import SCENARIOS, Ending, Fault, ManualClock, scenario, serve
+from transferkit.emulators import Fault
+from transferkit.testing import SCENARIOS, Ending, ManualClock, scenario, serve
 
 OUTCOMES = {
     Ending.COMPLETES: TransferCompleted,

@@ -5,7 +5,7 @@ import json
 from transferkit_switchboard import SwitchboardAdapter, SwitchboardSettings
 
 from transferkit import Call, CallingContext, PhoneNumber, Secret, Signal, Transfer
-from transferkit.testing.adapter_contract import AdapterContract, ContractSamples
+from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 API_KEY = "pl4nted~api~key"
 CALL = Call("switchboard", "c-1")

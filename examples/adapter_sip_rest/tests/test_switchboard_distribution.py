@@ -15,7 +15,7 @@ import pytest
 from transferkit_switchboard import SwitchboardAdapter, SwitchboardSettings
 
 from transferkit import ConfigError, load_config
-from transferkit.registry import adapter_class, adapter_names
+from transferkit.provider.registry import adapter_class, adapter_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "transferkit_switchboard"
@@ -114,7 +114,7 @@ def test_it_is_found_when_it_is_really_installed(tmp_path):
         check=True,
         timeout=120,
     )
-    code = "from transferkit.registry import adapter_class as a; print(a('switchboard').__module__)"
+    code = "from transferkit.provider.registry import adapter_class as a; print(a('switchboard').__module__)"
     found = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
         capture_output=True,

@@ -8,17 +8,17 @@ import httpx
 from attrs import field, frozen
 
 from transferkit import Call, ConfigError, Fact, Secret, WireRequest
-from transferkit.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
-from transferkit.capabilities import Capabilities
-from transferkit.clock import Clock, SystemClock
-from transferkit.deadline import CHECKED
-from transferkit.frozenmap import thaw
-from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused
-from transferkit.wire import misconfigured, unanswered, unconnected
+from transferkit._util.frozenmap import thaw
+from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
+from transferkit.provider.capabilities import Capabilities
+from transferkit.provider.clock import Clock, SystemClock
+from transferkit.provider.deadline import CHECKED
+from transferkit.provider.http import misconfigured, unanswered, unconnected
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
 from transferkit_switchboard import callbacks
 from transferkit_switchboard.requests import CAPABILITIES, answer_of, inspection_of, refer_body
 
-Reply = httpx.Response | Refused | NotSent | MaybeSent
+Reply = httpx.Response | Rejected | NotSent | MaybeSent
 
 
 def _is_safe(_: object, __: object, value: str) -> None:
@@ -63,7 +63,7 @@ class SwitchboardAdapter(Adapter):
             body=refer_body(submission.request),
         )
 
-    async def submit(self, submission: Submission) -> Answer:
+    async def submit(self, submission: Submission) -> SubmitResult:
         with submission.deadline.in_force():
             reply = await self._send(await self.wire(submission))
         return answer_of(reply, now=self._clock.now()) if isinstance(reply, httpx.Response) else reply

@@ -7,9 +7,9 @@ from typing import Any, Final
 import httpx
 
 from transferkit import FailureReason, Inspection, PhoneNumber, Request, Result, Transfer
-from transferkit.capabilities import Capabilities, Headers, Kinds, Text
-from transferkit.lifecycle import Answer, MaybeSent, NotSent, Presence, Refused, Taken
-from transferkit.wire import merge_patch, retry_after
+from transferkit.provider.capabilities import Capabilities, Headers, Kinds, Text
+from transferkit.provider.http import merge_patch, retry_after
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 
 _CALL: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
 _HEADERS: Final = Headers(max_count=10, max_name=64, max_value=256, name_pattern=r"X-[A-Za-z0-9-]+")
@@ -45,17 +45,17 @@ def refer_body(request: Request) -> Any:
     return merge_patch(body, request.extra)
 
 
-def answer_of(response: httpx.Response, *, now: datetime) -> Answer:
+def answer_of(response: httpx.Response, *, now: datetime) -> SubmitResult:
     """What the answer to a refer proves; of one that the PBX does not publish, nothing."""
     status, wait = response.status_code, retry_after(response.headers, now=now)
     result = _result(response)
     if status == HTTPStatus.ACCEPTED:
-        return Taken()
+        return Submitted()
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
     ):
         return NotSent(result=result, retry_after=wait)
-    return Refused(result=result) if status in _REASONS else MaybeSent(result=result)
+    return Rejected(result=result) if status in _REASONS else MaybeSent(result=result)
 
 
 def inspection_of(response: httpx.Response) -> Inspection:

@@ -15,7 +15,7 @@ from fuzzing.mutations import ODD_TEXT, altered, altered_bytes, altered_text
 from fuzzing.target import Case, Target, as_bytes, as_text, installed, promised
 from transferkit import AsyncClient, ConfigError
 from transferkit.config import load_config
-from transferkit.registry import announced
+from transferkit.provider.registry import announced
 
 SECRET = "pl4nted-fuzz-secret"
 _PROVIDERS: dict[str, Any] = {"fake": {"like": "graph"} if installed("transferkit_graph") else {}}
@@ -84,7 +84,7 @@ class Configuration(Target):
 
     async def check(self, case: Case) -> None:
         # Looking for adapters among all installed distributions takes longer than everything else.
-        with patch("transferkit.registry.announced", _announced):
+        with patch("transferkit.provider.registry.announced", _announced):
             self._check(case)
 
     def _check(self, case: Case) -> None:

@@ -10,10 +10,10 @@ from fuzzing import bodies
 from fuzzing.mutations import altered, altered_bytes, written
 from fuzzing.target import Case, Target, as_bytes, as_text, promised
 from transferkit import Event, MalformedCallback
-from transferkit.adapter import Adapter, Callback
-from transferkit.callbacks.receiver import _decoded
+from transferkit._callbacks.receiver import _decoded
 from transferkit.codec import decode, encode
 from transferkit.identifiers import Identifier
+from transferkit.provider.adapter import Adapter, Callback
 from transferkit.testing import ManualClock
 
 NOW = ManualClock().now()

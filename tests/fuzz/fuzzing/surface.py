@@ -23,11 +23,12 @@ from transferkit import (
     StoreError,
     TeamsUser,
 )
-from transferkit.adapter import Adapter, Callback
-from transferkit.callbacks.receiver import _decoded
+from transferkit._callbacks.receiver import _decoded
+from transferkit._lifecycle import CallKey
 from transferkit.events import Outcome
-from transferkit.lifecycle import CallKey, Taken
-from transferkit.secret import Secret
+from transferkit.provider.adapter import Adapter, Callback
+from transferkit.provider.results import Submitted
+from transferkit.provider.secret import Secret
 from transferkit.testing import CallbackSigner, FakeAdapter, Forgery, ManualClock, scenario
 
 CLOCK = ManualClock()
@@ -64,7 +65,7 @@ def _adapters() -> dict[str, Adapter]:
 
         class Graph(GraphAdapter):
             async def submit(self, submission: Any) -> Any:
-                return Taken()
+                return Submitted()
 
         found["graph"] = Graph(
             GraphSettings(client_id=AUDIENCE, openid_url=f"{ISSUER}/openid", issuers=(ISSUER,)), clock=CLOCK
@@ -75,7 +76,7 @@ def _adapters() -> dict[str, Adapter]:
 
         class Acs(AcsAdapter):
             async def submit(self, submission: Any) -> Any:
-                return Taken()
+                return Submitted()
 
         found["acs"] = Acs(
             AcsSettings(
@@ -185,7 +186,7 @@ class Surface(Target):
             background=False,
         )
         delivered: set[tuple[str, str, str]] = set()
-        with patch("transferkit.callbacks.receiver._PAUSES", (0.0, 0.0)):
+        with patch("transferkit._callbacks.receiver._PAUSES", (0.0, 0.0)):
             async with client:
                 for provider in adapters:
                     await client.transfer(Call(provider, bodies.CALL), to=SOMEBODY[provider])
@@ -309,7 +310,7 @@ async def _check_stored(
         headers=headers,
     )
     try:
-        if adapter.greet(callback) is not None:
+        if adapter.handshake(callback) is not None:
             return
     except MalformedCallback:
         promised(not whole, "a success for a handshake that cannot be answered")

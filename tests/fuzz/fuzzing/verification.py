@@ -17,9 +17,9 @@ import httpx
 from fuzzing.mutations import ODD_VALUES, altered, altered_bytes, altered_text, written
 from fuzzing.target import Case, Target, as_bytes, as_text, promised
 from transferkit import CallbackConfig, CallbackError, CallbackRoute, TokenPolicy
-from transferkit.callbacks.fetching import FetchError
-from transferkit.callbacks.keys import published_keys
-from transferkit.callbacks.verification import Verifier
+from transferkit._callbacks.verification.fetching import FetchError
+from transferkit._callbacks.verification.keys import published_keys
+from transferkit._callbacks.verification.verifier import Verifier
 from transferkit.testing import CallbackSigner, ManualClock
 
 ISSUER = "https://signer.example"

@@ -15,8 +15,8 @@ from transferkit_acs.requests import body_of, headers_of
 
 from provider_walks.clock import START
 from provider_walks.provider import Order, Provider, Unanswered, Unconnected
-from transferkit.adapter import Inspection
-from transferkit.lifecycle import Presence
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.results import Presence
 
 SETTINGS = AcsSettings(endpoint="https://acs.example.com", managed_identity="system", resource_id="made-up")
 REMEMBERED = 300.0

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from transferkit.clock import SystemClock
+from transferkit.provider.clock import SystemClock
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from transferkit_graph.requests import body_of
 from transferkit_graph.transport import failure_of
 
 from provider_walks.provider import Order, Provider, Unanswered, Unconnected
-from transferkit.adapter import Inspection
-from transferkit.lifecycle import Presence
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.results import Presence
 
 SETTINGS = {
     form: GraphSettings(tenant_id="tenant", client_id="client", managed_identity="system", body=form)

@@ -6,7 +6,7 @@ from attrs import Factory, define, frozen
 
 from provider_walks.provider import Fate
 from transferkit import Basis, TransferCompleted, TransferExpired, TransferFailed
-from transferkit.frozenmap import thaw
+from transferkit._util.frozenmap import thaw
 
 MARGIN = 5.0
 """Seconds before the deadline by which an ordinary transfer ends at the provider."""

@@ -18,9 +18,9 @@ from transferkit import (
     TransferCompleted,
     TransferFailed,
 )
-from transferkit.callbacks import CallbackRequest
+from transferkit._callbacks import CallbackRequest
+from transferkit._telemetry import Telemetry
 from transferkit.events import Outcome
-from transferkit.telemetry import Telemetry
 
 CALM_DEADLINES = (30, 60, 150)
 ROUGH_DEADLINES = (3, 3, 8, 20, 60, 150)

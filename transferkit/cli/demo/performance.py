@@ -9,13 +9,13 @@ from typing import Final, final
 
 from attrs import field, frozen
 
-from transferkit._redact import redact
+from transferkit._util.redaction import redact
 from transferkit.cli.demo.scene import Line, Scene, Wire
 from transferkit.cli.demo.stories import Story
+from transferkit.emulators import Emulator
+from transferkit.emulators.staging import Stage
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.events import Event, Outcome
-from transferkit.testing.emulator import Emulator
-from transferkit.testing.staging import Stage
 
 __all__ = ["Performance", "perform"]
 

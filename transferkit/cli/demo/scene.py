@@ -11,10 +11,10 @@ from typing import final
 from attrs import Factory, frozen
 
 from transferkit.cli.demo.application import ContactCentre
+from transferkit.emulators import Emulator, RecordedRequest, SentCallback
+from transferkit.emulators.staging import Stage
 from transferkit.events import CallIncoming, Event
 from transferkit.identifiers import Identifier, parse_identifier
-from transferkit.testing.emulator import Emulator, RecordedRequest, SentCallback
-from transferkit.testing.staging import Stage
 
 __all__ = ["Line", "Note", "Scene", "Wire"]
 

@@ -12,6 +12,7 @@ from typing import Final, final
 from attrs import field, frozen
 
 from transferkit.cli.demo.scene import Scene
+from transferkit.emulators import Fault, FaultKind
 from transferkit.events import (
     FailureReason,
     Outcome,
@@ -21,7 +22,6 @@ from transferkit.events import (
     TransferFailed,
 )
 from transferkit.identifiers import Identifier
-from transferkit.testing.emulator import Fault, FaultKind
 from transferkit.testing.scenarios import scenario
 
 __all__ = ["STORIES", "Story"]

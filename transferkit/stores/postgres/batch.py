@@ -13,7 +13,7 @@ from typing import final
 import psycopg
 from attrs import define, field, frozen
 
-from transferkit.lifecycle import CallKey, Input
+from transferkit._lifecycle import CallKey, Input
 from transferkit.stores.contract import Applied, Step
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.postgres.reading import EventRow, read_calls

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+from transferkit._lifecycle import CallKey, CallState, Due, Lease, Work
 from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Due, Lease, Work
 from transferkit.stores.contract import Position, StoredTransfer
 from transferkit.stores.encoding import event_from_json, request_from_json, state_from_json
 from transferkit.stores.postgres.columns import array, lookup, text, utc, written

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from transferkit.lifecycle import CallKey
+from transferkit._lifecycle import CallKey
 
 __all__ = ["array", "arrays", "call_columns", "lookup", "text", "utc", "written"]
 

@@ -16,8 +16,8 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from transferkit._util.log_events import LogEvent
 from transferkit.errors import StoreError
-from transferkit.log_events import LogEvent
 from transferkit.stores.contract import CommitUnknown
 from transferkit.stores.postgres.address import PostgresAddress
 from transferkit.stores.postgres.failures import failure, unknown_outcome

@@ -8,7 +8,7 @@ from typing import Final, final
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from transferkit._redact import redact
+from transferkit._util.redaction import redact
 from transferkit.errors import StoreError
 from transferkit.stores.contract import CommitUnknown
 from transferkit.stores.postgres.address import PostgresAddress

@@ -14,8 +14,8 @@ from typing import Final
 
 from attrs import evolve
 
-from transferkit.lifecycle import Lease
-from transferkit.stores.groups import (
+from transferkit._lifecycle import Lease
+from transferkit.stores.consumer_groups import (
     Begun,
     GroupDelivery,
     GroupStart,

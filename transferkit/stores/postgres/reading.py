@@ -7,7 +7,7 @@ from typing import TypeVar, final
 
 from attrs import Factory, define, frozen
 
-from transferkit.lifecycle import CallKey, Input, Requested
+from transferkit._lifecycle import CallKey, Input, Requested
 from transferkit.stores.contract import delivery_key
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.postgres.calls import stored_transfer

@@ -9,11 +9,11 @@ from typing import ClassVar, final
 
 from attrs import frozen
 
+from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease
 from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
-from transferkit.lifecycle import CallKey, CallState, Due, Input, Lease
+from transferkit.stores.consumer_groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer
-from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.postgres import calls, groups, retention
 from transferkit.stores.postgres.address import PostgresAddress, read_address
 from transferkit.stores.postgres.commits import Commits

@@ -18,8 +18,8 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
+from transferkit._util.log_events import LogEvent
 from transferkit.errors import StoreError
-from transferkit.log_events import LogEvent
 from transferkit.stores.postgres.calls import Ends, ends
 from transferkit.stores.postgres.database import Database
 

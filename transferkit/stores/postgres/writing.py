@@ -15,10 +15,10 @@ from typing import Final, final
 
 from attrs import define, field
 
-from transferkit.lifecycle import CallKey, Due, Opened
+from transferkit._lifecycle import CallKey, Due, Opened
+from transferkit.stores.consumer_groups import partition_of
 from transferkit.stores.contract import needed_provider
 from transferkit.stores.encoding import StateCache, to_json
-from transferkit.stores.groups import partition_of
 from transferkit.stores.postgres.columns import array, arrays, call_columns, lookup, written
 from transferkit.stores.postgres.reading import EventRow, Read
 from transferkit.stores.postgres.session import SETTINGS

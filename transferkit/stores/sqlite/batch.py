@@ -12,10 +12,10 @@ from typing import Any, final
 
 from attrs import Factory, define, field, frozen
 
-from transferkit.lifecycle import CallKey, Due, Input, Opened, Requested
+from transferkit._lifecycle import CallKey, Due, Input, Opened, Requested
+from transferkit.stores.consumer_groups import partition_of
 from transferkit.stores.contract import Applied, Step, delivery_key, needed_provider
 from transferkit.stores.encoding import StateCache, to_json
-from transferkit.stores.groups import partition_of
 from transferkit.stores.sqlite.calls import call_row, end_of_log, holder_row, request_row, stored_transfer
 from transferkit.stores.sqlite.columns import key, micros, text
 from transferkit.stores.sqlite.session import Session

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from transferkit._lifecycle import CallKey, CallState, Due, Lease, Work
 from transferkit.events import Event
-from transferkit.lifecycle import CallKey, CallState, Due, Lease, Work
 from transferkit.stores.contract import Position, StoredTransfer
 from transferkit.stores.encoding import event_from_json, request_from_json, state_from_json
 from transferkit.stores.sqlite.columns import instant, key, micros, text

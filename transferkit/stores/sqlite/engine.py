@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, final
 from weakref import WeakSet
 
+from transferkit._lifecycle import step
 from transferkit.errors import StoreError
-from transferkit.lifecycle import step
 from transferkit.stores.contract import Applied, Step
 from transferkit.stores.encoding import StateCache
 from transferkit.stores.sqlite.batch import Batch, Inputs

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from attrs import evolve
 
-from transferkit.lifecycle import Lease
-from transferkit.stores.groups import (
+from transferkit._lifecycle import Lease
+from transferkit.stores.consumer_groups import (
     Begun,
     GroupDelivery,
     GroupStart,

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar, final
 
+from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease
 from transferkit.errors import StoreError
 from transferkit.events import Event
-from transferkit.lifecycle import CallKey, CallState, Due, Input, Lease
+from transferkit.stores.consumer_groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer
-from transferkit.stores.groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.sqlite import calls, groups, retention
 from transferkit.stores.sqlite.engine import Engine
 from transferkit.stores.sqlite.session import Session

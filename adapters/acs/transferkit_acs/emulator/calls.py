@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from attrs import Factory, define, field
 
-from transferkit.frozenmap import EMPTY
+from transferkit._util.frozenmap import EMPTY
 from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.capabilities import RINGING

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from transferkit.testing.emulator import Emulator, SentCallback
+from transferkit.emulators import Emulator, SentCallback
 from transferkit_acs.emulator.calls import IncomingCall
 from transferkit_acs.emulator.events import PREFIX, wire_time
 from transferkit_acs.identities import response_model_of

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, final
 from uuid import uuid4
 
-from transferkit.testing.emulator import Emulator
+from transferkit.emulators import Emulator
 from transferkit_acs.emulator.calls import Call
 from transferkit_acs.emulator.codes import DONE, Outcome
 from transferkit_acs.settings import ApiVersion

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import Any, final
 from uuid import uuid4
 
+from transferkit.emulators import Emulator, Reply
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
-from transferkit.testing.emulator import Emulator, Reply
 from transferkit.testing.scenarios import scenario_for
 from transferkit_acs.emulator.calls import CHAIN_ID, Call, CallState, IncomingCall, Switchboard
 from transferkit_acs.emulator.refusals import Refusal, invalid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from transferkit.testing.emulator import Reply
+from transferkit.emulators import Reply
 
 __all__ = ["Refusal", "call_not_found", "invalid"]
 

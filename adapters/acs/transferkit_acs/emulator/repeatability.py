@@ -16,7 +16,7 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from transferkit.testing.emulator import EmulatedRequest, Reply
+from transferkit.emulators import EmulatedRequest, Reply
 from transferkit_acs.emulator.access import http_date
 from transferkit_acs.emulator.refusals import Refusal
 

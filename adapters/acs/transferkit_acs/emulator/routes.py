@@ -9,7 +9,7 @@ from typing import Any, final
 
 from attrs import frozen
 
-from transferkit.testing.emulator import EmulatedRequest
+from transferkit.emulators import EmulatedRequest
 from transferkit_acs.emulator import schema
 from transferkit_acs.emulator.operations import Operations
 from transferkit_acs.emulator.refusals import Refusal, invalid

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit.frozenmap import EMPTY
+from transferkit._util.frozenmap import EMPTY
+from transferkit.emulators import CallView, EmulatedRequest, Emulator, Fault, Reply, RingingCall
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
-from transferkit.testing.emulator import CallView, EmulatedRequest, Emulator, Fault, Reply, RingingCall
 from transferkit.testing.signing import CallbackSigner
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.emulator.access import AUDIENCE, check_signature, check_token
@@ -30,7 +30,7 @@ from transferkit_acs.emulator.stories import Stories
 from transferkit_acs.settings import ApiVersion
 
 if TYPE_CHECKING:
-    from transferkit.clock import Clock
+    from transferkit.provider.clock import Clock
 
 __all__ = ["AcsEmulator"]
 

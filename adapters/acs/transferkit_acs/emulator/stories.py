@@ -6,8 +6,8 @@ from typing import Any, final
 
 from attrs import field, frozen
 
+from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier
-from transferkit.testing.emulator import Emulator
 from transferkit.testing.scenarios import Ending, Scenario, scenario_for
 from transferkit_acs.emulator.calls import Call, CallState
 from transferkit_acs.emulator.codes import (

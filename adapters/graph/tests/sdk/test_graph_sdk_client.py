@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from transferkit_graph.emulator.service import CLIENT_ID, CLIENT_SECRET, TENANT_ID
 
-from transferkit.testing import Fault
+from transferkit.emulators import Fault
 from transferkit.testing.scenarios import scenario
 
 pytest.importorskip("msgraph_beta")

@@ -15,7 +15,7 @@ import pytest
 from transferkit_graph import GraphSettings
 from transferkit_graph.requests import body_of
 
-from transferkit.frozenmap import thaw
+from transferkit._util.frozenmap import thaw
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
 from transferkit.requests import CallDisposition, EndpointType, Redirect, Transfer
 

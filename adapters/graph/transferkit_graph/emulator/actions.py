@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 from attrs import frozen
 
-from transferkit.testing.emulator import EmulatedRequest, Emulator, Reply
+from transferkit.emulators import EmulatedRequest, Emulator, Reply
 from transferkit.testing.scenarios import Scenario, scenario_for
 from transferkit_graph.emulator import refusals
 from transferkit_graph.emulator.bodies import (

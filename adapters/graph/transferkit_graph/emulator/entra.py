@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from transferkit.clock import Clock
-from transferkit.testing.emulator import EmulatedRequest, Reply
+from transferkit.emulators import EmulatedRequest, Reply
+from transferkit.provider.clock import Clock
 from transferkit.testing.signing import CallbackSigner
 
 if TYPE_CHECKING:

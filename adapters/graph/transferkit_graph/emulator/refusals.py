@@ -13,8 +13,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, final
 
-from transferkit.frozenmap import EMPTY
-from transferkit.testing.emulator import Reply
+from transferkit._util.frozenmap import EMPTY
+from transferkit.emulators import Reply
 
 __all__ = [
     "Refusal",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, final
 from uuid import uuid4
 
-from transferkit.clock import Clock
+from transferkit.emulators import CallView, EmulatedRequest, Emulator, Fault, Reply, RingingCall
 from transferkit.identifiers import Identifier
-from transferkit.testing.emulator import CallView, EmulatedRequest, Emulator, Fault, Reply, RingingCall
+from transferkit.provider.clock import Clock
 from transferkit.testing.signing import CallbackSigner
 from transferkit_graph.clouds import CLOUDS
 from transferkit_graph.emulator import refusals

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final, final
 from uuid import uuid4
 
+from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.testing.emulator import Emulator
 from transferkit.testing.scenarios import Ending as ScenarioEnding
 from transferkit.testing.scenarios import Scenario, scenario_for
 from transferkit_graph.emulator.bodies import Wanted

@@ -1,0 +1,604 @@
+"""Callbacks that nobody may believe, bodies that say anything, and stores that fail at any moment."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+from datetime import timedelta
+from typing import ClassVar
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transferkit import (
+    AsyncClient,
+    CallbackConfig,
+    CallbackRequest,
+    CallbackRoute,
+    Config,
+    MemoryStore,
+    StoreError,
+    TokenPolicy,
+)
+from transferkit._callbacks.verification.fetching import FetchError
+from transferkit._lifecycle import CallKey
+from transferkit.provider.results import Presence
+from transferkit.provider.secret import Secret
+from transferkit.stores.sqlite import SqliteStore
+from transferkit.testing import CallbackSigner, FakeAdapter, Forgery, ManualClock, scenario
+
+CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
+AUDIENCE = "d2c5d8a1-6b1e-4f6c-8b1a-1f4e5e6a7b80"
+TENANT = "0f9d2a3b-1111-4c4c-9d9d-2b3c4d5e6f70"
+SIGNER = CallbackSigner(issuer="https://signer.example", clock=ManualClock())
+OTHER = CallbackSigner(issuer="https://other.example", clock=ManualClock())
+
+
+class Guarded(FakeAdapter):
+    """A fake whose callbacks are signed: by its provider, and below `/secret` proved by a secret alone."""
+
+    signer = SIGNER
+    secrets = (Secret(value="new secret"), Secret(value="old+secret"))
+    decoded: ClassVar = []
+
+    def route(self, path):
+        if path in {"/secret", "/both"}:
+            policy = None if path == "/secret" else self.policy
+            return CallbackRoute(name=path, policy=policy, secrets=self.secrets)
+        return CallbackRoute(name="fake", policy=self.policy) if not path else None
+
+    @property
+    def policy(self):
+        issuer = self.signer.issuer
+        return TokenPolicy(
+            openid_url=f"{issuer}/openid",
+            issuers=(issuer,),
+            audience=AUDIENCE,
+            tenant_claim="tid",
+            allowed_tenants=(TENANT,),
+        )
+
+    @classmethod
+    def decode(cls, callback):
+        cls.decoded.append(callback)
+        return super().decode(callback)
+
+
+class Neighbour(Guarded):
+    """Another provider with the same audience, as one application may have, and another signer."""
+
+    signer = OTHER
+
+
+@pytest.fixture
+def fetched():
+    return []
+
+
+@pytest.fixture
+def fetch(fetched):
+    async def fetch(url, *, ca_file=None, public=False):
+        fetched.append(url)
+        signer = OTHER if url.startswith(OTHER.issuer) else SIGNER
+        return await signer.fetch(url)
+
+    return fetch
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def make(fetch, clock):
+    Guarded.decoded.clear()
+
+    def make(store=None, **callbacks):
+        adapters = {"fake": Guarded(clock=clock), "other": Neighbour(clock=clock)}
+        config = Config(source="test", provider="fake", callbacks=CallbackConfig(**callbacks))
+        store = store or MemoryStore()
+        return AsyncClient(config, store=store, adapters=adapters, clock=clock, fetch_keys=fetch)
+
+    return make
+
+
+def body(*signals, call=CALL, delivery="d-1", **more):
+    said = {"id": delivery, "call_id": call, "time": "2026-01-01T12:00:00+00:00", "signals": signals, **more}
+    return json.dumps(said).encode()
+
+
+def token(signer=SIGNER, **more):
+    return signer.token(**{"audience": AUDIENCE, "tenant_id": TENANT, **more})
+
+
+def post(content=None, *, bearer=None, url="/fake", **headers):
+    if bearer:
+        headers["authorization"] = f"Bearer {bearer}"
+    return CallbackRequest(method="POST", url=url, headers=headers, body=content or body("returned"))
+
+
+def refusals(caplog):
+    return [record for record in caplog.records if getattr(record, "event", "") == "callback_refused"]
+
+
+async def nothing_is_kept(client):
+    return not await client._store.read(None) and not Guarded.decoded
+
+
+# --- forged ---------------------------------------------------------------------------------------------
+
+WHY = {
+    Forgery.NONE_ALGORITHM: "algorithm is 'none'",
+    Forgery.HS256_WITH_PUBLIC_KEY: "algorithm is 'HS256'",
+    Forgery.PS256: "algorithm is 'PS256'",
+    Forgery.WRONG_KEY: "signature is wrong",
+    Forgery.UNKNOWN_KEY_ID: "is not among those that https://signer.example/openid publishes",
+    Forgery.NO_KEY_ID: "names no key",
+    Forgery.TAMPERED: "signature is wrong",
+    Forgery.WRONG_ISSUER: "the issuer 'https://issuer.example' is not",
+    Forgery.WRONG_AUDIENCE: f"is not {AUDIENCE}",
+    Forgery.WRONG_TENANT: "is not among the allowed ones",
+    Forgery.EXPIRED: "expired",
+    Forgery.NOT_YET_VALID: "valid only in",
+    Forgery.NO_EXPIRY: "does not say when it expires",
+    Forgery.OVERSIZED: "longer than 16384 characters",
+}
+
+
+async def test_a_signed_callback_is_believed(make):
+    async with make() as client:
+        response = await client.receive(post(bearer=token()))
+        assert (response.status, len(response.events)) == (200, 1)
+        assert Guarded.decoded[0].tenant_id == TENANT
+
+
+@pytest.mark.parametrize("forgery", Forgery)
+async def test_a_forged_one_is_not(make, forgery, fetched, caplog):
+    forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
+    async with make() as client:
+        response = await client.receive(post(bearer=forged))
+        assert response.status == 401
+        assert response.events == ()
+        assert await nothing_is_kept(client), "its body is never parsed"
+    (record,) = refusals(caplog)
+    assert (record.levelno, record.provider, record.route) == (logging.WARNING, "fake", "fake")
+    assert WHY[forgery] in record.message
+    assert not [part for part in forged.split(".") if part and part in f"{caplog.text} {response.body}"]
+    assert len(fetched) <= 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({}, "no Authorization header"),
+        ({"authorization": ""}, "no Authorization header"),
+        ({"authentication": f"Bearer {token()}"}, "no Authorization header"),
+        ({"authorization": token()}, "not one bearer token"),
+        ({"authorization": f"Basic {token()}"}, "not one bearer token"),
+        ({"authorization": f"Bearer {token()} {token()}"}, "not one bearer token"),
+        (
+            {"authorization": f"Bearer {token()}", "Authorization": f"Bearer {token()}"},
+            "not one bearer token",
+        ),
+    ],
+)
+async def test_an_unsigned_or_oddly_signed_one_is_not(make, headers, why, caplog):
+    async with make() as client:
+        response = await client.receive(post(**headers))
+        assert response.status == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert await nothing_is_kept(client)
+    assert why in refusals(caplog)[0].message
+
+
+async def test_one_providers_token_opens_no_other_providers_path(make, caplog):
+    async with make() as client:
+        assert (await client.receive(post(bearer=token(OTHER), url="/other"))).status == 200
+        Guarded.decoded.clear()
+        assert (await client.receive(post(bearer=token(OTHER)))).status == 401
+        # Not even if it says that it is the other's, or names the other's key.
+        assert (await client.receive(post(bearer=token(OTHER, issuer=SIGNER.issuer)))).status == 401
+        posing = token(OTHER, issuer=SIGNER.issuer, headers={"kid": SIGNER.key_id})
+        assert (await client.receive(post(bearer=posing))).status == 401
+        assert not Guarded.decoded
+    assert [record.cause for record in refusals(caplog)] == ["key", "signature"]
+
+
+async def test_a_flood_of_unknown_key_ids_fetches_once_in_a_cool_down(make, fetched, clock):
+    forged = [token(headers={"kid": f"made-up-{number}"}) for number in range(50)]
+    async with make() as client:
+        assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+        for second in range(11):
+            answers = await asyncio.gather(*(client.receive(post(bearer=one)) for one in forged))
+            # 401 where the keys were fetched again for it, 503 where it was too early for that.
+            assert {answer.status for answer in answers} == {503 if second % 5 else 401}
+            assert len(fetched) == 2 * (2 + second // 5), "two documents in a cool-down"
+            assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+            clock.advance(1)
+
+
+async def test_a_rotation_during_a_flood_of_unknown_key_ids_is_accepted_within_the_cool_down(
+    make, clock, monkeypatch
+):
+    signer = CallbackSigner(issuer=SIGNER.issuer, clock=clock)
+    signer._made = list(SIGNER._made)  # keys take long to make
+    monkeypatch.setattr(SIGNER, "fetch", signer.fetch)
+    async with make() as client:
+        for _ in range(2):
+            assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
+        signer.rotate()
+        response = await client.receive(post(bearer=token(signer)))
+        assert (response.status, response.headers["retry-after"]) == (503, "5")
+        clock.advance(5)
+        assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
+        assert (await client.receive(post(bearer=token(signer)))).status == 200
+
+
+async def test_nothing_is_fetched_for_what_cannot_be_a_token(make, fetched):
+    async with make() as client:
+        for header in ("", "Bearer", "Bearer a.b.c", "Basic eA==", f"Bearer {'x' * 20_000}"):
+            assert (await client.receive(post(authorization=header))).status == 401
+        for forgery in (Forgery.NONE_ALGORITHM, Forgery.HS256_WITH_PUBLIC_KEY, Forgery.NO_KEY_ID):
+            forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
+            assert (await client.receive(post(bearer=forged))).status == 401
+    assert fetched == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError("no route"), FetchError("https://signer.example/openid answers 503"), b"<html>"]
+)
+async def test_a_sender_is_not_checked_while_the_keys_cannot_be_fetched(
+    make, caplog, monkeypatch, clock, trouble
+):
+    async def fail(url, *, ca_file=None, public=False):
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble
+
+    async with make() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(client._receiver._verifier, "_fetch", fail)
+            response = await client.receive(post(bearer=token()))
+            assert (response.status, response.headers["retry-after"]) == (503, "1")
+            assert await nothing_is_kept(client)
+            ring = client._receiver._verifier._ring(Guarded(clock=clock).policy)
+        ring._fetch = SIGNER.fetch
+        clock.advance(0.1)
+        assert (await client.receive(post(bearer=token()))).status == 200
+    assert not refusals(caplog)
+    (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_not_checked"]
+    assert (record.levelno, record.provider, record.cause) == (logging.ERROR, "fake", "keys")
+    assert "https://signer.example/openid" in record.message
+
+
+async def test_a_token_that_is_wrong_in_itself_is_refused_also_while_the_keys_cannot_be_fetched(
+    make, monkeypatch
+):
+    async def fail(url, *, ca_file=None, public=False):
+        raise OSError("no route")
+
+    async with make() as client:
+        monkeypatch.setattr(client._receiver._verifier, "_fetch", fail)
+        assert (await client.receive(post())).status == 401
+        for forgery in (Forgery.NONE_ALGORITHM, Forgery.NO_KEY_ID):
+            forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
+            assert (await client.receive(post(bearer=forged))).status == 401
+
+
+async def test_a_replay_is_a_repetition(make):
+    """It says nothing new, so it does no harm: the same events, the same one outcome."""
+    async with make() as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        request = post(body("accepted", "succeeded"), bearer=token())
+        first = await client.receive(request)
+        assert first.events[-1].kind == "transfer.completed"
+        for _ in range(3):
+            again = await client.receive(request)
+            assert (again.status, again.events) == (200, ())
+        assert await transfer.outcome(timeout=5) == first.events[-1]
+        log = [event.kind for event in await client.history(transfer.id)]
+        assert [kind for kind in log if kind.startswith("transfer.")] == [
+            "transfer.requested",
+            "transfer.submitted",
+            "transfer.accepted",
+            "transfer.completed",
+        ]
+
+
+async def test_a_replay_after_the_tokens_time_is_refused(make, clock):
+    async with make() as client:
+        request = post(bearer=token())
+        assert (await client.receive(request)).status == 200
+        clock.advance(timedelta(minutes=7))
+        assert (await client.receive(request)).status == 401
+
+
+async def test_a_token_is_not_bound_to_its_body(make):
+    """No provider signs the body: whoever gets hold of a token may speak while it lasts. Hence TLS."""
+    async with make() as client:
+        bearer = token()
+        assert (await client.receive(post(bearer=bearer))).status == 200
+        another = await client.receive(post(body("returned", delivery="d-2"), bearer=bearer))
+        assert (another.status, len(another.events)) == (200, 1)
+
+
+async def test_a_secret_in_the_url_is_proof_where_the_route_says_so(make, caplog):
+    async with make() as client:
+        for query in ("secret=new%20secret", "secret=old%2Bsecret", "a=b&secret=new+secret&c"):
+            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 200
+        Guarded.decoded.clear()
+        for query in (
+            "",
+            "secret=",
+            "secret=wrong",
+            "secret=new%20secret&secret=new%20secret",
+            "Secret=new%20secret",
+            "secret=new%20secret%00",
+            "secret=%ff",
+            "secret=\udc80",
+            "&".join(["x=y"] * 200),
+        ):
+            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
+        assert (await client.receive(post(url="/fake/secret", bearer=token()))).status == 401
+        assert not Guarded.decoded
+    assert "new" not in "".join(record.getMessage() for record in refusals(caplog))
+    assert "the secret in its URL ('secret') is wrong" in caplog.text
+
+
+async def test_where_both_are_asked_for_both_must_hold(make):
+    async with make() as client:
+        url = "/fake/both?secret=new%20secret"
+        assert (await client.receive(post(url=url))).status == 401
+        assert (await client.receive(post(url="/fake/both", bearer=token()))).status == 401
+        assert (await client.receive(post(url=url, bearer=token()))).status == 200
+
+
+async def test_an_empty_secret_opens_nothing(make, monkeypatch):
+    monkeypatch.setattr(Guarded, "secrets", (Secret(value=""),))
+    async with make() as client:
+        for query in ("secret=", "secret", "secret=x"):
+            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
+
+
+async def test_a_secret_that_is_not_set_opens_nothing_and_is_no_fault_of_the_sender(
+    make, monkeypatch, caplog
+):
+    secret = Secret(key="providers.fake.secret", env="NO_SUCH_VARIABLE")
+    monkeypatch.setattr(Guarded, "secrets", (secret,))
+    async with make() as client:
+        for query in ("secret=", "secret", "secret=x"):
+            response = await client.receive(post(url=f"/fake/secret?{query}"))
+            assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert "environment variable NO_SUCH_VARIABLE is not set (providers.fake.secret)" in caplog.text
+
+
+# --- anything at all ------------------------------------------------------------------------------------
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["authorization", "Authorization", "content-type", "x-thing"]) | st.text(max_size=8),
+    st.text(max_size=30) | st.just(f"Bearer {token()}") | st.just(f"Bearer {token()[:-3]}"),
+    max_size=4,
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = {
+    "id": st.just("d-1") | JSON,
+    "call_id": st.just(CALL) | JSON,
+    "time": st.just("2026-01-01T12:00:00+00:00") | JSON,
+    "signals": st.just(["returned"]) | JSON,
+}
+BODIES = (
+    st.binary(max_size=60)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.fixed_dictionaries(FIELDS, optional={"more": JSON}).map(lambda value: json.dumps(value).encode())
+)
+URLS = st.sampled_from(["/fake", "/other", "/fake/secret?secret=new%20secret"]) | st.text(max_size=20)
+METHODS = st.sampled_from(["POST", "POST", "GET", "OPTIONS", "HEAD", ""]) | st.text(max_size=5)
+
+
+@settings(max_examples=150)
+@given(method=METHODS, url=URLS, headers=HEADERS, content=BODIES, signed=st.booleans())
+def test_anything_is_answered_and_what_is_acknowledged_is_kept(method, url, headers, content, signed):
+    if signed:
+        headers = {"authorization": f"Bearer {token()}"}
+    request = CallbackRequest(method=method, url=url, headers=headers, body=content)
+
+    async def run():
+        clock = ManualClock()
+        adapters = {"fake": Guarded(clock=clock), "other": Neighbour(clock=clock)}
+        config = Config(source="test", provider="fake", callbacks=CallbackConfig())
+        store = MemoryStore()
+        async with AsyncClient(
+            config, store=store, adapters=adapters, clock=clock, fetch_keys=SIGNER.fetch
+        ) as client:
+            response = await client.receive(request)
+            kept = tuple(event for _, event in await store.read(None))
+        assert 200 <= response.status < 500
+        assert response.events == kept
+        if not signed and "secret=" not in url and f"Bearer {token()}" not in headers.values():
+            assert response.status >= 400
+        assert response.status < 300 or json.loads(response.body)["error"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("depth", [70, 900, 100_000])
+async def test_a_deep_body_is_refused(make, depth):
+    lists, objects = b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth
+    async with make() as client:
+        for deep in (lists, objects):
+            inside = body("returned", more="DEEP").replace(b'"DEEP"', deep)
+            for content in (deep, inside, b"[" * depth):
+                assert (await client.receive(post(content, bearer=token()))).status == 400
+        assert not await client._store.read(None)
+
+
+async def test_json_that_cannot_be_written_again_is_refused(make):
+    deep = json.loads("[" * 70 + "]" * 70)
+    async with make() as client:
+        for number, more in enumerate([deep, "\ud800", float("nan"), {"\udfff": 1}, [float("-inf")]]):
+            content = body("returned", delivery=str(number), more=more)
+            assert (await client.receive(post(content, bearer=token()))).status == 400
+        assert (await client.receive(post(body("returned", more="😀"), bearer=token()))).status == 200
+        assert len(await client._store.read(None)) == 1
+
+
+# --- a store that fails -----------------------------------------------------------------------------------
+
+
+class Failing(MemoryStore):
+    """Fails at one point of every transaction while `point` says so."""
+
+    point = None
+
+    async def apply_all(self, inputs, step):
+        if self.point == "beginning":
+            raise StoreError("cannot begin")
+        steps = 0
+
+        def counted(*arguments):
+            nonlocal steps
+            steps += 1
+            if self.point == ("step", steps):
+                raise StoreError("cannot write")
+            if self.point == ("defect", steps):
+                raise RuntimeError("a defect")
+            decision = step(*arguments)
+            if self.point == ("after step", steps):
+                raise StoreError("cannot write")
+            return decision
+
+        return await super().apply_all(inputs, counted)
+
+
+class Many(Guarded):
+    """A fake whose bodies have several facts, one a line."""
+
+    @classmethod
+    def decode(cls, callback):
+        return tuple(
+            fact
+            for line in callback.body.splitlines()
+            for fact in FakeAdapter.decode.__func__(cls, evolve(callback, body=line))
+        )
+
+
+THREE = b"\n".join(
+    [
+        body("started", delivery="d-1"),
+        body("accepted", "succeeded", delivery="d-2"),
+        body("call_ended", delivery="d-3"),
+    ]
+)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("transferkit._callbacks.receiver._PAUSES", (0, 0))
+
+
+def client_over(store, clock):
+    adapter = Many(clock=clock)
+    adapter.presence[CALL] = Presence.CONNECTED
+    config = Config(source="test", provider="fake")
+    return AsyncClient(
+        config,
+        store=store,
+        adapters={"fake": adapter},
+        clock=clock,
+        fetch_keys=SIGNER.fetch,
+        background=False,
+    )
+
+
+async def picture(store):
+    """All that a store shows."""
+    log = [event for _, event in await store.read(None)]
+    return log, await store.state(CallKey("fake", CALL)), await store.next_due()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "beginning",
+        *((kind, number) for kind in ("step", "defect", "after step") for number in (1, 2, 3)),
+    ],
+)
+async def test_whatever_fails_in_a_transaction_nothing_is_acknowledged_or_half_written(
+    clock, point, no_pauses
+):
+    store = Failing()
+    async with client_over(store, clock) as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        await asyncio.sleep(0)
+        before = await picture(store)
+        store.point = point
+        response = await client.receive(post(THREE, bearer=token()))
+        assert response.status in {500, 503}
+        assert response.events == ()
+        assert await picture(store) == before
+        store.point = None
+        response = await client.receive(post(THREE, bearer=token()))
+        assert response.status == 200
+        assert (await transfer.outcome(timeout=5)).kind == "transfer.completed"
+
+
+class Tripping(sqlite3.Connection):
+    """Fails the writer at the statement of that number in every transaction that begins like this."""
+
+    begin, at = "", None
+    statements = None
+
+    def trip(self, sql):
+        if threading.current_thread().name != "transferkit-sqlite-writer" or sql == "ROLLBACK":
+            return
+        if sql.startswith("BEGIN"):
+            self.statements = 0 if sql == Tripping.begin else None
+        if self.statements is not None:
+            if self.statements == Tripping.at:
+                raise sqlite3.OperationalError("disk I/O error")
+            self.statements += 1
+
+    def execute(self, sql, *arguments):
+        self.trip(sql)
+        return super().execute(sql, *arguments)
+
+    def executemany(self, sql, *arguments):
+        self.trip(sql)
+        return super().executemany(sql, *arguments)
+
+
+@pytest.mark.parametrize(("begin", "statements"), [("BEGIN", 6), ("BEGIN IMMEDIATE", 15)])
+async def test_a_file_that_fails_at_any_statement_keeps_nothing_by_halves(
+    clock, no_pauses, tmp_path, monkeypatch, begin, statements
+):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **more: connect(*a, **{**more, "factory": Tripping}))
+    monkeypatch.setattr(Tripping, "at", None)
+    monkeypatch.setattr(Tripping, "begin", begin)
+    store = SqliteStore(tmp_path / "store.db")
+    async with client_over(store, clock) as client:
+        transfer = await client.transfer(CALL, to=scenario("silent").number)
+        await client.run_due()
+        before = await picture(store)
+        tried = 0
+        while True:
+            Tripping.at = tried
+            response = await client.receive(post(THREE, bearer=token()))
+            Tripping.at = None
+            if response.status == 200:
+                break
+            assert response.status == 503
+            assert await picture(store) == before
+            tried += 1
+        assert tried >= statements, "every statement of the transaction had its turn"
+        assert (await transfer.outcome(timeout=5)).kind == "transfer.completed"
+        log, _, _ = await picture(store)
+        assert len(log) == len({event.id for event in log})

@@ -1,0 +1,425 @@
+"""`transferkit emulate`, and its page as any HTTP client sees it; browser/ has what a browser makes of it."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import ssl
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from transferkit.cli.app import app
+from transferkit.config import load_config
+from transferkit.emulators import CallView, Emulator, Fault, Reply, RingingCall
+from transferkit.emulators.page import Page
+from transferkit.emulators.page.html import element, text
+from transferkit.provider.registry import EMULATORS, announced
+from transferkit.testing import scenario, serve
+
+pytestmark = pytest.mark.heavy
+
+HOSTILE = "<script>alert('x')</script>\"&\x00\u202e"
+PROVIDERS = sorted(announced(EMULATORS))
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+class Running:
+    """The command in a process of its own, and what it printed."""
+
+    def __init__(self, process, told):
+        self.process, self.told = process, told
+
+    async def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        out, err = await asyncio.wait_for(self.process.communicate(), 10)
+        return self.process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def emulate():
+    started = []
+
+    async def start(*options):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from transferkit.cli import main; main()",
+            "emulate",
+            "--port=0",
+            "--json",
+            *options,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(process)
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        return Running(process, json.loads(line))
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
+async def test_it_serves_every_emulator_and_the_page_until_told_to_stop(emulate, tmp_path):
+    written = tmp_path / "emulated.toml"
+    running = await emulate(f"--write-config={written}", "--callback-url=http://127.0.0.1:8123/in/")
+    assert sorted(running.told["emulators"]) == PROVIDERS
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - loopback
+        assert "transferkit" in (await http.get(running.told["page"])).text
+        for name, one in running.told["emulators"].items():
+            assert (await http.get(f"{one['url']}/_emulator/calls")).json() == []
+            assert one["url"].startswith("https") is (one["ca_file"] is not None)
+            placed = await http.post(f"{one['url']}/_emulator/calls")
+            assert placed.status_code == 201, f"{name} knows where callbacks go"
+    table = tomllib.loads(written.read_text())
+    assert table["providers"] == running.told["providers"]
+    assert load_config(written).callbacks.public_url == "http://127.0.0.1:8123/in"
+    ca_files = [Path(one["ca_file"]) for one in running.told["emulators"].values() if one["ca_file"]]
+    assert all(file.exists() for file in ca_files)
+    assert await running.stop() == (0, "", "")
+    assert not any(file.exists() for file in ca_files)
+
+
+@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
+async def test_with_https_every_emulator_is_trusted_by_the_ca_file_that_is_written(emulate, tmp_path):
+    authorities = tmp_path / "ca.pem"
+    running = await emulate("--https", f"--write-ca={authorities}")
+    trusted = ssl.create_default_context(cafile=str(authorities))
+    async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
+        for one in running.told["emulators"].values():
+            assert one["url"].startswith("https://")
+            assert (await http.get(f"{one['url']}/_emulator/calls")).json() == []
+    assert (await running.stop())[0] == 0
+
+
+@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
+async def test_faults_and_chaos_are_on_from_the_start(emulate):
+    name = PROVIDERS[0]
+    running = await emulate(f"-p{name}", "--fault=reset_after,match=transfer", "--fault=lose", "--chaos=7")
+    (one,) = running.told["emulators"].values()
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - loopback
+        faults = (await http.get(f"{one['url']}/_emulator/faults")).json()
+    assert faults == {"active": ["reset_after,match=transfer", "lose"], "chaos_seed": 7}
+    assert running.told["chaos_seed"] == 7
+    code, _, errors = await running.stop(signal.SIGTERM)
+    assert (code, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--provider", "nobody"], "nobody"),
+        (["--fault", "explode"], "explode"),
+    ],
+)
+def test_what_cannot_be_served_is_said(options, words):
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", *options])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
+def test_a_port_that_is_taken_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["emulate", "--port", str(port)])
+    assert result.exit_code == 2
+    assert "--port" in result.output
+
+
+@pytest.mark.parametrize("option", ["--write-config", "--write-ca"])
+def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, option):
+    nowhere = tmp_path / "no" / "such" / "file"
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", "--https", option, str(nowhere)])
+    assert result.exit_code == 2
+    assert f"{option}: cannot write {nowhere}" in result.stderr
+    assert "--port" not in result.stderr
+
+
+@pytest.mark.skipif("acs" not in PROVIDERS, reason="needs an emulator that is served over http")
+def test_no_ca_can_be_written_when_nothing_is_served_over_https(tmp_path):
+    file = tmp_path / "ca.pem"
+    result = CliRunner().invoke(app, ["emulate", "--port", "0", "-p", "acs", "--write-ca", str(file)])
+    assert result.exit_code == 2
+    assert "--https" in result.stderr
+    assert not file.exists()
+
+
+def test_without_its_server_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = CliRunner().invoke(app, ["emulate", "--port", "0"])
+    assert result.exit_code == 2
+    assert "pip install 'transferkit[emulators]'" in result.stderr
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+class Graphless(Emulator):
+    """A provider whose words are hostile. Its adapter is the fake's, so that its callbacks are understood."""
+
+    name = "fake"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.callback_url = "http://127.0.0.1:9/fake"
+        self.known = {}
+
+    async def answer(self, request):
+        call_id = request.path.split("/")[2]
+        line = scenario(request.json()["to"])
+        self.play(self.transfer(call_id, line))
+        return Reply(status=202, body={"said": HOSTILE, "access_token": "planted"})
+
+    async def transfer(self, call_id, line):
+        await self.say(call_id, "started")
+        line = await self.target_rings(call_id, line)
+        word = "succeeded" if line.name == "answers" else "failed"
+        await self.say(call_id, word, reason=str(line.reason) if line.reason else None)
+
+    async def say(self, call_id, *signals, reason=None):
+        time = self.clock.now().isoformat()
+        body = {"id": f"{signals}", "call_id": call_id, "time": time, "signals": signals, "reason": reason}
+        await self.post(f"{self.known[call_id]}?secret=planted", body, headers={"X": HOSTILE[:20]})
+
+    def config(self, base_url, *, ca_file=None):
+        return {}
+
+    def place_call(self, *, callback_url, group=False):
+        call_id = f"call-{len(self.known)}-{HOSTILE if group else ''}"
+        self.known[call_id] = callback_url
+        return call_id
+
+    def ring(self, *, callback_url):
+        return RingingCall(call_id=self.place_call(callback_url=callback_url))
+
+    def hang_up(self, call_id):
+        self.decide(call_id, "caller_leaves")
+
+    def executions(self, call_id):
+        return 0
+
+    def calls(self):
+        return tuple(
+            CallView(id=call_id, provider="fake", state=HOSTILE, parties=(HOSTILE,)) for call_id in self.known
+        )
+
+
+class Site:
+    """The page, served, beside an emulator that is served, too."""
+
+    def __init__(self, http, emulator, address, url):
+        self.http, self.emulator, self.address, self.url = http, emulator, address, url
+
+    async def get(self):
+        return (await self.http.get(self.url)).text
+
+    async def press(self, verb, *, headers=None, **form):
+        token = re.search('name="token" value="([^"]+)"', await self.get())[1]
+        return await self.http.post(
+            f"{self.url}/do/{verb}",
+            data={"token": token, "provider": "fake", **form},
+            headers={"Origin": self.url, **(headers or {})},
+        )
+
+    async def transfer(self, call_id, to="answers"):
+        await self.http.post(f"{self.address}/calls/{call_id}/transfer", json={"to": to, "x": HOSTILE})
+        await self.emulator.settle()
+
+
+@pytest.fixture
+async def site():
+    emulator = Graphless(pace=0.001)
+    async with serve(emulator.app) as server:
+        page = Page({"fake": emulator}, addresses={"fake": server.url})
+        async with serve(page.app) as served, httpx.AsyncClient(trust_env=False) as http:
+            yield Site(http, emulator, server.url, served.url)
+            page.close()
+            await emulator.aclose()
+
+
+class Outline(HTMLParser):
+    """Which elements a page has, and whether all were closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in {"meta", "link", "input", "br", "hr"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    @classmethod
+    def of(cls, page):
+        outline = cls()
+        outline.feed(page)
+        assert outline.open == []
+        return outline
+
+
+async def test_it_shows_calls_requests_callbacks_events_and_a_diagram(site):
+    call = site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
+    await site.transfer(call)
+    page = await site.get()
+    for shown in (
+        call,
+        f"POST /calls/{call}/transfer",
+        "callback to http://127.0.0.1:9/fake",
+        "not delivered",
+    ):
+        assert shown in page
+    assert "<svg" in page
+    assert "application to provider: POST transfer, 202" in page
+
+
+async def test_all_words_from_the_wire_are_escaped(site):
+    call = site.emulator.place_call(callback_url=f"http://127.0.0.1:9/{HOSTILE[:24]}", group=True)
+    await site.transfer(site.emulator.place_call(callback_url="http://127.0.0.1:9/fake"))
+    site.emulator.play(site.emulator.say(call, "started"))
+    await site.emulator.settle()
+    page = await site.get()
+    outline = Outline.of(page)
+    assert outline.tags.count("script") == 1
+    assert "alert" in page
+    assert not [name for name, _ in outline.attributes if name.startswith("on") or name == "style"]
+    assert "\x00" not in page
+    assert "\u202e" not in page
+
+
+async def test_secrets_are_not_shown(site):
+    call = site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
+    await site.transfer(call)
+    page = await site.get()
+    assert "planted" not in page
+    assert "/fake?***" in page
+
+
+async def test_a_browser_is_told_to_load_nothing_else(site):
+    for path in ("", "/page.css", "/page.js"):
+        answer = await site.http.get(f"{site.url}{path}")
+        assert answer.status_code == 200
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_buttons_work_without_a_script(site):
+    assert (await site.press("place")).headers["location"] == "/"
+    (call,) = site.emulator.known
+    await site.transfer(call, "manual")
+    assert ">target rings<" in await site.get()
+    assert (await site.press("decline", call_id=call)).status_code == 303
+    await site.emulator.settle()
+    assert ">target rings<" not in await site.get()
+    assert site.emulator.callbacks[-1].body["reason"] == "declined"
+    assert (await site.press("break", fault="lose,times=3")).status_code == 303
+    assert "lose,times=3" in await site.get()
+    await site.press("mend")
+    assert site.emulator.faults.active == ()
+    await site.press("reset")
+    assert site.emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "form", "words"),
+    [
+        ("place", {"provider": "nobody"}, "no emulator"),
+        ("place", {"callback_url": "javascript:alert(1)"}, "address"),
+        ("place", {"callback_url": "http://["}, "address"),
+        ("hang_up", {"call_id": "none"}, "no such call"),
+        ("break", {"fault": "explode"}, "explode"),
+    ],
+)
+async def test_what_a_button_cannot_do_is_said(site, verb, form, words):
+    answer = await site.press(verb, **form)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert words in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "form", "status"),
+    [
+        ({"Origin": "https://example.org"}, {}, 403),
+        ({"Origin": "null"}, {}, 403),
+        ({"Origin": ""}, {}, 403),
+        ({"Host": "rebound.example.org", "Origin": "http://rebound.example.org"}, {}, 403),
+        ({}, {"token": "guessed"}, 403),
+        ({}, {"padding": "x" * 20_000}, 403),
+    ],
+)
+async def test_no_other_site_presses_a_button(site, headers, form, status):
+    assert (await site.press("place", headers=headers, **form)).status_code == status
+    assert site.emulator.known == {}
+
+
+async def test_no_name_that_points_here_reads_the_page(site):
+    assert (await site.http.get(site.url, headers={"Host": "rebound.example.org"})).status_code == 403
+
+
+async def test_an_unknown_button_is_not_found(site):
+    assert (await site.press("explode")).status_code == 404
+    assert (await site.http.get(f"{site.url}/../pyproject.toml")).status_code == 404
+
+
+async def test_changes_come_as_they_happen(site):
+    told = {}
+    async with site.http.stream("GET", f"{site.url}/live") as stream, asyncio.timeout(10):
+        events = stream.aiter_lines()
+        async for line in events:
+            if line.startswith("data: "):
+                part = json.loads(line.removeprefix("data: "))
+                told[part["place"]] = part["html"]
+            if set(told) == {"calls", "faults", "stories", "wire"}:
+                break
+        assert "No call yet" in told["calls"]
+        site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
+        async for line in events:
+            if "call-0" in line:
+                break
+        site.emulator.faults.add(Fault.parse("lose"))
+        async for line in events:
+            if "lose" in line:
+                break
+
+
+# --- markup -----------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.text(), st.text())
+def test_text_never_becomes_markup(child, value):
+    outline = Outline.of(element("p", child, title=value, class_="a"))
+    assert outline.tags == ["p"]
+    assert [name for name, _ in outline.attributes] == ["title", "class"]
+
+
+def test_an_element_keeps_elements_and_escapes_the_rest():
+    made = element(
+        "p", "a < b", element("b", 1), None, ["x", text("&")], hidden=True, id=None, aria_label='"'
+    )
+    assert made == '<p hidden aria-label="&quot;">a &lt; b<b>1</b>x&amp;</p>'
+    assert element("input", name="a", disabled=False) == '<input name="a">'

@@ -1,0 +1,263 @@
+"""What adapters of HTTP providers share."""
+
+import errno
+import json
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transferkit.errors import ConfigError, Problem
+from transferkit.events import Basis, FailureReason
+from transferkit.provider.facts import Result
+from transferkit.provider.http import (
+    clock_skew,
+    content_key,
+    merge_patch,
+    misconfigured,
+    read_json,
+    retry_after,
+    unanswered,
+    unconnected,
+)
+from transferkit.provider.results import MaybeSent, Rejected
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"a": 1}, {"a": None}, {}),
+        ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
+        ({"a": [1]}, {"a": 2}, {"a": 2}),
+        ({"a": 1}, {"a": [1, None]}, {"a": [1, None]}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": None}}, {"a": {"b": 3}}),
+        ({"a": 1}, {"a": {"b": None}}, {"a": {}}),
+        ([1], {"a": 1, "b": None}, {"a": 1}),
+        ({"a": 1}, [1], [1]),
+        ({"a": 1}, None, None),
+        ({"a": "b"}, "c", "c"),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"b": {"c": None}}}, {"a": {"b": {}}}),
+    ],
+)
+def test_a_merge_patch_does_as_rfc_7396_says(target, patch, result):
+    assert merge_patch(target, patch) == result
+
+
+@given(target=JSON, patch=JSON)
+def test_a_merge_patch_applied_again_changes_nothing_and_spares_its_arguments(target, patch):
+    before = json.dumps([target, patch])
+    merged = merge_patch(target, patch)
+    assert merge_patch(merged, patch) == merged
+    assert json.dumps([target, patch]) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2", 2),
+        ("2.128", 2.128),
+        (" 3 ", 3),
+        ("0", 0),
+        ("-5", 0),
+        ("inf", 86_400),
+        ("999999999999999999999", 86_400),
+        ("Thu, 01 Jan 2026 12:00:30 GMT", 30),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
+        ("Fri, 01 Jan 2027 12:00:00 GMT", 86_400),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text, seconds):
+    assert retry_after({"retry-after": text}, now=NOW) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "nan", "Thu, 99 Jan 2026"])
+def test_anything_else_says_nothing(text):
+    assert retry_after({"retry-after": text}, now=NOW) is None
+    assert retry_after({}, now=NOW) is None
+
+
+# What a date is made of, and what a lenient parser takes for that.
+PIECES = st.sampled_from(
+    [
+        "Thu",
+        ",",
+        " ",
+        "01",
+        "Jan",
+        "2026",
+        "12:00:30",
+        "GMT",
+        "-",
+        "+",
+        "-2359",
+        "9" * 20,
+        "9999",
+        ":",
+        ".",
+        "٣",
+    ]
+)
+HEADERS = st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(" ".join)
+ABSURD = [
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
+    "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+    "Fri, 31 Dec 9999 23:59:59 -9999",
+    "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("text", ABSURD[:4])
+def test_a_date_that_no_calendar_has_says_nothing(text):
+    assert retry_after({"retry-after": text}, now=NOW) is None
+    assert clock_skew({"date": text}, now=NOW) is None
+
+
+@given(text=HEADERS)
+@example(text=ABSURD[0])
+@example(text=ABSURD[2])
+@example(text=ABSURD[4])
+def test_no_header_is_too_absurd_to_be_read(text):
+    wait = retry_after({"retry-after": text}, now=NOW)
+    assert wait is None or timedelta(0) <= wait <= timedelta(days=1)
+    skew = clock_skew({"date": text}, now=NOW)
+    assert skew is None or isinstance(skew, timedelta)
+
+
+@given(body=st.binary() | st.text().map(str.encode))
+@example(body=b"9" * 5000)
+@example(body=b"1e999")
+@example(body=b"[" * 100_000)
+def test_a_body_is_json_or_raises_what_the_parser_raises(body):
+    try:
+        read_json(body)
+    except (ValueError, RecursionError):
+        with pytest.raises((ValueError, RecursionError)):
+            json.loads(body)
+
+
+@given(value=JSON)
+def test_equal_json_has_one_key_however_it_was_written(value):
+    again = json.loads(json.dumps(value, indent=3))
+    assert content_key(value) == content_key(again)
+
+
+def test_different_json_has_different_keys():
+    assert content_key({"a": 1}) != content_key({"a": 2})
+    assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
+
+
+def test_what_json_cannot_say_has_no_key():
+    for value in (float("nan"), "\ud800"):
+        with pytest.raises(ValueError, match=r"JSON|surrogates"):
+            content_key(value)
+
+
+class ClientConnectorDNSError(Exception):
+    """As aiohttp names the failure of whichever resolver it uses."""
+
+
+class ConnectTimeout(Exception):
+    """As httpx and requests name a connection that took too long."""
+
+
+class ProxyRefused(OSError):
+    """A proxy's HTTP error."""
+
+    status = 407
+
+
+def because(*causes):
+    """An error that the others led to, one to the next, the last one first."""
+    error = None
+    for cause in causes:
+        cause.__cause__, error = error, cause
+    return error
+
+
+NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+UNTRUSTED = ssl.SSLCertVerificationError("self-signed certificate")
+NO_ROUTE = OSError(errno.EHOSTUNREACH, "No route to host")
+
+
+DNS, PROXY, NETWORK, REACH = "the DNS of", "a proxy", "the network of", "can reach X"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "then", "lasting"),
+    [
+        (because(NO_NAME, KeyError()), "the host name of X does not resolve (KeyError, gaierror)", DNS, True),
+        (
+            ClientConnectorDNSError(),
+            "the host name of X does not resolve (ClientConnectorDNSError)",
+            DNS,
+            True,
+        ),
+        (UNTRUSTED, "the certificate of X is not trusted (SSLCertVerificationError)", PROXY, True),
+        (NO_ROUTE, "there is no route to X (OSError)", NETWORK, True),
+        (
+            ExceptionGroup("addresses", [NO_ROUTE]),
+            "there is no route to X (ExceptionGroup, OSError)",
+            NETWORK,
+            True,
+        ),
+        (ConnectionRefusedError(), "nothing was sent to X (ConnectionRefusedError)", REACH, False),
+        (ProxyRefused(), "nothing was sent to X (ProxyRefused 407)", REACH, False),
+        (RuntimeError("to +14255550100"), "nothing was sent to X (RuntimeError)", REACH, False),
+    ],
+)
+def test_a_request_that_could_not_be_sent_says_what_failed_here_and_what_to_do(error, message, then, lasting):
+    answer = unconnected(error, to="X", check="base_url")
+    result = answer.result
+    assert (result.message, result.basis, answer.lasting) == (message, Basis.LOCAL, lasting)
+    assert result.reason is FailureReason.PROVIDER_ERROR
+    assert result.advice.startswith("Check base_url, and ")
+    assert then in result.advice
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectTimeout(), because(TimeoutError(), OSError())])
+def test_a_connection_that_took_too_long_is_a_timeout(error):
+    answer = unconnected(error, to="X", check="base_url", otherwise="X gave no answer")
+    assert answer.result.reason is FailureReason.TIMEOUT
+    assert answer.result.message.startswith("X gave no answer (")
+
+
+def test_an_error_in_the_place_of_an_answer_leaves_it_open_whether_the_request_executed():
+    answer = unanswered(ConnectionResetError("+14255550100"), to="X")
+    assert answer == MaybeSent(
+        result=Result(
+            message="no answer from X (ConnectionResetError)",
+            reason=FailureReason.PROVIDER_ERROR,
+            basis=Basis.LOCAL,
+        )
+    )
+    assert unanswered(TimeoutError(), to="X").result.reason is FailureReason.TIMEOUT
+
+
+def test_errors_that_led_to_each_other_are_looked_at_once():
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert unconnected(first, to="X", check="base_url").result.message == "nothing was sent to X (ValueError)"
+
+
+def test_a_configuration_that_cannot_be_used_refuses_locally_and_names_each_key():
+    error = ConfigError("here", [Problem("a.key", "is missing"), Problem("b.key", "is empty", "text")])
+    answer = misconfigured(error)
+    assert isinstance(answer, Rejected)
+    assert (answer.result.reason, answer.result.basis) == (FailureReason.UNAUTHORIZED, Basis.LOCAL)
+    assert answer.result.advice == "a.key: is missing; b.key: is empty (accepted: text)"

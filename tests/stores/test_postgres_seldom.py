@@ -1,0 +1,246 @@
+"""Ways through the PostgreSQL store that a healthy server never takes."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from transferkit import FailureReason, StoreError
+from transferkit._lifecycle import Answered, step
+from transferkit.provider.facts import Result
+from transferkit.provider.results import Rejected
+from transferkit.stores import CommitUnknown
+from transferkit.testing.contracts.store_groups import record
+from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+
+psycopg = pytest.importorskip("psycopg")
+psycopg_pool = pytest.importorskip("psycopg_pool")
+
+from transferkit.stores.postgres import PostgresStore, read_address  # noqa: E402 - needs the driver
+from transferkit.stores.postgres import database as database_module  # noqa: E402
+from transferkit.stores.postgres import watch as watch_module  # noqa: E402
+from transferkit.stores.postgres.failures import failure  # noqa: E402
+
+pytestmark = pytest.mark.heavy  # as in test_postgres_store.py
+
+
+@asynccontextmanager
+async def opened_store(address):
+    store = PostgresStore(address)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def address(database):
+    """A schema of this file's own."""
+    return f"{database}{'&' if '?' in database else '?'}schema=seldom"
+
+
+@pytest.fixture
+async def store(address):
+    async with opened_store(address) as store:
+        yield store
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - any step of anybody may bring it about
+            await asyncio.sleep(0.01)
+
+
+async def test_an_address_that_libpq_does_not_understand_is_told():
+    with pytest.raises(StoreError, match="not one that libpq understands"):
+        await PostgresStore("postgresql://app@db.invalid/calls?nonsense=1").open()
+
+
+async def test_a_server_that_is_too_old_is_told(address, monkeypatch):
+    monkeypatch.setattr(database_module, "_OLDEST_SERVER", 9_999_999)
+    with pytest.raises(StoreError, match="too old"):
+        await PostgresStore(address).open()
+
+
+@pytest.mark.parametrize("place", ["nowhere", "1-2", "-"])
+async def test_a_place_of_another_store_is_none_of_this_one_s(store, place):
+    with pytest.raises(StoreError, match="not one of this store's"):
+        await store.read(place)
+
+
+async def test_nothing_is_applied_at_no_cost(store):
+    assert await store.apply_all([], step) == ()
+
+
+async def test_opened_by_two_tasks_at_once_it_is_one_store(address):
+    before = asyncio.all_tasks()
+    store = PostgresStore(address)
+    await asyncio.gather(store.open(), store.open())
+    assert len(await record(store, new_call())) == 1
+    await store.close()
+    assert asyncio.all_tasks() == before
+
+
+async def test_closing_waits_for_what_is_being_committed(address):
+    call = new_call()
+    async with opened_store(address) as store:
+        applying = asyncio.create_task(store.apply(call, fact(call), step))
+        await asyncio.sleep(0)
+    assert (await applying).state.sequence == 1
+
+
+async def test_a_transfer_that_ends_in_the_transaction_that_begins_it_occupies_nothing(store):
+    call, other = new_call(), opened(new_call())
+    transfer = opened(call)
+    refusal = Rejected(result=Result(code=400, reason=FailureReason.CALL_NOT_FOUND))
+    answered = Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=refusal)
+    inputs = [(other.call, requested(other)), (call, requested(transfer)), (call, answered)]
+    *_, ended = await store.apply_all(inputs, step)
+    assert [event.kind for event in ended.events] == ["transfer.failed"]
+    again = opened(call)
+    await store.apply(call, requested(again), step)
+    assert (await store.state(call)).open.id == again.id
+
+
+async def test_a_transaction_that_postgres_gives_up_is_an_error(store):
+    async def swallows(session):
+        with pytest.raises(psycopg.Error):
+            await session.rows("SELECT nothing FROM nowhere")
+
+    with pytest.raises(StoreError):
+        await store._database.write(swallows)
+    assert len(await record(store, new_call())) == 1
+
+
+@pytest.mark.parametrize(("unknown", "works"), [(3, True), (4, False)])
+async def test_what_may_be_done_twice_is_done_again_but_not_for_ever(store, monkeypatch, unknown, works):
+    left = [unknown]
+
+    async def write(run):
+        if left[0]:
+            left[0] -= 1
+            raise CommitUnknown("nobody knows")
+        return "done"
+
+    monkeypatch.setattr(database_module, "_TRIES", 3)
+    monkeypatch.setattr(store._database, "write", write)
+    if works:
+        assert await store._database.write_again(None) == "done"
+    else:
+        with pytest.raises(CommitUnknown):
+            await store._database.write_again(None)
+
+
+def test_a_pool_without_a_free_connection_is_told(address):
+    error = failure(psycopg_pool.PoolTimeout(), read_address(address))
+    assert "no connection became free in time" in str(error)
+
+
+async def test_a_reader_that_no_connection_becomes_free_for_gets_an_error(address, monkeypatch):
+    async with opened_store(f"{address}&connections=2") as store:
+        monkeypatch.setattr(database_module, "_CONNECTION_SECONDS", 0.01)
+        reading, go = asyncio.Event(), asyncio.Event()
+
+        async def read(_):
+            reading.set()
+            await go.wait()
+
+        first = asyncio.create_task(store._database.read(read))
+        try:
+            await reading.wait()
+            with pytest.raises(StoreError, match="no connection became free in time"):
+                await store.end_of_log()
+        finally:
+            go.set()
+            await first
+        assert await store.end_of_log()
+
+
+async def test_a_statement_is_added_to_a_transaction_only_within_one(store):
+    async def outside(session):
+        with pytest.raises(RuntimeError, match="no transaction is open"):
+            session.execute("SELECT 1")
+
+    await store._database.read(outside)
+
+
+async def test_closing_wakes_who_waits(address):
+    async with opened_store(address) as store:
+        waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+        await until(lambda: store._running().watch._waiters)
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_who_waits_while_the_server_is_gone_is_woken_to_be_told(store, monkeypatch):
+    monkeypatch.setattr(watch_module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(watch_module, "_POLL_SECONDS_WHILE_LISTENING", 0.01)
+    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+    await until(lambda: "poll" in store._running().watch._tasks)
+
+    async def fails():
+        raise StoreError("the server is gone")
+
+    monkeypatch.setattr(store._running().watch, "_look", fails)
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_who_gives_up_as_the_log_grows_is_in_nobodys_way(store):
+    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+    await until(lambda: "poll" in store._running().watch._tasks)
+    (waiter,) = store._running().watch._waiters
+    waiter.cancel()
+    store._running().watch._wake()
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_without_listening_nobody_is_notified(address):
+    async with opened_store(f"{address}&listen=off") as store:
+        (event,) = await record(store, new_call())
+        store._running().watch.wake()
+        assert event.sequence == 1
+        assert not store._running().watch._tasks
+
+
+async def test_another_process_wakes_everybody(store, address):
+    async with opened_store(address) as other:
+        waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+        await until(lambda: store._running().watch._listening)
+        other._running().watch.wake()
+        async with asyncio.timeout(10):
+            await waiting
+
+
+async def test_what_others_tell_is_no_proof_that_one_s_own_comes_through(store, monkeypatch):
+    database, told = store._running().database, []
+
+    async def rows(query, values=()):
+        if "pg_notify" in query and not told:
+            told.append(await ask(query, (values[0], "grown")))
+        return await ask(query, values)
+
+    ask = database.rows
+    monkeypatch.setattr(database, "rows", rows)
+    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+    await until(lambda: store._running().watch._listening)
+    assert told
+    await record(store, new_call())
+    await waiting
+
+
+def test_info_tells_how_large_the_tables_are(address, monkeypatch):
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from transferkit.cli.app import app
+
+    monkeypatch.setenv("TRANSFERKIT_PROVIDER", "fake")
+    monkeypatch.setenv("TRANSFERKIT_STORE", address)
+    assert CliRunner().invoke(app, ["store", "migrate"]).exit_code == 0
+    found = json.loads(CliRunner().invoke(app, ["store", "info", "--json"]).stdout)
+    assert {"calls", "events", "requests", "due"} <= {table["name"] for table in found["tables"]}
+    assert "dead rows" in CliRunner().invoke(app, ["store", "info"]).stdout

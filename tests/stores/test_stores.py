@@ -1,0 +1,116 @@
+"""Every store of the core keeps the one contract."""
+
+import asyncio
+
+import pytest
+from attrs import evolve
+
+from transferkit import MemoryStore
+from transferkit._lifecycle import Answered, CallKey, step
+from transferkit.provider.facts import Result
+from transferkit.provider.results import NotSent
+from transferkit.stores import LegOccupied
+from transferkit.stores.consumer_groups import partition_of
+from transferkit.stores.encoding import event_from_json
+from transferkit.stores.sqlite import SqliteStore
+from transferkit.stores.unreadable import UnreadableRow, unreadable_event
+from transferkit.testing import StoreContract
+from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+
+
+class Damaged(dict):
+    """A table of the memory store in which one row cannot be read."""
+
+    def __init__(self, table, key, error):
+        super().__init__(table)
+        self.key, self.error = key, error
+
+    def __getitem__(self, key):
+        if key == self.key:
+            raise self.error
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        return super().get(key, default) if key != self.key else self[key]
+
+
+class TestMemoryStore(StoreContract):
+    """Values in memory cannot become unreadable: the hooks put in their place what a damaged row leads to."""
+
+    @pytest.fixture
+    async def store(self):
+        store = MemoryStore()
+        await store.open()
+        yield store
+        await store.close()
+
+    async def damage_event(self, store, event, stored):
+        call = CallKey(event.provider, event.call_id)
+        partition = partition_of(call, store.partitions)
+        log = store._log
+        entry = log._by_call[call][event.sequence - 1]
+        try:
+            event_from_json(stored)
+        except Exception as error:  # noqa: BLE001 - as the stores do
+            marker = unreadable_event(
+                stored,
+                error,
+                call=call,
+                sequence=event.sequence,
+                partition=partition,
+                position=entry.position,
+            )
+        for entries in (log._all, log._by_call[call], log._by_partition[partition]):
+            entries[entries.index(entry)] = evolve(entry, event=marker)
+
+    async def damage_state(self, store, call):
+        error = UnreadableRow(f"the state of call {call} cannot be read", call)
+        store._tables = evolve(store._tables, calls=Damaged(store._tables.calls, call, error))
+
+    async def damage_request(self, store, transfer_id):
+        call = store._tables.transfers[transfer_id].opened.call
+        error = UnreadableRow(f"the request of transfer {transfer_id} cannot be read", call)
+        transfers = Damaged(store._tables.transfers, transfer_id, error)
+        store._tables = evolve(store._tables, transfers=transfers)
+
+    async def rename_work(self, store, transfer_id, work):
+        pytest.skip("no other version writes to this process's memory")
+
+    async def test_it_may_be_opened_again(self, store, call):
+        await store.close()
+        await store.open()
+        assert await store.call_events(call) == ()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request, tmp_path):
+    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_of_inputs_that_fail_together_nothing_is_recognised_later(store):
+    call, busy, other = new_call(), new_call(), new_call()
+    heard, asked = fact(call, delivery="one"), requested(opened(other, key="key"))
+    await store.apply_all([(busy, requested(opened(busy)))], step)
+    with pytest.raises(LegOccupied):
+        await store.apply_all([(call, heard), (other, asked), (busy, requested(opened(busy)))], step)
+    (first,) = await store.apply_all([(call, heard)], step)
+    (again,) = await store.apply_all([(call, heard)], step)
+    assert (first.duplicate, again.duplicate) == (False, True)
+    await store.apply_all([(other, asked)], step)
+    assert await store.transfer(asked.opened.id)
+
+
+async def test_who_waits_is_woken_by_work_that_is_due_without_an_event():
+    store, call = MemoryStore(), new_call()
+    asked = requested(opened(call))
+    await store.apply_all([(call, asked)], step)
+    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
+    await asyncio.sleep(0)
+    answer = NotSent(result=Result())
+    answered = Answered(at=AT, transfer_id=asked.opened.id, attempt=1, answer=answer)
+    (applied,) = await store.apply_all([(call, answered)], step)
+    assert applied.events == ()
+    await asyncio.wait_for(waiting, 5)

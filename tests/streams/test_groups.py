@@ -1,0 +1,779 @@
+"""Reading as a consumer group: at least once, in order per call, whatever becomes of the reader."""
+
+import asyncio
+import inspect
+import logging
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from transferkit import AsyncClient, ClientClosed, Config, MemoryStore, StoreError
+from transferkit._lifecycle import CallKey
+from transferkit.config import GroupConfig
+from transferkit.stores.consumer_groups import GroupStart
+from transferkit.stores.sqlite import SqliteStore
+from transferkit.testing import FakeAdapter, ManualClock
+from transferkit.testing.contracts.store_groups import Consumer, record
+from transferkit.testing.contracts.store_inputs import new_call
+
+LEASE = timedelta(seconds=30)
+MAX_ATTEMPTS = 3
+EVERYTHING = {"open_group", "hold", "begin_next", "acknowledge", "leave", "end_of_log"}
+
+
+class Wire:
+    """What lies between one client and a store: it can be cut, and held up after the store has acted."""
+
+    def __init__(self, store):
+        self.store = store
+        self.broken = set()
+        self.error = StoreError("the disk is full")
+        self.held_up = set()
+        self.go = asyncio.Event()
+        self.calls = []
+
+    def __getattr__(self, name):
+        verb = getattr(self.store, name)
+        if not inspect.iscoroutinefunction(verb):
+            return verb
+
+        async def call(*args, **kwargs):
+            if name in self.broken:
+                raise self.error
+            result = await verb(*args, **kwargs)
+            self.calls.append(name)
+            if name in self.held_up:
+                await self.go.wait()
+            return result
+
+        return call
+
+    async def open(self):
+        pass
+
+    async def close(self):
+        pass
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request, tmp_path):
+    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "events.db")
+    await store.open()
+    async with asyncio.timeout(20):
+        yield store
+    await store.close()
+
+
+@pytest.fixture
+def connect(clock):
+    """Makes a client, not yet open, on a store or on a wire to one."""
+
+    def connect(store, **groups):
+        config = Config(
+            source="test",
+            provider="fake",
+            groups=GroupConfig(**{"lease": LEASE, "max_attempts": MAX_ATTEMPTS} | groups),
+        )
+        adapters = {"fake": FakeAdapter(clock=clock)}
+        return AsyncClient(config, store=store, adapters=adapters, clock=clock, background=False)
+
+    return connect
+
+
+@pytest.fixture
+def wire(store):
+    return Wire(store)
+
+
+@pytest.fixture
+async def client(connect, wire):
+    async with connect(wire) as client:
+        yield client
+
+
+@pytest.fixture
+def call():
+    return new_call()
+
+
+async def read(client, number, group="crm"):
+    """So many events, each handled; the last one is acknowledged, too."""
+    events = []
+    async with client.events(group=group) as stream:
+        while len(events) < number:
+            events.append(await anext(stream))
+        await stream.ack()
+    return events
+
+
+async def fail(client, body=None):
+    """Read as the group: do what `body` does, or take the next event, and fail then."""
+    async with client.events(group="crm") as stream:
+        await (body(stream) if body else anext(stream))
+        raise Boom
+
+
+async def next_in_store(store, clock, group="crm"):
+    """What the store has for the group now, as a consumer beside any stream would get it."""
+    consumer = Consumer(store, "looks on", group)
+    await consumer.hold(at=clock.now())
+    delivery = (await consumer.begin(at=clock.now())).delivery
+    await consumer.leave(unused=delivery)
+    return (delivery.event, delivery.attempt) if delivery else None
+
+
+async def until(condition):
+    """Let others work until something is so."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - any step of anybody may bring it about
+            await asyncio.sleep(0.001)
+
+
+def logged(caplog, name):
+    return [entry for entry in caplog.records if getattr(entry, "event", None) == name]
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+async def test_a_group_reads_from_the_beginning_unless_told(client, store, call):
+    recorded = await record(store, call, call)
+    assert await read(client, 2) == recorded
+
+
+@pytest.mark.parametrize("start", ["now", GroupStart.NOW])
+async def test_a_new_group_may_start_now(client, store, call, start):
+    await record(store, call)
+    async with client.events(group="crm", start=start) as stream:
+        recorded = await record(store, call)
+        assert [await anext(stream)] == recorded
+
+
+async def test_where_new_groups_start_is_a_setting(connect, store, call):
+    await record(store, call)
+    async with connect(store, start=GroupStart.NOW) as client:
+        async with client.events(group="now", follow=False) as stream:
+            assert [event async for event in stream] == []
+        async with client.events(group="all", start="beginning", follow=False) as stream:
+            assert len([event async for event in stream]) == 1
+
+
+async def test_a_group_goes_on_where_it_was(client, store, call):
+    first, second, third = await record(store, call, call, call)
+    assert await read(client, 1) == [first]
+    assert await read(client, 2) == [second, third]
+
+
+async def test_each_group_reads_everything(client, store, call):
+    recorded = await record(store, call, call)
+    assert await read(client, 2, "crm") == recorded
+    assert await read(client, 2, "billing") == recorded
+
+
+async def test_events_come_as_they_are_recorded(client, store, call):
+    async with client.events(group="crm") as stream:
+        for _ in range(3):
+            waiting = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)
+            (recorded,) = await record(store, call)
+            assert await waiting == recorded
+
+
+async def test_catching_up_ends_when_everything_is_acknowledged(client, store, call):
+    recorded = await record(store, call, call)
+    async with client.events(group="crm", follow=False) as stream:
+        assert [event async for event in stream] == recorded
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+    (group,) = await client.groups()
+    assert (group.lag, group.members) == (0, 0)
+
+
+async def test_asking_for_the_next_acknowledges_the_one_before(client, store, clock, call):
+    _, second = await record(store, call, call)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        await anext(stream)
+        assert [group.lag for group in await client.groups()] == [1]
+    assert await next_in_store(store, clock) == (second, 1)
+
+
+async def test_acknowledging_early_is_acknowledging(client, store, clock, call):
+    _, second = await record(store, call, call)
+
+    async def acknowledge_early(stream):
+        await anext(stream)
+        await stream.ack()
+
+    with pytest.raises(Boom):
+        await fail(client, acknowledge_early)
+    assert await next_in_store(store, clock) == (second, 1)
+
+
+async def test_acknowledging_again_or_nothing_is_harmless(client, store, call, caplog):
+    first, second = await record(store, call, call)
+    async with client.events(group="crm") as stream:
+        await stream.ack()
+        assert await anext(stream) == first
+        await stream.ack()
+        await stream.ack()
+        assert await anext(stream) == second
+    assert logged(caplog, "group_event_stale") == []
+
+
+async def test_one_task_reads_at_a_time(client, store, call):
+    async with client.events(group="crm") as stream:
+        waiting = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(stream)
+        recorded = await record(store, call)
+        assert [await waiting] == recorded
+
+
+async def test_a_stream_is_entered_once_and_before_it_is_read(client):
+    stream = client.events(group="crm")
+    with pytest.raises(RuntimeError, match="enter the stream first"):
+        await anext(stream)
+    await stream.aclose()
+    async with stream:
+        pass
+    with pytest.raises(RuntimeError, match="entered once"):
+        await stream.__aenter__()
+
+
+async def test_what_makes_no_sense_is_refused(connect, store):
+    client = connect(store)
+    with pytest.raises(ClientClosed):
+        client.events(group="crm")
+    for ask in (client.groups(), client.parked("a"), client.release("a", "b"), client.remove_group("a")):
+        with pytest.raises(ClientClosed):
+            await ask
+    async with client:
+        with pytest.raises(ValueError, match="group: may not be empty"):
+            client.events(group="")
+        with pytest.raises(ValueError, match="start: expected one of beginning, now"):
+            client.events(group="crm", start="end")
+
+
+# --- without a group --------------------------------------------------------------------------------
+
+
+async def test_without_a_group_it_is_a_live_tail(client, store, call):
+    await record(store, call)
+    async with client.events() as stream:
+        recorded = await record(store, call)
+        assert [await anext(stream)] == recorded
+        await stream.ack()
+    assert await client.groups() == ()
+
+
+async def test_a_tail_may_begin_with_what_is_kept_and_end_there(client, store, call):
+    recorded = await record(store, call, call)
+    async with client.events(start="beginning", follow=False) as stream:
+        assert [event async for event in stream] == recorded
+    async with client.events(follow=False) as stream:
+        assert [event async for event in stream] == []
+
+
+async def test_a_tail_is_read_inside_its_context(client):
+    stream = client.events()
+    with pytest.raises(RuntimeError, match="enter the stream first"):
+        await anext(stream)
+
+
+# --- giving back ------------------------------------------------------------------------------------
+
+
+async def test_break_gives_the_event_back_as_if_it_had_never_come(client, store, clock, call):
+    first, _ = await record(store, call, call)
+    for _ in range(MAX_ATTEMPTS * 2):
+        async with client.events(group="crm") as stream:
+            async for event in stream:
+                assert event == first
+                break
+    assert await next_in_store(store, clock) == (first, 1)
+
+
+async def test_an_exception_in_the_body_counts_as_an_attempt(client, store, clock, call):
+    (event,) = await record(store, call)
+    with pytest.raises(Boom):
+        await fail(client)
+    assert await next_in_store(store, clock) == (event, 2)
+
+
+async def test_an_exception_between_two_events_counts_for_none(client, store, clock, call):
+    await record(store, call)
+
+    async def find_no_more(stream):
+        await anext(stream)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.01)
+
+    with pytest.raises(Boom):
+        await fail(client, find_no_more)
+    (later,) = await record(store, call)
+    assert await next_in_store(store, clock) == (later, 1)
+
+
+async def test_a_cancelled_body_gives_back_what_it_was_at(client, store, clock, call):
+    (event,) = await record(store, call)
+    at_work = asyncio.Event()
+
+    async def work():
+        async with client.events(group="crm") as stream:
+            async for _ in stream:
+                at_work.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await at_work.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await next_in_store(store, clock) == (event, 1)
+    (group,) = await client.groups()
+    assert group.members == 0
+
+
+async def test_a_cancelled_wait_holds_nothing(client, store, wire, call):
+    async with client.events(group="crm") as stream:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.01)
+        await until(lambda: not stream._calls)
+        begun = wire.calls.count("begin_next")
+        recorded = await record(store, call)
+        await asyncio.sleep(0.02)
+        assert wire.calls.count("begin_next") == begun
+        assert [await anext(stream)] == recorded
+
+
+async def cancel_after_the_store_began(stream, wire):
+    """Ask for an event, and be cancelled when the store has begun it but not yet said so."""
+    wire.held_up = {"begin_next"}
+    before = wire.calls.count("begin_next")
+    waiting = asyncio.create_task(anext(stream))
+    await until(lambda: wire.calls.count("begin_next") > before)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    wire.held_up = set()
+    wire.go.set()
+
+
+async def test_what_was_begun_for_a_cancelled_wait_is_handed_over_next(client, store, wire, clock, call):
+    first, second = await record(store, call, call)
+    async with client.events(group="crm") as stream:
+        await cancel_after_the_store_began(stream, wire)
+        assert await anext(stream) == first
+        assert wire.calls.count("begin_next") == 1
+        assert await anext(stream) == second
+    assert await next_in_store(store, clock) == (second, 1)
+
+
+async def test_what_was_begun_for_a_cancelled_wait_is_given_back_uncounted(client, store, wire, clock, call):
+    (event,) = await record(store, call)
+    with pytest.raises(Boom):
+        await fail(client, lambda stream: cancel_after_the_store_began(stream, wire))
+    assert await next_in_store(store, clock) == (event, 1)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_wait_cancelled_at_any_point_loses_nothing(client, store, steps):
+    recorded = await record(store, *(new_call() for _ in range(10)))
+    seen = []
+    async with client.events(group="crm", follow=False) as stream:
+        while len(seen) < len(recorded):
+            waiting = asyncio.create_task(anext(stream))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            (event,) = await asyncio.gather(waiting, return_exceptions=True)
+            seen.append(await anext(stream) if isinstance(event, asyncio.CancelledError) else event)
+    assert seen == recorded
+
+
+async def test_a_cancelled_entry_leaves_nobody_behind(client, store, wire):
+    wire.held_up = {"hold"}
+
+    async def enter():
+        async with client.events(group="crm"):
+            pytest.fail("it was not held up")
+
+    task = asyncio.create_task(enter())
+    await until(lambda: "hold" in wire.calls)
+    task.cancel()
+    await asyncio.sleep(0)
+    wire.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [group.members for group in await store.groups()] == [0]
+
+
+@pytest.mark.parametrize("ending", ["break", "exception", "cancel"])
+async def test_no_task_is_left(client, store, call, ending):
+    await record(store, call)
+    before = asyncio.all_tasks()
+
+    async def work():
+        async with client.events(group="crm") as stream:
+            await anext(stream)
+            if ending == "exception":
+                raise Boom
+            if ending == "cancel":
+                raise asyncio.CancelledError
+
+    await asyncio.gather(asyncio.create_task(work()), return_exceptions=True)
+    assert asyncio.all_tasks() == before
+
+
+# --- closing the client -----------------------------------------------------------------------------
+
+
+async def test_closing_the_client_ends_the_iteration_and_gives_back_the_lease(connect, store, call):
+    client, seen = connect(store), []
+
+    async def work():
+        async with client.events(group="crm") as stream:
+            seen.extend([event async for event in stream])
+
+    async with client:
+        task = asyncio.create_task(work())
+        await until(lambda: client._group_streams)
+        await until(lambda: any(stream._keeper for stream in client._group_streams))
+    async with asyncio.timeout(5):
+        await task
+    assert seen == []
+    await store.open()
+    assert [group.members for group in await store.groups()] == [0]
+
+
+async def test_closing_the_client_gives_back_the_event_at_hand(connect, store, wire, clock, call, caplog):
+    (event,) = await record(store, call)
+    async with connect(wire) as client:
+        stream = client.events(group="crm")
+        await stream.__aenter__()
+        assert await anext(stream) == event
+    assert await next_in_store(store, clock) == (event, 1)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    await stream.ack()
+    await stream.__aexit__(None, None, None)
+    (told,) = logged(caplog, "group_event_stale")
+    assert told.event_id == event.id
+
+
+# --- leases -----------------------------------------------------------------------------------------
+
+
+async def renewed(wire, clock, span):
+    """Let time pass and the stream renew its lease."""
+    before = wire.calls.count("hold")
+    clock.advance(span)
+    await until(lambda: wire.calls.count("hold") > before)
+
+
+async def test_a_slow_body_keeps_its_event(client, store, wire, clock, call, caplog):
+    await record(store, call)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        for _ in range(9):
+            await renewed(wire, clock, LEASE / 3)
+            assert await next_in_store(store, clock) is None
+        await stream.ack()
+    assert logged(caplog, "group_event_stale") == []
+    assert [group.lag for group in await store.groups()] == [0]
+
+
+async def test_newcomers_never_take_the_event_at_work(client, store, wire, clock, call, caplog):
+    (event,) = await record(store, call)
+    async with client.events(group="crm") as stream:
+        assert await anext(stream) == event
+        newcomers = [Consumer(store, str(number)) for number in range(store.partitions * 2)]
+        for _ in range(2):
+            for newcomer in newcomers:
+                await newcomer.hold(at=clock.now())
+            await renewed(wire, clock, LEASE / 3)
+        assert [(await newcomer.begin(at=clock.now())).delivery for newcomer in newcomers] == [None] * len(
+            newcomers
+        )
+        await stream.ack()
+    assert logged(caplog, "group_event_stale") == []
+
+
+async def test_a_lease_is_kept_whatever_its_renewal_raises(client, store, wire, clock, call, caplog):
+    await record(store, call)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        wire.broken, wire.error = {"hold"}, RuntimeError("the driver's")
+        clock.advance(LEASE / 3)
+        await until(lambda: logged(caplog, "group_lease_failed"))
+        wire.broken = set()
+        for _ in range(4):
+            await renewed(wire, clock, LEASE / 3)
+        await stream.ack()
+    assert logged(caplog, "group_event_stale") == []
+
+
+async def test_a_lease_that_ran_out_makes_the_acknowledgement_stale(client, store, wire, clock, call, caplog):
+    (event,) = await record(store, call)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        wire.broken = {"hold"}
+        clock.advance(LEASE)
+        await until(lambda: logged(caplog, "group_lease_failed"))
+        assert await next_in_store(store, clock) == (event, 2)
+        wire.broken = set()
+        await stream.ack()
+        (told,) = logged(caplog, "group_event_stale")
+        assert told.levelno == logging.WARNING
+        assert (told.event_id, told.group, told.call_id) == (event.id, "crm", call.id)
+        assert await anext(stream) == event
+
+
+async def test_another_takes_over_from_a_process_that_died(connect, client, store, clock, call):
+    (event,) = await record(store, call)
+    dead = Wire(store)
+    async with connect(dead) as doomed, doomed.events(group="crm") as stream:
+        await anext(stream)
+        dead.broken = EVERYTHING
+    async with client.events(group="crm", follow=False) as stream:
+        assert [event async for event in stream] == []
+    clock.advance(LEASE)
+    assert await next_in_store(store, clock) == (event, 2)
+    assert await read(client, 1) == [event]
+
+
+# --- a store that fails -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["end_of_log", "begin_next", "wait"])
+async def test_reading_goes_on_when_the_store_is_well_again(client, store, wire, call, caplog, verb):
+    async with client.events(group="crm") as stream:
+        wire.broken = {verb}
+        waiting = asyncio.create_task(anext(stream))
+        await until(lambda: logged(caplog, "store_failed"))
+        assert not waiting.done()
+        recorded = await record(store, call)
+        wire.broken = set()
+        assert [await waiting] == recorded
+
+
+async def test_an_acknowledgement_that_failed_is_made_up_for(client, store, wire, call):
+    first, second = await record(store, call, call)
+    async with client.events(group="crm") as stream:
+        assert await anext(stream) == first
+        wire.broken = {"acknowledge"}
+        with pytest.raises(StoreError):
+            await stream.ack()
+        assert await anext(stream) == second
+        with pytest.raises(StoreError):
+            await stream.ack()
+        wire.broken = set()
+    assert [group.lag for group in await store.groups()] == [0]
+
+
+async def test_a_store_that_fails_on_leaving_hides_no_error(client, store, wire, call, caplog):
+    await record(store, call)
+
+    async def lose_the_store(stream):
+        await anext(stream)
+        wire.broken = EVERYTHING
+
+    with pytest.raises(Boom):
+        await fail(client, lose_the_store)
+    assert len(logged(caplog, "group_leave_failed")) == 1
+
+
+async def test_a_stream_that_cannot_be_entered_says_so(client, store, wire):
+    before = asyncio.all_tasks()
+    wire.broken = {"hold"}
+    with pytest.raises(StoreError):
+        await client.events(group="crm").__aenter__()
+    assert asyncio.all_tasks() == before
+    assert [group.members for group in await store.groups()] == [0]
+
+
+# --- poison -----------------------------------------------------------------------------------------
+
+
+async def test_a_poisonous_event_is_parked_loudly_and_those_behind_it_go_on(client, store, call, caplog):
+    first, second = await record(store, call, call)
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Boom):
+            await fail(client)
+    assert await read(client, 1) == [second]
+    (parked,) = await client.parked("crm")
+    assert (parked.event, parked.attempts, parked.released) == (first, MAX_ATTEMPTS, False)
+    (told,) = logged(caplog, "group_event_parked")
+    assert told.levelno == logging.ERROR
+    assert told.release == f"transferkit groups release crm {first.id}"
+    assert told.release in told.getMessage()
+    said = (told.group, told.event_id, told.kind, told.call_id, told.attempts)
+    assert said == ("crm", first.id, first.kind, call.id, MAX_ATTEMPTS)
+
+
+async def test_a_released_event_comes_once_more(client, store, call, caplog):
+    (event,) = await record(store, call)
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Boom):
+            await fail(client)
+    async with client.events(group="crm", follow=False) as stream:
+        assert [event async for event in stream] == []
+    assert await client.release("crm", event.id)
+    with pytest.raises(Boom):
+        await fail(client)
+    async with client.events(group="crm", follow=False) as stream:
+        assert [event async for event in stream] == []
+    assert len(logged(caplog, "group_event_parked")) == 2
+    assert await client.release("crm", event.id)
+    assert await read(client, 1) == [event]
+    assert await client.parked("crm") == ()
+    assert not await client.release("crm", event.id)
+
+
+async def test_a_group_can_be_looked_at_and_removed(client, store, call):
+    await record(store, call, call)
+    await read(client, 1)
+    (group,) = await client.groups()
+    assert (group.name, group.lag, group.parked, group.members) == ("crm", 1, 0, 0)
+    assert await client.remove_group("crm")
+    assert not await client.remove_group("crm")
+    assert await client.groups() == ()
+
+
+# --- sharing ----------------------------------------------------------------------------------------
+
+
+async def test_consumers_share_the_calls(client, store):
+    calls = [new_call() for _ in range(20)]
+    seen = {"one": [], "two": []}
+
+    async def work(name):
+        async with client.events(group="crm") as stream:
+            async for event in stream:
+                seen[name].append(event)
+                if sum(map(len, seen.values())) == len(calls) * 3:
+                    await stream.ack()
+                    return
+
+    tasks = [asyncio.create_task(work(name)) for name in seen]
+    await until(lambda: sum(bool(stream._keeper) for stream in client._group_streams) == 2)
+    async with client.events(group="crm", follow=False):
+        pass  # somebody comes and goes
+    recorded = await record(store, *calls * 3)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    together = [*seen["one"], *seen["two"]]
+    assert len(together) == len(recorded)
+    assert {event.id for event in together} == {event.id for event in recorded}
+    for call in calls:
+        assert [event.sequence for event in together if event.call_id == call.id] == [1, 2, 3]
+
+
+async def test_what_a_leaver_held_reaches_the_rest(client, store):
+    calls = [new_call() for _ in range(10)]
+    async with client.events(group="crm") as stays:
+        waiting = asyncio.create_task(anext(stays))
+        async with client.events(group="crm"):
+            pass
+        recorded = await record(store, *calls)
+        seen = [await waiting, *[await anext(stays) for _ in recorded[1:]]]
+    assert {event.id for event in seen} == {event.id for event in recorded}
+
+
+class Crowd:
+    """Consumers that come, work, fail, get cancelled, crash and go, at random."""
+
+    def __init__(self, connect, store, clock, random):
+        self.connect, self.store, self.clock, self.random = connect, store, clock, random
+        self.seen, self.over = [], False
+
+    async def consume(self):
+        while not self.over:
+            wire = Wire(self.store)
+            try:
+                async with (
+                    self.connect(wire, max_attempts=10_000) as client,
+                    client.events(group="crm") as stream,
+                ):
+                    await self.live(stream, wire)
+            except Boom:
+                pass
+
+    async def live(self, stream, wire):
+        for _ in range(self.random.randint(1, 12)):
+            event = await self.ask(stream)
+            if event is None:
+                continue
+            self.seen.append(event)
+            await self.pause(3)
+            match self.random.randint(1, 20):
+                case 1:
+                    raise Boom
+                case 2:
+                    return
+                case 3:
+                    wire.broken = EVERYTHING
+                    return
+                case 4 | 5 | 6:
+                    await stream.ack()
+
+    async def ask(self, stream):
+        waiting = asyncio.create_task(anext(stream))
+        for _ in range(self.random.randint(0, 12)):
+            await self.pause(1)
+            if waiting.done():
+                break
+        waiting.cancel()
+        (event,) = await asyncio.gather(waiting, return_exceptions=True)
+        return None if isinstance(event, asyncio.CancelledError) else event
+
+    async def pause(self, steps):
+        for _ in range(self.random.randint(0, steps)):
+            await asyncio.sleep(0 if isinstance(self.store, MemoryStore) else 0.001)
+
+    async def produce(self, calls, number):
+        recorded = []
+        for _ in range(number):
+            recorded += await record(self.store, *self.random.choices(calls, k=self.random.randint(1, 3)))
+            await self.pause(40)
+            self.clock.advance(LEASE * self.random.random())
+        return recorded
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happens_every_event_is_read_and_each_calls_first_reading_is_in_order(
+    connect, store, clock, seed
+):
+    crowd = Crowd(connect, store, clock, Random(seed))  # noqa: S311 - nothing secret
+    consumers = [asyncio.create_task(crowd.consume()) for _ in range(4)]
+    recorded = await crowd.produce([new_call() for _ in range(6)], 30)
+    crowd.over = True
+    await asyncio.gather(*consumers)
+    clock.advance(LEASE)
+    async with connect(store, max_attempts=10_000) as last, last.events(group="crm", follow=False) as stream:
+        async for event in stream:
+            crowd.seen.append(event)
+        assert await last.parked("crm") == ()
+        assert [group.lag for group in await last.groups()] == [0]
+    assert {event.id for event in crowd.seen} == {event.id for event in recorded}
+    first_readings = {}
+    for event in crowd.seen:
+        sequences = first_readings.setdefault(CallKey(event.provider, event.call_id), [])
+        if event.sequence not in sequences:
+            sequences.append(event.sequence)
+    for sequences in first_readings.values():
+        assert sequences == list(range(1, len(sequences) + 1))

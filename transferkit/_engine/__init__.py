@@ -1,0 +1,1 @@
+"""From a request to its outcome: planning, the ledger, sending and due work."""

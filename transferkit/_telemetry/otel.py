@@ -1,0 +1,294 @@
+"""The library's telemetry, as OpenTelemetry has it.
+
+A request's trace is stored with it. Each attempt and inspection continues that trace, whichever process makes
+it; a callback and a consumer's delivery have traces of their own and link to it. No attribute holds a phone
+number, a token or a key, a provider's message or the application's own texts (operation context,
+idempotency key); ids are redacted in case one holds a number. An exception is told by its class alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self, final
+
+from opentelemetry import context, metrics, trace
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from transferkit._lifecycle import CallKey, Input, Opened
+from transferkit._telemetry.contract import Rejection, Span, Spawn, Telemetry, answer_word
+from transferkit._telemetry.meters import Meters
+from transferkit._util.frozenmap import FrozenMap
+from transferkit._util.log_events import LogEvent
+from transferkit._util.redaction import redact
+from transferkit.events import Event
+from transferkit.provider.adapter import Inspection
+from transferkit.provider.facts import Result
+from transferkit.provider.results import SubmitResult, Submitted
+from transferkit.requests import Redirect, Request
+from transferkit.stores import Applied, Store
+from transferkit.stores.consumer_groups import GroupDelivery
+
+__all__ = ["OpenTelemetry"]
+
+_log = logging.getLogger("transferkit.telemetry")
+
+_W3C = TraceContextTextMapPropagator()  # and no baggage, which may hold anything
+_HTTP = range(100, 600)
+_OUR_FAULT = frozenset({Rejection.NOT_CHECKED, Rejection.NOT_STORED, Rejection.FAILED})
+
+
+class _Span(Span):
+    """One span of OpenTelemetry's."""
+
+    __slots__ = ("_ended", "_span", "_token")
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        self._token = context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        context.detach(self._token)
+        self.end(error)
+
+    @property
+    def recording(self) -> bool:
+        return self._span.is_recording()
+
+    def about(self, call: CallKey) -> None:
+        self.say({"transferkit.provider": call.provider, "transferkit.call.id": call.id})
+
+    def recorded(self, transfer_id: str) -> None:
+        self.say({"transferkit.transfer.id": transfer_id})
+
+    def found(self, inspection: Inspection) -> None:
+        self.say({"transferkit.presence": inspection.presence.value})
+        if inspection.result is not None:
+            self._result(inspection.result)
+
+    def caused(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
+        calls = {event.call_id for event in events}
+        transfers = {event.transfer_id for event in events if event.transfer_id}
+        self.say(
+            {
+                "transferkit.call.id": calls.pop() if len(calls) == 1 else None,
+                "transferkit.transfer.id": transfers.pop() if len(transfers) == 1 else None,
+            }
+        )
+        for stored in traces:
+            cause = trace.get_current_span(_continuing(stored)).get_span_context()
+            if cause.is_valid:
+                self._span.add_link(cause)
+
+    def end(self, error: BaseException | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if isinstance(error, Exception):  # a cancelled caller detaches: nothing failed
+            self._failed(type(error).__name__)
+        try:
+            self._span.end()
+        except Exception as raised:  # noqa: BLE001 - processors are the application's
+            _complain(raised)
+
+    def _failed(self, error_type: str) -> None:
+        self.say({"error.type": error_type})
+        self._span.set_status(StatusCode.ERROR)
+
+    def _result(self, result: Result) -> None:
+        self.say(
+            {
+                "http.response.status_code": result.code if result.code in _HTTP else None,
+                "transferkit.code": result.code,
+                "transferkit.subcode": result.subcode,
+                "transferkit.request.id": result.request_id,
+            }
+        )
+
+    def say(self, attributes: Mapping[str, str | int | None]) -> None:
+        """Attributes, as far as there is something to say and it may be shown."""
+        if not self._span.is_recording():
+            return
+        for name, value in attributes.items():
+            if value is not None:
+                self._span.set_attribute(name, redact(value) if isinstance(value, str) else value)
+
+
+@final
+class _Attempt(_Span):
+    """A request that leaves; its answer is counted."""
+
+    __slots__ = ("_meters", "_opened")
+
+    def __init__(self, span: trace.Span, meters: Meters, opened: Opened) -> None:
+        super().__init__(span)
+        self._meters = meters
+        self._opened = opened
+
+    def answered(self, answer: SubmitResult) -> None:
+        word = answer_word(answer)
+        self.say({"transferkit.answer": word})
+        reason = None
+        if isinstance(answer, Submitted):
+            self.say(
+                {
+                    "http.response.status_code": answer.status,
+                    "transferkit.correlation.id": answer.correlation_id,
+                    "transferkit.request.id": answer.request_id,
+                }
+            )
+        else:
+            reason = answer.result.reason.value
+            self._result(answer.result)
+            self._failed(reason)
+        self._meters.submitted(self._opened.call.provider, _kind(self._opened.request), word, reason)
+
+
+@final
+class _Callback(_Span):
+    """A callback; whether it was taken is counted, too."""
+
+    __slots__ = ("_meters", "_provider", "_rejection")
+
+    def __init__(self, span: trace.Span, meters: Meters, provider: str) -> None:
+        super().__init__(span)
+        self._meters = meters
+        self._provider = provider
+        self._rejection: Rejection | None = None
+
+    def rejected(self, why: Rejection) -> None:
+        self._rejection = why
+
+    def end(self, error: BaseException | None = None) -> None:
+        if isinstance(error, Exception):
+            self._rejection = Rejection.of(error)
+        self._meters.received(self._provider, self._rejection)
+        if self._rejection is not None:
+            self.say({"error.type": self._rejection.value})
+            if self._rejection in _OUR_FAULT:
+                self._span.set_status(StatusCode.ERROR)
+        super().end()
+
+
+@final
+class OpenTelemetry(Telemetry):
+    """Spans and metrics, to the global providers unless others are given.
+
+    The SDK may be set up later: until then nothing is recorded. Raises `TypeError` where `opentelemetry-api`
+    is older than 1.30.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        from transferkit import __version__
+
+        self._tracer = trace.get_tracer("transferkit", __version__, tracer_provider)
+        self._meters = Meters(metrics.get_meter("transferkit", __version__, meter_provider))
+
+    # --- spans --------------------------------------------------------------------------------------
+
+    def asking(self, request: Request) -> Span:
+        return _Span(self._start(f"transferkit.{_kind(request)}"))
+
+    def current_trace(self) -> FrozenMap[str]:
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier)
+        return FrozenMap(carrier)
+
+    def attempt(self, opened: Opened, number: int) -> Span:
+        started = self._start("transferkit.submit", _continuing(opened.trace), SpanKind.CLIENT)
+        span = _Attempt(started, self._meters, opened)
+        span.about(opened.call)
+        span.recorded(opened.id)
+        span.say({"transferkit.attempt": number})
+        return span
+
+    def inspection(self, opened: Opened) -> Span:
+        started = self._start("transferkit.inspect", _continuing(opened.trace), SpanKind.CLIENT)
+        span = _Span(started)
+        span.about(opened.call)
+        span.recorded(opened.id)
+        return span
+
+    def callback(self, provider: str, route: str) -> Span:
+        started = self._start("transferkit.callback", kind=SpanKind.CONSUMER)
+        span = _Callback(started, self._meters, provider)
+        span.say({"transferkit.provider": provider, "transferkit.route": route or None})
+        return span
+
+    def delivery(self, delivery: GroupDelivery) -> Span:
+        event = delivery.event
+        span = _Span(self._start("transferkit.delivery", kind=SpanKind.CONSUMER))
+        span.say(
+            {
+                "transferkit.provider": event.provider,
+                "transferkit.group": delivery.group,
+                "transferkit.attempt": delivery.attempt,
+                "transferkit.event": event.kind,
+                "transferkit.event.id": event.id,
+            }
+        )
+        return span
+
+    def _start(
+        self, name: str, within: context.Context | None = None, kind: SpanKind = SpanKind.INTERNAL
+    ) -> trace.Span:
+        try:
+            return self._tracer.start_span(name, within, kind)
+        except Exception as raised:  # noqa: BLE001 - samplers and processors are the application's
+            _complain(raised)
+            return trace.INVALID_SPAN
+
+    # --- figures ------------------------------------------------------------------------------------
+
+    def stray(self) -> None:
+        self._meters.received(None, Rejection.UNKNOWN_PATH)
+
+    def observed(self, received_at: datetime, inputs: Sequence[tuple[CallKey, Input]]) -> None:
+        self._meters.observed(received_at, inputs)
+
+    def committed(self, inputs: Sequence[tuple[CallKey, Input]], applied: Sequence[Applied]) -> None:
+        for (call, _), one in zip(inputs, applied, strict=True):
+            self._meters.committed(call, one)
+
+    def commit_retried(self) -> None:
+        self._meters.commit_retried()
+
+    def watch(
+        self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn
+    ) -> Callable[[], None]:
+        return self._meters.watch(store, lateness=lateness, spawn=spawn)
+
+
+def _complain(raised: Exception) -> None:
+    """A request that left must be recorded, whatever becomes of its span."""
+    _log.warning(
+        "a span is lost, and the work goes on: OpenTelemetry raised %s",
+        type(raised).__name__,
+        extra={"event": LogEvent.TELEMETRY_FAILED, "error": type(raised).__name__},
+    )
+
+
+def _kind(request: Request) -> str:
+    return "redirect" if isinstance(request, Redirect) else "transfer"
+
+
+def _continuing(stored: FrozenMap[str]) -> context.Context:
+    """The trace that was stored; a new one where none was. What is current here does not matter."""
+    return _W3C.extract(stored, context.Context())

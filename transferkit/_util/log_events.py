@@ -1,0 +1,52 @@
+"""The names of log records: a closed set, stable, for alerts and searches.
+
+A record carries its name as `event`. Beside these, every event on the stream is a record under its own kind
+(`transfer.completed`). An adapter has an enum of its own, whose names begin with the provider's.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+__all__ = ["LogEvent"]
+
+
+@final
+class LogEvent(StrEnum):
+    """What a record of the core is about; `docs/how_to/operate.md` says what to do about each."""
+
+    ADAPTER_FAILED = "adapter_failed"
+    ANSWER_LOST = "answer_lost"
+    ANSWER_UNRECORDED = "answer_unrecorded"
+    CALLBACK_FAILED = "callback_failed"
+    CALLBACK_GREETED = "callback_greeted"
+    CALLBACK_MALFORMED = "callback_malformed"
+    CALLBACK_NOT_CHECKED = "callback_not_checked"
+    CALLBACK_NOT_STORED = "callback_not_stored"
+    CALLBACK_NOT_TAKEN = "callback_not_taken"
+    CALLBACK_REFUSED = "callback_refused"
+    CALLBACKS_UNVERIFIED = "callbacks_unverified"
+    CLOCK_SKEW = "clock_skew"
+    COMMIT_RETRIED = "commit_retried"
+    CONFIG_VARIABLES_IGNORED = "config_variables_ignored"
+    EVENT_UNREADABLE = "event_unreadable"
+    EVENTS_LOST = "events_lost"
+    EXIT_CUT_SHORT = "exit_cut_short"
+    EXIT_FAILED = "exit_failed"
+    GROUP_EVENT_PARKED = "group_event_parked"
+    GROUP_EVENT_STALE = "group_event_stale"
+    GROUP_LEASE_FAILED = "group_lease_failed"
+    GROUP_LEAVE_FAILED = "group_leave_failed"
+    KEYS_FETCHED = "keys_fetched"
+    KEYS_NOT_FETCHED = "keys_not_fetched"
+    LIFESPAN_FAILED = "lifespan_failed"
+    PRUNED = "pruned"
+    PRUNE_FAILED = "prune_failed"
+    STORE_FAILED = "store_failed"
+    STORE_NOT_NOTIFIED = "store_not_notified"
+    SUBMISSION_ANSWERED = "submission_answered"
+    TASK_FAILED = "task_failed"
+    TELEMETRY_FAILED = "telemetry_failed"
+    TELEMETRY_OFF = "telemetry_off"
+    WORK_FAILED = "work_failed"

@@ -1,5 +1,0 @@
-"""Receiving callbacks: one framework-free receiver, and thin wrappers around it."""
-
-from transferkit.callbacks.receiver import CallbackRequest, CallbackResponse, Receiver
-
-__all__ = ["CallbackRequest", "CallbackResponse", "Receiver"]

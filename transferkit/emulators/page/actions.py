@@ -1,0 +1,108 @@
+"""The page's buttons: each directs one emulator, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from transferkit.emulators import Emulator, Fault
+
+__all__ = ["ACTIONS", "NotDone"]
+
+Emulators = Mapping[str, Emulator]
+Form = Mapping[str, str]
+
+
+class NotDone(Exception):
+    """What was asked for cannot be done; the text says why, to the person at the page."""
+
+
+def _emulator(emulators: Emulators, form: Form) -> Emulator:
+    try:
+        return emulators[form.get("provider", "")]
+    except KeyError:
+        raise NotDone(f"there is no emulator {form.get('provider', '')!r}") from None
+
+
+def _call(emulators: Emulators, form: Form) -> tuple[Emulator, str]:
+    emulator, call_id = _emulator(emulators, form), form.get("call_id", "")
+    if call_id not in {call.id for call in emulator.calls()}:
+        raise NotDone("there is no such call any more")
+    return emulator, call_id
+
+
+def _address(emulator: Emulator, form: Form, path: str = "") -> str:
+    address = form.get("callback_url", "").strip() or emulator.callback_url or ""
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise NotDone("say where the callbacks go: an http or https address")
+    return address + path
+
+
+def _place(emulators: Emulators, form: Form) -> str:
+    emulator = _emulator(emulators, form)
+    call_id = emulator.place_call(callback_url=_address(emulator, form), group=form.get("group") == "on")
+    return f"Placed the call {call_id}."
+
+
+def _ring(emulators: Emulators, form: Form) -> str:
+    emulator = _emulator(emulators, form)
+    ringing = emulator.ring(callback_url=_address(emulator, form, emulator.incoming_path))
+    return f"The call {ringing.call_id} rings at the application."
+
+
+def _answer(emulators: Emulators, form: Form) -> str:
+    emulator, call_id = _call(emulators, form)
+    return "The target picked up." if emulator.answer_target(call_id) else "No target rings any more."
+
+
+def _decline(emulators: Emulators, form: Form) -> str:
+    emulator, call_id = _call(emulators, form)
+    return "The target declined." if emulator.decline_target(call_id) else "No target rings any more."
+
+
+def _hang_up(emulators: Emulators, form: Form) -> str:
+    emulator, call_id = _call(emulators, form)
+    emulator.hang_up(call_id)
+    return "The caller hung up."
+
+
+def _break(emulators: Emulators, form: Form) -> str:
+    try:
+        fault = Fault.parse(form.get("fault", ""))
+    except ValueError as error:
+        raise NotDone(f"no fault: {error}") from None
+    chosen = form.get("provider", "")
+    for emulator in [_emulator(emulators, form)] if chosen else emulators.values():
+        emulator.faults.add(fault)
+    return f"Switched on: {fault}."
+
+
+def _mend(emulators: Emulators, _: Form) -> str:
+    for emulator in emulators.values():
+        emulator.faults.clear()
+    return "Nothing goes wrong on purpose any longer."
+
+
+def _reset(emulators: Emulators, _: Form) -> str:
+    for emulator in emulators.values():
+        emulator.reset()
+    return "Forgot all requests and callbacks."
+
+
+ACTIONS: Final[Mapping[str, Callable[[Emulators, Form], str]]] = {
+    "place": _place,
+    "ring": _ring,
+    "answer": _answer,
+    "decline": _decline,
+    "hang_up": _hang_up,
+    "break": _break,
+    "mend": _mend,
+    "reset": _reset,
+}
+"""By the last part of a form's address; each returns what it did, in words, and raises `NotDone`."""

@@ -1,0 +1,148 @@
+"""A transfer as a sequence diagram: who said what to whom, from top to bottom. Inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, final
+
+from attrs import frozen
+
+from transferkit.emulators import RecordedRequest, SentCallback
+from transferkit.emulators.page.html import Html, element, fragment
+from transferkit.emulators.page.storytelling import Line, Story
+from transferkit.provider.facts import Signal
+
+__all__ = ["draw"]
+
+_APPLICATION: Final = 90
+_PROVIDER: Final = 390
+_TARGET: Final = 640
+_WIDTH: Final = 730
+_FIRST: Final = 72
+_STEP: Final = 44
+_LONGEST: Final = 44
+
+_RINGS: Final = "rings"
+
+
+@final
+@frozen(kw_only=True)
+class _Arrow:
+    """One line of the diagram: `kind` is a class of the style sheet, `after` the seconds since the start."""
+
+    start: int
+    end: int
+    label: str
+    note: str = ""
+    kind: str = "plain"
+    after: float | None = None
+
+
+def draw(story: Story) -> Html:
+    """The diagram, with a description for those who do not see it."""
+    arrows = list(_arrows(story))
+    height = _FIRST + _STEP * len(arrows) + 12
+    lanes = ((_APPLICATION, "application"), (_PROVIDER, story.call.provider), (_TARGET, "target"))
+    title = f"{story.kind} of call {story.call.id} on {story.call.provider}"
+    return element(
+        "svg",
+        element("title", title, id=f"{story.id}-title"),
+        element("desc", "; ".join(_sentence(arrow) for arrow in arrows), id=f"{story.id}-desc"),
+        [_lane(x, name, height) for x, name in lanes],
+        [_drawn(arrow, _FIRST + _STEP * index) for index, arrow in enumerate(arrows)],
+        viewBox=f"0 0 {_WIDTH} {height}",
+        role="img",
+        aria_labelledby=f"{story.id}-title {story.id}-desc",
+        class_="diagram",
+    )
+
+
+def _arrows(story: Story) -> Iterator[_Arrow]:
+    start = story.lines[0].at
+    ringing = False
+    for line in story.lines:
+        after = (line.at - start).total_seconds()
+        if isinstance(line.what, RecordedRequest):
+            yield from _asked(line, line.what, after)
+            if line.asks and line.executed and not ringing:
+                ringing = True
+                yield _Arrow(start=_PROVIDER, end=_TARGET, label=_RINGS, kind="inferred")
+            continue
+        signals = {heard.signal for heard in line.heard}
+        if ringing and signals & {Signal.SUCCEEDED, Signal.FAILED}:
+            ringing = False
+            word = "answers" if Signal.SUCCEEDED in signals else _why(line)
+            yield _Arrow(start=_TARGET, end=_PROVIDER, label=word, kind="inferred")
+        yield _told(line, line.what, after)
+
+
+def _asked(line: Line, request: RecordedRequest, after: float) -> Iterator[_Arrow]:
+    what = line.asks or request.method
+    broken = request.status == 0
+    answer = "no answer" if broken else str(request.status)
+    yield _Arrow(
+        start=_APPLICATION,
+        end=_PROVIDER,
+        label=f"{request.method} {what}" if line.asks else f"{request.method} call",
+        note=f"{answer}{_fault(request.fault)}",
+        kind="broken" if broken or request.fault or not line.executed else "plain",
+        after=after,
+    )
+
+
+def _told(line: Line, callback: SentCallback, after: float) -> _Arrow:
+    answer = "not delivered" if callback.status is None else str(callback.status)
+    verdicts = {heard.signal for heard in line.heard}
+    kind = "good" if Signal.SUCCEEDED in verdicts else "bad" if Signal.FAILED in verdicts else "plain"
+    return _Arrow(
+        start=_PROVIDER,
+        end=_APPLICATION,
+        label=", ".join(heard.kind for heard in line.heard) or "callback",
+        note=f"{answer}{_fault(callback.fault)}",
+        kind="broken" if callback.status is None else kind,
+        after=after,
+    )
+
+
+def _why(line: Line) -> str:
+    return next((heard.detail for heard in line.heard if heard.signal is Signal.FAILED), "") or "fails"
+
+
+def _fault(fault: str | None) -> str:
+    return f" ({fault})" if fault else ""
+
+
+def _sentence(arrow: _Arrow) -> str:
+    names = {_APPLICATION: "application", _PROVIDER: "provider", _TARGET: "target"}
+    note = f", {arrow.note}" if arrow.note else ""
+    return f"{names[arrow.start]} to {names[arrow.end]}: {arrow.label}{note}"
+
+
+def _lane(x: int, name: str, height: int) -> Html:
+    return fragment(
+        element("line", x1=x, y1=36, x2=x, y2=height - 4, class_="lane"),
+        element("rect", x=x - 62, y=6, width=124, height=30, rx=6, class_="head"),
+        element("text", name, x=x, y=26, class_="name"),
+    )
+
+
+def _drawn(arrow: _Arrow, y: int) -> Html:
+    forth = arrow.end > arrow.start
+    tip = arrow.end - 1 if forth else arrow.end + 1
+    back = tip - 8 if forth else tip + 8
+    middle = (arrow.start + arrow.end) / 2
+    return element(
+        "g",
+        element("line", x1=arrow.start, y1=y, x2=tip, y2=y),
+        element("path", d=f"M{tip} {y} L{back} {y - 4} L{back} {y + 4} Z"),
+        element("text", _short(arrow.label), x=middle, y=y - 6, class_="label"),
+        element("text", _short(arrow.note), x=middle, y=y + 14, class_="note") if arrow.note else None,
+        element("text", f"{arrow.after:.3f} s", x=4, y=y + 4, class_="after")
+        if arrow.after is not None
+        else None,
+        class_=f"arrow {arrow.kind}",
+    )
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"

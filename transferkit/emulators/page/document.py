@@ -1,0 +1,184 @@
+"""The whole page, as it is when it is loaded: what never changes, and a place for each part that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from transferkit.emulators import Emulator, FaultKind
+from transferkit.emulators.page.html import Child, Html, element, fragment
+from transferkit.emulators.page.sections import sections
+from transferkit.testing.scenarios import SCENARIOS
+
+__all__ = ["document"]
+
+_TITLES: Final = {
+    "calls": "Calls",
+    "stories": "Transfers",
+    "wire": "On the wire",
+}
+_WITH_VALUES: Final = {
+    FaultKind.STATUS: "status=429,retry_after=1.5",
+    FaultKind.SLOW: "slow=2",
+    FaultKind.SLOW_AFTER: "slow_after=2",
+    FaultKind.DELAY: "delay=2",
+}
+
+
+def document(emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str], token: str) -> Html:
+    """The page, which works without its script, too, if it is loaded anew."""
+    parts = sections(emulators, token=token)
+    body = element(
+        "body",
+        element("a", "Skip to the calls", href="#calls-title", class_="skip"),
+        element(
+            "header",
+            element("h1", "transferkit", element("span", " emulators", class_="dim")),
+            element("ul", [_address(name, addresses[name]) for name in emulators], class_="plain addresses"),
+            element("p", "loading…", id="connection", role="status", class_="badge"),
+        ),
+        element(
+            "main",
+            element("p", "", id="said", role="status", aria_live="polite"),
+            _panel(
+                "do",
+                "Do",
+                _call_form(emulators, token),
+                _fault_form(emulators, token),
+                place="faults",
+                part=parts["faults"],
+            ),
+            [_panel(place, title, place=place, part=parts[place]) for place, title in _TITLES.items()],
+            _panel("targets", "Magic targets", element("details", element("summary", "Show"), _targets())),
+        ),
+        element("script", src="/page.js"),
+    )
+    return fragment(Html("<!doctype html>"), element("html", _head(), body, lang="en"))
+
+
+def _head() -> Html:
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", "transferkit emulators"),
+        element("link", rel="icon", href="data:,"),
+        element("link", rel="stylesheet", href="/page.css"),
+    )
+
+
+def _address(name: str, address: str) -> Html:
+    return element("li", element("span", name, class_=f"provider {name}"), " ", element("code", address))
+
+
+def _panel(
+    name: str, title: str, *children: Child, place: str | None = None, part: Html | None = None
+) -> Html:
+    return element(
+        "section",
+        element("h2", title, id=f"{name}-title", tabindex=-1),
+        children,
+        element("div", part, id=place) if place else None,
+        aria_labelledby=f"{name}-title",
+        class_=f"panel {name}",
+    )
+
+
+# --- forms ------------------------------------------------------------------------------------------
+
+
+def _call_form(emulators: Mapping[str, Emulator], token: str) -> Html:
+    usual = next((emulator.callback_url for emulator in emulators.values() if emulator.callback_url), None)
+    hint = f"callbacks go to {usual}" if usual else "say where the callbacks go"
+    return element(
+        "form",
+        _token(token),
+        _labelled("Provider", _select("provider", [(name, name) for name in emulators], id_="call-provider")),
+        _labelled(
+            "Callback address",
+            element("input", name="callback_url", type="url", placeholder=usual, id="call-callback"),
+        ),
+        element("label", element("input", type="checkbox", name="group", id="call-group"), " group call"),
+        element(
+            "div",
+            element("button", "Place a call", type="submit", formaction="/do/place", id="place", title=hint),
+            element("button", "Let one ring", type="submit", formaction="/do/ring", id="ring", title=hint),
+            class_="buttons",
+        ),
+        method="post",
+        action="/do/place",
+        class_="row",
+    )
+
+
+def _fault_form(emulators: Mapping[str, Emulator], token: str) -> Html:
+    choices = [("", "all"), *((name, name) for name in emulators)]
+    return element(
+        "form",
+        _token(token),
+        _labelled("Break", _select("provider", choices, id_="fault-provider")),
+        _labelled(
+            "Fault",
+            element(
+                "input",
+                name="fault",
+                required=True,
+                list="kinds",
+                id="fault",
+                autocomplete="off",
+                placeholder="reset_after,match=transfer,times=2",
+            ),
+        ),
+        element("datalist", [element("option", value=word) for word in _kinds()], id="kinds"),
+        element("div", element("button", "Break it", type="submit", id="break"), class_="buttons"),
+        method="post",
+        action="/do/break",
+        class_="row",
+    )
+
+
+def _token(token: str) -> Html:
+    return element("input", type="hidden", name="token", value=token)
+
+
+def _labelled(label: str, control: Html) -> Html:
+    return element("label", element("span", label), control)
+
+
+def _select(name: str, choices: Iterable[tuple[str, str]], *, id_: str) -> Html:
+    options = [element("option", label, value=value) for value, label in choices]
+    return element("select", options, name=name, id=id_)
+
+
+def _kinds() -> list[str]:
+    return [_WITH_VALUES.get(kind, kind.value) for kind in FaultKind]
+
+
+# --- the table of scenarios -------------------------------------------------------------------------
+
+
+def _targets() -> Html:
+    titles = ("Scenario", "Number", "Id", "What happens")
+    rows = [
+        element(
+            "tr",
+            element("th", line.name, scope="row"),
+            element("td", element("code", line.number.number)),
+            element("td", element("code", line.object_id)),
+            element("td", line.description),
+        )
+        for line in SCENARIOS
+    ]
+    return element(
+        "div",
+        element(
+            "table",
+            element("thead", element("tr", [element("th", title, scope="col") for title in titles])),
+            element("tbody", rows),
+        ),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Magic targets",
+    )

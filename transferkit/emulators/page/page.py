@@ -1,0 +1,179 @@
+"""Serves the page: once whole, then the parts that change, as server-sent events.
+
+It answers this machine alone. A form must bear the page's own token, and come from the page; nothing on it is
+loaded from elsewhere, and the content security policy forbids that anything could be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, final
+from urllib.parse import parse_qsl
+
+from transferkit.emulators import Emulator
+from transferkit.emulators.control import is_loopback
+from transferkit.emulators.page.actions import ACTIONS, NotDone
+from transferkit.emulators.page.document import document
+from transferkit.emulators.page.html import Html
+from transferkit.emulators.page.sections import sections
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["Page"]
+
+_TICK_SECONDS: Final = 0.5
+_CALM_SECONDS: Final = 0.05
+_LARGEST_FORM: Final = 10_000
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@final
+class Page:
+    """The page about these emulators, which `addresses` says the addresses of. Close it before its server."""
+
+    def __init__(self, emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str]) -> None:
+        self._emulators = emulators
+        self._addresses = addresses
+        self._token = secrets.token_urlsafe(24)
+        self._closed = asyncio.Event()
+
+    @property
+    def app(self) -> ASGIApp:
+        """The ASGI app to serve."""
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        routes = [
+            Route("/", self._whole),
+            Route("/live", self._live),
+            Route("/page.css", _asset),
+            Route("/page.js", _asset),
+            Route("/do/{verb}", self._do, methods=["POST"]),
+        ]
+        return _guarded(Starlette(routes=routes))
+
+    def close(self) -> None:
+        """End the live streams, for which a server would wait."""
+        self._closed.set()
+
+    async def _whole(self, _: Request) -> Response:
+        from starlette.responses import HTMLResponse
+
+        whole = document(self._emulators, addresses=self._addresses, token=self._token)
+        return HTMLResponse(whole, headers=_HEADERS)
+
+    async def _live(self, _: Request) -> Response:
+        from starlette.responses import StreamingResponse
+
+        return StreamingResponse(self._changes(), media_type="text/event-stream", headers=_HEADERS)
+
+    async def _changes(self) -> AsyncIterator[str]:
+        """Each part that differs from what was told last."""
+        told: dict[str, Html] = {}
+        while not self._closed.is_set():
+            now = sections(self._emulators, token=self._token)
+            changed = {place: part for place, part in now.items() if told.get(place) != part}
+            for place, part in changed.items():
+                yield f"data: {json.dumps({'place': place, 'html': part})}\n\n"
+            told = now
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        """Return when something was said, or a little later, as a call's state may change in silence."""
+        waits = [
+            asyncio.ensure_future(waiting)
+            for waiting in (
+                self._closed.wait(),
+                *(emulator.journal.changed() for emulator in self._emulators.values()),
+            )
+        ]
+        try:
+            await asyncio.wait(waits, timeout=_TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self._closed.is_set():
+            await asyncio.sleep(_CALM_SECONDS)  # one rendering for what comes together
+
+    async def _do(self, request: Request) -> Response:
+        from starlette.responses import PlainTextResponse, RedirectResponse
+
+        body = await _small_body(request)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        if not secrets.compare_digest(form.get("token", "").encode(), self._token.encode()):
+            return PlainTextResponse("This form is of another page: load the page anew.", 403, _HEADERS)
+        action = ACTIONS.get(request.path_params["verb"])
+        if action is None:
+            return PlainTextResponse("There is no such button.", 404, _HEADERS)
+        try:
+            done = action(self._emulators, form)
+        except NotDone as error:
+            return PlainTextResponse(f"Not done: {error}.", 400, _HEADERS)
+        for emulator in self._emulators.values():
+            emulator.journal.wake()
+        if request.headers.get("x-requested-by") == "page":
+            return PlainTextResponse(done, headers=_HEADERS)
+        return RedirectResponse("/", status_code=303, headers=_HEADERS)
+
+
+async def _small_body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_FORM:
+            return b""
+    return body
+
+
+def _guarded(app: ASGIApp) -> ASGIApp:
+    """The app, for this machine's own browsers only, and for forms of no other site."""
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        local = request.client is not None and is_loopback(request.client.host)
+        if not local or not is_loopback(request.url.hostname or ""):  # or some name made to point here
+            await PlainTextResponse("Only for this machine.", 403, _HEADERS)(scope, receive, send)
+        elif request.method == "POST" and request.headers.get("origin") != _origin(request):
+            await PlainTextResponse("Only for forms of this page.", 403, _HEADERS)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guard
+
+
+def _origin(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
+
+
+async def _asset(request: Request) -> Response:
+    from starlette.responses import Response
+
+    name = request.url.path.removeprefix("/")
+    media_type = "text/css" if name.endswith(".css") else "text/javascript"
+    return Response(_read(name), media_type=media_type, headers=_HEADERS)
+
+
+@cache
+def _read(name: str) -> str:
+    return (files("transferkit.emulators.page") / name).read_text(encoding="utf-8")

@@ -1,0 +1,52 @@
+"""A secret as the configuration names it: resolved when first needed, never shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn, final
+
+from attrs import field, frozen
+
+from transferkit._util.redaction import MASK
+from transferkit.errors import ConfigError, Problem
+
+__all__ = ["Secret"]
+
+
+@final
+@frozen(repr=False, str=False, kw_only=True)
+class Secret:
+    """Text that must not be shown: given outright, by environment variable or by file."""
+
+    key: str = "secret"
+    """The configuration key, for messages."""
+    value: str | None = field(default=None)
+    env: str | None = None
+    file: Path | None = None
+
+    def resolve(self) -> str:
+        """The secret itself. Raises `ConfigError` where the variable or file has none."""
+        if self.value is not None:
+            return self.value
+        if self.env is not None:
+            found = os.environ.get(self.env)
+            return found or self._missing(f"environment variable {self.env} is not set")
+        if self.file is not None:
+            try:
+                found = self.file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                return self._missing(f"file {self.file} cannot be read ({type(error).__name__})")
+            return found or self._missing(f"file {self.file} is empty")
+        return self._missing("has no value")
+
+    def _missing(self, why: str) -> NoReturn:
+        accepts = 'text, { env = "NAME" } or { file = "path" }'
+        raise ConfigError("secrets", [Problem(self.key, why, accepts)]) from None
+
+    def __repr__(self) -> str:
+        place = f"env {self.env}" if self.env else f"file {self.file}" if self.file else MASK
+        return f"<secret: {place}>"
+
+    def __str__(self) -> str:
+        return repr(self)

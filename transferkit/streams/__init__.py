@@ -1,0 +1,8 @@
+"""Reading the one event stream: a live tail, consumer groups, and waiting for outcomes."""
+
+from transferkit.streams.contract import EventStream
+from transferkit.streams.group import GroupStream
+from transferkit.streams.outcomes import OutcomeWatch
+from transferkit.streams.tail import LiveTail
+
+__all__ = ["EventStream", "GroupStream", "LiveTail", "OutcomeWatch"]

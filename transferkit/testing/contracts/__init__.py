@@ -1,0 +1,1 @@
+"""Test classes that every adapter and every store must pass."""

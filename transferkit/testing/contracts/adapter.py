@@ -1,0 +1,426 @@
+"""What every adapter must do, as a test class to subclass.
+
+    class TestMyAdapter(AdapterContract):
+        samples = ContractSamples(adapter=lambda: MyAdapter(MySettings(...)), ...)
+
+Run with pytest, pytest-asyncio (in either mode) and hypothesis; see `docs/how_to/write_an_adapter.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import select
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, final
+from uuid import UUID, uuid4
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from transferkit.events import Basis
+from transferkit.identifiers import UnknownIdentifier
+from transferkit.provider.adapter import Adapter, Callback, Submission
+from transferkit.provider.capabilities import Capabilities
+from transferkit.provider.deadline import Deadline, DeadlinePassed
+from transferkit.provider.facts import Fact, MalformedCallback, Result, Signal
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
+from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
+from transferkit.testing.server import stop_accepting
+
+__all__ = ["AdapterContract", "ContractSamples"]
+
+# The same inherited test runs once for each adapter, which hypothesis would take for a mistake.
+_for_every_subclass = settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.differing_executors]
+)
+_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ContractSamples:
+    """What the contract needs to know about one adapter.
+
+    * `adapter`: makes an adapter with full settings, whose credentials are `secrets`.
+    * `unreachable`: makes one whose provider does not listen; None where nothing can be unreachable.
+    * `at`: makes one whose provider is at an address of loopback (`http://127.0.0.1:40123`), where the
+      contract lets requests go wrong; None where the provider cannot be spoken to without TLS.
+    * `requests`: requests that the provider carries; the first is a transfer.
+    * `callbacks`: bodies and the signals that they are.
+    """
+
+    adapter: Callable[[], Adapter]
+    unreachable: Callable[[], Adapter] | None = None
+    at: Callable[[str], Adapter] | None = None
+    requests: tuple[Request, ...]
+    callbacks: tuple[tuple[bytes, tuple[Signal, ...]], ...]
+    secrets: tuple[str, ...] = ()
+
+
+def _submission(request: Request, *, deadline: Deadline | None = None) -> Submission:
+    deadline = deadline or Deadline(datetime.now(UTC) + timedelta(minutes=1))
+    return Submission(id=str(uuid4()), request=request, first_sent_at=_AT, deadline=deadline)
+
+
+def _facts(adapter: type[Adapter], body: bytes) -> tuple[Fact, ...]:
+    """What decoding gives, the good part of a malformed body included."""
+    try:
+        return adapter.decode(Callback(body=body, received_at=_AT))
+    except MalformedCallback as error:
+        malformed = error
+    assert malformed.provider == adapter.name
+    assert malformed.where
+    return malformed.facts
+
+
+# What an answer may be that proves nothing: neither that the request was executed nor that it was not.
+_NO_PROOFS = {
+    "connection closed": b"",
+    "answer cut short": b"HTTP/1.1 202 Accepted\r\nContent-Le",
+    "no HTTP": b"220 mail.example ESMTP\r\n",
+    "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "502 of a proxy": b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>",
+    "503 without a wait": (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ),
+}
+
+
+@asynccontextmanager
+async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """A provider that reads each request and answers so: its address, and the first lines of what it got."""
+    requests: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            requests.append(head.partition(b"\r\n")[0])
+            writer.write(answer)
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            return  # the client gave up
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+    finally:
+        await stop_accepting(server)
+        await server.wait_closed()
+
+
+@final
+class _PassesOnConnection:
+    """A clock that is a minute ahead as soon as a client has connected to a socket."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+
+    def now(self) -> datetime:
+        connected, _, _ = select.select([self._listening], [], [], 0)
+        return _AT + timedelta(minutes=1 if connected else 0)
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        """No deadline is waited for."""
+
+
+class AdapterContract:
+    """Subclass, set `samples`, and pytest does the rest."""
+
+    samples: ClassVar[ContractSamples]
+
+    @pytest.fixture
+    def adapter(self) -> Adapter:
+        """A fresh adapter."""
+        return self.samples.adapter()
+
+    # --- values -------------------------------------------------------------------------------------
+
+    def test_has_a_name_and_attrs_settings(self, adapter: Adapter) -> None:
+        assert adapter.name.isidentifier()
+        assert attrs.has(adapter.settings_class)
+
+    def test_can_be_made_with_no_settings_at_all(self, adapter: Adapter) -> None:
+        assert isinstance(type(adapter)(adapter.settings_class()).capabilities, Capabilities)
+
+    def test_settings_do_not_show_secrets(self, adapter: Adapter) -> None:
+        shown = repr(vars(adapter))
+        assert not [secret for secret in self.samples.secrets if secret in shown]
+
+    def test_capabilities_are_values(self, adapter: Adapter) -> None:
+        capabilities = adapter.capabilities
+        assert capabilities == adapter.capabilities
+        for limits in (capabilities.transfer, capabilities.redirect):
+            assert all(limit.accepts for limit in (limits or {}).values())
+
+    def test_a_canonical_call_id_stays_as_it_is(self, adapter: Adapter) -> None:
+        for request in self.samples.requests:
+            canonical = adapter.canonical_call_id(request.call.id)
+            assert adapter.canonical_call_id(canonical) == canonical
+
+    # --- planning -----------------------------------------------------------------------------------
+
+    def test_sample_requests_have_no_problem(self, adapter: Adapter) -> None:
+        for request in self.samples.requests:
+            planned = adapter.plan(request)
+            assert planned.problems == ()
+            assert planned.request == request
+            assert planned.dropped == ()
+
+    def test_planning_is_pure(self, adapter: Adapter) -> None:
+        for request in self.samples.requests:
+            assert adapter.plan(request) == adapter.plan(request)
+
+    def test_a_target_of_an_unknown_kind_is_refused(self, adapter: Adapter) -> None:
+        request = attrs.evolve(self._transfer(), to=UnknownIdentifier("99:nobody"))
+        problems = adapter.plan(request).problems
+        assert [problem.field for problem in problems] == ["to"]
+        assert problems[0].accepts
+
+    def test_all_problems_are_found_at_once(self, adapter: Adapter) -> None:
+        unknown = UnknownIdentifier("99:nobody")
+        request = attrs.evolve(self._transfer(), to=unknown, transferee=unknown)
+        assert {"to", "transferee"} <= {problem.field for problem in adapter.plan(request).problems}
+
+    def test_what_cannot_be_carried_is_dropped_only_on_request(self, adapter: Adapter) -> None:
+        limits = adapter.capabilities.transfer or {}
+        lacking = {"context.sip", "context.voip", "region", "language_id"} - set(limits)
+        plain = self._transfer()
+        context = CallingContext(
+            sip={"X-a": "1"} if "context.sip" in lacking else plain.context.sip,
+            voip={"a": "1"} if "context.voip" in lacking else plain.context.voip,
+            teams=plain.context.teams,
+        )
+        full = attrs.evolve(
+            plain,
+            context=context,
+            region="amer" if "region" in lacking else plain.region,
+            language_id="en-us" if "language_id" in lacking else plain.language_id,
+        )
+        assert {problem.field for problem in adapter.plan(full).problems} == lacking
+        planned = adapter.plan(attrs.evolve(full, on_unsupported=OnUnsupported.DROP))
+        assert set(planned.dropped) == lacking
+        assert planned.problems == ()
+        assert planned.request == attrs.evolve(plain, on_unsupported=OnUnsupported.DROP)
+
+    def _transfer(self) -> Transfer:
+        first = self.samples.requests[0]
+        assert isinstance(first, Transfer)
+        return first
+
+    # --- the way out --------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_wire_shows_the_request_and_no_credential(self, adapter: Adapter) -> None:
+        for request in self.samples.requests:
+            submission = _submission(request)
+            wire = await adapter.wire(submission)
+            assert wire.method
+            assert wire.url
+            shown = f"{wire.url} {dict(wire.headers)} {wire.body!r}"
+            assert not [secret for secret in self.samples.secrets if secret in shown]
+        await adapter.aclose()
+
+    @pytest.mark.asyncio
+    async def test_wire_needs_no_credentials(self, adapter: Adapter) -> None:
+        bare = type(adapter)(adapter.settings_class())
+        assert (await bare.wire(_submission(self._transfer()))).url
+        await bare.aclose()
+
+    @pytest.mark.asyncio
+    async def test_the_same_submission_is_the_same_wire(self, adapter: Adapter) -> None:
+        submission = _submission(self._transfer())
+        first, second = await adapter.wire(submission), await adapter.wire(submission)
+        assert (first.method, first.url, first.body) == (second.method, second.url, second.body)
+        await adapter.aclose()
+
+    @pytest.mark.asyncio
+    async def test_an_unreachable_provider_is_no_exception(self) -> None:
+        if self.samples.unreachable is None:
+            return
+        adapter = self.samples.unreachable()
+        answer = await adapter.submit(_submission(self._transfer()))
+        assert isinstance(answer, NotSent), f"no connection was made, so nothing was sent; it said {answer}"
+        self._failed_on_this_side(answer.result)
+        self._shows_no_secret(answer.result)
+        inspection = await adapter.inspect(self._transfer().call)
+        assert inspection.presence is Presence.UNKNOWN
+        await adapter.aclose()
+        again = await adapter.submit(_submission(self._transfer()))
+        assert isinstance(again, NotSent), f"an adapter that was closed may be used again; it said {again}"
+        await adapter.aclose()
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("answer", _NO_PROOFS, ids=_NO_PROOFS)
+    async def test_a_request_that_may_have_been_executed_is_neither_refused_nor_unsent(
+        self, answer: str
+    ) -> None:
+        if self.samples.at is None:
+            return
+        async with _misbehaving(_NO_PROOFS[answer]) as (url, requests):
+            adapter = self.samples.at(url)
+            said = await adapter.submit(_submission(self._transfer()))
+            assert requests, "nothing was sent to the address that `at` was given"
+            assert len(requests) == 1, (
+                "an adapter sends once and repeats nothing; when to repeat is decided above it"
+            )
+            assert isinstance(said, MaybeSent), f"this may have been executed; it said {said}"
+            self._shows_no_secret(said.result)
+            assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
+            await adapter.aclose()
+
+    @pytest.mark.asyncio
+    async def test_a_request_whose_deadline_passes_while_it_is_prepared_is_not_sent(self) -> None:
+        """A token or a connection can take long: the last check is right before the request is written."""
+        if self.samples.at is None:
+            return
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            deadline = Deadline(_AT + timedelta(seconds=30), _PassesOnConnection(listening))
+            adapter = self.samples.at(f"http://127.0.0.1:{listening.getsockname()[1]}")
+            late = self._submit_late(adapter, _submission(self._transfer(), deadline=deadline))
+            answer = await asyncio.wait_for(late, timeout=30)
+            await adapter.aclose()
+            listening.settimeout(0)  # it has connected, or was too late for that, too
+            with suppress(BlockingIOError):
+                arrived, _ = listening.accept()
+                with arrived:
+                    assert arrived.recv(1) == b"", "the request was written after its deadline"
+        assert isinstance(answer, NotSent), f"nothing was sent; it said {answer}"
+        self._failed_on_this_side(answer.result)
+
+    async def _submit_late(self, adapter: Adapter, submission: Submission) -> SubmitResult:
+        try:
+            return await adapter.submit(submission)
+        except DeadlinePassed as late:
+            return late.answer
+
+    @pytest.mark.asyncio
+    async def test_missing_credentials_are_no_exception(self, adapter: Adapter) -> None:
+        if not self.samples.secrets:
+            return
+        bare = type(adapter)(adapter.settings_class())
+        answer = await bare.submit(_submission(self._transfer()))
+        assert isinstance(answer, (Rejected, NotSent)), f"nothing can have been sent; it said {answer}"
+        self._failed_on_this_side(answer.result)
+        assert (await bare.inspect(self._transfer().call)).presence is Presence.UNKNOWN
+        await bare.aclose()
+
+    @pytest.mark.asyncio
+    async def test_closing_twice_is_fine(self, adapter: Adapter) -> None:
+        await adapter.aclose()
+        await adapter.aclose()
+
+    def _failed_on_this_side(self, result: Result) -> None:
+        assert result.basis is Basis.LOCAL, (
+            f"the provider said nothing, so nothing is stated; it said {result}"
+        )
+        assert result.message
+        assert result.advice, f"a failure on this side says what to do; it said {result}"
+
+    def _shows_no_secret(self, result: Result) -> None:
+        shown = f"{result.message} {result.advice} {result.request_id}"
+        assert not [secret for secret in self.samples.secrets if secret in shown]
+
+    # --- before anything depends on it --------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_a_check_without_credentials_says_what_to_do(self, adapter: Adapter) -> None:
+        if self.samples.secrets:
+            bare = type(adapter)(adapter.settings_class())
+            await self._fails_with_advice(bare)
+
+    @pytest.mark.asyncio
+    async def test_a_check_of_an_unreachable_provider_says_what_to_do(self) -> None:
+        if self.samples.unreachable is not None:
+            await self._fails_with_advice(self.samples.unreachable())
+
+    async def _fails_with_advice(self, adapter: Adapter) -> None:
+        results = await adapter.check()
+        await adapter.aclose()
+        failed = [result for result in results if result.ok is False]
+        assert failed, f"a check of what cannot work must fail and say so; it said {results}"
+        assert all(result.name and result.message and result.advice for result in failed)
+        assert not [secret for secret in self.samples.secrets if secret in repr(results)]
+
+    def test_every_path_for_callbacks_is_known(self, adapter: Adapter) -> None:
+        assert all(adapter.route(path) for path in adapter.callback_paths)
+
+    # --- the way in ---------------------------------------------------------------------------------
+
+    def test_an_unknown_path_is_nobodys(self, adapter: Adapter) -> None:
+        assert adapter.route("/no/such/path") is None
+        route = adapter.route("")
+        assert route is not None
+        assert 200 <= route.success_status < 300  # noqa: PLR2004 - the range of success
+
+    def test_sample_callbacks_say_what_they_say(self, adapter: Adapter) -> None:
+        for body, signals in self.samples.callbacks:
+            facts = adapter.decode(Callback(body=body, received_at=_AT))
+            assert tuple(signal for fact in facts for signal in fact.signals) == signals
+
+    def test_facts_are_unrecorded_events_of_this_provider(self, adapter: Adapter) -> None:
+        for body, _ in self.samples.callbacks:
+            for fact in adapter.decode(Callback(body=body, received_at=_AT)):
+                event = fact.event
+                assert event.provider == adapter.name
+                assert event.call_id == adapter.canonical_call_id(event.call_id)
+                assert event.time.utcoffset() == timedelta(0)
+                assert event.raw
+                assert event.id is None
+                assert event.sequence is None
+                assert fact.delivery is not None
+
+    def test_decoding_is_pure(self, adapter: Adapter) -> None:
+        for body, _ in self.samples.callbacks:
+            assert _facts(type(adapter), body) == _facts(type(adapter), body)
+
+    def test_a_repeated_callback_is_recognised_whenever_it_comes(self, adapter: Adapter) -> None:
+        for body, _ in self.samples.callbacks:
+            first = adapter.decode(Callback(body=body, received_at=_AT))
+            again = adapter.decode(Callback(body=body, received_at=_AT + timedelta(seconds=7)))
+            assert [fact.delivery for fact in first] == [fact.delivery for fact in again]
+
+    def test_callbacks_are_told_apart(self, adapter: Adapter) -> None:
+        facts = [
+            fact
+            for body in {body for body, _ in self.samples.callbacks}
+            for fact in adapter.decode(Callback(body=body, received_at=_AT))
+        ]
+        keys = {fact.delivery.key for fact in facts if fact.delivery is not None}
+        assert len(facts) == 1 or len(keys) > 1, (
+            "all have one key: every callback but the first is a repetition"
+        )
+
+    def test_a_verified_tenant_and_a_named_transfer_reach_the_facts(self, adapter: Adapter) -> None:
+        named = str(UUID(int=1))
+        for body, _ in self.samples.callbacks:
+            plain = adapter.decode(Callback(body=body, received_at=_AT))
+            told = adapter.decode(
+                Callback(body=body, received_at=_AT, tenant_id="tenant-1", transfer_id=named)
+            )
+            for before, after in zip(plain, told, strict=True):
+                assert after.transfer_id in {before.transfer_id, named}
+                assert before.tenant_id is None
+                assert after.tenant_id in {None, "tenant-1"}
+
+    @_for_every_subclass
+    @given(body=st.binary(max_size=300))
+    def test_any_bytes_are_facts_or_malformed(self, body: bytes) -> None:
+        _facts(type(self.samples.adapter()), body)
+
+    @_for_every_subclass
+    @given(data=st.data())
+    def test_any_mutation_of_a_callback_is_facts_or_malformed(self, data: st.DataObject) -> None:
+        body, _ = data.draw(st.sampled_from(self.samples.callbacks))
+        at = data.draw(st.integers(0, len(body) - 1))
+        end = data.draw(st.integers(at, min(at + 20, len(body))))
+        _facts(type(self.samples.adapter()), body[:at] + data.draw(st.binary(max_size=10)) + body[end:])

@@ -1,0 +1,569 @@
+"""What every store must do for consumer groups; a part of `StoreContract`."""
+
+# ruff: noqa: PLR2004 - expected values are literals on purpose
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import final
+
+from attrs import evolve, frozen
+
+from transferkit._lifecycle import CallKey, Lease, step
+from transferkit.events import Event
+from transferkit.stores import Position, Store
+from transferkit.stores.consumer_groups import (
+    Begun,
+    GroupDelivery,
+    GroupStart,
+    GroupStatus,
+    ParkedEvent,
+    fair_share,
+    partition_of,
+)
+from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call
+
+__all__ = ["MAX_ATTEMPTS", "Consumer", "GroupContract", "calls_apart", "calls_together", "record"]
+
+_LATE = AT + LEASE
+MAX_ATTEMPTS = 3
+
+
+@final
+@frozen
+class Consumer:
+    """One member of a group, by what it asks of the store."""
+
+    store: Store
+    owner: str = "one"
+    group: str = "crm"
+
+    async def hold(self, *, at: datetime = AT, busy: Collection[int] = ()) -> frozenset[int]:
+        """Renew the lease."""
+        lease = Lease(self.owner, at + LEASE)
+        return await self.store.hold(self.group, lease, now=at, busy=busy)
+
+    async def begin(self, done: GroupDelivery | None = None, *, at: datetime = AT) -> Begun:
+        """Ask for the next event."""
+        return await self.store.begin_next(
+            self.group, self.owner, done=done, now=at, max_attempts=MAX_ATTEMPTS
+        )
+
+    async def next(self, done: GroupDelivery | None = None) -> GroupDelivery:
+        """The next event, which must be there."""
+        delivery = (await self.begin(done)).delivery
+        assert delivery is not None
+        return delivery
+
+    async def acknowledge(self, delivery: GroupDelivery) -> bool:
+        """Acknowledge early."""
+        return await self.store.acknowledge(delivery, self.owner)
+
+    async def leave(self, unused: GroupDelivery | None = None) -> None:
+        """Give everything up."""
+        await self.store.leave(self.group, self.owner, unused=unused)
+
+    async def read_all(self, done: GroupDelivery | None = None) -> list[Event]:
+        """Read and acknowledge until there is nothing more."""
+        events: list[Event] = []
+        begun = await self.begin(done)
+        while begun.delivery is not None:
+            events.append(begun.delivery.event)
+            begun = await self.begin(begun.delivery)
+        return events
+
+
+async def record(store: Store, *calls: CallKey, at: datetime = AT) -> list[Event]:
+    """Have one fact recorded of each call, in this order; returns the events."""
+    applied = await store.apply_all([(call, fact(call, at=at)) for call in calls], step)
+    return [event for one in applied for event in one.events]
+
+
+def calls_apart(store: Store, number: int) -> list[CallKey]:
+    """So many calls, no two in one partition."""
+    calls: dict[int, CallKey] = {}
+    while len(calls) < number:
+        call = new_call()
+        calls.setdefault(partition_of(call, store.partitions), call)
+    return list(calls.values())
+
+
+def calls_together(store: Store, number: int) -> list[CallKey]:
+    """So many calls, all in one partition."""
+    calls: list[CallKey] = []
+    while len(calls) < number:
+        call = new_call()
+        if not calls or partition_of(call, store.partitions) == partition_of(calls[0], store.partitions):
+            calls.append(call)
+    return calls
+
+
+class GroupContract:
+    """Groups, their members, deliveries and parked events."""
+
+    async def _joined(
+        self, store: Store, *owners: str, start: GroupStart = GroupStart.BEGINNING
+    ) -> list[Consumer]:
+        """Consumers that have settled what each holds."""
+        await store.open_group("crm", start=start)
+        consumers = [Consumer(store, owner) for owner in owners]
+        for _ in range(2):
+            for consumer in consumers:
+                await consumer.hold()
+        return consumers
+
+    async def _parked(self, consumer: Consumer) -> ParkedEvent:
+        """Have the next event parked, by a consumer that fails again and again."""
+        for _ in range(MAX_ATTEMPTS):
+            await consumer.next()
+        begun = await consumer.begin()
+        await consumer.leave(unused=begun.delivery)
+        await consumer.hold()
+        (parked,) = begun.parked
+        return parked
+
+    async def _status(self, store: Store) -> GroupStatus:
+        (status,) = await store.groups()
+        return status
+
+    # --- where a group starts -----------------------------------------------------------------------
+
+    async def test_a_group_may_start_at_the_beginning(self, store: Store, call: CallKey) -> None:
+        recorded = await record(store, call, call)
+        (one,) = await self._joined(store, "one", start=GroupStart.BEGINNING)
+        assert await one.read_all() == recorded
+
+    async def test_a_group_may_start_now(self, store: Store, call: CallKey) -> None:
+        await record(store, call)
+        (one,) = await self._joined(store, "one", start=GroupStart.NOW)
+        assert (await one.begin()).delivery is None
+        later = await record(store, call)
+        assert await one.read_all() == later
+
+    async def test_the_start_means_nothing_to_a_group_that_is_known(
+        self, store: Store, call: CallKey
+    ) -> None:
+        recorded = await record(store, call)
+        (one,) = await self._joined(store, "one", start=GroupStart.BEGINNING)
+        await store.open_group("crm", start=GroupStart.NOW)
+        assert await one.read_all() == recorded
+
+    async def test_groups_read_independently(self, store: Store, call: CallKey) -> None:
+        recorded = await record(store, call)
+        for group in ("crm", "billing"):
+            await store.open_group(group, start=GroupStart.BEGINNING)
+            consumer = Consumer(store, group=group)
+            await consumer.hold()
+            assert await consumer.read_all() == recorded
+
+    async def test_nothing_is_held_of_an_unknown_group(self, store: Store, call: CallKey) -> None:
+        await record(store, call)
+        nobody = Consumer(store, group="unknown")
+        assert await nobody.hold() == frozenset()
+        assert await nobody.begin() == Begun()
+        assert await store.parked("unknown") == ()
+        await nobody.leave()
+        assert await store.groups() == ()
+
+    # --- who holds what -----------------------------------------------------------------------------
+
+    async def test_one_consumer_holds_everything(self, store: Store) -> None:
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        one = Consumer(store)
+        assert await one.hold() == frozenset(range(store.partitions))
+        assert await one.hold() == frozenset(range(store.partitions))
+
+    async def test_consumers_share_fairly_and_no_partition_has_two(self, store: Store) -> None:
+        consumers = await self._joined(store, "one", "two", "three", "four", "five")
+        held = [await consumer.hold() for consumer in consumers]
+        assert max(map(len, held)) - min(map(len, held)) <= 1
+        assert sorted(partition for share in held for partition in share) == [*range(store.partitions)]
+
+    async def test_of_many_who_join_at_once_no_two_hold_the_same(self, store: Store) -> None:
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        held = await asyncio.gather(*(Consumer(store, str(number)).hold() for number in range(5)))
+        together = [partition for share in held for partition in share]
+        assert len(together) == len(set(together)) > 0
+
+    async def test_what_is_busy_is_never_given_up(self, store: Store) -> None:
+        (one,) = await self._joined(store, "one")
+        busy = {0, store.partitions - 1}
+        await Consumer(store, "two").hold()
+        kept = await one.hold(busy=busy)
+        assert busy <= kept
+        assert len(kept) == fair_share(store.partitions, 2)
+        everything = frozenset(range(store.partitions))
+        assert await Consumer(store, "two").hold() == everything - kept
+
+    async def test_busy_partitions_are_kept_above_the_fair_share(self, store: Store) -> None:
+        (one,) = await self._joined(store, "one")
+        everything = frozenset(range(store.partitions))
+        await Consumer(store, "two").hold()
+        assert await one.hold(busy=everything) == everything
+
+    async def test_what_a_leaver_held_is_taken_by_the_rest(self, store: Store) -> None:
+        one, two = await self._joined(store, "one", "two")
+        await one.leave()
+        assert await two.hold() == frozenset(range(store.partitions))
+
+    async def test_what_an_ended_lease_held_is_taken_by_the_rest(self, store: Store) -> None:
+        _, two = await self._joined(store, "one", "two")
+        before = _LATE - timedelta(milliseconds=1)
+        assert len(await two.hold(at=before)) == fair_share(store.partitions, 2)
+        assert await two.hold(at=_LATE) == frozenset(range(store.partitions))
+
+    async def test_a_late_renewal_keeps_what_nobody_took(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        delivery = await one.next()
+        assert await one.hold(at=_LATE) == frozenset(range(store.partitions))
+        assert await one.acknowledge(delivery)
+
+    async def test_leaving_twice_is_once(self, store: Store) -> None:
+        one, two = await self._joined(store, "one", "two")
+        await one.leave()
+        await two.hold()
+        await one.leave()
+        assert await two.hold() == frozenset(range(store.partitions))
+
+    # --- delivering ---------------------------------------------------------------------------------
+
+    async def test_each_calls_events_come_in_order(self, store: Store) -> None:
+        (one,) = await self._joined(store, "one")
+        calls = [new_call() for _ in range(4)]
+        recorded = await record(store, *calls * 5)
+        events = await one.read_all()
+        assert events == recorded
+        for call in calls:
+            assert [event.sequence for event in events if event.call_id == call.id] == [1, 2, 3, 4, 5]
+
+    async def test_a_delivery_says_what_it_is(self, store: Store, call: CallKey) -> None:
+        (event,) = await record(store, call)
+        (one,) = await self._joined(store, "one")
+        delivery = await one.next()
+        assert delivery.event == event
+        assert delivery.group == "crm"
+        assert delivery.partition == partition_of(call, store.partitions)
+        assert (delivery.attempt, delivery.released) == (1, False)
+
+    async def test_a_consumer_gets_only_what_it_holds(self, store: Store) -> None:
+        consumers = await self._joined(store, "one", "two")
+        recorded = await record(store, *calls_apart(store, store.partitions))
+        seen: list[Event] = []
+        for consumer in consumers:
+            held = await consumer.hold()
+            events = await consumer.read_all()
+            assert {
+                partition_of(CallKey("fake", event.call_id), store.partitions) for event in events
+            } == held
+            seen += events
+        assert {event.id for event in seen} == {event.id for event in recorded}
+
+    async def test_an_event_waits_for_those_before_it_in_its_partition(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        first, _ = await record(store, call, call)
+        assert (await one.next()).event == first
+        assert (await one.next()).event == first
+
+    async def test_asking_for_the_next_acknowledges_the_one_before(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        _, second = await record(store, call, call)
+        delivery = await one.next(await one.next())
+        assert (delivery.event, delivery.attempt) == (second, 1)
+        assert await one.begin(delivery) == Begun()
+
+    async def test_acknowledging_early_moves_on_too(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        _, second = await record(store, call, call)
+        assert await one.acknowledge(await one.next())
+        assert (await one.next()).event == second
+
+    async def test_acknowledging_twice_is_once(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        _, second = await record(store, call, call)
+        first = await one.next()
+        assert await one.acknowledge(first)
+        assert await one.acknowledge(first)
+        begun = await one.begin(first)
+        assert not begun.stale
+        assert begun.delivery is not None
+        assert begun.delivery.event == second
+
+    # --- changing hands -----------------------------------------------------------------------------
+
+    async def test_an_event_of_an_ended_lease_is_delivered_to_another(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        first = await one.next()
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        again = await two.next()
+        assert again.event == first.event
+        assert again.epoch > first.epoch
+        assert again.attempt == 2
+
+    async def test_a_stale_acknowledgement_moves_nothing(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        _, second = await record(store, call, call)
+        first = await one.next()
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        assert not await one.acknowledge(first)
+        assert await one.begin(first) == Begun(stale=True)
+        again = await two.next()
+        assert again.event == first.event
+        assert not await one.acknowledge(again)
+        assert (await two.next(again)).event == second
+
+    async def test_an_acknowledgement_of_an_earlier_epoch_is_stale(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        first = await one.next()
+        await one.leave()
+        await one.hold()
+        assert not await one.acknowledge(first)
+        assert (await one.next()).attempt == 2
+
+    async def test_what_is_given_up_to_a_newcomer_cannot_be_acknowledged(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        delivery = await one.next()
+        owners = [Consumer(store, str(number)) for number in range(store.partitions * 2)]
+        for consumer in owners:
+            await consumer.hold()
+        kept = await one.hold()
+        assert await one.acknowledge(delivery) == (delivery.partition in kept)
+
+    async def test_attempts_that_did_not_come_to_anything_may_go_uncounted(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        for _ in range(MAX_ATTEMPTS * 2):
+            delivery = await one.next()
+            assert delivery.attempt == 1
+            await one.leave(unused=delivery)
+            await one.hold()
+        await one.next()
+        await one.leave()
+        await one.hold()
+        counted = await one.next()
+        assert counted.attempt == 2
+        await one.leave(unused=counted)
+        await one.hold()
+        assert (await one.next()).attempt == 2
+
+    async def test_what_changed_hands_is_not_uncounted_by_who_had_it(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        first = await one.next()
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        assert (await two.next()).attempt == 2
+        await one.leave(unused=first)
+        assert (await two.next()).attempt == 3
+
+    # --- parking ------------------------------------------------------------------------------------
+
+    async def test_an_event_is_parked_after_its_attempts_and_the_next_one_follows(
+        self, store: Store, call: CallKey
+    ) -> None:
+        first, second = await record(store, call, call)
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            consumer = Consumer(store, f"crashed {attempt}")
+            await consumer.hold(at=AT + attempt * LEASE)
+            assert (await consumer.next()).attempt == attempt
+        last, late = Consumer(store, "last"), AT + 10 * LEASE
+        await last.hold(at=late)
+        begun = await last.begin(at=late)
+        parked = ParkedEvent(
+            group="crm", id=str(first.id), event=first, attempts=MAX_ATTEMPTS, parked_at=late
+        )
+        assert begun.parked == (parked,)
+        assert await store.parked("crm") == (parked,)
+        assert begun.delivery is not None
+        assert (begun.delivery.event, begun.delivery.attempt) == (second, 1)
+
+    async def test_an_acknowledged_event_leaves_no_attempts_behind(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call, call)
+        await one.next()
+        delivery = await one.next()
+        assert delivery.attempt == 2
+        assert (await one.next(delivery)).attempt == 1
+
+    async def test_a_parked_event_stays_parked_until_it_is_released(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        await record(store, call)
+        parked = await self._parked(one)
+        assert await one.begin() == Begun()
+        assert await store.parked("crm") == (parked,)
+        assert await store.parked("another") == ()
+
+    async def test_parked_events_are_listed_oldest_first(self, store: Store) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *calls_apart(store, 3))
+        for _ in recorded:
+            await self._parked(one)
+        assert [parked.event for parked in await store.parked("crm")] == recorded
+
+    async def test_a_released_event_comes_first_and_is_gone_when_acknowledged(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        first, second, third = await record(store, call, call, call)
+        await self._parked(one)
+        done = await one.next()
+        assert done.event == second
+        assert await store.release("crm", str(first.id))
+        (parked,) = await store.parked("crm")
+        assert (parked.event, parked.released) == (first, True)
+        released = await one.next(done)
+        assert (released.event, released.released, released.attempt) == (first, True, 1)
+        assert (await one.next(released)).event == third
+        assert await store.parked("crm") == ()
+
+    async def test_a_released_event_can_be_acknowledged_early_and_twice(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        (event,) = await record(store, call)
+        await self._parked(one)
+        await store.release("crm", str(event.id))
+        released = await one.next()
+        assert await one.acknowledge(released)
+        assert await one.acknowledge(released)
+        assert await store.parked("crm") == ()
+        assert await one.begin(released) == Begun()
+
+    async def test_a_released_event_that_fails_again_is_parked_again(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        first, second = await record(store, call, call)
+        await self._parked(one)
+        await store.release("crm", str(first.id))
+        assert (await one.next()).event == first
+        await one.leave()
+        await one.hold(at=_LATE)
+        begun = await one.begin(at=_LATE)
+        (parked,) = begun.parked
+        assert parked == ParkedEvent(group="crm", id=str(first.id), event=first, attempts=1, parked_at=_LATE)
+        assert await store.parked("crm") == (parked,)
+        assert begun.delivery is not None
+        assert begun.delivery.event == second
+        assert await store.release("crm", str(first.id))
+        assert (await one.next()).event == first
+
+    async def test_a_released_event_given_back_unused_stays_released(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        (event,) = await record(store, call)
+        await self._parked(one)
+        await store.release("crm", str(event.id))
+        await one.leave(unused=await one.next())
+        await one.hold()
+        assert (await one.next()).released
+
+    async def test_a_stale_acknowledgement_of_a_released_event_removes_nothing(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        (event,) = await record(store, call)
+        await self._parked(one)
+        await store.release("crm", str(event.id))
+        released = await one.next()
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        assert not await one.acknowledge(released)
+        assert len(await store.parked("crm")) == 1
+
+    async def test_only_what_is_parked_can_be_released(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        (event,) = await record(store, call)
+        assert not await store.release("crm", str(event.id))
+        await self._parked(one)
+        assert not await store.release("crm", "unknown")
+        assert not await store.release("unknown", str(event.id))
+        assert await store.release("crm", str(event.id))
+
+    # --- what is told of groups ---------------------------------------------------------------------
+
+    async def test_a_groups_numbers(self, store: Store) -> None:
+        old, young = calls_apart(store, 2)
+        await record(store, old, at=AT)
+        await record(store, young, young, at=_LATE)
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        fresh = GroupStatus(name="crm", lag=3, parked=0, members=0, oldest=AT, seen_at=None)
+        assert await self._status(store) == fresh
+        one, two = Consumer(store), Consumer(store, "two")
+        await one.hold(at=_LATE)
+        await two.hold(at=_LATE + LEASE / 2)
+        seen = evolve(fresh, members=2, seen_at=_LATE + LEASE / 2)
+        assert await self._status(store) == seen
+        delivery = await one.next()
+        assert await self._status(store) == seen
+        await one.acknowledge(delivery)
+        assert await self._status(store) == evolve(seen, lag=2, oldest=_LATE)
+        await two.leave()
+        await self._parked(one)
+        await one.read_all()
+        await one.leave()
+        done = await self._status(store)
+        assert (done.lag, done.oldest, done.parked, done.members) == (0, None, 1, 0)
+
+    async def test_groups_are_listed_by_name(self, store: Store) -> None:
+        for name in ("crm", "billing", "audit"):
+            await store.open_group(name, start=GroupStart.NOW)
+        assert [status.name for status in await store.groups()] == ["audit", "billing", "crm"]
+
+    async def test_a_removed_group_is_forgotten(self, store: Store, call: CallKey) -> None:
+        (one,) = await self._joined(store, "one")
+        first, second = await record(store, call, call)
+        await self._parked(one)
+        assert await store.remove_group("crm")
+        assert not await store.remove_group("crm")
+        assert await store.groups() == ()
+        assert await store.parked("crm") == ()
+        await self._joined(store, "one")
+        assert await one.read_all() == [first, second]
+
+    async def test_a_delivery_of_a_removed_group_acknowledges_nothing(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        first, second = await record(store, call, call)
+        delivery = await one.next(await one.next())
+        await store.remove_group("crm")
+        assert not await one.acknowledge(delivery)
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        await one.hold()
+        assert not await one.acknowledge(delivery)
+        assert await one.read_all() == [first, second]
+
+    # --- the log under it ---------------------------------------------------------------------------
+
+    async def test_a_place_in_the_log_is_before_what_comes_to_a_group_later(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        place: Position = await store.end_of_log()
+        assert (await one.begin()).delivery is None
+        await record(store, call)
+        async with asyncio.timeout(10):
+            await store.wait(place, timeout=30)
+        assert (await one.begin()).delivery is not None

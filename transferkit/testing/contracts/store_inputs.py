@@ -1,0 +1,54 @@
+"""What happens to the calls of the store's conformance suite."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from transferkit._lifecycle import CallKey, Lease, Observed, Opened, Requested, Rules
+from transferkit._util.frozenmap import freeze
+from transferkit.codec import fingerprint
+from transferkit.events import ProviderOther
+from transferkit.identifiers import PhoneNumber
+from transferkit.provider.facts import Delivery, Fact, Signal
+from transferkit.requests import Call, Transfer
+
+__all__ = ["AT", "LEASE", "fact", "new_call", "opened", "requested"]
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+
+
+def new_call() -> CallKey:
+    """A call that nobody has heard of."""
+    return CallKey("fake", str(uuid4()))
+
+
+def opened(
+    call: CallKey, *, key: str | None = None, legs: tuple[CallKey, ...] = (), transfer_id: str | None = None
+) -> Opened:
+    """A transfer of the call, as planned."""
+    request = Transfer(call=Call(call.provider, call.id), to=PhoneNumber("+14255550100"), idempotency_key=key)
+    return Opened(
+        id=transfer_id or str(uuid4()),
+        call=call,
+        request=request,
+        fingerprint=fingerprint(request),
+        at=AT,
+        legs=(call, *legs),
+    )
+
+
+def requested(transfer: Opened, *, owner: str = "sender") -> Requested:
+    """The command that opens it."""
+    return Requested(at=AT, opened=transfer, rules=Rules(), sender=Lease(owner, AT + LEASE))
+
+
+def fact(call: CallKey, *signals: Signal, delivery: str | None = None, at: datetime = AT) -> Observed:
+    """Something that the provider said; a new delivery unless named."""
+    raw = freeze({"said": [signal.value for signal in signals]})  # as adapters give it
+    event = ProviderOther(time=at, provider=call.provider, call_id=call.id, raw=raw)
+    return Observed(
+        at=at,
+        fact=Fact(event=event, signals=signals, delivery=Delivery(delivery or str(uuid4())), call_alive=True),
+    )
