@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import signal
 import socket
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from transferkit import AsyncClient
 from transferkit.cli.app import app
-from transferkit.testing import scenario
+from transferkit.testing import FakeAdapter, scenario
 
 BODY = {"id": "d1", "call_id": "c1", "time": "2026-01-01T12:00:00+00:00", "signals": ["started"]}
 
@@ -121,6 +122,13 @@ def test_a_store_that_cannot_be_opened_is_said(tmp_path):
     result = run("--config", str(file), "--port", "0")
     assert result.exit_code == 2
     assert "kept.db" in result.stderr
+
+
+def test_the_loggers_that_the_adapter_calls_noisy_report_warnings_only(config, monkeypatch):
+    monkeypatch.setattr(FakeAdapter, "noisy_loggers", ("sdk_of_the_fake",))
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    run("--config", str(config), "--port", "0")
+    assert logging.getLogger("sdk_of_the_fake").level == logging.WARNING
 
 
 def test_a_server_that_is_not_installed_is_said(config, monkeypatch):

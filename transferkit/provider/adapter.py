@@ -186,6 +186,8 @@ class Adapter(ABC):
     """Whether the configuration must have a `[providers.<name>]` table to choose this provider."""
     callback_paths: ClassVar[tuple[str, ...]] = ("",)
     """The paths below `/<name>` that callbacks come to: all that `route` knows, but for transfers' own."""
+    noisy_loggers: ClassVar[tuple[str, ...]] = ()
+    """Third-party loggers that `transferkit serve` sets to WARNING, such as that of the provider's SDK."""
 
     @abstractmethod
     def __init__(self, settings: Any, *, clock: Clock | None = None) -> None:

@@ -52,6 +52,7 @@ class AcsAdapter(Adapter):
 
     name: ClassVar[str] = callbacks.PROVIDER
     settings_class: ClassVar[type[Any]] = AcsSettings
+    noisy_loggers: ClassVar[tuple[str, ...]] = ("azure", "msal")
     callback_paths: ClassVar[tuple[str, ...]] = ("", f"/{callbacks.EVENT_GRID}")
 
     def __init__(self, settings: AcsSettings, *, clock: Clock | None = None) -> None:

@@ -56,6 +56,7 @@ class GraphAdapter(Adapter):
 
     name: ClassVar[str] = "graph"
     settings_class: ClassVar[type[GraphSettings]] = GraphSettings
+    noisy_loggers: ClassVar[tuple[str, ...]] = ("msal",)
 
     def __init__(
         self,

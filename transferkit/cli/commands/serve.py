@@ -41,14 +41,13 @@ def serve(
 ) -> None:
     """Receive callbacks on a port and do the work that is due, until SIGTERM or Ctrl-C.
 
-    Speaks plain HTTP: put what ends TLS before it. Logs to standard error, never a query, as Event Grid's may
-    hold a secret. Example: transferkit serve --config transferkit.toml --port 8000
+    Speaks plain HTTP: put what ends TLS before it. Logs to standard error, never a query, as that may hold a
+    secret. Example: transferkit serve --config transferkit.toml --port 8000
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "uvicorn.error", "azure", "msal"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         known = load_config(config)
+        _limit_loggers(known)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(known, host=host, port=port, as_json=as_json))
     except (ConfigError, TransferKitError) as error:
@@ -59,6 +58,13 @@ def serve(
         raise unusable("serving needs a server: pip install 'transferkit[serve]'") from None
     except OSError as error:
         raise unusable(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
+
+
+def _limit_loggers(config: Config) -> None:
+    """Let third-party loggers report warnings and errors only."""
+    of_adapters = (name for provider in config.providers for name in adapter_class(provider).noisy_loggers)
+    for name in ("httpx", "uvicorn.error", *of_adapters):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 async def _serve(config: Config, *, host: str, port: int, as_json: bool) -> None:
