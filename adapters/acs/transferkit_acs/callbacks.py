@@ -13,8 +13,7 @@ from typing import Any, Final, final
 
 from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end
 
-from transferkit._making import maker
-from transferkit._util.frozenmap import EMPTY, FrozenMap, freeze, freeze_owned
+from transferkit._util.frozenmap import EMPTY, FrozenMap, freeze
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -45,14 +44,6 @@ _STALE_AFTER = timedelta(seconds=40)
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CALL_IN_SOURCE = re.compile(r"calling/callConnections/([^/?#]+)", re.IGNORECASE)
 
-_make_fact, _make_delivery = maker(Fact), maker(Delivery)
-_make_connected, _make_ended, _make_other = maker(CallConnected), maker(CallEnded), maker(ProviderOther)
-_make_incoming, _make_roster, _make_participant = (
-    maker(CallIncoming),
-    maker(CallParticipants),
-    maker(Participant),
-)
-
 
 def canonical_call_id(call_id: str) -> str:
     """A GUID in lower case, as events have it; any other id as it is."""
@@ -62,7 +53,7 @@ def canonical_call_id(call_id: str) -> str:
 def decode(callback: Callback) -> tuple[Fact, ...]:
     """One fact for each event. Raises `MalformedCallback`, which keeps the facts of the good elements."""
     try:
-        value, shallow = read_json(callback.body)
+        value = read_json(callback.body)[0]
     except (ValueError, RecursionError):
         raise MalformedCallback(PROVIDER, "body", "is not JSON") from None
     elements = value if isinstance(value, list) else [value]
@@ -70,7 +61,7 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
     wrong: list[tuple[str, str]] = []
     for index, element in enumerate(elements):
         try:
-            raw = freeze_owned(element) if shallow else freeze(element)
+            raw = freeze(element)
             facts.append(_fact(_Envelope(element, callback, raw)))
         except (ValueError, RecursionError) as error:
             where = f"[{index}]" if isinstance(value, list) else "body"
@@ -124,7 +115,7 @@ class _Envelope:
         transferee: Identifier | None = None,
     ) -> Fact:
         """A fact of this delivery."""
-        return _make_fact(
+        return Fact(
             event=event,
             signals=signals,
             result=result,
@@ -141,18 +132,18 @@ class _Envelope:
         """By its id, which is its source's own (CloudEvents 1.0), within one type; else by content."""
         event_id = text_of(self.element, "id")
         if not event_id:
-            return _make_delivery(content_key(self.element), exact=False)
+            return Delivery(content_key(self.element), exact=False)
         source = text_of(self.element, "source") or text_of(self.element, "topic") or ""
         key = f"{event_id} {self.kind} {source}"
         if self.callback.transfer_id:  # at a transfer's own address it says more than at the call's
             key = f"{key} {self.callback.transfer_id}"
         # Event Grid's senders number as they like.
-        return _make_delivery(f"{EVENT_GRID}:{key}" if self.callback.route == EVENT_GRID else key, exact=True)
+        return Delivery(f"{EVENT_GRID}:{key}" if self.callback.route == EVENT_GRID else key, exact=True)
 
     @property
     def other(self) -> ProviderOther:
         """The event under the provider's own name."""
-        return _make_other(**self.common, name=self.name)
+        return ProviderOther(**self.common, name=self.name)
 
     @property
     def result(self) -> Result | None:
@@ -206,12 +197,12 @@ def _failed(envelope: _Envelope) -> Fact:
 
 
 def _connected(envelope: _Envelope) -> Fact:
-    return envelope.fact(_make_connected(**envelope.common))
+    return envelope.fact(CallConnected(**envelope.common))
 
 
 def _disconnected(envelope: _Envelope) -> Fact:
     result = envelope.result or call_end(None)
-    event = _make_ended(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
+    event = CallEnded(**envelope.common, code=result.code, subcode=result.subcode, message=result.message)
     if result.subcode == TRANSFER_COMPLETED:
         # The service ended the leg after a successful transfer. The context is the call's own.
         return envelope.fact(event, Signal.CALL_TRANSFERRED, Signal.CALL_ENDED, result=result)
@@ -222,7 +213,7 @@ def _participants(envelope: _Envelope) -> Fact:
     entries = member(envelope.data, "participants")
     found = [_participant(entry) for entry in entries] if isinstance(entries, list) else []
     people = tuple(participant for participant in found if participant is not None)
-    return envelope.fact(_make_roster(**envelope.common, participants=people))
+    return envelope.fact(CallParticipants(**envelope.common, participants=people))
 
 
 def _participant(entry: object) -> Participant | None:
@@ -230,9 +221,7 @@ def _participant(entry: object) -> Participant | None:
     identifier = identifier_of(member(entry, "identifier")) or identifier_of(entry)
     if identifier is None:
         return None
-    return _make_participant(
-        identifier=identifier, muted=_flag(entry, "isMuted"), on_hold=_flag(entry, "isOnHold")
-    )
+    return Participant(identifier=identifier, muted=_flag(entry, "isMuted"), on_hold=_flag(entry, "isOnHold"))
 
 
 def _flag(entry: object, name: str) -> bool | None:
@@ -254,7 +243,7 @@ def _incoming(envelope: _Envelope) -> Fact:
     target, source = identifier_of(member(data, "to")), identifier_of(member(data, "from"))
     own = text_of(data, "correlationId") or text_of(data, "serverCallId") or text_of(envelope.element, "id")
     context = member(data, "customContext")
-    event = _make_incoming(
+    event = CallIncoming(
         **{**envelope.common, "call_id": f"{RINGING}{own or content_key(envelope.element)}"},
         source=source,
         targets=(target,) if target else (),

@@ -20,8 +20,7 @@ from zlib import crc32
 from transferkit_microsoft.codes import TRANSFER_COMPLETED
 from transferkit_microsoft.lenient import folded, text_of
 
-from transferkit._making import maker
-from transferkit._util.frozenmap import freeze, freeze_owned
+from transferkit._util.frozenmap import freeze
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -55,14 +54,6 @@ _PROGRESS = {
     "transferaccepted": Signal.ACCEPTED,
 }
 
-_make_fact, _make_delivery = maker(Fact), maker(Delivery)
-_make_connected, _make_ended, _make_other = maker(CallConnected), maker(CallEnded), maker(ProviderOther)
-_make_incoming, _make_roster, _make_participant = (
-    maker(CallIncoming),
-    maker(CallParticipants),
-    maker(Participant),
-)
-
 
 def canonical_call_id(call_id: str) -> str:
     """Graph writes one call's id in either letter case."""
@@ -76,11 +67,11 @@ def decode(callback: Callback, *, provider: str) -> tuple[Fact, ...]:
     """
     facts: list[Fact] = []
     first: MalformedCallback | None = None
-    whole, shallow = _read(callback.body, provider)
+    whole = _read(callback.body, provider)
     message = _message(callback)
     for index, element in enumerate(_elements(whole, provider)):
         try:
-            raw = freeze_owned(element) if shallow else freeze(element)
+            raw = freeze(element)
             delivery = _delivery(message, index, element)
             facts.append(_Notification(callback, provider, delivery, element, raw).fact())
         except (_Unreadable, RecursionError) as error:
@@ -104,15 +95,14 @@ def _malformed(provider: str, where: str, error: _Unreadable | RecursionError) -
     return MalformedCallback(provider, where, "is nested too deeply")
 
 
-def _read(body: bytes, provider: str) -> tuple[dict[str, Any], bool]:
-    """The body, and whether it is certain that it is not nested too deeply."""
+def _read(body: bytes, provider: str) -> dict[str, Any]:
     try:
-        whole, shallow = read_json(body)
+        whole = read_json(body)[0]
     except (ValueError, RecursionError) as error:
         raise MalformedCallback(provider, "body", f"is not JSON ({type(error).__name__})") from None
     if not isinstance(whole, dict):
         raise MalformedCallback(provider, "body", "is not a JSON object")
-    return whole, shallow
+    return whole
 
 
 def _elements(whole: dict[str, Any], provider: str) -> list[object]:
@@ -165,7 +155,7 @@ class _Notification:
         # A roster was also published under `operations/participants`.
         if self.roster is not None and "participants" in {self.part, self.item} and self.change != "deleted":
             participants = tuple(_participants(self.roster))
-            return self._fact(_make_roster(**self._common, participants=participants))
+            return self._fact(CallParticipants(**self._common, participants=participants))
         if self.part == "operations" or (text_of(self.data.get("@odata.type")) or "").endswith("Operation"):
             return self._operation()
         if self.part:
@@ -220,7 +210,7 @@ class _Notification:
         if result is not None:
             words = {"code": result.code, "subcode": result.subcode, "message": result.message}
         return self._fact(
-            _make_ended(**self._common, **words),
+            CallEnded(**self._common, **words),
             (Signal.SUCCEEDED, Signal.CALL_ENDED) if transferred or redirected else (Signal.CALL_ENDED,),
             target=answered_by,
             call_alive=False,
@@ -233,7 +223,7 @@ class _Notification:
             return self._other(word, (Signal.FAILED,), call_alive=True, operation=RequestKind.TRANSFER)
         if "toneinfo" in self.data:
             return self._other("tone", (Signal.RETURNED,), call_alive=True)
-        return self._fact(_make_connected(**self._common), (Signal.RETURNED,), call_alive=True)
+        return self._fact(CallConnected(**self._common), (Signal.RETURNED,), call_alive=True)
 
     def _incoming(self) -> Fact:
         source = folded(self.data.get("source"))
@@ -241,7 +231,7 @@ class _Notification:
         callers, called = _legacy_parties(self.data.get("participants"))
         caller = read_identity_set(source.get("identity")) or next(iter(callers), None)
         context = folded(self.data.get("incomingcontext"))
-        event = _make_incoming(
+        event = CallIncoming(
             **self._common,
             source=caller,
             targets=tuple(_infos(targets)) or tuple(called),
@@ -281,15 +271,7 @@ class _Notification:
         call_alive: bool | None = None,
         operation: RequestKind | None = None,
     ) -> Fact:
-        # Most notifications are this, and an argument by its name costs half of one out of a dict.
-        event = _make_other(
-            time=self.time,
-            provider=self.provider,
-            call_id=self.call_id,
-            correlation_id=self._correlation_id,
-            raw=self.raw,
-            name=name,
-        )
+        event = ProviderOther(**self._common, name=name)
         return self._fact(event, signals, transfer_id=transfer_id, call_alive=call_alive, operation=operation)
 
     def _fact(
@@ -302,7 +284,7 @@ class _Notification:
         call_alive: bool | None = None,
         operation: RequestKind | None = None,
     ) -> Fact:
-        return _make_fact(
+        return Fact(
             event=event,
             signals=signals,
             result=self.result,
@@ -353,8 +335,8 @@ def _message(callback: Callback) -> str | None:
 def _delivery(message: str | None, index: int, element: object) -> Delivery:
     """By the message and the place in it, else by content, however that is written."""
     if message:
-        return _make_delivery(f"{message}#{index}", exact=True)
-    return _make_delivery(content_key(element), exact=False)
+        return Delivery(f"{message}#{index}", exact=True)
+    return Delivery(content_key(element), exact=False)
 
 
 def _answered_by(call: Mapping[str, Any]) -> Identifier | None:
@@ -390,7 +372,7 @@ def _participants(roster: list[object]) -> Iterator[Participant]:
         if someone is not None:
             muted = entry.get("ismuted")
             muted = muted if isinstance(muted, bool) else None
-            yield _make_participant(identifier=someone, id=own_id, muted=muted)
+            yield Participant(identifier=someone, id=own_id, muted=muted)
 
 
 def _legacy_parties(participants: object) -> tuple[list[Identifier], list[Identifier]]:

@@ -11,7 +11,6 @@ from typing import Any
 from attrs import evolve
 from transferkit_microsoft.lenient import folded, is_object, text_of
 
-from transferkit._making import maker
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -36,7 +35,6 @@ _DECLARED = frozenset({_USER, _APP, "device"})
 _FIRST = (_USER, _PHONE, _APP, _INSTANCE, _ACS_USER, *CLASSLESS)
 _RANKS = {word: rank for rank, word in enumerate(dict.fromkeys(_FIRST))}
 """Which of several members says who it is; one that is not here comes last."""
-_make_teams_user, _make_teams_app = maker(TeamsUser), maker(TeamsApp)
 
 
 def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
@@ -96,9 +94,9 @@ def _read(word: str, identity: Mapping[str, Any]) -> Identifier | None:
     tenant_id, display_name = text_of(identity.get("tenantid")), text_of(identity.get("displayname"))
     try:
         if word == _USER:
-            return _make_teams_user(id_, tenant_id=tenant_id, display_name=display_name)
+            return TeamsUser(id_, tenant_id=tenant_id, display_name=display_name)
         if word in {_APP, _INSTANCE}:
-            return _make_teams_app(id_, tenant_id=tenant_id, display_name=display_name)
+            return TeamsApp(id_, tenant_id=tenant_id, display_name=display_name)
         if word == _PHONE or (word == _ACS_USER and id_.startswith("8:")):
             someone = parse_identifier(f"4:{id_}" if word == _PHONE else id_)
             if isinstance(someone, (PhoneNumber, CommunicationUser)):

@@ -32,7 +32,6 @@ from typing import Final, final
 
 from attrs import frozen
 
-from transferkit._making import maker
 from transferkit.events import FailureReason
 from transferkit.provider.facts import Result
 from transferkit_microsoft.errors import ErrorBody
@@ -353,7 +352,6 @@ CODES: Mapping[int, Meaning] = {
 
 _NO_CODES = Meaning(FailureReason.UNKNOWN)
 _PSTN_LEGS = frozenset({540, 560})
-_make_result = maker(Result)
 
 
 def call_end(
@@ -366,9 +364,7 @@ def call_end(
         or _code_alone(code, subcode)
         or _unpublished(code, subcode)
     )
-    return _make_result(
-        code=code, subcode=subcode, message=message, reason=meaning.reason, advice=meaning.advice
-    )
+    return Result(code=code, subcode=subcode, message=message, reason=meaning.reason, advice=meaning.advice)
 
 
 def refusal(
@@ -393,7 +389,7 @@ def refusal(
             break
     server_error = status >= 500  # noqa: PLR2004 - the range of server errors
     meaning = meaning or statuses.get(status) or (_PROVIDER if server_error else _NO_CODES)
-    return _make_result(
+    return Result(
         code=status,
         subcode=code,
         message=message,
