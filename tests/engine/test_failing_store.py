@@ -293,7 +293,7 @@ def broken_filter():
         def filter(self, record):
             raise KeyError("of the application's")
 
-    broken, loggers = Broken(), [logging.getLogger(f"transferkit.{name}") for name in ("work", "stream")]
+    broken, loggers = Broken(), [logging.getLogger(f"transferkit.{name}") for name in ("engine", "streams")]
     for logger in loggers:
         logger.addFilter(broken)
     yield

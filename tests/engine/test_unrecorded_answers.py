@@ -248,7 +248,7 @@ async def test_a_log_filter_that_raises_costs_no_answer(make, store, fake):
         def filter(self, record):
             raise KeyError("of the application's")
 
-    broken, logger = Broken(), logging.getLogger("transferkit.work")
+    broken, logger = Broken(), logging.getLogger("transferkit.engine")
     logger.addFilter(broken)
     try:
         fake.will(Script(answer=FORBIDDEN))

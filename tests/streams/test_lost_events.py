@@ -59,7 +59,7 @@ async def test_a_live_tail_beyond_the_end_goes_on_at_the_end(caplog):
         store.ahead = 1000
         async with client.events() as stream:
             store.ahead = 0
-            with caplog.at_level(logging.WARNING, "transferkit.stream"):
+            with caplog.at_level(logging.WARNING, "transferkit.streams"):
                 waiting = asyncio.create_task(anext(stream))
                 await until(lambda: "events_lost" in [getattr(one, "event", None) for one in caplog.records])
             await client.transfer(CALL, to=scenario("silent").number)

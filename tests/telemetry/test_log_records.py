@@ -273,7 +273,7 @@ async def test_a_commit_that_is_tried_again_names_the_calls(client, store, logge
 
 
 async def test_records_that_nobody_reads_are_not_made(client, fake, logged, caplog):
-    caplog.set_level(logging.WARNING, "transferkit.work")
+    caplog.set_level(logging.WARNING, "transferkit.engine")
     await (await client.transfer(CALL, to=scenario("busy").number)).outcome(timeout=5)
     assert logged("transfer.failed") == logged("submission_answered") == []
 

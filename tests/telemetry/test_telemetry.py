@@ -642,16 +642,16 @@ async def test_work_that_nobody_does_in_time_shows(make, seen, store, fake, cloc
 
     async with make(background=True) as client:
         fake.will(Script(answer=NotSent(result=Result(reason=FailureReason.THROTTLED))))
-        await until(lambda: seen.points("transferkit.work.lateness") == [({}, 0.0)])
+        await until(lambda: seen.points("transferkit.due_work.lateness") == [({}, 0.0)])
         await client.transfer(CALL, to=SILENT)
         await until(lambda: client._worker._next_due is not None)
         monkeypatch.setattr(store, "next_due", broken)
         clock.advance(170)
-        assert seen.points("transferkit.work.lateness")[0][1] >= 20
+        assert seen.points("transferkit.due_work.lateness")[0][1] >= 20
 
 
 async def test_a_process_that_does_none_says_nothing_of_it(client, seen):
-    assert seen.points("transferkit.work.lateness") == []
+    assert seen.points("transferkit.due_work.lateness") == []
 
 
 # --- what is never told -----------------------------------------------------------------------------

@@ -54,7 +54,7 @@ from transferkit.stores.contract import needed_provider
 
 __all__ = ["Attempt", "Worker"]
 
-_log = logging.getLogger("transferkit.work")
+_log = logging.getLogger("transferkit.engine")
 
 
 _BATCH = 32

@@ -15,7 +15,7 @@ from transferkit.provider.results import SubmitResult, Submitted
 
 __all__ = ["about", "report_answer", "report_event", "report_lost", "report_unrecorded"]
 
-_log = logging.getLogger("transferkit.work")
+_log = logging.getLogger("transferkit.engine")
 
 _OF_AN_ANSWER = ("status", "code", "subcode", "reason", "request_id", "correlation_id")
 _OF_AN_OUTCOME = ("basis", "code", "subcode", "reason", "evidence", "call_alive", "request_id")

@@ -55,7 +55,7 @@ class Meters:
             "transferkit.commit.retries", "{retry}", "Transactions that failed and were tried again"
         )
         meter.create_observable_gauge(
-            "transferkit.work.lateness", [self._lateness], "s", "How long work has been due and not begun"
+            "transferkit.due_work.lateness", [self._lateness], "s", "How long work has been due and not begun"
         )
         meter.create_observable_gauge(
             "transferkit.group.lag", [self._lag], "{event}", "Events that a group has not acknowledged"

@@ -32,7 +32,7 @@ from transferkit.streams.unreadable import report_unreadable
 
 __all__ = ["GroupStream"]
 
-_log = logging.getLogger("transferkit.stream")
+_log = logging.getLogger("transferkit.streams")
 
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1

@@ -9,7 +9,7 @@ from transferkit.stores.contract import Position, within
 
 __all__ = ["back_at_the_end"]
 
-_log = logging.getLogger("transferkit.stream")
+_log = logging.getLogger("transferkit.streams")
 
 
 def back_at_the_end(position: Position | None, end: Position, *, reader: str) -> Position | None:

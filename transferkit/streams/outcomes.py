@@ -20,7 +20,7 @@ from transferkit.streams.unreadable import report_unreadable
 
 __all__ = ["OutcomeWatch"]
 
-_log = logging.getLogger("transferkit.stream")
+_log = logging.getLogger("transferkit.streams")
 
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1

@@ -11,7 +11,7 @@ from transferkit.stores.unreadable import UNREADABLE_ADVICE, UnreadableEvent
 
 __all__ = ["report_unreadable"]
 
-_log = logging.getLogger("transferkit.stream")
+_log = logging.getLogger("transferkit.streams")
 
 
 def report_unreadable(met: UnreadableEvent, *, reader: str) -> None:
