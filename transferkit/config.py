@@ -17,7 +17,6 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, final, get_args, get_origin
-from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields, frozen
 
@@ -27,6 +26,7 @@ from transferkit._util.redaction import MASK, redact
 from transferkit.errors import ConfigError, Problem
 from transferkit.provider.registry import adapter_class
 from transferkit.provider.secret import Secret
+from transferkit.provider.urls import split_url
 from transferkit.stores.address import ADDRESSES, problem_with
 from transferkit.stores.consumer_groups import GroupStart
 
@@ -67,11 +67,7 @@ class _Limit:
 
 def _can_be_added_to(url: str) -> bool:
     """Whether the URL is absolute and, with a path added to it, still one that anybody may be told."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # an impossible port shows only when asked for
-    except ValueError:
-        return False
+    parts = split_url(url)
     plain = url.isascii() and url.isprintable() and not set(url) & set(" ?#")
     return plain and parts.scheme in {"https", "http"} and bool(parts.hostname) and "@" not in parts.netloc
 

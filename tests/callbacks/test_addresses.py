@@ -9,7 +9,6 @@ import ssl
 import pytest
 
 from transferkit._callbacks.verification import fetching
-from transferkit._callbacks.verification.addresses import host_of, is_loopback, is_public, read_url
 from transferkit._callbacks.verification.fetching import (
     FetchError,
     check_address,
@@ -17,6 +16,7 @@ from transferkit._callbacks.verification.fetching import (
     is_trusted,
 )
 from transferkit._callbacks.verification.keys import published_keys
+from transferkit.provider.urls import host_of, is_loopback, is_public, read_url
 from transferkit.testing import CallbackSigner
 from transferkit.testing.server import stop_accepting
 

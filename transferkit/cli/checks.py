@@ -12,7 +12,6 @@ from uuid import uuid4
 
 from attrs import evolve, fields
 
-from transferkit._callbacks.verification.addresses import host_of, is_loopback, is_public, read_url
 from transferkit._callbacks.verification.fetching import Fetch, FetchError, fetch_over_http
 from transferkit._callbacks.verification.keys import published_keys
 from transferkit._util.redaction import redact
@@ -22,6 +21,7 @@ from transferkit.provider.adapter import Adapter, CallbackRoute, CheckResult, To
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.registry import adapter_class
 from transferkit.provider.secret import Secret
+from transferkit.provider.urls import host_of, is_loopback, is_public, read_url
 from transferkit.stores.address import store_at
 from transferkit.stores.consumer_groups import GroupStart
 

@@ -19,7 +19,6 @@ Without a `callback_url`, the emulator's own `callback_url` is meant.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -32,6 +31,7 @@ from transferkit._util.frozenmap import thaw
 from transferkit.emulators.faults import Fault
 from transferkit.emulators.records import EmulatedRequest, Reply
 from transferkit.emulators.wire import ClientGone, read_request, send_reply
+from transferkit.provider.urls import is_loopback
 from transferkit.testing.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from transferkit.emulators.kit import EmulatedProvider
 
-__all__ = ["PREFIX", "is_loopback", "serve_control"]
+__all__ = ["PREFIX", "serve_control"]
 
 PREFIX: Final = "/_emulator/"
 
@@ -79,16 +79,6 @@ def _is_local(scope: Scope, request: EmulatedRequest) -> bool:
     if not is_loopback(urlsplit(request.base_url).hostname or ""):
         return False  # some name that was made to point here
     return request.headers.get("origin", request.base_url) == request.base_url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can mean this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _directed(emulator: EmulatedProvider, request: EmulatedRequest) -> Reply:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn, final
-from urllib.parse import SplitResult, urlsplit
 
 from attrs import Attribute, field, frozen
 
 from transferkit.errors import ConfigError, Problem
 from transferkit.provider.adapter import TokenPolicy
 from transferkit.provider.secret import Secret
+from transferkit.provider.urls import split_url
 
 __all__ = ["AcsSettings", "ApiVersion", "ConnectionString"]
 
@@ -43,18 +43,9 @@ def _version(value: str) -> ApiVersion:
         raise ValueError(f"api_version: {value!r} is not known; known are {known}") from None
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # an impossible port shows only when asked for
-    except ValueError:
-        return urlsplit("")
-    return parts
-
-
 def _is_url(*schemes: str) -> Any:
     def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
-        if value is not None and not (_split(value).hostname and _split(value).scheme in schemes):
+        if value is not None and not (split_url(value).hostname and split_url(value).scheme in schemes):
             raise ValueError(f"{attribute.name}: expected an address that begins with {schemes[0]}://")
 
     return check
@@ -83,7 +74,7 @@ class ConnectionString:
         endpoint, access_key = parts.get("endpoint", ""), parts.get("accesskey", "")
         if "://" not in endpoint:
             endpoint = f"https://{endpoint}"
-        if not access_key or not _split(endpoint).hostname:
+        if not access_key or not split_url(endpoint).hostname:
             _unusable(key, "is no connection string")
         try:
             base64.b64decode(access_key, validate=True)
@@ -179,7 +170,7 @@ class AcsSettings:
             yield 'managed_identity: expected "system" or a client id'
         if self.certificate_password is not None and self.certificate is None:
             yield "certificate_password: needs certificate"
-        if self.uses_entra and self.endpoint is not None and _split(self.endpoint).scheme != "https":
+        if self.uses_entra and self.endpoint is not None and split_url(self.endpoint).scheme != "https":
             yield "endpoint: a token of Entra is sent over https only"
 
         if self.eventgrid_old_secret is not None and self.eventgrid_secret is None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, final
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote
 
 from attrs import Attribute, field, frozen
 
 from transferkit.provider.adapter import TokenPolicy
 from transferkit.provider.secret import Secret
+from transferkit.provider.urls import is_loopback, split_url
 from transferkit_graph.clouds import CLOUDS, CloudFacts, GraphCloud
 
 __all__ = ["Api", "BodyForm", "CallsPath", "CredentialKind", "GraphSettings"]
@@ -54,32 +54,16 @@ class CredentialKind(StrEnum):
 
 def _is_url(*schemes: str) -> Any:
     def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
-        if value is not None and not (_split(value).hostname and _split(value).scheme in schemes):
+        if value is not None and not (split_url(value).hostname and split_url(value).scheme in schemes):
             raise ValueError(f"{attribute.name}: expected an address that begins with {schemes[0]}://")
 
     return check
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # an impossible port shows only when asked for
-    except ValueError:
-        return urlsplit("")
-    return parts
-
-
 def _keeps_tokens_secret(_: object, attribute: Attribute[Any], value: str | None) -> None:
-    parts = _split(value or "")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    parts = split_url(value or "")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{attribute.name}: a token is sent over https only, but to this machine")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_span(_: object, attribute: Attribute[Any], value: float) -> None:
@@ -185,12 +169,12 @@ class GraphSettings:
     @property
     def default_tenant(self) -> str | None:
         """The tenant of calls that name none."""
-        in_authority = urlsplit(self.authority or "").path.strip("/").partition("/")[0]
+        in_authority = split_url(self.authority or "").path.strip("/").partition("/")[0]
         return self.tenant_id or in_authority or None
 
     def authority_of(self, tenant: str) -> str:
         """The address that issues tokens of `tenant`."""
-        parts = urlsplit(self.authority or self.facts.authority)
+        parts = split_url(self.authority or self.facts.authority)
         return f"{parts.scheme}://{parts.netloc}/{quote(tenant, safe='')}"
 
     @property

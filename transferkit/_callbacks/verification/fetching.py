@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
-from transferkit._callbacks.verification.addresses import host_of, is_loopback, is_public, read_url
+from transferkit.provider.urls import host_of, is_loopback, is_public, read_url
 
 if TYPE_CHECKING:
     import httpx

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from transferkit.emulators import Emulator, Fault
+from transferkit.provider.urls import split_url
 
 __all__ = ["ACTIONS", "NotDone"]
 
@@ -34,12 +34,8 @@ def _call(emulators: Emulators, form: Form) -> tuple[Emulator, str]:
 
 def _address(emulator: Emulator, form: Form, path: str = "") -> str:
     address = form.get("callback_url", "").strip() or emulator.callback_url or ""
-    try:
-        parts = urlsplit(address)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
+    parts = split_url(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise NotDone("say where the callbacks go: an http or https address")
     return address + path
 

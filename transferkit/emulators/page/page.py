@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl
 
 from transferkit.emulators import Emulator
-from transferkit.emulators.control import is_loopback
 from transferkit.emulators.page.actions import ACTIONS, NotDone
 from transferkit.emulators.page.document import document
 from transferkit.emulators.page.html import Html
 from transferkit.emulators.page.sections import sections
+from transferkit.provider.urls import is_loopback
 
 if TYPE_CHECKING:
     from starlette.requests import Request

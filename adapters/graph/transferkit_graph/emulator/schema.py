@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from transferkit.provider.urls import is_loopback, split_url
 
 __all__ = [
     "Check",
@@ -22,8 +23,6 @@ __all__ = [
 
 Check = Callable[[object, str], None]
 """Raises `Unacceptable` for a bad value; the second argument says where it stands."""
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Unacceptable(Exception):
@@ -45,8 +44,8 @@ def boolean(value: object, where: str) -> None:
 def address(value: object, where: str) -> None:
     """Where callbacks go: https, as Graph asks for; on this very machine also without TLS."""
     text(value, where)
-    parts = urlsplit(str(value))
-    if not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+    parts = split_url(str(value))
+    if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
         raise Unacceptable(f"{where}: expected an https address")
 
 
