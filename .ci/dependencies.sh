@@ -15,7 +15,7 @@ uv venv --quiet --python 3.11 "$tmp/venv"
 uv pip install --quiet --python "$tmp/venv" --resolution "$resolution" --group test \
     ".[cli,emulators,otel,postgres,serve]" ./adapters/microsoft ./adapters/graph ./adapters/acs
 uv pip list --python "$tmp/venv" | grep -iE \
-    '^(aiohttp|attrs|azure-|cattrs|cryptography|httpx|msal|opentelemetry|psycopg|pyjwt|requests|rich|starlette|trustme|typer|uvicorn)'
+    '^(aiohttp|attrs|azure-|cattrs|cryptography|httpx|lazy|msal|opentelemetry|psycopg|pyjwt|requests|rich|starlette|trustme|typer|uvicorn)'
 python=$tmp/venv/bin/python
 timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
     adapters/microsoft/tests \

@@ -6,6 +6,7 @@ Each function gives one page's text. `python docs/_generate.py FOLDER` writes th
 # ruff: noqa: INP001 - a folder of pages, no package
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -491,7 +492,7 @@ _FOR_ADAPTERS: Final = {
 
 def api() -> str:
     """Every public name, for autodoc, in the order of a reader's interest."""
-    homes = {name: _homes()[name] for name in transferkit.__all__ if name in _homes()}
+    homes = dict(sorted(_homes().items()))
     everywhere = tuple(home for group in _GROUPS.values() for home in group)
     if left := sorted(name for name, home in homes.items() if not home.startswith(everywhere)):
         raise RuntimeError(f"docs/_generate.py: no group of the API page has {', '.join(left)}")
@@ -509,8 +510,9 @@ def api() -> str:
 
 
 def _homes() -> Mapping[str, str]:
-    homes: Mapping[str, str] = vars(transferkit)["_HOMES"]
-    return homes
+    stub = ast.parse(Path(transferkit.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def _heading(title: str, line: str) -> list[str]:

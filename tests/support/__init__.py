@@ -1,0 +1,1 @@
+"""Helpers that several test files share; import them as `from support.NAME import …`."""

@@ -1,0 +1,17 @@
+from .clock import ManualClock as ManualClock
+from .contracts.adapter import AdapterContract as AdapterContract
+from .contracts.adapter import ContractSamples as ContractSamples
+from .contracts.store import StoreContract as StoreContract
+from .fake import FakeAdapter as FakeAdapter
+from .fake import FakeSettings as FakeSettings
+from .fake import Say as Say
+from .fake import Script as Script
+from .scenarios import SCENARIOS as SCENARIOS
+from .scenarios import Ending as Ending
+from .scenarios import Scenario as Scenario
+from .scenarios import scenario as scenario
+from .scenarios import scenario_for as scenario_for
+from .server import Server as Server
+from .server import serve as serve
+from .signing import CallbackSigner as CallbackSigner
+from .signing import Forgery as Forgery
