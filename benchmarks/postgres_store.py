@@ -40,11 +40,11 @@ from psycopg import sql
 from transferkit import AsyncClient, Call
 from transferkit._callbacks.receiver import CallbackRequest
 from transferkit._lifecycle import CallKey, Input, Lease, Observed, Opened, Requested, Rules, step
-from transferkit._util.frozenmap import freeze
 from transferkit.codec import fingerprint
 from transferkit.events import ProviderOther
 from transferkit.identifiers import PhoneNumber
 from transferkit.provider.facts import Delivery, Fact, Signal
+from transferkit.provider.json import freeze
 from transferkit.requests import Transfer
 from transferkit.stores import Store
 from transferkit.stores.postgres import PostgresStore

@@ -32,11 +32,11 @@ from typing import Final
 from attrs import frozen
 
 from transferkit._lifecycle import CallKey, CallState, Lease, Observed, Opened, Requested, Rules, step
-from transferkit._util.frozenmap import freeze
 from transferkit.codec import fingerprint
 from transferkit.events import CallEnded, ProviderOther
 from transferkit.identifiers import PhoneNumber
 from transferkit.provider.facts import Delivery, Fact, Signal
+from transferkit.provider.json import freeze
 from transferkit.requests import Call, Transfer
 from transferkit.stores import MemoryStore, Store
 from transferkit.stores.consumer_groups import partition_of

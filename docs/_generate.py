@@ -26,6 +26,8 @@ import transferkit
 import transferkit.provider.capabilities
 import transferkit.provider.deadline
 import transferkit.provider.http
+import transferkit.provider.json
+import transferkit.provider.secret
 import transferkit.testing
 from transferkit import Event, FailureReason, Secret
 from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
@@ -487,6 +489,8 @@ _FOR_ADAPTERS: Final = {
     ),
     "transferkit.provider.deadline": transferkit.provider.deadline.__all__,
     "transferkit.provider.http": transferkit.provider.http.__all__,
+    "transferkit.provider.json": transferkit.provider.json.__all__,
+    "transferkit.provider.secret": [name for name in transferkit.provider.secret.__all__ if name != "Secret"],
 }
 
 

@@ -23,7 +23,7 @@ from transferkit import (
     TransferSubmitted,
 )
 from transferkit import events as events_module
-from transferkit._util.frozenmap import FrozenMap, content_of, freeze, freeze_owned, thaw
+from transferkit._util.frozenmap import FrozenMap, content_of, freeze, thaw
 from transferkit.events import event_class
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -217,7 +217,7 @@ def test_a_frozen_map_does_not_change():
         frozen["a"] = 2
     with pytest.raises(TypeError):
         del frozen["a"]
-    with pytest.raises(AttributeError, match="does not change"):
+    with pytest.raises(AttributeError, match="cannot be changed"):
         frozen.more = 1
     with pytest.raises(AttributeError):
         frozen._items = {}
@@ -231,7 +231,7 @@ def test_a_frozen_map_is_empty_or_not():
     assert "b" not in FrozenMap({"a": 1})
 
 
-@pytest.mark.parametrize("make", [FrozenMap, freeze, freeze_owned])
+@pytest.mark.parametrize("make", [FrozenMap, freeze])
 def test_a_frozen_map_is_read_as_a_mapping(make):
     frozen = make({"a": 1, "b": [2]})
     assert frozen.keys() == {"a", "b"}
@@ -240,18 +240,11 @@ def test_a_frozen_map_is_read_as_a_mapping(make):
     assert (frozen.get("b"), frozen.get("c"), frozen.get("c", 3)) == (frozen["b"], None, 3)
 
 
-def test_what_looks_into_a_frozen_map_changes_nothing():
-    frozen = freeze_owned({"a": {"b": [1]}})
-    assert next(iter(frozen.values())) == {"b": (1,)}
-    with pytest.raises(TypeError):
-        frozen.keys().mapping["a"] = 2
-
-
-@pytest.mark.parametrize("make", [FrozenMap, freeze, freeze_owned])
-def test_json_writes_a_frozen_map_by_what_it_holds(make):
+@pytest.mark.parametrize("make", [FrozenMap, freeze])
+def test_content_of_makes_a_frozen_map_json_serializable(make):
     content = {"a": {"b": [1, {"c": None}]}}
     assert json.loads(json.dumps(make(content), default=content_of)) == content
-    with pytest.raises(TypeError, match="set is no FrozenMap"):
+    with pytest.raises(TypeError, match="set is not a FrozenMap"):
         json.dumps({"a": {1}}, default=content_of)
 
 

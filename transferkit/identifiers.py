@@ -15,7 +15,6 @@ from typing import Any, ClassVar, final
 
 from attrs import field, frozen
 
-from transferkit._making import maker
 from transferkit._util.redaction import mask_number, redact, safe_repr
 from transferkit._util.validation import as_word, is_text, is_word, maybe
 
@@ -281,16 +280,10 @@ _CLOUDS: dict[str, Cloud] = {
 """Of every prefix that names one."""
 
 
-# What is read is valid by how it was told apart, and is not validated again.
-_make_phone_number = maker(PhoneNumber)
-_make_teams_user, _make_teams_app = maker(TeamsUser), maker(TeamsApp)
-_make_user, _make_extension_user = maker(CommunicationUser), maker(TeamsExtensionUser)
-
-
 def _parse_phone(text: str) -> PhoneNumber:
     """A text that is not empty, which is then a valid number by itself or by its parts."""
     head, _, tail = text.rpartition("_")
-    return _make_phone_number(head, asserted_id=tail) if head and tail else _make_phone_number(text)
+    return PhoneNumber(head, asserted_id=tail) if head and tail else PhoneNumber(text)
 
 
 def _parse_typed(kind: str, rest: str) -> Identifier:
@@ -312,15 +305,13 @@ def _parse_raw_id(text: str) -> Identifier:
     kind = _kind_by(prefix, rest)
     if kind is TeamsUser:
         cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # a visitor's prefix names none
-        return _make_teams_user(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
+        return TeamsUser(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
     if kind is TeamsApp:
-        return _make_teams_app(rest, cloud=_CLOUDS[prefix])
+        return TeamsApp(rest, cloud=_CLOUDS[prefix])
     if kind is TeamsExtensionUser:
         resource, tenant, user = rest.split("_")
-        return _make_extension_user(
-            user_id=user, tenant_id=tenant, resource_id=resource, cloud=_CLOUDS[prefix]
-        )
-    return _make_user(text) if kind is CommunicationUser else UnknownIdentifier(text)
+        return TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource, cloud=_CLOUDS[prefix])
+    return CommunicationUser(text) if kind is CommunicationUser else UnknownIdentifier(text)
 
 
 def parse_identifier(text: str) -> Identifier:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
-import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from hashlib import sha256
 from socket import gaierror
-from typing import Any
 
 from attrs import evolve
 
-from transferkit._util.frozenmap import thaw
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
 from transferkit.provider.facts import Result
@@ -24,95 +19,13 @@ from transferkit.provider.results import MaybeSent, NotSent, Rejected
 
 __all__ = [
     "clock_skew",
-    "content_key",
-    "merge_patch",
     "misconfigured",
-    "read_json",
     "retry_after",
     "unanswered",
     "unconnected",
 ]
 
 _LONGEST_WAIT = timedelta(days=1)
-_DEEPEST = 64
-"""Nested deeper than this, JSON is looked at closely."""
-
-
-class _Doubtful(Exception):
-    """Python's parser would let it through; JSON, or a store, would not."""
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise _Doubtful
-    return number
-
-
-def _no_constant(_: str) -> float:
-    raise _Doubtful
-
-
-_READER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
-_KEY_WRITER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, check_circular=False)
-_SPACE = " \t\n\r"
-_ESCAPE = re.compile(
-    r"(?P<whole>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-    r"|\\."
-)
-"""An escape in a JSON text; `half` is one of a pair that stands alone."""
-
-
-def read_json(body: bytes) -> tuple[Any, bool]:
-    """The JSON value in a body, and whether it is certain that it is not nested too deeply to be stored.
-
-    One bad value does not cost the rest of a body: half a character (an escape that stands alone, or bytes
-    that are not of the encoding) becomes U+FFFD; a number that is not finite or too long becomes its text.
-    Raises `ValueError` and `RecursionError`, as `json.loads` does.
-    """
-    try:
-        text = body.decode().strip(_SPACE)
-        # Many characters are searched for one many times as fast as for two.
-        escapes = text[text.find("\\") : text.rfind("\\") + len("\\ud")]
-        half_characters = "\\u" in escapes and ("\\ud" in escapes or "\\uD" in escapes)
-        if not half_characters and text.count("{") + text.count("[") <= _DEEPEST:
-            value, end = _READER.raw_decode(text)
-            if end == len(text):
-                return value, True
-    except (ValueError, _Doubtful):  # another encoding, a byte order mark, a bad value, or not JSON
-        pass
-    text = body.decode(json.detect_encoding(body), "replace")
-    text = _ESCAPE.sub(lambda found: r"\ufffd" if found["half"] else found[0], text)
-    return json.loads(text, parse_float=_number, parse_int=_integer, parse_constant=str), False
-
-
-def _number(text: str) -> float | str:
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _integer(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:  # longer than Python converts
-        return text
-
-
-def merge_patch(target: object, patch: object) -> Any:
-    """`target` after a JSON merge patch (RFC 7396): null removes, objects merge, anything else replaces.
-
-    The patch may be frozen; what comes from it is plain JSON.
-    """
-    if not isinstance(patch, Mapping):
-        return thaw(patch)
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
@@ -150,14 +63,6 @@ def _http_date(text: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return date.replace(tzinfo=date.tzinfo or UTC)
-
-
-def content_key(value: object) -> str:
-    """A digest that equal JSON values share, however they were written.
-
-    Raises `ValueError` for what JSON cannot say (NaN, half a character).
-    """
-    return sha256(_KEY_WRITER.encode(value).encode()).hexdigest()
 
 
 # --- failures on this side ----------------------------------------------------------------------------

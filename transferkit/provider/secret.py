@@ -1,4 +1,8 @@
-"""A secret as the configuration names it: resolved when first needed, never shown."""
+"""Secrets of a configuration, and how secrets and phone numbers are kept out of text.
+
+`redact` and `safe_repr` (for attrs fields: `field(repr=safe_repr)`) mask phone numbers, tokens and keys in
+text that comes from elsewhere. `MASK` stands for a whole secret.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from typing import NoReturn, final
 
 from attrs import field, frozen
 
-from transferkit._util.redaction import MASK
+from transferkit._util.redaction import MASK, redact, safe_repr
 from transferkit.errors import ConfigError, Problem
 
-__all__ = ["Secret"]
+__all__ = ["MASK", "Secret", "redact", "safe_repr"]
 
 
 @final

@@ -5,7 +5,7 @@ from transferkit_acs import AcsAdapter
 from transferkit_acs.callbacks import EVENT_GRID
 
 from transferkit.provider.facts import Delivery
-from transferkit.provider.http import content_key
+from transferkit.provider.json import content_key
 
 
 def only(callback):

@@ -13,7 +13,6 @@ from typing import Any, Final, final
 
 from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end
 
-from transferkit._util.frozenmap import EMPTY, FrozenMap, freeze
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -26,7 +25,7 @@ from transferkit.events import (
 from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import Callback
 from transferkit.provider.facts import Delivery, Fact, MalformedCallback, RequestKind, Result, Signal
-from transferkit.provider.http import content_key, read_json
+from transferkit.provider.json import EMPTY, FrozenMap, content_key, freeze, read_json
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.identities import identifier_of
 from transferkit_acs.payloads import instant_of, member, number_of, text_of
@@ -53,7 +52,7 @@ def canonical_call_id(call_id: str) -> str:
 def decode(callback: Callback) -> tuple[Fact, ...]:
     """One fact for each event. Raises `MalformedCallback`, which keeps the facts of the good elements."""
     try:
-        value = read_json(callback.body)[0]
+        value = read_json(callback.body)
     except (ValueError, RecursionError):
         raise MalformedCallback(PROVIDER, "body", "is not JSON") from None
     elements = value if isinstance(value, list) else [value]

@@ -8,7 +8,7 @@ from typing import Any
 
 from transferkit_microsoft.lenient import number
 
-from transferkit.provider import http
+from transferkit.provider import json
 
 __all__ = ["instant_of", "member", "number_of", "read_json", "text_of"]
 
@@ -16,7 +16,7 @@ __all__ = ["instant_of", "member", "number_of", "read_json", "text_of"]
 def read_json(body: bytes) -> Any:
     """A JSON value, of any depth. Raises `ValueError` that says what is wrong."""
     try:
-        return http.read_json(body)[0]
+        return json.read_json(body)
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
 

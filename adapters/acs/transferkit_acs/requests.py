@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from transferkit.provider.adapter import Submission
-from transferkit.provider.http import merge_patch
+from transferkit.provider.json import merge_patch
 from transferkit.requests import (
     CallingContext,
     Redirect,

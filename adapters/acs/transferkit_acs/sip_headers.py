@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transferkit._util.frozenmap import FrozenMap
 from transferkit.provider.capabilities import Headers
+from transferkit.provider.json import FrozenMap
 
 __all__ = ["SIP_HEADERS", "USER_TO_USER", "with_uui"]
 

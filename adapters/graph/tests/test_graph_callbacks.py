@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transferkit_graph import GraphAdapter, callbacks
 
-from transferkit._util.frozenmap import thaw
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -22,6 +21,7 @@ from transferkit.events import (
 from transferkit.identifiers import PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
 from transferkit.provider.adapter import Callback
 from transferkit.provider.facts import MalformedCallback, RequestKind, Signal
+from transferkit.provider.json import thaw
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"

@@ -6,8 +6,8 @@ import pytest
 from attrs import evolve
 from transferkit_graph import GraphAdapter, GraphSettings
 
-from transferkit._util.frozenmap import thaw
 from transferkit.identifiers import PhoneNumber, TeamsApp, TeamsUser
+from transferkit.provider.json import thaw
 from transferkit.provider.results import Submitted
 from transferkit.requests import Call, CallDisposition, EndpointType, Redirect, Transfer
 

@@ -11,8 +11,6 @@ from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit._util.frozenmap import thaw
-from transferkit._util.redaction import MASK
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
 from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
@@ -20,7 +18,9 @@ from transferkit.provider.capabilities import Capabilities, Plan
 from transferkit.provider.deadline import CHECKED, check_deadline
 from transferkit.provider.facts import Fact, Result
 from transferkit.provider.http import misconfigured
+from transferkit.provider.json import thaw
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
+from transferkit.provider.secret import MASK
 from transferkit.requests import Call, Request, WireRequest
 from transferkit_graph import callbacks
 from transferkit_graph.answers import answer_of, presence_of

@@ -14,7 +14,8 @@ from transferkit_microsoft.errors import is_page, read_error
 from transferkit_microsoft.lenient import folded
 
 from transferkit.provider.facts import Result
-from transferkit.provider.http import read_json, retry_after
+from transferkit.provider.http import retry_after
+from transferkit.provider.json import read_json
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit_graph.reasons import HTTP_CODES, HTTP_STATUSES
 from transferkit_graph.wording import chain_id, normal, result_info
@@ -90,6 +91,6 @@ def _content(response: httpx.Response) -> bytes:
 
 def _json(response: httpx.Response) -> object:
     try:
-        return read_json(_content(response))[0]
+        return read_json(_content(response))
     except (ValueError, RecursionError):
         return None

@@ -20,7 +20,6 @@ from zlib import crc32
 from transferkit_microsoft.codes import TRANSFER_COMPLETED
 from transferkit_microsoft.lenient import folded, text_of
 
-from transferkit._util.frozenmap import freeze
 from transferkit.events import (
     CallConnected,
     CallEnded,
@@ -32,7 +31,7 @@ from transferkit.events import (
 )
 from transferkit.identifiers import Identifier, UnknownIdentifier, parse_identifier
 from transferkit.provider.facts import Delivery, Fact, MalformedCallback, RequestKind, Signal
-from transferkit.provider.http import content_key, read_json
+from transferkit.provider.json import content_key, freeze, read_json
 from transferkit_graph.identities import read_identity_set
 from transferkit_graph.wording import chain_id, normal, result_info
 
@@ -96,8 +95,9 @@ def _malformed(provider: str, where: str, error: _Unreadable | RecursionError) -
 
 
 def _read(body: bytes, provider: str) -> dict[str, Any]:
+    """The body, which must be a JSON object."""
     try:
-        whole = read_json(body)[0]
+        whole = read_json(body)
     except (ValueError, RecursionError) as error:
         raise MalformedCallback(provider, "body", f"is not JSON ({type(error).__name__})") from None
     if not isinstance(whole, dict):

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from transferkit.identifiers import Identifier
-from transferkit.provider.http import merge_patch
+from transferkit.provider.json import merge_patch
 from transferkit.requests import Redirect, Request, Transfer
 from transferkit_graph.identities import identity_set
 from transferkit_graph.settings import BodyForm, GraphSettings

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 
 from attrs import frozen
 
-from transferkit.provider.http import read_json
+from transferkit.provider.json import read_json
 from transferkit_microsoft.lenient import folded, number, text_of
 
 __all__ = ["ErrorBody", "is_page", "read_error"]
@@ -57,7 +57,7 @@ def is_page(body: bytes) -> bool:
 def read_error(body: bytes) -> ErrorBody:
     """Read a body. Empty where it says nothing that can be read."""
     try:
-        whole, _ = read_json(body)
+        whole = read_json(body)
     except (ValueError, RecursionError):
         whole = None if is_page(body) else body.decode(errors="replace")
     parts = list(_parts(whole))

@@ -8,12 +8,12 @@ import httpx
 from attrs import field, frozen
 
 from transferkit import Call, ConfigError, Fact, Secret, WireRequest
-from transferkit._util.frozenmap import thaw
 from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import CHECKED
 from transferkit.provider.http import misconfigured, unanswered, unconnected
+from transferkit.provider.json import thaw
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
 from transferkit_switchboard import callbacks
 from transferkit_switchboard.requests import CAPABILITIES, answer_of, inspection_of, refer_body

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from transferkit import Callback, Delivery, Fact, FailureReason, MalformedCallback, Result, Signal
-from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.events import CallConnected, CallEnded, ProviderOther
+from transferkit.provider.json import FrozenMap, freeze
 
 PROVIDER: Final = "switchboard"
 

@@ -8,7 +8,8 @@ import httpx
 
 from transferkit import FailureReason, Inspection, PhoneNumber, Request, Result, Transfer
 from transferkit.provider.capabilities import Capabilities, Headers, Kinds, Text
-from transferkit.provider.http import merge_patch, retry_after
+from transferkit.provider.http import retry_after
+from transferkit.provider.json import merge_patch
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 
 _CALL: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")

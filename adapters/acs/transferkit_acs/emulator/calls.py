@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from attrs import Factory, define, field
 
-from transferkit._util.frozenmap import EMPTY
 from transferkit.identifiers import Identifier, PhoneNumber
+from transferkit.provider.json import EMPTY
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.capabilities import RINGING
 from transferkit_acs.emulator.refusals import Refusal, call_not_found

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from attrs import evolve
 
-from transferkit._util.frozenmap import EMPTY
 from transferkit.emulators import CallView, EmulatedRequest, Emulator, Fault, Reply, RingingCall
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
+from transferkit.provider.json import EMPTY
 from transferkit.testing.signing import CallbackSigner
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.emulator.access import AUDIENCE, check_signature, check_token

@@ -15,8 +15,8 @@ import pytest
 from transferkit_graph import GraphSettings
 from transferkit_graph.requests import body_of
 
-from transferkit._util.frozenmap import thaw
 from transferkit.identifiers import CommunicationUser, PhoneNumber, TeamsApp, TeamsUser, UnknownIdentifier
+from transferkit.provider.json import thaw
 from transferkit.requests import CallDisposition, EndpointType, Redirect, Transfer
 
 pytest.importorskip("msgraph_beta")

@@ -13,8 +13,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, final
 
-from transferkit._util.frozenmap import EMPTY
 from transferkit.emulators import Reply
+from transferkit.provider.json import EMPTY
 
 __all__ = [
     "Refusal",

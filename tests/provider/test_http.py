@@ -1,7 +1,6 @@
 """What adapters of HTTP providers share."""
 
 import errno
-import json
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -15,10 +14,7 @@ from transferkit.events import Basis, FailureReason
 from transferkit.provider.facts import Result
 from transferkit.provider.http import (
     clock_skew,
-    content_key,
-    merge_patch,
     misconfigured,
-    read_json,
     retry_after,
     unanswered,
     unconnected,
@@ -26,44 +22,6 @@ from transferkit.provider.http import (
 from transferkit.provider.results import MaybeSent, Rejected
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
-
-
-@pytest.mark.parametrize(
-    ("target", "patch", "result"),
-    [
-        ({"a": 1}, {"a": 2}, {"a": 2}),
-        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
-        ({"a": 1}, {"a": None}, {}),
-        ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
-        ({"a": [1]}, {"a": 2}, {"a": 2}),
-        ({"a": 1}, {"a": [1, None]}, {"a": [1, None]}),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": None}}, {"a": {"b": 3}}),
-        ({"a": 1}, {"a": {"b": None}}, {"a": {}}),
-        ([1], {"a": 1, "b": None}, {"a": 1}),
-        ({"a": 1}, [1], [1]),
-        ({"a": 1}, None, None),
-        ({"a": "b"}, "c", "c"),
-        (["a", "b"], ["c", "d"], ["c", "d"]),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ({}, {"a": {"b": {"c": None}}}, {"a": {"b": {}}}),
-    ],
-)
-def test_a_merge_patch_does_as_rfc_7396_says(target, patch, result):
-    assert merge_patch(target, patch) == result
-
-
-@given(target=JSON, patch=JSON)
-def test_a_merge_patch_applied_again_changes_nothing_and_spares_its_arguments(target, patch):
-    before = json.dumps([target, patch])
-    merged = merge_patch(target, patch)
-    assert merge_patch(merged, patch) == merged
-    assert json.dumps([target, patch]) == before
 
 
 @pytest.mark.parametrize(
@@ -137,35 +95,6 @@ def test_no_header_is_too_absurd_to_be_read(text):
     assert wait is None or timedelta(0) <= wait <= timedelta(days=1)
     skew = clock_skew({"date": text}, now=NOW)
     assert skew is None or isinstance(skew, timedelta)
-
-
-@given(body=st.binary() | st.text().map(str.encode))
-@example(body=b"9" * 5000)
-@example(body=b"1e999")
-@example(body=b"[" * 100_000)
-def test_a_body_is_json_or_raises_what_the_parser_raises(body):
-    try:
-        read_json(body)
-    except (ValueError, RecursionError):
-        with pytest.raises((ValueError, RecursionError)):
-            json.loads(body)
-
-
-@given(value=JSON)
-def test_equal_json_has_one_key_however_it_was_written(value):
-    again = json.loads(json.dumps(value, indent=3))
-    assert content_key(value) == content_key(again)
-
-
-def test_different_json_has_different_keys():
-    assert content_key({"a": 1}) != content_key({"a": 2})
-    assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
-
-
-def test_what_json_cannot_say_has_no_key():
-    for value in (float("nan"), "\ud800"):
-        with pytest.raises(ValueError, match=r"JSON|surrogates"):
-            content_key(value)
 
 
 class ClientConnectorDNSError(Exception):
