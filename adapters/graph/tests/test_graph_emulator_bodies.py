@@ -1,4 +1,4 @@
-"""Whatever JSON comes, a body is read or refused with a reason that names the place: nothing else happens."""
+"""The emulator reads or rejects any JSON as the body of a request about a call, and nothing else happens."""
 
 import copy
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transferkit_graph.emulator.bodies import (
+    InvalidBody,
     read_answer,
     read_new_call,
     read_redirect,
     read_reject,
-    read_subscribe,
+    read_subscribe_to_tone,
     read_transfer,
 )
-from transferkit_graph.emulator.schema import Unacceptable
 
 USER, PHONE = {"identity": {"user": {"id": "u1"}}}, {"identity": {"phone": {"id": "+14255550100"}}}
 HOSTED = {"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"}
@@ -32,7 +32,7 @@ GOOD = [
     ),
     (read_answer, {"acceptedModalities": ["audio"], "mediaConfig": HOSTED, "callbackUri": "https://a.test/"}),
     (read_reject, {"reason": "busy"}),
-    (read_subscribe, {"clientContext": "c1"}),
+    (read_subscribe_to_tone, {"clientContext": "c1"}),
     (
         read_new_call,
         {
@@ -61,7 +61,7 @@ JSON = st.recursive(
 
 
 def places(value, path=()):
-    """Every place in a JSON value, as the way there."""
+    """The path of every value inside a JSON value."""
     yield path
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -82,30 +82,30 @@ def replaced(value, path, other):
     return changed
 
 
-def why_not(read, body):
-    """Why a body is refused."""
+def is_accepted(read, body):
+    """Whether a reader accepts a body; any exception but `InvalidBody` fails the test."""
     try:
         read(body)
-    except Unacceptable as error:
-        return str(error)
-    return "body: good"
+    except InvalidBody:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(("read", "body"), GOOD)
-def test_a_good_body_is_read(read, body):
-    assert why_not(read, body) == "body: good"
+def test_a_body_of_the_published_shape_is_accepted(read, body):
+    assert is_accepted(read, body)
 
 
 @given(
     st.sampled_from(GOOD).flatmap(lambda good: st.tuples(st.just(good), st.sampled_from([*places(good[1])]))),
     JSON,
 )
-def test_a_body_with_anything_in_any_place_is_read_or_refused(where, other):
+def test_a_body_with_any_value_in_any_place_is_accepted_or_rejected(where, other):
     (read, body), path = where
-    assert why_not(read, replaced(body, path, other)).startswith("body")
+    is_accepted(read, replaced(body, path, other))
 
 
 @given(JSON)
-def test_any_json_is_read_or_refused(body):
+def test_any_json_is_accepted_or_rejected(body):
     for read, _ in GOOD:
-        assert why_not(read, body).startswith("body")
+        is_accepted(read, body)

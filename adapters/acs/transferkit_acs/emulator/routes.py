@@ -10,6 +10,7 @@ from typing import Any, final
 from attrs import frozen
 
 from transferkit.emulators import EmulatedRequest
+from transferkit.emulators.schema import Record, find_problems
 from transferkit_acs.emulator import schema
 from transferkit_acs.emulator.operations import Operations
 from transferkit_acs.emulator.refusals import Refusal, invalid
@@ -34,7 +35,7 @@ class Route:
     method: str
     path: re.Pattern[str]
     run: Callable[[Operations, Ids, Any, ApiVersion], Answer]
-    body: schema.Shape | None = None
+    body: Record | None = None
     repeatable: bool = False
     confirmed: bool = False
 
@@ -46,7 +47,7 @@ _CALL = f"{_CALLS}/(?P<call>[^/:]+)"
 def _post(
     path: str,
     run: Callable[[Operations, Ids, Any, ApiVersion], Answer],
-    body: schema.Shape | None = None,
+    body: Record | None = None,
     *,
     confirmed: bool = False,
 ) -> Route:
@@ -125,7 +126,7 @@ def execution(
     return execute
 
 
-def _checked(request: EmulatedRequest, shape: schema.Shape, version: ApiVersion) -> Any:
+def _checked(request: EmulatedRequest, record: Record, version: ApiVersion) -> Any:
     """The body's fields of the api-version, if it has the published shape. Raises `Refusal`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -134,6 +135,6 @@ def _checked(request: EmulatedRequest, shape: schema.Shape, version: ApiVersion)
         body = read_json(request.body)
     except ValueError as error:
         raise invalid(f"request {error}") from None
-    if problems := schema.problems_of(shape, body, version):
-        raise invalid(*(each.text for each in problems), target=problems[0].field)
-    return shape.known(body, version)
+    if problems := find_problems(record, body, version=version):
+        raise invalid(*map(str, problems), target=problems[0].path or None)
+    return record.known_fields(body, version)

@@ -18,11 +18,12 @@ from transferkit.emulators import EmulatedRequest, Emulator, Reply
 from transferkit.testing.scenarios import Scenario, scenario_for
 from transferkit_graph.emulator import refusals
 from transferkit_graph.emulator.bodies import (
+    InvalidBody,
     read_answer,
     read_new_call,
     read_redirect,
     read_reject,
-    read_subscribe,
+    read_subscribe_to_tone,
     read_transfer,
 )
 from transferkit_graph.emulator.calls import (
@@ -44,7 +45,6 @@ from transferkit_graph.emulator.permissions import (
     to_send_on,
 )
 from transferkit_graph.emulator.refusals import Refusal
-from transferkit_graph.emulator.schema import Unacceptable
 from transferkit_graph.emulator.stories import Stories, leading
 
 __all__ = ["Actions"]
@@ -133,7 +133,7 @@ class Actions:
             if found["id"] is None:
                 return self._of_all(asked)
             return self._of_one(asked, found["id"], (found["part"] or "").lower())
-        except Unacceptable as error:
+        except InvalidBody as error:
             raise Refusal(400, "BadRequest", f"Invalid request: {error}.") from None
 
     def _of_all(self, asked: _Asked) -> Reply:
@@ -223,7 +223,7 @@ class Actions:
         return Reply(status=200)
 
     def _subscribe(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        context = read_subscribe(asked.body())
+        context = read_subscribe_to_tone(asked.body())
         self._require(asked, call)
         if call.state != "established":
             raise refusals.not_established()

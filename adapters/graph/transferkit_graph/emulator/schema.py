@@ -1,120 +1,236 @@
-"""What a JSON value has to look like: small checks, put together into the types of Graph's schema."""
+"""The published shapes of request bodies: every field, its type, and whether it is required.
+
+Fields: learn.microsoft.com application-post-calls, call-answer, call-reject, call-transfer, call-redirect,
+call-subscribetotone, invitationParticipantInfo, participantInfo; the 2018 documentation of call: transfer.
+Optional fields may be null.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transferkit.emulators.schema import (
+    Check,
+    Problem,
+    Record,
+    boolean,
+    filled_text,
+    integer,
+    list_of,
+    one_of,
+    or_null,
+)
 from transferkit.provider.urls import is_loopback, split_url
+from transferkit.requests import CallDisposition, EndpointType
+from transferkit_graph.identities import CLASSLESS
 
 __all__ = [
-    "Check",
-    "Unacceptable",
-    "address",
-    "any_of",
-    "boolean",
-    "list_of",
-    "one_of",
-    "record",
-    "text",
-    "typed",
-    "whole",
+    "ANSWER",
+    "NEW_CALL",
+    "REDIRECT",
+    "REDIRECT_BETA",
+    "REJECT",
+    "SUBSCRIBE_TO_TONE",
+    "TRANSFER",
+    "TRANSFER_2018",
 ]
 
-Check = Callable[[object, str], None]
-"""Raises `Unacceptable` for a bad value; the second argument says where it stands."""
+_KINDS_OF_IDENTITY = ("user", "phone", "application", "azureCommunicationServicesUser", *CLASSLESS)
+_CONTEXT_LENGTH = 256
+_MOST_INVITED = 5
+_MOST_REDIRECT_TARGETS = 25
 
 
-class Unacceptable(Exception):
-    """A body that Graph answers with 400; the text says where and why, for people."""
+def _record(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Record:
+    return Record(required=required, optional={name: or_null(check) for name, check in optional.items()})
 
 
-def text(value: object, where: str) -> None:
-    """Any text but the empty one."""
-    if not isinstance(value, str) or not value:
-        raise Unacceptable(f"{where}: expected text")
-
-
-def boolean(value: object, where: str) -> None:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise Unacceptable(f"{where}: expected true or false")
-
-
-def address(value: object, where: str) -> None:
-    """Where callbacks go: https, as Graph asks for; on this very machine also without TLS."""
-    text(value, where)
-    parts = split_url(str(value))
-    if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))):
-        raise Unacceptable(f"{where}: expected an https address")
-
-
-def whole(least: int, most: int) -> Check:
-    """A whole number in that range."""
-
-    def check(value: object, where: str) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise Unacceptable(f"{where}: expected a whole number from {least} to {most}")
-
-    return check
-
-
-def one_of(*words: str) -> Check:
-    """One of these words, in whichever letter case."""
-    known = {word.lower() for word in words}
-
-    def check(value: object, where: str) -> None:
-        if not isinstance(value, str) or value.lower() not in known:
-            raise Unacceptable(f"{where}: expected one of {', '.join(words)}")
-
-    return check
-
-
-def typed(*names: str) -> Check:
-    """The name of one of these types, with or without its number sign."""
+def _odata_type(*names: str) -> Check:
+    """The name of one of these types, with or without the number sign."""
     return one_of(*(f"{mark}microsoft.graph.{name}" for name in names for mark in ("#", "")))
 
 
-def list_of(item: Check, least: int, most: int) -> Check:
-    """A list of so many of these."""
+def _by_odata_type(records: Mapping[str, Record]) -> Check:
+    """An object of one of these types, which its `@odata.type` names."""
+    by_name = {name.lower(): check for name, check in records.items()}
 
-    def check(value: object, where: str) -> None:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            raise Unacceptable(f"{where}: expected a list of {least} to {most}")
-        for index, each in enumerate(value):
-            item(each, f"{where}[{index}]")
-
-    return check
-
-
-def record(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
-    """An object of these fields and no others; an optional field may be null."""
-
-    def check(value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise Unacceptable(f"{where}: expected an object")
-        for name in required:
-            if value.get(name) is None:
-                raise Unacceptable(f"{where}.{name}: is missing")
-        for name, item in value.items():
-            known = required.get(name) or optional.get(name)
-            if known is None:
-                raise Unacceptable(f"{where}.{name}: is no property of this type")
-            if item is not None:
-                known(item, f"{where}.{name}")
-
-    return check
-
-
-def any_of(checks: Mapping[str, Check]) -> Check:
-    """An object that is of one of these types, as its `@odata.type` says."""
-    types = {name.lower(): check for name, check in checks.items()}
-
-    def check(value: object, where: str) -> None:
-        given: Any = value.get("@odata.type") if isinstance(value, Mapping) else None
+    def check(value: object, path: str, version: str) -> Iterator[Problem]:
+        given = value.get("@odata.type") if isinstance(value, Mapping) else None
         name = given.rpartition(".")[2].lower() if isinstance(given, str) else ""
-        if name not in types:
-            raise Unacceptable(f"{where}: expected a type, one of {', '.join(checks)}")
-        types[name](value, where)
+        if name in by_name:
+            yield from by_name[name](value, path, version)
+        else:
+            yield Problem(path, f"must have an @odata.type, one of {', '.join(records)}")
 
     return check
+
+
+def _callback_uri(value: object, path: str, _: str) -> Iterator[Problem]:
+    """Graph requires https; the emulator also takes http on loopback."""
+    parts = split_url(value if isinstance(value, str) else "")
+    is_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    if not (parts.scheme == "https" or is_local):
+        yield Problem(path, "must be an https address")
+
+
+def _client_context(value: object, path: str, version: str) -> Iterator[Problem]:
+    yield from filled_text(value, path, version)
+    if isinstance(value, str) and len(value) > _CONTEXT_LENGTH:
+        yield Problem(path, f"must not be longer than {_CONTEXT_LENGTH} characters")
+
+
+_IDENTITY = _record(
+    {"id": filled_text},
+    {
+        "@odata.type": _odata_type("identity"),
+        "displayName": filled_text,
+        "tenantId": filled_text,
+        "identityProvider": filled_text,
+    },
+)
+_IDENTITY_SET_FIELDS = _record(
+    {},
+    {
+        "@odata.type": _odata_type("identitySet", "communicationsIdentitySet"),
+        **dict.fromkeys(_KINDS_OF_IDENTITY, _IDENTITY),
+    },
+)
+
+
+def _identity_set(value: Any, path: str, version: str) -> Iterator[Problem]:
+    yield from _IDENTITY_SET_FIELDS(value, path, version)
+    if isinstance(value, Mapping) and sum(value.get(kind) is not None for kind in _KINDS_OF_IDENTITY) != 1:
+        yield Problem(path, f"must have exactly one of {', '.join(_KINDS_OF_IDENTITY)}")
+
+
+_INVITATION = _record(
+    {"identity": _identity_set},
+    {
+        "@odata.type": _odata_type("invitationParticipantInfo"),
+        "endpointType": one_of(*EndpointType),
+        "hidden": boolean,
+        "languageId": filled_text,
+        "participantId": filled_text,
+        "region": filled_text,
+        "removeFromDefaultAudioRoutingGroup": boolean,
+        "replacesCallId": filled_text,
+    },
+)
+_PARTICIPANT = _record(
+    {"identity": _identity_set},
+    {
+        "@odata.type": _odata_type("participantInfo"),
+        "countryCode": filled_text,
+        "endpointType": one_of(*EndpointType),
+        "languageId": filled_text,
+        "participantId": filled_text,
+        "region": filled_text,
+    },
+)
+
+TRANSFER = _record(
+    {"transferTarget": _INVITATION},
+    {
+        "transferee": _PARTICIPANT,
+        "clientContext": _client_context,
+        # Not in the schema, but in the published example of a group call.
+        "languageId": filled_text,
+        "region": filled_text,
+    },
+)
+TRANSFER_2018 = _record(
+    {"target": _INVITATION}, {"clientContext": _client_context, "operationContext": filled_text}
+)
+
+_REDIRECT_TARGETS = {"targets": list_of(_INVITATION, least=1, most=_MOST_REDIRECT_TARGETS)}
+_REDIRECT_OPTIONS: dict[str, Check] = {
+    "timeout": integer(15, 90),
+    "callbackUri": _callback_uri,
+    # Not in the schema, but in the published example with several targets.
+    "routingPolicies": list_of(filled_text, most=25),
+}
+REDIRECT = _record(_REDIRECT_TARGETS, _REDIRECT_OPTIONS)
+REDIRECT_BETA = _record(
+    _REDIRECT_TARGETS,
+    {
+        **_REDIRECT_OPTIONS,
+        "targetDisposition": one_of(*CallDisposition),
+        "maskCallee": boolean,
+        "maskCaller": boolean,
+    },
+)
+
+_MODALITIES = list_of(one_of("audio", "video", "videoBasedScreenSharing", "data"), least=1, most=4)
+_MEDIA_INFO = _record(
+    {"uri": filled_text}, {"@odata.type": _odata_type("mediaInfo"), "resourceId": filled_text}
+)
+_MEDIA_CONFIG = _by_odata_type(
+    {
+        "serviceHostedMediaConfig": _record(
+            {"@odata.type": filled_text},
+            {"preFetchMedia": list_of(_MEDIA_INFO, most=100), "removeFromDefaultAudioGroup": boolean},
+        ),
+        "appHostedMediaConfig": _record(
+            {"@odata.type": filled_text}, {"blob": filled_text, "removeFromDefaultAudioGroup": boolean}
+        ),
+    }
+)
+_MEETING_INFO = _by_odata_type(
+    {
+        "organizerMeetingInfo": _record(
+            {"organizer": _identity_set},
+            {"@odata.type": filled_text, "allowConversationWithoutHost": boolean},
+        ),
+        "tokenMeetingInfo": _record(
+            {"token": filled_text}, {"@odata.type": filled_text, "allowConversationWithoutHost": boolean}
+        ),
+        "joinMeetingIdMeetingInfo": _record(
+            {"joinMeetingId": filled_text},
+            {"@odata.type": filled_text, "passcode": filled_text, "allowConversationWithoutHost": boolean},
+        ),
+    }
+)
+_CHAT_INFO = _record(
+    {},
+    {
+        "@odata.type": _odata_type("chatInfo"),
+        "threadId": filled_text,
+        "messageId": filled_text,
+        "replyChainMessageId": filled_text,
+    },
+)
+NEW_CALL = _record(
+    {"callbackUri": _callback_uri, "mediaConfig": _MEDIA_CONFIG, "requestedModalities": _MODALITIES},
+    {
+        "@odata.type": _odata_type("call"),
+        "chatInfo": _CHAT_INFO,
+        "direction": one_of("outgoing"),
+        "meetingInfo": _MEETING_INFO,
+        "ringingTimeoutInSeconds": integer(1, 115),
+        "routingPolicies": list_of(filled_text, most=25),
+        "source": _PARTICIPANT,
+        "subject": filled_text,
+        "targets": list_of(_INVITATION, most=_MOST_INVITED),
+        "tenantId": filled_text,
+    },
+)
+ANSWER = _record(
+    {"acceptedModalities": _MODALITIES, "mediaConfig": _MEDIA_CONFIG},
+    {
+        "callbackUri": _callback_uri,
+        "callOptions": _record(
+            {},
+            {
+                "@odata.type": _odata_type("incomingCallOptions"),
+                "hideBotAfterEscalation": boolean,
+                "isContentSharingNotificationEnabled": boolean,
+                "isDeltaRosterEnabled": boolean,
+                "isInteractiveRosterEnabled": boolean,
+            },
+        ),
+        "participantCapacity": integer(1, 10_000),
+    },
+)
+REJECT = _record({}, {"callbackUri": _callback_uri, "reason": one_of("none", "busy", "forbidden")})
+SUBSCRIBE_TO_TONE = _record({}, {"clientContext": _client_context})

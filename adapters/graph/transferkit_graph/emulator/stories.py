@@ -14,7 +14,7 @@ from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit.testing.scenarios import Ending as ScenarioEnding
 from transferkit.testing.scenarios import Scenario, scenario_for
-from transferkit_graph.emulator.bodies import Wanted
+from transferkit_graph.emulator.bodies import TransferBody
 from transferkit_graph.emulator.calls import CLIENT_ID, Calls, EmulatedCall
 from transferkit_graph.emulator.notifications import (
     CALLER_HUNG_UP,
@@ -103,7 +103,7 @@ class Stories:
 
     # --- calls are sent on --------------------------------------------------------------------------
 
-    async def transferred(self, call: EmulatedCall, wanted: Wanted) -> None:
+    async def transferred(self, call: EmulatedCall, wanted: TransferBody) -> None:
         """A transfer that was taken."""
         target = wanted.targets[0]
         line = scenario_for(target)
@@ -140,7 +140,7 @@ class Stories:
         await self._say(call, "updated", generation, state="established", resultInfo=info, **more)
 
     async def _completed(
-        self, call: EmulatedCall, wanted: Wanted, consult: EmulatedCall | None, generation: Generation
+        self, call: EmulatedCall, wanted: TransferBody, consult: EmulatedCall | None, generation: Generation
     ) -> None:
         call.state = "transferAccepted"
         current = generation is Generation.CURRENT
@@ -173,14 +173,14 @@ class Stories:
         else:
             await self._say(call, "deleted", old, state="terminated", **{why: "AppInitiated"})
 
-    async def _moved_out(self, call: EmulatedCall, wanted: Wanted) -> None:
+    async def _moved_out(self, call: EmulatedCall, wanted: TransferBody) -> None:
         """The transferee has left the group call."""
         gone = wanted.transferee.raw_id if wanted.transferee else None
         call.members = [member for member in call.members if member.someone.raw_id != gone]
         await self._post(call, roster(call))
 
     async def redirected(
-        self, call: EmulatedCall, wanted: Wanted, generation: Generation, *, decrypted: bool
+        self, call: EmulatedCall, wanted: TransferBody, generation: Generation, *, decrypted: bool
     ) -> None:
         """A redirect that was taken: the application hears only how it ends."""
         target, line = leading(wanted.targets)
