@@ -38,7 +38,7 @@ import psycopg
 from psycopg import sql
 
 from transferkit import AsyncClient, Call
-from transferkit._callbacks.receiver import CallbackRequest
+from transferkit._callbacks.messages import CallbackRequest
 from transferkit._lifecycle import CallKey, Input, Lease, Observed, Opened, Requested, Rules, step
 from transferkit.codec import fingerprint
 from transferkit.events import ProviderOther

@@ -1,7 +1,6 @@
 """Events and the other values: frozen, slotted, by value, hashable, picklable."""
 
 import copy
-import json
 import pickle
 import re
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from transferkit import (
     TransferSubmitted,
 )
 from transferkit import events as events_module
-from transferkit._util.frozenmap import FrozenMap, content_of, freeze, thaw
+from transferkit._util.frozenmap import FrozenMap, freeze, thaw
 from transferkit.events import event_class
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -238,14 +237,6 @@ def test_a_frozen_map_is_read_as_a_mapping(make):
     assert list(frozen.values()) == [frozen["a"], frozen["b"]]
     assert list(frozen.items()) == [("a", 1), ("b", frozen["b"])]
     assert (frozen.get("b"), frozen.get("c"), frozen.get("c", 3)) == (frozen["b"], None, 3)
-
-
-@pytest.mark.parametrize("make", [FrozenMap, freeze])
-def test_content_of_makes_a_frozen_map_json_serializable(make):
-    content = {"a": {"b": [1, {"c": None}]}}
-    assert json.loads(json.dumps(make(content), default=content_of)) == content
-    with pytest.raises(TypeError, match="set is not a FrozenMap"):
-        json.dumps({"a": {1}}, default=content_of)
 
 
 def test_a_frozen_map_shows_names_only():

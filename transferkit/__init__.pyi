@@ -1,5 +1,5 @@
-from ._callbacks.receiver import CallbackRequest as CallbackRequest
-from ._callbacks.receiver import CallbackResponse as CallbackResponse
+from ._callbacks.messages import CallbackRequest as CallbackRequest
+from ._callbacks.messages import CallbackResponse as CallbackResponse
 from .blocking import BlockingEventStream as BlockingEventStream
 from .blocking import BlockingHandle as BlockingHandle
 from .blocking import BlockingRedirectHandle as BlockingRedirectHandle

@@ -155,7 +155,7 @@ class AsyncClient:
         )
         self._receiver = Receiver(
             adapters=self._adapters.get,
-            apply_all=self._worker.apply_all,
+            commit=self._worker.apply_all,
             verifier=Verifier(clock=self._clock, config=config.callbacks, fetch=fetch_keys),
             clock=self._clock,
             config=config.callbacks,

@@ -501,7 +501,7 @@ THREE = b"\n".join(
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("transferkit._callbacks.receiver._PAUSES", (0, 0))
+    monkeypatch.setattr("transferkit._callbacks.commit._RETRY_PAUSES", (0, 0))
 
 
 def client_over(store, clock):

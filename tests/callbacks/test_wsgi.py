@@ -261,7 +261,7 @@ def test_a_status_without_a_name_is_answered(make):
     app = WsgiCallbackApp(lambda _: CallbackResponse(status=299), config=CallbackConfig())
     started = []
     app(environ(), lambda status, _: started.append(status))
-    assert started == ["299 Answer"]
+    assert started == ["299 Unknown"]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from transferkit import AsyncClient, Call, StoreError, parse_identifier
-from transferkit._callbacks.receiver import CallbackRequest
+from transferkit._callbacks.messages import CallbackRequest
 
 GROUP = "audit"
 

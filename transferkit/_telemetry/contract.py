@@ -10,7 +10,7 @@ from typing import Any, Self, final
 
 from transferkit._lifecycle import CallKey, Input, Opened
 from transferkit._util.frozenmap import EMPTY, FrozenMap
-from transferkit.errors import StoreError
+from transferkit.errors import CallbackNotVerified, SenderNotChecked, StoreError
 from transferkit.events import Event
 from transferkit.provider.adapter import Inspection
 from transferkit.provider.facts import MalformedCallback
@@ -19,7 +19,7 @@ from transferkit.requests import Request
 from transferkit.stores import Applied, Store
 from transferkit.stores.consumer_groups import GroupDelivery
 
-__all__ = ["Rejection", "Span", "Spawn", "Telemetry", "answer_word"]
+__all__ = ["CallbackRefused", "Rejection", "Span", "Spawn", "Telemetry", "answer_word"]
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs something in a task of the client's."""
@@ -40,7 +40,7 @@ def answer_word(answer: SubmitResult) -> str:
 
 @final
 class Rejection(StrEnum):
-    """Why a callback was not taken."""
+    """Why a callback was not accepted."""
 
     UNKNOWN_PATH = "unknown_path"
     METHOD = "method"
@@ -53,14 +53,28 @@ class Rejection(StrEnum):
 
     @classmethod
     def of(cls, error: Exception) -> Rejection:
-        """The rejection that an error in taking a verified callback means."""
+        """The rejection that an error in the receiver means."""
         match error:
+            case CallbackRefused():
+                return error.rejection
+            case CallbackNotVerified():
+                return cls.UNVERIFIED
+            case SenderNotChecked():
+                return cls.NOT_CHECKED
             case MalformedCallback():
                 return cls.MALFORMED
             case StoreError():
                 return cls.NOT_STORED
             case _:
                 return cls.FAILED
+
+
+class CallbackRefused(Exception):
+    """A callback that is refused before its sender is checked."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.value)
+        self.rejection = rejection
 
 
 class Span:
@@ -95,9 +109,6 @@ class Span:
 
     def found(self, inspection: Inspection) -> None:
         """What an inspection found."""
-
-    def rejected(self, why: Rejection) -> None:
-        """The callback is not taken."""
 
     def caused(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
         """What it became, or hands over, and the traces of the requests that this is about."""

@@ -158,26 +158,21 @@ class _Attempt(_Span):
 
 @final
 class _Callback(_Span):
-    """A callback; whether it was taken is counted, too."""
+    """A callback; its result is counted."""
 
-    __slots__ = ("_meters", "_provider", "_rejection")
+    __slots__ = ("_meters", "_provider")
 
     def __init__(self, span: trace.Span, meters: Meters, provider: str) -> None:
         super().__init__(span)
         self._meters = meters
         self._provider = provider
-        self._rejection: Rejection | None = None
-
-    def rejected(self, why: Rejection) -> None:
-        self._rejection = why
 
     def end(self, error: BaseException | None = None) -> None:
-        if isinstance(error, Exception):
-            self._rejection = Rejection.of(error)
-        self._meters.received(self._provider, self._rejection)
-        if self._rejection is not None:
-            self.say({"error.type": self._rejection.value})
-            if self._rejection in _OUR_FAULT:
+        rejection = Rejection.of(error) if isinstance(error, Exception) else None
+        self._meters.received(self._provider, rejection)
+        if rejection is not None:
+            self.say({"error.type": rejection.value})
+            if rejection in _OUR_FAULT:
                 self._span.set_status(StatusCode.ERROR)
         super().end()
 

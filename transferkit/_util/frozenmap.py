@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar, final, overload
 
-__all__ = ["EMPTY", "FrozenMap", "content_of", "freeze", "thaw"]
+__all__ = ["EMPTY", "FrozenMap", "freeze", "thaw"]
 
 V = TypeVar("V")
 
@@ -67,10 +67,3 @@ def thaw(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [thaw(item) for item in value]
     return value
-
-
-def content_of(value: object) -> dict[str, Any]:
-    """Return a `FrozenMap` as a dict, as the `default` of a JSON encoder. Raises `TypeError` for others."""
-    if isinstance(value, FrozenMap):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a FrozenMap")

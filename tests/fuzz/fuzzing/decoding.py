@@ -10,7 +10,7 @@ from fuzzing import bodies
 from fuzzing.mutations import altered, altered_bytes, written
 from fuzzing.target import Case, Target, as_bytes, as_text, promised
 from transferkit import Event, MalformedCallback
-from transferkit._callbacks.receiver import _decoded
+from transferkit._callbacks.decoding import decode_callback
 from transferkit.codec import decode, encode
 from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import Adapter, Callback
@@ -65,7 +65,7 @@ class Decoding(Target):
             ids += " ".join(str(one.id) for one in getattr(fact.event, "participants", ()))
             shown = bodies.NUMBER[2:] in repr(fact) and bodies.NUMBER[2:] not in ids
             promised(not shown, "a repr shows a phone number")
-        kept, malformed = _decoded(self._adapter, callback)  # type: ignore[arg-type] # decode is a class's
+        kept, malformed = decode_callback(self._adapter, callback)  # type: ignore[arg-type] # decode is a class's
         promised(malformed is not None or len(kept) == len(facts), "a fact is dropped without a word")
         for fact in kept:
             line = json.dumps(encode(fact.event), ensure_ascii=False)
@@ -74,7 +74,7 @@ class Decoding(Target):
             for someone in (fact.target, fact.transferee):
                 promised(_survives(someone), "a person is another after being stored")
         if len(callback.body) % 8 == 0:
-            again, _ = _decoded(self._adapter, callback)  # type: ignore[arg-type]
+            again, _ = decode_callback(self._adapter, callback)  # type: ignore[arg-type]
             promised(kept == again, "the same body is decoded to something else")
 
     def _facts(self, callback: Callback) -> tuple[Any, MalformedCallback | None]:

@@ -23,7 +23,7 @@ from transferkit import (
     StoreError,
     TeamsUser,
 )
-from transferkit._callbacks.receiver import _decoded
+from transferkit._callbacks.decoding import decode_callback
 from transferkit._lifecycle import CallKey
 from transferkit.events import Outcome
 from transferkit.provider.adapter import Adapter, Callback
@@ -186,7 +186,7 @@ class Surface(Target):
             background=False,
         )
         delivered: set[tuple[str, str, str]] = set()
-        with patch("transferkit._callbacks.receiver._PAUSES", (0.0, 0.0)):
+        with patch("transferkit._callbacks.commit._RETRY_PAUSES", (0.0, 0.0)):
             async with client:
                 for provider in adapters:
                     await client.transfer(Call(provider, bodies.CALL), to=SOMEBODY[provider])
@@ -315,7 +315,7 @@ async def _check_stored(
     except MalformedCallback:
         promised(not whole, "a success for a handshake that cannot be answered")
         return
-    facts, malformed = _decoded(adapter, callback)
+    facts, malformed = decode_callback(adapter, callback)
     promised((malformed is None) == whole, "a success for a body that cannot be read, or none for a good one")
     for fact in facts:
         event = fact.event
