@@ -1,15 +1,14 @@
-"""Writes the pages that are made from the code itself, each time the site is built: nothing to keep true.
+"""Write the reference tables that come from the code: `python docs/_generate.py FOLDER`.
 
-Each function gives one page's text. `python docs/_generate.py FOLDER` writes them; so does `conf.py`.
+Each function returns the text of one page. `conf.py` writes the pages whenever the site is built. The Python
+API is not here: Sphinx autodoc reads the docstrings.
 """
 
-# ruff: noqa: INP001 - a folder of pages, no package
+# ruff: noqa: INP001 - a folder of pages, not a package
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -17,24 +16,20 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import attrs
+import typer.main
 from transferkit_acs import reasons as acs
 from transferkit_acs.settings import ApiVersion
 from transferkit_graph import reasons as graph
 from transferkit_microsoft import codes as microsoft
+from typer.testing import CliRunner
 
-import transferkit
-import transferkit.provider.capabilities
-import transferkit.provider.deadline
-import transferkit.provider.http
-import transferkit.provider.json
-import transferkit.provider.secret
-import transferkit.testing
-from transferkit import Event, FailureReason, Secret
+from transferkit import FailureReason, Secret
+from transferkit.cli.app import app
 from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
-from transferkit.events import event_class
 from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Limit
 from transferkit.provider.facts import RequestKind
 from transferkit.provider.registry import adapter_class
+from transferkit.stores.address import ADDRESSES
 from transferkit.testing.scenarios import SCENARIOS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,7 +39,7 @@ __all__ = ["PAGES", "provider_table", "write"]
 
 
 def write(folder: Path) -> None:
-    """Write every page into `folder`; one that would not change is left alone, so that builds stay quick."""
+    """Write every page into `folder`, but leave the file of an unchanged page: Sphinx skips it then."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         text, path = page() + "\n", folder / name
@@ -52,19 +47,13 @@ def write(folder: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+def _page(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines)
-
-
-def _doc(thing: object) -> str:
-    return inspect.getdoc(thing) or ""
-
-
-def _title(cls: object) -> tuple[str, str]:
-    """The first paragraph of a docstring, and the others."""
-    first, _, rest = _doc(cls).partition("\n\n")
-    return first.replace("\n", " "), rest
 
 
 # --- configuration keys -----------------------------------------------------------------------------
@@ -74,9 +63,9 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "lifecycle": LifecycleConfig,
     "groups": GroupConfig,
     "retention": RetentionConfig,
+    **{f"providers.{name}": adapter_class(name).settings_class for name in ("acs", "graph", "fake")},
 }
-_PROVIDERS: Final = ("acs", "graph", "fake")
-_WORDS: Final = {
+_TYPES: Final = {
     str: "text",
     bool: "true or false",
     int: "a whole number",
@@ -88,51 +77,48 @@ _WORDS: Final = {
 
 
 def configuration() -> str:
-    """Every key of the configuration, from the classes that read it."""
-    tables = {**_TABLES, **{f"providers.{name}": adapter_class(name).settings_class for name in _PROVIDERS}}
-    parts = [
-        "# Configuration keys",
-        (
-            "A TOML file, a dict, or variables: `TRANSFERKIT_` and the key in capitals, tables joined by "
-            "two underscores "
-            "(`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`). Variables win over the file that "
-            "`TRANSFERKIT_CONFIG` names. "
-            "A file that `--config` or `from_config(PATH)` names, or a dict, is the whole configuration: no "
-            "variable is read beside it. "
-            "Unknown keys and empty texts are refused. Spans are in seconds."
-        ),
-        "## At the top",
-        _table(("key", "accepts", "default"), _top()),
+    """Every configuration key, from the classes that read them."""
+    head = ("key", "accepts", "default")
+    top = [
+        ("`provider`", "the name of a `[providers.NAME]` table", "the table, if there is only one"),
+        ("`store`", ADDRESSES, f"`{attrs.fields(Config).store.default}`"),
     ]
-    for name, cls in tables.items():
-        parts += [f"## `[{name}]`", _doc(cls), _table(("key", "accepts", "default"), _keys(cls))]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _top() -> Iterator[tuple[str, ...]]:
-    from transferkit.stores.address import ADDRESSES
-
-    yield "`provider`", "the name of a `[providers.NAME]` table", "the only one there is"
-    yield "`store`", ADDRESSES, f"`{attrs.fields(Config).store.default}`"
+    tables = [
+        part
+        for name, cls in _TABLES.items()
+        for part in (f"## `[{name}]`", cls.__doc__ or "", _table(head, _keys(cls)))
+    ]
+    return _page(
+        "# Configuration keys",
+        "The configuration is a TOML file, a dict or environment variables. The name of a variable is "
+        "`TRANSFERKIT_` and the key in capitals, with two underscores between table and key, for example "
+        "`TRANSFERKIT_PROVIDERS__ACS__RESOURCE_ID`. Variables override the file that `TRANSFERKIT_CONFIG` "
+        "names. A file that is passed by `--config` or `from_config(PATH)`, or a dict, is the whole "
+        "configuration: no variable is read. Unknown keys and empty texts are errors. Durations are in "
+        "seconds.",
+        "## Top level",
+        _table(head, top),
+        *tables,
+    )
 
 
 def _keys(cls: type[Any]) -> Iterator[tuple[str, ...]]:
     hints = get_type_hints(cls, include_extras=True)
     for key in attrs.fields(cls):
-        yield f"`{key.name}`", _accepts(hints[key.name]), _default(key.default)
+        yield f"`{key.name}`", _accepted(hints[key.name]), _default(key.default)
 
 
-def _accepts(hint: Any) -> str:
+def _accepted(hint: Any) -> str:
     if get_origin(hint) in {Union, UnionType}:
         hint = next(option for option in get_args(hint) if option is not NoneType)
     kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if limits:  # the words that a problem says, too
+    if limits:
         return str(limits[0].accepts)
     if get_origin(hint) is tuple:
         return "a list of text"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return ", ".join(f"`{member}`" for member in kind)
-    return _WORDS[kind]
+    return _TYPES[kind]
 
 
 def _default(value: Any) -> str:
@@ -141,138 +127,86 @@ def _default(value: Any) -> str:
     if value is None or value == () or value is attrs.NOTHING:
         return ""
     if isinstance(value, tuple):
-        return ", ".join(f"`{one}`" for one in value)
+        return ", ".join(f"`{item}`" for item in value)
     return str(value).lower() if isinstance(value, bool) else f"`{value}`"
 
 
 # --- the command line -------------------------------------------------------------------------------
 
 
-def commands() -> str:
-    """Every command's own help."""
-    import typer.main
-
-    from transferkit.cli.app import app
-
-    command: Any = typer.main.get_command(app)
-    parts = [
-        "# The command line",
-        (
-            "`pip install 'transferkit[cli]'`; `transferkit --install-completion` sets up completion for "
-            "your shell. "
-            "Exit code 0 is success, 1 that the outcome or a check failed, 2 that usage or configuration "
-            "is wrong, 130 that Ctrl-C ended it."
-        ),
-        *_helps("transferkit", command),
-    ]
-    return "\n\n".join(parts)
+def command_line() -> str:
+    """The help of every command."""
+    return _page(
+        "# Command line",
+        "Install it with `pip install 'transferkit[cli]'`. `transferkit --install-completion` sets up "
+        "completion for your shell.",
+        "Exit codes: 0 success; 1 the outcome or a check is a failure; 2 wrong usage or configuration; 130 "
+        "interrupted by Ctrl-C.",
+        *_help("transferkit", typer.main.get_command(app)),
+    )
 
 
-def _helps(name: str, command: Any) -> Iterator[str]:
-    from typer.testing import CliRunner
-
-    from transferkit.cli.app import app
-
-    wide = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    shown = CliRunner().invoke(app, [*name.split()[1:], "--help"], env=wide, prog_name="transferkit")
-    if shown.exit_code != 0:
-        raise RuntimeError(f"{name} --help exits with {shown.exit_code}")
+def _help(name: str, command: Any) -> Iterator[str]:
+    env = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    result = CliRunner().invoke(app, [*name.split()[1:], "--help"], env=env, prog_name="transferkit")
+    if result.exit_code != 0:
+        raise RuntimeError(f"{name} --help exits with {result.exit_code}")
     yield f"## `{name}`"
-    yield "```text\n" + "\n".join(line.rstrip() for line in shown.output.strip().splitlines()) + "\n```"
+    yield "```text\n" + "\n".join(line.rstrip() for line in result.output.strip().splitlines()) + "\n```"
     if hasattr(command, "list_commands"):
         context = command.make_context(name, [], resilient_parsing=True)
-        for word in command.list_commands(context):
-            yield from _helps(f"{name} {word}", command.get_command(context, word))
-
-
-# --- events -----------------------------------------------------------------------------------------
-
-_KINDS: Final = tuple(
-    f"{family}.{word}"
-    for family, words in {
-        "call": "incoming connected ended participants",
-        "transfer": "requested submitted started accepted completed failed expired",
-        "redirect": "requested submitted completed failed expired",
-        "provider": "other",
-    }.items()
-    for word in words.split()
-)
-
-
-def events() -> str:
-    """Every kind of event, what it proves, and its fields."""
-    common = {one.name for one in attrs.fields(Event)}
-    parts = [
-        "# Events, and what each proves",
-        (
-            "The kinds are a closed set. A transfer has `requested`, then at most one each of "
-            "`submitted`, `started` and "
-            "`accepted` in this order, then exactly one of `completed`, `failed` and `expired`, and "
-            "nothing after it."
-        ),
-        "Every event has " + ", ".join(f"`{name}`" for name in sorted(common)) + ". " + _title(Event)[1],
-    ]
-    for kind in _KINDS:
-        cls = event_class(kind)
-        own = [one.name for one in attrs.fields(cls) if one.name not in common]
-        parts += [f"## `{kind}`", f"`transferkit.{cls.__name__}`", _doc(cls)]
-        inherited = [_doc(base) for base in cls.__mro__[1:] if base.__name__ in {"_Requested", "_Failed"}]
-        parts += [*inherited, "Fields: " + ", ".join(f"`{name}`" for name in own) + "." if own else ""]
-    parts += ["## Words in them"]
-    for words in (transferkit.Basis, transferkit.Evidence, transferkit.LateVerdict):
-        parts += [f"### `{words.__name__}`", _doc(words), "\n".join(f"* `{word}`" for word in words)]
-    return "\n\n".join(part for part in parts if part)
+        for subcommand in command.list_commands(context):
+            yield from _help(f"{name} {subcommand}", command.get_command(context, subcommand))
 
 
 # --- failure reasons --------------------------------------------------------------------------------
 
 _REASONS: Final = {
     FailureReason.BUSY: "The target is in another call.",
-    FailureReason.DECLINED: "The target said no.",
-    FailureReason.NO_ANSWER: "The target rang, and nobody picked up.",
-    FailureReason.UNREACHABLE: "The target exists, but none of its endpoints could be reached or connected.",
-    FailureReason.TARGET_NOT_FOUND: "There is no such target.",
-    FailureReason.TARGET_NOT_ALLOWED: "The target may not be called from here.",
-    FailureReason.TENANT_MISMATCH: "The token is of another tenant than the call.",
+    FailureReason.DECLINED: "The target declined the call.",
+    FailureReason.NO_ANSWER: "The target rang and did not answer.",
+    FailureReason.UNREACHABLE: "The target exists, but none of its endpoints could be reached.",
+    FailureReason.TARGET_NOT_FOUND: "The target does not exist.",
+    FailureReason.TARGET_NOT_ALLOWED: "The application may not call this target.",
+    FailureReason.TENANT_MISMATCH: "The token belongs to another tenant than the call.",
     FailureReason.CALLER_LEFT: "The caller hung up first.",
-    FailureReason.CALL_NOT_FOUND: "The provider knows no such call, or not for these credentials.",
-    FailureReason.CALL_NOT_ESTABLISHED: "The call is in no state in which this can be asked for.",
-    FailureReason.CALL_ENDED: "The call ended, and nothing proved a transfer.",
-    FailureReason.CONFLICT: "Another operation on this call is under way.",
-    FailureReason.UNSUPPORTED: "The provider does not do this, or not in this form.",
-    FailureReason.UNAUTHORIZED: "The credentials were not accepted.",
-    FailureReason.FORBIDDEN: "The credentials are good, but do not allow this.",
-    FailureReason.THROTTLED: "The provider wants to be asked less often.",
-    FailureReason.TIMEOUT: "Something at the provider took too long.",
-    FailureReason.PROVIDER_ERROR: "The provider failed, or a connection to it was lost.",
-    FailureReason.UNKNOWN: "The provider does not say why, or with a code that it does not publish.",
+    FailureReason.CALL_NOT_FOUND: "The provider does not know the call, or these credentials may not see it.",
+    FailureReason.CALL_NOT_ESTABLISHED: "The call is in a state that does not allow this operation.",
+    FailureReason.CALL_ENDED: "The call ended, and nothing proved that it was transferred.",
+    FailureReason.CONFLICT: "Another operation on this call is in progress.",
+    FailureReason.UNSUPPORTED: "The provider does not support this operation, or not in this form.",
+    FailureReason.UNAUTHORIZED: "The provider did not accept the credentials.",
+    FailureReason.FORBIDDEN: "The credentials are valid but do not allow this operation.",
+    FailureReason.THROTTLED: "The provider limits the rate of requests.",
+    FailureReason.TIMEOUT: "An operation at the provider took too long.",
+    FailureReason.PROVIDER_ERROR: "The provider failed, or the connection to it was lost.",
+    FailureReason.UNKNOWN: "The provider gave no reason, or a code that it does not publish.",
 }
 
 
 def failure_reasons() -> str:
-    """Every reason, and the published codes that lead there."""
-    found: dict[FailureReason, list[tuple[str, ...]]] = {reason: [] for reason in FailureReason}
-    for where, code, meaning in _codes():
-        found[meaning.reason].append((where, code, meaning.advice or ""))
-    parts = [
-        "# Failure reasons",
-        (
-            "`TransferFailed.reason` and `RedirectFailed.reason` are the same words whoever carries the "
-            "call; `code`, `subcode` "
-            "and `message` are the provider's own, `advice` says what to do where that is known. `*` "
-            "stands for any."
-        ),
+    """Every failure reason, with the published codes that are mapped to it."""
+    codes: dict[FailureReason, list[tuple[str, ...]]] = {reason: [] for reason in FailureReason}
+    for source, code, meaning in _codes():
+        codes[meaning.reason].append((source, code, meaning.advice or ""))
+    head = ("source", "code / subcode", "advice")
+    sections = [
+        part
+        for reason, rows in codes.items()
+        for part in (f"## `{reason}`", _REASONS[reason], _table(head, rows) if rows else "")
     ]
-    parts.append(
-        "*Microsoft, any* is the calling service's code in a callback or an HTTP error of Graph or ACS. "
-        "*Phone leg* is the last three digits of a subcode 540xxx (inbound) or 560xxx (outbound), or the "
-        "carrier's own status. *Code alone* is a callback's code with no subcode. A code that Microsoft "
-        "publishes no meaning for has the reason `unknown`, and its `advice` says so."
+    return _page(
+        "# Failure reasons",
+        "`reason` of a failed transfer or redirect is one of these words for every provider. `code`, "
+        "`subcode` and `message` are the provider's own. `advice` says what to do, if that is known. In the "
+        "tables, `*` stands for any value.",
+        "* *Microsoft*: a code of the calling service, in a callback or in an HTTP error of Graph or ACS.\n"
+        "* *Phone leg*: the last three digits of a subcode 540xxx (inbound) or 560xxx (outbound), or the "
+        "carrier's own SIP status.\n"
+        "* *Code alone*: the code of a callback that has no subcode.",
+        "A code whose meaning Microsoft does not publish has the reason `unknown`, and its `advice` says so.",
+        *sections,
     )
-    for reason in FailureReason:
-        parts += [f"## `{reason}`", _REASONS[reason]]
-        parts += [_table(("from", "code / subcode", "advice"), iter(found[reason]))] if found[reason] else []
-    return "\n\n".join(parts)
 
 
 def _codes() -> Iterator[tuple[str, str, microsoft.Meaning]]:
@@ -282,23 +216,23 @@ def _codes() -> Iterator[tuple[str, str, microsoft.Meaning]]:
         for status, meaning in own.HTTP_STATUSES.items():
             yield f"{name}, HTTP error", _pair(status, None), meaning
     for pair, meaning in microsoft.PAIRS.items():
-        yield "Microsoft, any", _pair(*pair), meaning
+        yield "Microsoft", _pair(*pair), meaning
     for subcode, meaning in microsoft.SUBCODES.items():
         if subcode != microsoft.TRANSFER_COMPLETED:  # a success
-            yield "Microsoft, any", _pair(None, subcode), meaning
+            yield "Microsoft", _pair(None, subcode), meaning
     for status, meaning in microsoft.SIP_STATUSES.items():
         yield "Phone leg", _pair(status, None), meaning
     for code, meaning in microsoft.CODES.items():
         yield "Code alone", f"{code} / -", meaning
 
 
-def _pair(code: int | None, subcode: int | None) -> str:
+def _pair(code: int | str | None, subcode: int | str | None) -> str:
     return f"{'*' if code is None else code} / {'*' if subcode is None else subcode}"
 
 
 # --- capabilities -----------------------------------------------------------------------------------
 
-_FORMS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+_VARIANTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "graph": {
         "global": {},
         "global, beta": {"api": "beta"},
@@ -317,75 +251,69 @@ def _capabilities(name: str, settings: Mapping[str, Any]) -> Capabilities:
 
 
 def capabilities() -> str:
-    """What each provider carries, as configured."""
+    """What each provider supports, by its configuration."""
     parts = [
         "# Capabilities",
         (
-            "What a provider can carry, by how it is configured. A request with anything else is refused "
-            "before it is sent, "
-            'all problems at once; `on_unsupported="drop"` leaves optional fields out instead, and '
-            "`requested.dropped` lists "
-            "them."
+            "What a provider supports depends on its configuration. A request that it does not support is "
+            "refused before anything is sent, and the error lists all problems. With "
+            '`on_unsupported="drop"`, optional fields that are not supported are left out; `dropped` of the '
+            "`requested` event lists them."
         ),
         provider_table(),
     ]
-    for name, forms in _FORMS.items():
+    for name, variants in _VARIANTS.items():
+        supported = {variant: _capabilities(name, settings) for variant, settings in variants.items()}
         parts.append(f"## {_NAMES[name]}")
-        known = {form: _capabilities(name, settings) for form, settings in forms.items()}
         for operation in ("transfer", "redirect"):
-            limits = {form: getattr(found, operation) for form, found in known.items()}
-            parts += [f"### {operation.capitalize()}", _matrix(limits), *_details(limits)]
-    return "\n\n".join(parts)
+            limits = {variant: getattr(found, operation) or {} for variant, found in supported.items()}
+            parts += [f"### {operation.capitalize()}", _fields_table(limits), _accepted_values(limits)]
+    return _page(*parts)
 
 
-def _matrix(limits: Mapping[str, Mapping[str, Limit] | None]) -> str:
-    fields = sorted({field for offered in limits.values() for field in offered or ()})
-    rows = ((f"`{name}`", *(_mark(offered, name) for offered in limits.values())) for name in fields)
+def _fields_table(limits: Mapping[str, Mapping[str, Limit]]) -> str:
+    fields = sorted({field for offered in limits.values() for field in offered})
+    rows = (
+        (f"`{field}`", *("yes" if field in offered else "no" for offered in limits.values()))
+        for field in fields
+    )
     return _table(("", *limits), rows)
 
 
-def _mark(offered: Mapping[str, Limit] | None, name: str) -> str:
-    return "yes" if name in (offered or {}) else "no"
-
-
-def _details(limits: Mapping[str, Mapping[str, Limit] | None]) -> Iterator[str]:
-    """What is accepted in each field, said once where all forms agree."""
+def _accepted_values(limits: Mapping[str, Mapping[str, Limit]]) -> str:
+    """What each field accepts: one line for each different limit, naming the variants that have it."""
     accepted: dict[str, dict[str, list[str]]] = {}
-    for form, offered in limits.items():
-        for name, limit in (offered or {}).items():
+    for variant, offered in limits.items():
+        for field, limit in offered.items():
             if not isinstance(limit, Anything):
-                accepted.setdefault(name, {}).setdefault(limit.accepts, []).append(form)
+                accepted.setdefault(field, {}).setdefault(limit.accepts, []).append(variant)
     lines = []
-    for name, words in sorted(accepted.items()):
-        for accepts, forms in words.items():
-            where = f" ({', '.join(forms)})" if len(words) > 1 else ""
-            lines.append(f"* `{name}`{where}: {_safe(accepts)}")
-    yield "\n".join(lines)
-
-
-def _safe(text: str) -> str:
-    return text.replace("*", r"\*").replace("<", "&lt;")
+    for field, by_text in sorted(accepted.items()):
+        for text, variants in by_text.items():
+            where = f" ({', '.join(variants)})" if len(by_text) > 1 else ""
+            lines.append(f"* `{field}`{where}: " + text.replace("*", r"\*").replace("<", "&lt;"))
+    return "\n".join(lines)
 
 
 def provider_table() -> str:
-    """The table of README.md: what works on which provider, as each is configured unless told otherwise."""
-    both = [_capabilities(name, {}) for name in _NAMES]
-    rows = ((what, *(say(found) for found in both)) for what, say in _SUMMARY.items())
+    """The table in README.md: what each provider supports with its default configuration."""
+    defaults = [_capabilities(name, {}) for name in _NAMES]
+    rows = ((feature, *(summary(found) for found in defaults)) for feature, summary in _SUMMARY.items())
     return _table(("", *_NAMES.values()), rows)
 
 
-def _kinds(found: Capabilities) -> str:
+def _target_kinds(found: Capabilities) -> str:
     limit = (found.transfer or {})["to"]
     if not isinstance(limit, Kinds):
-        raise TypeError(f"a target is limited by kinds, not by a {type(limit).__name__}")
+        raise TypeError(f"expected targets to be limited by Kinds, not by {type(limit).__name__}")
     return ", ".join(kind.kind_name for kind in limit.kinds)
 
 
-def _transfers(*names: str) -> Callable[[Capabilities], str]:
+def _transfer_fields(*names: str) -> Callable[[Capabilities], str]:
     return lambda found: "yes" if set(names) <= set(found.transfer or {}) else "no"
 
 
-def _redirects(found: Capabilities) -> str:
+def _redirect_targets(found: Capabilities) -> str:
     limit = (found.redirect or {}).get("to")
     most = limit.most if isinstance(limit, Kinds) else 0
     return f"up to {most} targets" if most > 1 else f"{most or 'no'} target"
@@ -396,149 +324,71 @@ def _ring_timeout(found: Capabilities) -> str:
     return "no" if limit is None else limit.accepts
 
 
-def _repeats(found: Capabilities) -> str:
+def _after_timeout(found: Capabilities) -> str:
     span = found.repeatable_for
-    return "never sent again" if span is None else f"sent again for {span.total_seconds():g} s, executed once"
+    return "not retried" if span is None else f"retried for {span.total_seconds():g} s, executed once"
 
 
 _SUMMARY: Final[Mapping[str, Callable[[Capabilities], str]]] = {
-    "transfer to": _kinds,
-    "consultative transfer (`replaces`)": _transfers("replaces"),
-    "out of a group call (`transferee`)": _transfers("transferee"),
-    "caller id": _transfers("caller_id"),
-    "SIP and VoIP headers": _transfers("context.sip", "context.voip"),
-    "call details for Teams": _transfers("context.teams"),
-    "language, region, endpoint of the target": _transfers("language_id", "region", "endpoint"),
-    "callbacks to an address of the transfer's own": _transfers("callback_uri"),
-    "redirect of an incoming call": _redirects,
+    "transfer to": _target_kinds,
+    "consultative transfer (`replaces`)": _transfer_fields("replaces"),
+    "transfer of one participant of a group call (`transferee`)": _transfer_fields("transferee"),
+    "caller id": _transfer_fields("caller_id"),
+    "SIP and VoIP headers": _transfer_fields("context.sip", "context.voip"),
+    "call details for Teams": _transfer_fields("context.teams"),
+    "language, region, endpoint of the target": _transfer_fields("language_id", "region", "endpoint"),
+    "callback address for each transfer": _transfer_fields("callback_uri"),
+    "redirect of an incoming call": _redirect_targets,
     "ring timeout of a redirect": _ring_timeout,
-    "after a time-out": _repeats,
-    "a redirect's outcome": lambda found: (
+    "request that timed out": _after_timeout,
+    "outcome of a redirect": lambda found: (
         "inferred" if found.redirect_is_handed_over else "stated, or expired"
     ),
 }
 
 
-# --- scenarios, the life cycle, the API ---------------------------------------------------------------
+# --- scenarios and the life cycle -------------------------------------------------------------------
 
 
 def scenarios() -> str:
-    """The magic targets."""
+    """The targets that choose what the fake provider and the emulators do."""
     rows = (
         (f"`{line.name}`", f"`{line.number.number}`", f"`{line.object_id}`", line.description)
         for line in SCENARIOS
     )
-    return "\n\n".join(
-        [
-            "# Scenarios",
-            (
-                "What the fake provider and both emulators do is chosen by the target: a phone number, "
-                "or an object id of a Teams "
-                "user or app. Any other target picks up. In Python: "
-                '`transferkit.testing.scenario("busy").number`.'
-            ),
-            _table(("name", "phone number", "object id", "what happens"), rows),
-        ]
+    return _page(
+        "# Scenarios",
+        "The target of a transfer chooses what the fake provider and the emulators do. It is a phone "
+        "number, or the object id of a Teams user or app. Any other target answers. In Python, use "
+        '`transferkit.testing.scenario("busy").number`.',
+        _table(("name", "phone number", "object id", "what happens"), rows),
     )
 
 
 def life_cycle() -> str:
-    """The state diagrams."""
-    parts = [
-        "# The life cycle",
-        (
-            "Drawn from the machine itself: its one function, `step`, is asked what follows from "
-            "everything that can happen, "
-            "until nothing new is found. An arrow that is not here was never found. Dashed arrows are "
-            "conclusions of transferkit "
-            "(`basis` inferred); the others are the provider's statements, or may be. "
-            "`local` is a failure on this side."
-        ),
-        (
-            "A callback that comes before the provider's answer proves that the request was taken: then "
-            "`submitted` is "
-            "emitted first, and the arrow leads past it."
-        ),
+    """The transitions of the life cycle, found by running the life cycle machine."""
+    tables = [
+        part
+        for kind in RequestKind
+        for part in (f"## {kind.capitalize()}", _life_cycle.table(_life_cycle.explore(kind)))
     ]
-    for kind in RequestKind:
-        found = _life_cycle.explore(kind)
-        picture = _life_cycle.svg(found, title=f"The life cycle of a {kind}")
-        parts += [f"## A {kind}", f"```{{raw}} html\n{picture}\n```", _life_cycle.table(found)]
-    return "\n\n".join(parts)
-
-
-_GROUPS: Final = {
-    "Clients": ("client", "blocking", "callbacks", "stream"),
-    "Requests": ("requests", "identifiers"),
-    "Events": ("events",),
-    "Errors": ("errors",),
-    "Configuration": ("config", "secret"),
-    "Stores and groups": ("stores",),
-    "For adapters": ("adapter", "signals"),
-}
-
-_FOR_ADAPTERS: Final = {
-    "transferkit.provider.capabilities": transferkit.provider.capabilities.__all__,
-    "transferkit.provider.results": (
-        "SubmitResult",
-        "Submitted",
-        "Rejected",
-        "NotSent",
-        "MaybeSent",
-        "Presence",
-    ),
-    "transferkit.provider.deadline": transferkit.provider.deadline.__all__,
-    "transferkit.provider.http": transferkit.provider.http.__all__,
-    "transferkit.provider.json": transferkit.provider.json.__all__,
-    "transferkit.provider.secret": [name for name in transferkit.provider.secret.__all__ if name != "Secret"],
-}
-
-
-def api() -> str:
-    """Every public name, for autodoc, in the order of a reader's interest."""
-    homes = dict(sorted(_homes().items()))
-    everywhere = tuple(home for group in _GROUPS.values() for home in group)
-    if left := sorted(name for name, home in homes.items() if not home.startswith(everywhere)):
-        raise RuntimeError(f"docs/_generate.py: no group of the API page has {', '.join(left)}")
-    parts = [*_heading("API", "="), "Everything here is importable from ``transferkit``."]
-    for title, group in _GROUPS.items():
-        parts += _heading(title, "-")
-        parts += [_entry("transferkit", name) for name, home in homes.items() if home.startswith(group)]
-    for module, names in _FOR_ADAPTERS.items():
-        parts += _heading(f"For adapters: {module}", "-")
-        parts += [f"Importable from ``{module}``.", *(_entry(module, name) for name in names)]
-    parts += _heading("For tests", "-")
-    parts += ["Importable from ``transferkit.testing``."]
-    parts += [_entry("transferkit.testing", name) for name in transferkit.testing.__all__]
-    return "\n\n".join(parts)
-
-
-def _homes() -> Mapping[str, str]:
-    stub = ast.parse(Path(transferkit.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
-
-
-def _heading(title: str, line: str) -> list[str]:
-    return [f"{title}\n{line * len(title)}"]
-
-
-def _entry(module: str, name: str) -> str:
-    thing = getattr(sys.modules[module], name)
-    if not isinstance(thing, type):
-        return f".. auto{'function' if inspect.isfunction(thing) else 'data'}:: {module}.{name}"
-    if issubclass(thing, BaseException):
-        return f".. autoexception:: {module}.{name}\n   :show-inheritance:"
-    values = "\n   :undoc-members:" if issubclass(thing, StrEnum) else ""
-    return f".. autoclass:: {module}.{name}\n   :members:{values}"
+    return _page(
+        "# The life cycle",
+        "```text\nrequested ──► submitted ──► started ──► accepted\n"
+        "    │             │            │           │\n"
+        "    └─────────────┴────────────┴───────────┴──► completed | failed | expired\n```",
+        "The tables come from the code: the build of this page runs the life cycle machine with every "
+        "possible input until it finds no new state. The word in brackets is the `basis` of the outcome.",
+        "A callback that arrives before the HTTP response proves that the provider accepted the request. "
+        "The event `submitted` is then published first, and the table shows the state after it.",
+        *tables,
+    )
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "api.rst": api,
     "capabilities.md": capabilities,
-    "cli.md": commands,
+    "cli.md": command_line,
     "configuration.md": configuration,
-    "events.md": events,
     "failure_reasons.md": failure_reasons,
     "life_cycle.md": life_cycle,
     "scenarios.md": scenarios,

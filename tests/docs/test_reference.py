@@ -1,0 +1,69 @@
+"""The reference tables equal the code, and the API pages have every public name."""
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transferkit_acs")
+pytest.importorskip("transferkit_graph")
+pytest.importorskip("typer")
+
+import transferkit
+import transferkit.events
+import transferkit.testing
+from transferkit.provider.facts import RequestKind
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "_generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_the_readme_equals_the_capabilities_of_the_adapters(generate):
+    assert generate.provider_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_generated_pages_have_a_row_for_every_key_reason_and_command(generate, tmp_path):
+    generate.write(tmp_path)
+    pages = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert all(f"## `{reason}`" in pages["failure_reasons.md"] for reason in transferkit.FailureReason)
+    assert "## `transferkit groups release`" in pages["cli.md"]
+    assert "| `eventgrid_old_secret` |" in pages["configuration.md"]
+    assert re.search(r"\| `age` \| seconds.* \| 2592000 \|", pages["configuration.md"])
+
+
+def test_the_life_cycle_page_has_every_outcome_for_every_state_of_a_transfer(generate):
+    transitions = generate._life_cycle.explore(RequestKind.TRANSFER)
+    for state in ("requested", "submitted", "started", "accepted"):
+        ends = {transition.end for transition in transitions if transition.start == state}
+        assert {"completed", "failed", "expired"} <= ends
+
+
+def test_the_events_page_lists_every_kind_and_its_class():
+    page = (DOCS / "reference/events.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `(\w+)` \|", page, re.MULTILINE))
+    events = [getattr(transferkit, name) for name in transferkit.__all__]
+    kinds = {cls.kind: cls.__name__ for cls in events if isinstance(getattr(cls, "kind", None), str)}
+    assert rows == kinds
+    words = [*transferkit.Basis, *transferkit.Evidence]
+    assert all(f"| `{word}` |" in page for word in words)
+
+
+def test_the_api_pages_document_every_public_name():
+    documented = set()
+    for page in DOCS.glob("reference/api/*.rst"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"automodule:: ([\w.]+)", text):
+            documented |= set(importlib.import_module(name).__all__)
+        documented |= set(re.findall(r"autoclass:: [\w.]+\.(\w+)", text))
+    public = {*transferkit.__all__, *transferkit.testing.__all__} - {"__version__"}
+    assert public - documented == set()
