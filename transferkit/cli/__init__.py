@@ -6,12 +6,15 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 1 (the outcome failed), 2 (usage, configuration) or 130 (Ctrl-C)."""
+    """Run the command line.
+
+    Exits with 0, 1 (the outcome or a check failed), 2 (usage or configuration) or 130 (Ctrl-C).
+    """
     try:
         from transferkit.cli.app import app
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich", "click"}:
             raise
-        print("the command line is an extra: pip install 'transferkit[cli]'", file=sys.stderr)
+        print("the command line needs an extra: pip install 'transferkit[cli]'", file=sys.stderr)
         sys.exit(2)
     app()

@@ -1,9 +1,9 @@
-"""The commands by name; each loads when it is asked for, so that none waits for what another needs."""
+"""The command `transferkit`: the names of its commands, loaded on first use, and how a command ends."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Final, final
 
 import typer
 from typer.core import TyperGroup
@@ -11,46 +11,83 @@ from typer.main import get_command
 
 from transferkit import __version__
 
-__all__ = ["app"]
+__all__ = ["COMMANDS", "app"]
 
-_MODULES = {
-    "demo": "demo",
-    "emulate": "emulate",
-    "check": "check",
-    "serve": "serve",
-    "transfer": "transfer",
-    "redirect": "transfer",
-    "events": "events",
-    "show": "events",
-    "groups": "groups",
-    "store": "store",
-    "decode": "decode",
+COMMANDS: Final = {
+    "demo": "Run one application on every provider's emulator.",
+    "emulate": "Serve the providers' emulators on this machine, with a web page.",
+    "check": "Check the configuration, the store and the credentials.",
+    "serve": "Receive callbacks on a port and do the work that is due.",
+    "transfer": "Transfer a call and print its events.",
+    "redirect": "Redirect an incoming call and print its events.",
+    "events": "Print the event stream.",
+    "show": "Show the timeline of one transfer.",
+    "groups": "Show consumer groups and handle their parked events.",
+    "store": "Create the store's tables, show their size, remove old calls.",
+    "decode": "Decode callback bodies and print them as events.",
 }
-"""The module of each command, in the order of the help page."""
+"""Each command's one-line help, in the order of the help page; its module has the command's name."""
+
+_EXAMPLES: Final = "Examples:\n"
 
 
 @final
 class _Commands(TyperGroup):
-    """Contexts and commands are click's, or those of typer's own copy of it, by typer's version."""
+    """Loads a command's module only to run the command or to show its own help.
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as click has it
-        return list(_MODULES)
+    Contexts and commands are those of click or of typer's copy of it, depending on typer's version.
+    """
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the same
-        if cmd_name not in _MODULES:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"transferkit.cli.commands.{_MODULES[cmd_name]}"), cmd_name)
-        if isinstance(found, typer.Typer):
-            return get_command(found)
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name=cmd_name)(found)
-        return get_command(alone)
+        function = getattr(import_module(f"transferkit.cli.commands.{cmd_name}"), cmd_name)
+        if isinstance(function, typer.Typer):
+            command = get_command(function)
+        else:
+            single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+            single.command(name=cmd_name)(function)
+            command = get_command(single)
+        _keep_lines_of_examples(command)
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. An error of the library ends it with its message; Ctrl-C ends it without one."""
+        from transferkit.cli.output import INTERRUPTED, unusable
+        from transferkit.errors import ConfigError, TransferKitError
+
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, TransferKitError) as error:
+            raise unusable(error) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
 
 
-app = typer.Typer(name="transferkit", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+def _keep_lines_of_examples(command: Any) -> None:
+    """Mark the examples in a command's help as lines that click must not wrap."""
+    command.help = (command.help or "").replace(_EXAMPLES, f"\b\n{_EXAMPLES}")
+    for subcommand in getattr(command, "commands", {}).values():
+        _keep_lines_of_examples(subcommand)
 
 
-def _tell_version(wanted: bool) -> None:
+app = typer.Typer(
+    name="transferkit",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # click's plain help: readable at 80 columns, and rich need not be loaded
+)
+
+
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"transferkit {__version__}")
         raise typer.Exit
@@ -61,7 +98,10 @@ def transferkit(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and exit.", callback=_tell_version, is_eager=True),
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Transfer calls on Microsoft Graph and Azure Communication Services, and know what became of it."""
+    """Transfer and redirect calls through one API for every provider, and report what happened.
+
+    'transferkit COMMAND --help' explains a command and shows examples.
+    """

@@ -1,4 +1,4 @@
-"""A transfer's events as people read them: when after the request, what, and what it proves."""
+"""Events as text for people: when, what happened, what it proves."""
 
 from __future__ import annotations
 
@@ -20,78 +20,84 @@ from transferkit.events import (
     TransferFailed,
 )
 
-__all__ = ["COLOURS", "detail", "in_full", "sign", "timeline", "words"]
+__all__ = ["COLOURS", "detail", "full_detail", "kind_text", "line_text", "timeline"]
 
 COLOURS = {"completed": "green", "failed": "red", "expired": "yellow"}
 _MARKS = {"completed": "✔", "failed": "✘", "expired": "?"}
-_CALLER = {True: "the caller is still ours", False: "the caller is gone", None: "the caller may be gone"}
+_CALLER = {
+    True: "the caller is still on the call",
+    False: "the caller is gone",
+    None: "the caller may be gone",
+}
 
 
-def sign(event: Event, *, width: int = 0) -> Text:
-    """The event's mark and its kind, on at least `width` columns."""
+def kind_text(event: Event, *, width: int = 0) -> Text:
+    """The event's mark and kind, padded to `width` columns."""
     subject, _, word = event.kind.partition(".")
-    own = subject in {"transfer", "redirect"}
-    mark = _MARKS.get(word, "●") if own else "│"
-    colour = COLOURS.get(word, "default") if own else "bright_black"
+    of_request = subject in {"transfer", "redirect"}
+    mark = _MARKS.get(word, "●") if of_request else "│"
+    colour = COLOURS.get(word, "default") if of_request else "bright_black"
     return Text(f"{mark} {event.kind:<{width}}", style=colour)
 
 
-def words(event: Event, *, width: int = 0) -> Text:
-    """The same, and what the event says beside its kind."""
-    return Text.assemble(sign(event, width=width), " ", (detail(event), "dim"))
+def line_text(event: Event, *, width: int = 0) -> Text:
+    """The event's mark, kind and detail."""
+    return Text.assemble(kind_text(event, width=width), " ", (detail(event), "dim"))
 
 
 def timeline(events: Sequence[Event]) -> Iterator[Text]:
-    """The lines of one transfer's events, counted from the first; why one failed is on lines of its own."""
+    """Yield the lines of one transfer's timeline; times are seconds since the first event."""
     for event in events:
         after = (event.time - events[0].time).total_seconds()
-        yield Text.assemble(f"{after:9.3f} s  ", words(event, width=20))
-        for line in _why(event):
+        yield Text.assemble(f"{after:9.3f} s  ", line_text(event, width=20))
+        for line in _causes(event):
             yield Text(f"{'':15}{line}", style="dim")
 
 
-def in_full(event: Event) -> str:
-    """What an event says beside its kind and, of a failure, why: on one line."""
-    return "; ".join(part for part in (detail(event), *_why(event)) if part)
+def full_detail(event: Event) -> str:
+    """The event's detail and, for a failure, its causes, on one line."""
+    return "; ".join(part for part in (detail(event), *_causes(event)) if part)
 
 
 def detail(event: Event) -> str:
-    """What an event says beside its kind; nothing that has to stay hidden."""
-    said: tuple[str | None, ...]
+    """What an event says beyond its kind. Contains no phone number and no secret."""
+    parts: tuple[str | None, ...]
     match event:
         case TransferCompleted() | RedirectCompleted():
-            said = (event.basis, _codes(event), _took(event))
+            parts = (event.basis, _codes(event), _elapsed(event))
         case TransferFailed() | RedirectFailed():
-            said = (event.reason, event.basis, _codes(event), _CALLER[event.call_alive], _took(event))
+            parts = (event.reason, event.basis, _codes(event), _CALLER[event.call_alive], _elapsed(event))
         case TransferExpired() | RedirectExpired():
-            said = ("not known", f"evidence: {event.evidence}", _CALLER[event.call_alive], _took(event))
+            evidence = f"evidence: {event.evidence}"
+            parts = ("result not known", evidence, _CALLER[event.call_alive], _elapsed(event))
         case CallEnded():
-            said = (_codes(event),)
+            parts = (_codes(event),)
         case ProviderOther(late_verdict=late) if late:
-            said = (f"the provider says {late} after the outcome, which stands",)
+            parts = (f"the provider reported {late} after the outcome, which does not change",)
         case ProviderOther(name=str(name)):
-            said = (name,)
+            parts = (name,)
         case _:
-            said = ()
-    return ", ".join(str(part) for part in said if part)
+            parts = ()
+    return ", ".join(str(part) for part in parts if part)
 
 
-def _why(event: Event) -> Iterator[str]:
-    """Of a failure, for whoever looks into it: the provider's words, what to do, what to quote to them."""
+def _causes(event: Event) -> Iterator[str]:
+    """For a failure: the provider's message, what to do, and the request id to quote to the provider."""
     if isinstance(event, TransferFailed | RedirectFailed):
-        told = {
-            "the provider says": event.message,
+        causes = {
+            "provider message": event.message,
             "what to do": event.advice,
             "request id": event.request_id,
         }
-        for name, text in told.items():
+        for name, text in causes.items():
             if text:
                 yield f"{name}: {_plain(text)}"
 
 
 def _plain(text: str) -> str:
-    """Somebody else's text on one line, without numbers and secrets and what a terminal would obey."""
-    return " ".join(shown_id("".join(one if one.isprintable() else " " for one in text)).split())
+    """A provider's text on one line, without phone numbers, secrets and control characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(shown_id(printable).split())
 
 
 def _codes(event: Event) -> str:
@@ -101,5 +107,5 @@ def _codes(event: Event) -> str:
     return f"code {code}" if subcode is None else f"code {code}/{subcode}"
 
 
-def _took(outcome: Outcome) -> str:
+def _elapsed(outcome: Outcome) -> str:
     return "" if outcome.elapsed is None else f"after {outcome.elapsed.total_seconds():.1f} s"

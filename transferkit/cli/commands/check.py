@@ -1,67 +1,60 @@
-"""`transferkit check`: whether it will work, before the first call depends on it."""
+"""`transferkit check`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from transferkit.cli import options
-from transferkit.cli.checks import CheckResult, run_checks
+from transferkit.cli.checks import run_checks
+from transferkit.cli.options import AsJson, ConfigFile
+from transferkit.cli.output import FAILED, print_json
 from transferkit.config import Config, load_config
-from transferkit.errors import ConfigError
+from transferkit.provider.adapter import CheckResult
 
 __all__ = ["check"]
-
-_FAILED: Final = 1
-_UNUSABLE: Final = 2
 
 _MARKS: Final = {True: ("ok", "green"), False: ("FAIL", "bold red"), None: ("-", "yellow")}
 
 
 def check(
     *,
-    config: options.ConfigFile = None,
-    as_json: options.AsJson = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody over the network.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Skip what needs the network.")] = False,
 ) -> None:
-    """Look at configuration, secrets, store, callback URL, signing keys, credentials and the clock.
+    """Check the configuration, the store and the credentials.
 
-    Sends no call anywhere, and writes nothing to the store that stays. Exits with 1 where something does not
-    work, with 2 where the configuration cannot be used. Example: transferkit check --config transferkit.toml
+    Also checks the secrets, the callback URL, the signing keys and this machine's clock. Sends no call
+    anywhere and leaves nothing in the store. Each problem is printed with what to do. Exits with 1 if a
+    check failed.
+
+    Examples:
+      transferkit check --config transferkit.toml
+      transferkit check --offline --json
     """
-    try:
-        known = load_config(config)
-    except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_UNUSABLE) from None
-    if not asyncio.run(_check(known, as_json=as_json, offline=offline)):
-        raise typer.Exit(_FAILED)
+    if not asyncio.run(_check(load_config(config), as_json=as_json, offline=offline)):
+        raise typer.Exit(FAILED)
 
 
 async def _check(config: Config, *, as_json: bool, offline: bool) -> bool:
-    """Print each result as it comes; whether none failed."""
+    """Print each result as it comes; return whether no check failed."""
     console = Console(highlight=False, soft_wrap=True)
-    good = True
+    passed = True
     async for result in run_checks(config, offline=offline):
-        good = good and result.ok is not False
+        passed = passed and result.ok is not False
         if as_json:
-            typer.echo(_line(result))
+            names = ("name", "ok", "message", "advice")
+            print_json({name: getattr(result, name) for name in names})
         else:
-            console.print(_shown(result))
-    return good
+            console.print(_text(result))
+    return passed
 
 
-def _line(result: CheckResult) -> str:
-    told = {"name": result.name, "ok": result.ok, "message": result.message, "advice": result.advice}
-    return json.dumps(told, ensure_ascii=False)
-
-
-def _shown(result: CheckResult) -> Text:
+def _text(result: CheckResult) -> Text:
     word, style = _MARKS[result.ok]
     text = Text.assemble((f"{word:<5}", style), f" {result.name:<18} {result.message}")
     if result.ok is not True and result.advice:

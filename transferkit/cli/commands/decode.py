@@ -1,8 +1,7 @@
-"""`transferkit decode`: callback bodies to events, with no state at hand."""
+"""`transferkit decode`."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from transferkit.cli.output import FAILED, print_json
 from transferkit.codec import encode
-from transferkit.errors import ConfigError
 from transferkit.events import (
     Basis,
     Event,
@@ -26,78 +25,69 @@ from transferkit.provider.adapter import Adapter, Callback
 from transferkit.provider.facts import Fact, MalformedCallback, RequestKind, Result, Signal
 from transferkit.provider.registry import adapter_class
 
-__all__ = ["as_events", "decode"]
+__all__ = ["decode"]
 
 _STDIN = Path("-")
-_FAILED = 1
-_UNUSABLE = 2
 
 
 def decode(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files with one callback body each; without any, or for -, standard input."),
+        typer.Argument(help="Files with one callback body each; default, or -: standard input."),
     ] = None,
     *,
-    provider: Annotated[str, typer.Option("--provider", "-p", help="Whose callbacks they are.")],
+    provider: Annotated[
+        str, typer.Option("--provider", "-p", metavar="NAME", help="The provider that sent the callbacks.")
+    ],
 ) -> None:
-    """Read callback bodies and print what they say, one event a line. Needs no configuration, no network.
+    """Decode callback bodies and print them as events.
 
-    Exits with 1 if any body was malformed or unreadable; the others are printed all the same.
+    Prints one JSON object per line. Needs no configuration and no network. Exits with 1 if a body is
+    malformed or a file cannot be read; the others are still printed.
 
-    Example: transferkit decode --provider graph notification.json
+    Examples:
+      transferkit decode --provider NAME callback.json
+      curl https://example.org/callback.json | transferkit decode -p NAME
     """
-    try:
-        adapter = adapter_class(provider)
-    except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_UNUSABLE) from None
-    good = [_decode(adapter, path) for path in files or [_STDIN]]
-    if not all(good):
-        raise typer.Exit(_FAILED)
+    adapter = adapter_class(provider)
+    results = [_decode(adapter, path) for path in files or [_STDIN]]
+    if not all(results):
+        raise typer.Exit(FAILED)
 
 
 def _decode(adapter: type[Adapter], path: Path) -> bool:
+    """Print the events of one body; return whether all of it was understood."""
     try:
         body = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
     except OSError as error:
-        typer.echo(f"{path}: {error.strerror}", err=True)
+        typer.echo(f"cannot read {path}: {error.strerror}", err=True)
         return False
-    return _print(adapter, str(path), body)
-
-
-def _print(adapter: type[Adapter], name: str, body: bytes) -> bool:
     malformed: MalformedCallback | None = None
     try:
         facts = adapter.decode(Callback(body=body, received_at=datetime.now(UTC)))
     except MalformedCallback as error:
-        malformed = error
-        facts = error.facts
+        facts, malformed = error.facts, error
     for fact in facts:
-        for event in as_events(fact):
-            typer.echo(json.dumps({"file": name, **encode(event)}, ensure_ascii=False))
+        for event in _events(fact):
+            print_json({"file": str(path), **encode(event)})
     if malformed is not None:
-        typer.echo(f"{name}: {malformed}", err=True)
+        typer.echo(f"{path}: {malformed}", err=True)
     return malformed is None
 
 
-def as_events(fact: Fact) -> Iterator[Event]:
-    """What a fact says by itself: as for a transfer that is open, but of no known id.
+def _events(fact: Fact) -> Iterator[Event]:
+    """The events that a fact would cause for an open transfer.
 
-    On the stream the life cycle decides; here a stated verdict simply shows as the event that it would be.
+    On the event stream the life cycle decides; here every verdict of the provider becomes its event.
     """
-    told = False
-    for signal in fact.signals:
-        event = _event(signal, fact)
-        if event is not None:
-            told = True
-            yield event
-    if not told or Signal.CALL_ENDED in fact.signals:
+    events = [event for signal in fact.signals if (event := _event(signal, fact)) is not None]
+    yield from events
+    if not events or Signal.CALL_ENDED in fact.signals:
         yield fact.event
 
 
 def _event(signal: Signal, fact: Fact) -> Event | None:
-    source, words = fact.event, fact.result or Result()
+    source, result = fact.event, fact.result or Result()
     common: dict[str, Any] = {
         "time": source.time,
         "provider": source.provider,
@@ -110,9 +100,9 @@ def _event(signal: Signal, fact: Fact) -> Event | None:
     stated: dict[str, Any] = {
         "target": fact.target,
         "transferee": fact.transferee,
-        "code": words.code,
-        "subcode": words.subcode,
-        "message": words.message,
+        "code": result.code,
+        "subcode": result.subcode,
+        "message": result.message,
     }
     match signal:
         case Signal.STARTED:
@@ -128,9 +118,9 @@ def _event(signal: Signal, fact: Fact) -> Event | None:
                 **common,
                 **stated,
                 basis=Basis.STATED,
-                reason=words.reason,
+                reason=result.reason,
                 call_alive=fact.call_alive,
-                advice=words.advice,
+                advice=result.advice,
             )
         case _:
             return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from transferkit.cli.ending import INTERRUPTED, TERMINATED, unusable, without_server
+from transferkit.cli.output import FAILED, TERMINATED, needs_extra, unusable
 from transferkit.provider.registry import EMULATORS, announced
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-_FAILED: Final = 1
 _HEADLINE: Final = "one application on every provider's emulator: no account, no phone number, no network"
 _PACE_SECONDS: Final = 0.08
 
@@ -54,15 +53,12 @@ def demo(
 
     with Lines() if as_json else Timelines() as display:
         try:
-            good = asyncio.run(_run(display, web=web))
-        except ModuleNotFoundError as error:
-            raise without_server(error) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+            with needs_extra("emulators"):
+                good = asyncio.run(_run(display, web=web))
         except asyncio.CancelledError:
             raise typer.Exit(TERMINATED) from None
     if not good:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
 async def _run(display: Display, *, web: bool) -> bool:

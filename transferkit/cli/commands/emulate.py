@@ -1,4 +1,4 @@
-"""`transferkit emulate`: the emulators and their web page, until somebody stops them."""
+"""`transferkit emulate`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from transferkit.cli.ending import unusable, without_server
+from transferkit.cli.output import needs_extra, print_json, unusable
 from transferkit.emulators import Fault
 from transferkit.emulators.page import Page
 from transferkit.emulators.staging import Emulators, emulators
@@ -36,54 +36,62 @@ def _fault(text: str) -> Fault:
 def emulate(
     *,
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", "-p", help="Only this provider's emulator; repeatable.")
+        list[str] | None,
+        typer.Option("--provider", "-p", metavar="NAME", help="Only this provider's emulator. Repeatable."),
     ] = None,
     port: Annotated[
         int,
         typer.Option(
-            help="The page's port; the emulators take those after it. 0 takes free ones.", min=0, max=65_500
+            help="The page's port; the emulators use the ports after it. 0 for any free ones.",
+            min=0,
+            max=65_500,
         ),
     ] = _PORT,
     callback_url: Annotated[
-        str, typer.Option(help="Where your application takes callbacks: `callbacks.public_url`.")
+        str, typer.Option(metavar="URL", help="Where your application receives callbacks.")
     ] = _CALLBACKS,
-    pace: Annotated[float, typer.Option(help="Seconds between two steps of a scenario.", min=0)] = 0.5,
+    pace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="The pause between two steps of a scenario.", min=0)
+    ] = 0.5,
     fault: Annotated[
         list[Fault] | None,
         typer.Option(
             parser=_fault,
             metavar="FAULT",
-            help="Something to go wrong, such as reset_after,match=transfer or status=429,retry_after=1.5; "
-            "repeatable.",
+            help="A fault to inject, such as reset_after,match=transfer or status=429,retry_after=1.5. "
+            "Repeatable.",
         ),
     ] = None,
-    chaos: Annotated[
-        int | None, typer.Option(metavar="SEED", help="Let anything go wrong, as this seed decides.")
-    ] = None,
+    chaos: Annotated[int | None, typer.Option(metavar="SEED", help="Inject random faults.")] = None,
     https: Annotated[
-        bool, typer.Option("--https", help="Serve every emulator over https, with a CA made for this run.")
+        bool, typer.Option("--https", help="Serve all emulators over https, with a CA made for this run.")
     ] = False,
     write_ca: Annotated[
         Path | None,
-        typer.Option(help="Write the certificates of the CAs to trust there, as PEM.", dir_okay=False),
+        typer.Option(metavar="FILE", help="Write the CA certificates to trust, as PEM.", dir_okay=False),
     ] = None,
     write_config: Annotated[
         Path | None,
-        typer.Option(help="Write the configuration there, too, once everything listens.", dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="Write the configuration, once all emulators listen.", dir_okay=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Serve the providers' emulators on this machine, with a web page that shows what they see and say.
+    """Serve the providers' emulators on this machine, with a web page.
 
-    Needs no account and no network. Prints a configuration that points transferkit at them; stop it with
-    Ctrl-C. What a call's target does is chosen by its number: see the page, or GET /_emulator/scenarios
-    of an emulator.
+    Needs no account and no network. Prints a configuration that points transferkit at the emulators; the web
+    page shows every request and callback. The number of a call's target selects the scenario: see the page,
+    or GET /_emulator/scenarios on an emulator. Ctrl-C stops them.
 
-    Example: transferkit emulate --callback-url http://127.0.0.1:8000/callbacks
+    Examples:
+      transferkit emulate --callback-url http://127.0.0.1:8000/callbacks
+      transferkit emulate --write-config emulators.toml --fault lose --pace 0.1
+      transferkit emulate --https --write-ca ca.pem
     """
-    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # the page says it all
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # the page shows it all
     try:
-        with contextlib.suppress(KeyboardInterrupt):
+        with needs_extra("emulators"), contextlib.suppress(KeyboardInterrupt):
             asyncio.run(
                 _emulate(
                     providers=provider,
@@ -100,8 +108,6 @@ def emulate(
             )
     except KeyError as error:
         raise unusable(f"no emulator of {error} is installed: pip install 'transferkit[all]'") from None
-    except ModuleNotFoundError as error:
-        raise without_server(error) from None
     except OSError as error:
         raise unusable(f"cannot serve: {error.strerror or error}; choose another --port") from None
 
@@ -119,7 +125,7 @@ async def _emulate(
     write_config: Path | None,
     as_json: bool,
 ) -> None:
-    stop = _stopped()
+    stop = _stop_event()
     async with AsyncExitStack() as stack:
         first = port and port + 1
         emulated = await stack.enter_async_context(
@@ -132,15 +138,24 @@ async def _emulate(
         page = Page(
             emulated.running, addresses={name: server.url for name, server in emulated.servers.items()}
         )
-        served = await stack.enter_async_context(serve(page.app, port=port))
+        page_server = await stack.enter_async_context(serve(page.app, port=port))
         stack.callback(page.close)
         config = _toml(emulated, callback_url)
         if write_ca is not None:
             _write(write_ca, _authorities(emulated), option="--write-ca")
-        if write_config is not None:  # last: who waits for it finds everything else
+        if write_config is not None:  # last, so that whoever waits for this file finds all the rest
             _write(write_config, config, option="--write-config")
-        _tell(emulated, served, config, chaos=chaos, as_json=as_json)
+        _print_addresses(emulated, page_server, config, chaos=chaos, as_json=as_json)
         await stop.wait()
+
+
+def _stop_event() -> asyncio.Event:
+    """An event that Ctrl-C and SIGTERM set, so that everything is closed in order."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels instead
+            loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 def _authorities(emulated: Emulators) -> str:
@@ -157,27 +172,29 @@ def _write(file: Path, content: str, *, option: str) -> None:
         raise unusable(f"{option}: cannot write {file}: {error.strerror or error}") from None
 
 
-def _stopped() -> asyncio.Event:
-    """Is set by Ctrl-C and by a polite kill, so that everything ends in good order."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels instead
-            loop.add_signal_handler(number, stop.set)
-    return stop
+def _toml(emulated: Emulators, callback_url: str) -> str:
+    """A configuration that points transferkit at the emulators."""
+    tables: dict[str, Mapping[str, Any]] = {
+        "callbacks": {"public_url": callback_url},
+        **{f"providers.{name}": table for name, table in emulated.tables.items()},
+    }
+    lines = [f"provider = {json.dumps(next(iter(emulated.running), 'fake'))}", 'store = "memory:"']
+    for title, table in tables.items():
+        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join([*lines, ""])
 
 
-def _tell(emulated: Emulators, page: Server, config: str, *, chaos: int | None, as_json: bool) -> None:
+def _print_addresses(
+    emulated: Emulators, page: Server, config: str, *, chaos: int | None, as_json: bool
+) -> None:
     if as_json:
-        told = {
-            "page": page.url,
-            "emulators": {
-                name: {"url": server.url, "ca_file": str(server.ca_file) if server.ca_file else None}
-                for name, server in emulated.servers.items()
-            },
-            "chaos_seed": chaos,
-            "providers": emulated.tables,
+        servers = {
+            name: {"url": server.url, "ca_file": str(server.ca_file) if server.ca_file else None}
+            for name, server in emulated.servers.items()
         }
-        typer.echo(json.dumps(told))
+        print_json(
+            {"page": page.url, "emulators": servers, "chaos_seed": chaos, "providers": emulated.tables}
+        )
         return
     typer.echo(f"page      {page.url}")
     for name, server in emulated.servers.items():
@@ -187,16 +204,3 @@ def _tell(emulated: Emulators, page: Server, config: str, *, chaos: int | None, 
     if chaos is not None:
         typer.echo(f"chaos     seed {chaos}")
     typer.echo(f"\n{config}\nCtrl-C stops them.")
-
-
-def _toml(emulated: Emulators, callback_url: str) -> str:
-    """The configuration that points transferkit at the emulators, as a file of its own."""
-    first = next(iter(emulated.running), "fake")
-    tables: dict[str, Mapping[str, Any]] = {
-        "callbacks": {"public_url": callback_url},
-        **{f"providers.{name}": table for name, table in emulated.tables.items()},
-    }
-    lines = [f"provider = {json.dumps(first)}", 'store = "memory:"']
-    for title, table in tables.items():
-        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
-    return "\n".join([*lines, ""])

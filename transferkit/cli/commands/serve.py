@@ -1,10 +1,9 @@
-"""`transferkit serve`: the receiver on a port, until somebody stops it."""
+"""`transferkit serve`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import socket
@@ -14,11 +13,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from transferkit.cli import options
-from transferkit.cli.ending import unusable
+from transferkit.cli.options import ConfigFile, load_and_warn
+from transferkit.cli.output import needs_extra, print_json, unusable
 from transferkit.client import AsyncClient
-from transferkit.config import Config, load_config
-from transferkit.errors import ConfigError, TransferKitError
+from transferkit.config import Config
 from transferkit.provider.registry import adapter_class
 
 if TYPE_CHECKING:
@@ -33,29 +31,27 @@ _DRAIN_SECONDS: Final = 10
 def serve(
     *,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 for every one of this machine's.")
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65_535)] = _PORT,
-    config: options.ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as one JSON object.")] = False,
+    port: Annotated[int, typer.Option(help="The port; 0 for any free one.", min=0, max=65_535)] = _PORT,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object.")] = False,
 ) -> None:
-    """Receive callbacks on a port and do the work that is due, until SIGTERM or Ctrl-C.
+    """Receive callbacks on a port and do the work that is due.
 
-    Speaks plain HTTP: put what ends TLS before it. Logs to standard error, never a query, as that may hold a
-    secret. Example: transferkit serve --config transferkit.toml --port 8000
+    Runs until SIGTERM or Ctrl-C. Speaks plain HTTP: put a proxy that terminates TLS in front of it. Logs to
+    standard error, and never the query of a URL, which may contain a secret.
+
+    Examples:
+      transferkit serve --config transferkit.toml
+      transferkit serve --host 0.0.0.0 --port 8080
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_and_warn(config, in_memory="received events are lost when this process ends")
+    _limit_loggers(settings)
     try:
-        known = load_config(config)
-        _limit_loggers(known)
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(known, host=host, port=port, as_json=as_json))
-    except (ConfigError, TransferKitError) as error:
-        raise unusable(str(error)) from None
-    except ModuleNotFoundError as error:
-        if error.name != "uvicorn":
-            raise
-        raise unusable("serving needs a server: pip install 'transferkit[serve]'") from None
+        with needs_extra("serve"), contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(settings, host=host, port=port, as_json=as_json))
     except OSError as error:
         raise unusable(f"cannot listen on {host}, port {port}: {error.strerror or error}") from None
 
@@ -73,16 +69,16 @@ async def _serve(config: Config, *, host: str, port: int, as_json: bool) -> None
             server = _server(client)
             running = asyncio.create_task(server.serve(sockets=[listener]))
             _stop_on_signal(server)
-            _tell(config, listener, as_json=as_json)
+            _print_address(config, listener, as_json=as_json)
             await running
 
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Generator[socket.socket]:
-    """A socket that takes connections already. Raises `OSError`."""
+    """A socket that accepts connections. Raises `OSError`."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.create_server(address, family=family) as listener:
-        # Inherited by each connection; else answers wait for ACKs.
+        # Each connection inherits it; without it responses wait for ACKs.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
@@ -91,7 +87,7 @@ def _server(client: AsyncClient) -> uvicorn.Server:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Leaves signals to `_stop_on_signal`: uvicorn's own way ends the process by the signal."""
+        """Leaves signals to `_stop_on_signal`: uvicorn ends the process by the signal."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -100,9 +96,9 @@ def _server(client: AsyncClient) -> uvicorn.Server:
     return Server(
         uvicorn.Config(
             client.asgi(),
-            lifespan="off",  # the client is open already, so that what is wrong with its store is said here
+            lifespan="off",  # the client is open already, so that an error of its store is reported here
             log_config=None,
-            access_log=False,  # an address may hold a secret in its query
+            access_log=False,  # the query of a URL may contain a secret
             server_header=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             ws="none",
@@ -111,7 +107,7 @@ def _server(client: AsyncClient) -> uvicorn.Server:
 
 
 def _stop_on_signal(server: uvicorn.Server) -> None:
-    """The first signal ends it in good order, the next one at once."""
+    """Let the first signal finish what is running, and the next one end the process at once."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -124,9 +120,7 @@ def _stop_on_signal(server: uvicorn.Server) -> None:
             loop.add_signal_handler(number, stop)
 
 
-def _tell(config: Config, listener: socket.socket, *, as_json: bool) -> None:
-    if config.store == "memory:":
-        typer.echo("the store is memory: what is received dies with this process", err=True)
+def _print_address(config: Config, listener: socket.socket, *, as_json: bool) -> None:
     host, port = listener.getsockname()[:2]
     prefix = urlsplit(config.callbacks.public_url or "").path.rstrip("/")
     paths = {
@@ -134,8 +128,8 @@ def _tell(config: Config, listener: socket.socket, *, as_json: bool) -> None:
         for name in config.providers
     }
     if as_json:
-        typer.echo(json.dumps({"host": host, "port": port, "paths": paths}))
+        print_json({"host": host, "port": port, "paths": paths})
         return
-    shown = f"[{host}]" if ":" in host else host
-    told = "  ".join(path for several in paths.values() for path in several)
-    typer.echo(f"listening on http://{shown}:{port}  {told}")
+    url_host = f"[{host}]" if ":" in host else host
+    all_paths = "  ".join(path for of_provider in paths.values() for path in of_provider)
+    typer.echo(f"listening on http://{url_host}:{port}  {all_paths}")

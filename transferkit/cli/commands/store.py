@@ -1,36 +1,35 @@
-"""`transferkit store`: make the tables, see how large they are, remove what is old."""
+"""`transferkit store`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import evolve
 from rich.console import Console
 from rich.table import Table
 
-from transferkit.cli import options
+from transferkit.cli.options import AsJson, ConfigFile
+from transferkit.cli.output import print_json
 from transferkit.client import AsyncClient
 from transferkit.config import Config, load_config
-from transferkit.errors import ConfigError, StoreError, TransferKitError
+from transferkit.errors import StoreError
 from transferkit.stores.address import store_at
 
 if TYPE_CHECKING:
+    from transferkit.stores import Store
     from transferkit.stores.postgres import PostgresStore
 
 __all__ = ["store"]
 
-_UNUSABLE = 2
-
-R = TypeVar("R")
-
 store = typer.Typer(
     add_completion=False,
+    rich_markup_mode=None,
     name="store",
-    help="The store: make its tables, see how large they are, remove what is old.",
+    help="Create the store's tables, show their size, remove old calls.",
     no_args_is_help=True,
 )
 
@@ -38,111 +37,106 @@ Role = Annotated[str, typer.Argument(help="The role that the application connect
 
 
 @store.command()
-def migrate(*, config: options.ConfigFile = None) -> None:
-    """Make the store's tables, or bring those of an older transferkit up to date.
+def migrate(*, config: ConfigFile = None) -> None:
+    """Create the store's tables, or update those of an older transferkit.
 
-    Any number of processes may use the store meanwhile. A SQLite file is updated whenever it is opened.
-    Example: transferkit store migrate --config transferkit.toml
+    Other processes may use the store meanwhile. A SQLite file is also updated whenever it is opened.
+
+    Examples:
+      transferkit store migrate --config transferkit.toml
     """
 
     async def run() -> int:
-        known = load_config(config)
-        opened = _postgres(known) or store_at(known.store, base=known.base)
-        await opened.open()
-        await opened.close()
-        return opened.partitions
+        settings = load_config(config)
+        async with _opened(_postgres(settings) or store_at(settings.store, base=settings.base)) as opened:
+            return opened.partitions
 
-    typer.echo(f"the store is up to date; its log has {_run(run())} partitions")
+    typer.echo(f"the store is up to date; its log has {asyncio.run(run())} partitions")
 
 
 @store.command("grants")
-def print_grants(role: Role, *, config: options.ConfigFile = None) -> None:
-    """Print the SQL that gives a role what an application needs, and no more. Run it as the tables' owner.
+def print_grants(role: Role, *, config: ConfigFile = None) -> None:
+    """Print the SQL that grants a PostgreSQL role what an application needs.
 
-    Example: transferkit store grants app | psql "$OWNER_URL"
+    Run the SQL as the owner of the tables.
+
+    Examples:
+      transferkit store grants app | psql "$OWNER_URL"
     """
-
-    async def run() -> str:
-        from transferkit.stores.postgres import grants
-
-        known = _postgres(load_config(config))
-        if known is None:
-            raise StoreError("only a PostgreSQL store has roles")
-        return "\n".join(grants(known.address.schema, role))
+    postgres = _postgres(load_config(config))
+    if postgres is None:
+        raise StoreError("the configured store has no roles: grants are for a PostgreSQL store")
+    from transferkit.stores.postgres import grants
 
     try:
-        typer.echo(_run(run()))
+        typer.echo("\n".join(grants(postgres.address.schema, role)))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
 @store.command()
-def prune(*, config: options.ConfigFile = None) -> None:
-    """Remove the calls that are older than `retention.age`; an open client does so every now and then.
+def prune(*, config: ConfigFile = None) -> None:
+    """Remove the calls that are older than 'retention.age'.
 
-    Example: transferkit store prune
+    An open client also does this, once every 'retention.every'.
+
+    Examples:
+      transferkit store prune --config transferkit.toml
     """
 
     async def run() -> int:
         async with AsyncClient.from_config(config, background=False) as client:
             return await client.prune()
 
-    typer.echo(f"{_run(run())} calls removed")
+    typer.echo(f"{asyncio.run(run())} calls removed")
 
 
 @store.command()
-def info(*, config: options.ConfigFile = None, as_json: options.AsJson = False) -> None:
-    """Tell when work is due next and, of a PostgreSQL store, how large its tables are.
+def info(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show when work is due next and, for PostgreSQL, the size of the tables.
 
-    Example: transferkit store info --json
+    Examples:
+      transferkit store info --json
     """
 
     async def run() -> dict[str, Any]:
-        known = load_config(config)
-        postgres = _postgres(known, may_migrate=False)
-        opened = postgres or store_at(known.store, base=known.base)
-        await opened.open()
-        try:
+        settings = load_config(config)
+        postgres = _postgres(settings, may_migrate=False)
+        async with _opened(postgres or store_at(settings.store, base=settings.base)) as opened:
             due = await opened.next_due()
             tables = await postgres.figures() if postgres else ()
-        finally:
-            await opened.close()
+        names = ("name", "rows", "dead_rows", "bytes")
         return {
             "partitions": opened.partitions,
             "next_due": due.isoformat() if due else None,
-            "tables": [
-                {"name": one.name, "rows": one.rows, "dead_rows": one.dead_rows, "bytes": one.bytes}
-                for one in tables
-            ],
+            "tables": [{name: getattr(table, name) for name in names} for table in tables],
         }
 
-    found = _run(run())
+    found = asyncio.run(run())
     if as_json:
-        typer.echo(json.dumps(found))
+        print_json(found)
         return
     typer.echo(f"partitions  {found['partitions']}\nnext due    {found['next_due'] or 'nothing'}")
     if found["tables"]:
         table = Table("table", "rows", "dead rows", "bytes")
-        for one in found["tables"]:
-            table.add_row(*map(str, one.values()))
+        for row in found["tables"]:
+            table.add_row(*map(str, row.values()))
         Console().print(table)
 
 
+@asynccontextmanager
+async def _opened(store: Store) -> AsyncGenerator[Store]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 def _postgres(config: Config, *, may_migrate: bool = True) -> PostgresStore | None:
-    """The configured store, if it is of that kind. `migrate` means it, whatever the address says."""
+    """The configured store if it is PostgreSQL; `may_migrate` overrides the option in its address."""
     if not config.store.startswith("postgres"):
         return None
     from transferkit.stores.postgres import PostgresStore, read_address
 
     return PostgresStore(evolve(read_address(config.store), migrate=may_migrate))
-
-
-def _run(work: Awaitable[R]) -> R:
-    async def run() -> R:
-        return await work
-
-    try:
-        return asyncio.run(run())
-    except (ConfigError, TransferKitError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_UNUSABLE) from None

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transferkit.cli.demo.scene import Line, Note
-from transferkit.cli.timeline import COLOURS, sign, words
+from transferkit.cli.timeline import COLOURS, kind_text, line_text
 from transferkit.codec import encode
 from transferkit.events import Event, Outcome
 
@@ -207,10 +207,12 @@ def _column(lines: Sequence[Line], over: Performance | None) -> RenderableType:
         if not isinstance(line, Event):
             column.add_row(f"{after:.3f} s", Text(f"‼ {line.text}", style="bold magenta"))
         elif len(calls) == 1:
-            column.add_row(f"{after:.3f} s", words(line))
+            column.add_row(f"{after:.3f} s", line_text(line))
         elif isinstance(line, Outcome):  # of many calls only how they end
             number = calls.index(line.call_id) + 1
-            column.add_row(f"{after:.3f} s", Text.assemble(sign(line), f" call {number} of {len(calls)}"))
+            column.add_row(
+                f"{after:.3f} s", Text.assemble(kind_text(line), f" call {number} of {len(calls)}")
+            )
     if over is not None:
         for problem in over.refusal:
             column.add_row("", Text(f"✘ refused, nothing was sent: {problem}", style="yellow"))

@@ -1,0 +1,203 @@
+"""The commands `transfer` and `redirect`, with options generated from the fields of the request classes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, cast, get_args, get_origin, get_type_hints
+
+import attrs
+import typer
+
+from transferkit._util.frozenmap import FrozenMap
+from transferkit.cli.options import ConfigFile
+from transferkit.cli.output import FAILED, unusable
+from transferkit.cli.sending import preview, send
+from transferkit.codec import decode
+from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
+from transferkit.requests import (
+    Call,
+    CallingContext,
+    OnUnsupported,
+    Redirect,
+    TeamsPhoneCallDetails,
+    Transfer,
+)
+
+__all__ = ["request_command"]
+
+_HELP: Final = {
+    "to": "Who receives the call: +14255550100, teams:OID, app:ID, acs:ID or a raw id (8:orgid:…).",
+    "transferee": "Who is transferred out of a group call.",
+    "participant_id": "The transferee's participant id.",
+    "replaces": "The id of your call with the target: makes the transfer consultative.",
+    "incoming_context": "The opaque context of the incoming call, as the provider sent it.",
+    "source": "The caller, if known. It is not sent.",
+    "ring_timeout": "How long the targets ring.",
+    "disposition": "How the targets ring.",
+    "mask_caller": "Hide who calls.",
+    "mask_callee": "Hide who is called.",
+    "caller_id": "The number that a phone target sees.",
+    "operation_context": "Your correlation text, which every event of the request carries.",
+    "callback_uri": "Where the provider sends the callbacks of this request.",
+    "idempotency_key": "A request with the key of an earlier one is not sent again.",
+    "deadline": "How long to wait for the outcome.",
+    "language_id": "The target's language.",
+    "region": "The target's region.",
+    "endpoint": "Which endpoint of the target rings.",
+    "extra": "Provider-native JSON, merged into the body (RFC 7396).",
+}
+"""The help of every field that becomes the option of its name."""
+
+
+def _identifier(text: str) -> Identifier:
+    try:
+        return parse_identifier(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _number(text: str) -> PhoneNumber:
+    identifier = _identifier(text)
+    if not isinstance(identifier, PhoneNumber):
+        raise typer.BadParameter("expected a phone number, such as +14255550100")
+    return identifier
+
+
+def _text_or_file(text: str) -> str:
+    """Return the text, or the content of the file that it names after an @."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read {text[1:]}: {type(error).__name__}") from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_text_or_file(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter("expected a JSON object")
+    return value
+
+
+def _call_details(text: str) -> TeamsPhoneCallDetails:
+    value = _json_object(text)
+    try:
+        return decode(TeamsPhoneCallDetails, value)
+    except Exception as error:  # noqa: BLE001 - cattrs raises many kinds; all mean wrong fields
+        message = f"the JSON does not have the fields of TeamsPhoneCallDetails ({type(error).__name__})"
+        raise typer.BadParameter(message) from None
+
+
+def _headers(texts: list[str] | None) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for text in texts or ():
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter("a header must be given as NAME=VALUE")
+        headers[name] = value
+    return headers
+
+
+_TYPES: Final[Mapping[Any, tuple[Any, dict[str, Any]]]] = {
+    str: (str, {"metavar": "TEXT"}),
+    timedelta: (float, {"metavar": "SECONDS"}),
+    PhoneNumber: (PhoneNumber, {"parser": _number, "metavar": "NUMBER"}),
+    Identifier: (Identifier, {"parser": _identifier, "metavar": "ID"}),
+    tuple[Identifier, ...]: (list[Identifier], {"parser": _identifier, "metavar": "ID"}),
+    FrozenMap[Any]: (dict, {"parser": _json_object, "metavar": "JSON|@FILE"}),
+}
+"""The type and the settings of the option for a field of each type; others are the same for both."""
+
+
+def request_command(request_class: type[Transfer | Redirect], description: str) -> Callable[..., None]:
+    """Return the function of a command that sends such a request; its signature has all the options."""
+
+    def command(*, config: Path | None, wait: bool, dry_run: bool, **values: Any) -> None:
+        try:
+            request = _request(request_class, values)
+        except (ValueError, TypeError) as error:
+            raise unusable(error) from None
+        if dry_run:
+            asyncio.run(preview(request, config=config))
+        elif not asyncio.run(send(request, config=config, wait=wait)):
+            raise typer.Exit(FAILED)
+
+    parameters = list(_parameters(request_class))
+    command.__doc__ = inspect.cleandoc(description)
+    cast("Any", command).__signature__ = inspect.Signature(parameters)
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameters(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Parameter]:
+    yield _parameter("call", str, typer.Argument(help="The provider's id of the call.", metavar="CALL"))
+    hints = get_type_hints(request_class)
+    for field in attrs.fields(request_class):
+        if field.name in _HELP:
+            yield _option_of(field, hints[field.name])
+    provider = typer.Option("--provider", "-p", metavar="NAME", help="The configured provider of the call.")
+    yield _parameter("provider", str | None, provider, None)
+    yield _parameter("tenant", str | None, typer.Option(metavar="ID", help="The call's tenant."), None)
+    for name, text in {"sip": "A SIP header. Repeatable.", "voip": "A VoIP header. Repeatable."}.items():
+        yield _parameter(name, list[str] | None, typer.Option(metavar="NAME=VALUE", help=text), None)
+    teams = typer.Option(
+        parser=_call_details, metavar="JSON|@FILE", help="The call details that Teams shows the agent."
+    )
+    yield _parameter("teams", TeamsPhoneCallDetails | None, teams, None)
+    yield _parameter("config", ConfigFile, None, None)
+    for name, text in {
+        "--drop-unsupported": "Leave out the fields that the provider does not support.",
+        "--wait": "Wait for the outcome.",
+        "--dry-run": "Print the exact HTTP request as JSON and send nothing.",
+    }.items():
+        yield _parameter(
+            name.strip("-").replace("-", "_"), bool, typer.Option(name, help=text), default=False
+        )
+
+
+def _parameter(
+    name: str, kind: Any, option: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    annotation = Annotated[kind, option] if option is not None else kind
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option_of(field: attrs.Attribute[Any], hint: Any) -> inspect.Parameter:
+    """The option of one field, by the field's type."""
+    if get_origin(hint) is UnionType:
+        (hint,) = (option for option in get_args(hint) if option is not NoneType)
+    kind, settings = _TYPES.get(hint, (hint, {}))
+    if field.name == "incoming_context":
+        settings = {"parser": _text_or_file, "metavar": "TEXT|@FILE"}
+    text = _HELP[field.name]
+    if get_origin(kind) is list:
+        text += " Repeatable."
+    default: Any = None
+    if field.default is attrs.NOTHING:
+        default = inspect.Parameter.empty
+    elif isinstance(field.default, timedelta):
+        default = field.default.total_seconds()
+    return _parameter(field.name, kind, typer.Option(help=text, **settings), default)
+
+
+def _request(request_class: type[Transfer | Redirect], values: dict[str, Any]) -> Transfer | Redirect:
+    """The request of the options' values; a field without a value has its default."""
+    fields = {name: value for name, value in values.items() if name in _HELP and value is not None}
+    return request_class(
+        call=Call(values["provider"], values["call"], tenant_id=values["tenant"]),
+        context=CallingContext(
+            sip=_headers(values["sip"]), voip=_headers(values["voip"]), teams=values["teams"]
+        ),
+        on_unsupported=OnUnsupported.DROP if values["drop_unsupported"] else OnUnsupported.REFUSE,
+        **fields,
+    )
