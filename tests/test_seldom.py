@@ -25,7 +25,6 @@ from transferkit._callbacks.verification.keys import keys_in
 from transferkit._callbacks.verification.tokens import key_id_of, signed_claims
 from transferkit._lifecycle import CallKey, CallState, Lease
 from transferkit._util.frozenmap import FrozenMap, freeze
-from transferkit.cli.checks import _routes
 from transferkit.codec import decode
 from transferkit.config import load_config
 from transferkit.provider.facts import Result
@@ -170,16 +169,6 @@ def test_an_address_of_postgresql_is_no_connection_yet():
     pytest.importorskip("psycopg_pool")
     store = address.store_at("postgresql://app@db.invalid/calls", base=Path())
     assert type(store).__name__ == "PostgresStore"
-
-
-def test_a_path_that_an_adapter_does_not_route_is_none_of_its_own():
-    class Partial(FakeAdapter):
-        callback_paths = ("", "/more")
-
-        def route(self, path):
-            return None if path == "/more" else super().route(path)
-
-    assert [path for path, _ in _routes({"fake": Partial(clock=CLOCK)})] == ["/fake"]
 
 
 def test_where_the_distribution_is_unknown_the_remedy_names_what_is_installed(monkeypatch):

@@ -177,9 +177,3 @@ def test_a_server_that_is_not_installed_is_said_to_be_an_extra(monkeypatch, comm
 def test_another_missing_module_is_not_told_as_a_missing_extra(monkeypatch):
     result = run(monkeypatch, result=ModuleNotFoundError(name="elsewhere"))
     assert isinstance(result.exception, ModuleNotFoundError)
-
-
-def test_the_seed_of_the_chaos_is_told(capsys):
-    page = SimpleNamespace(url="http://127.0.0.1:1")
-    emulating._tell(SimpleNamespace(servers={}), page, "", chaos=7, as_json=False)
-    assert "chaos     seed 7" in capsys.readouterr().out

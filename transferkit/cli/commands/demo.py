@@ -40,11 +40,15 @@ def demo(
         bool, typer.Option("--web", help="Show the emulators' web page, too, and keep it open until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Run the same application on each provider's emulator and show what becomes of its calls.
+    """Run one application on every provider's emulator.
 
-    Needs no account and no network. Exits with 0 only if all became what it must.
+    Shows the timelines of all providers side by side. Needs no account and no network. Exits with 1 if
+    anything is not as expected.
 
-    Example: transferkit demo
+    Examples:
+      transferkit demo
+      transferkit demo --web
+      transferkit demo --json
     """
     if not announced(EMULATORS):
         raise unusable("no provider's emulator is installed: pip install 'transferkit[all]'")

@@ -1,177 +1,27 @@
-"""`transferkit emulate`, and its page as any HTTP client sees it; browser/ has what a browser makes of it."""
+"""The emulators' web page as any HTTP client sees it; `tests/browser` tests it in a browser."""
 
 import asyncio
 import json
 import re
-import signal
-import socket
-import ssl
-import sys
-import tomllib
 from html.parser import HTMLParser
-from pathlib import Path
 
 import httpx
 import pytest
 
-pytest.importorskip("typer")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from transferkit.cli.app import app
-from transferkit.config import load_config
 from transferkit.emulators import CallView, Emulator, Fault, Reply, RingingCall
 from transferkit.emulators.page import Page
 from transferkit.emulators.page.html import element, text
-from transferkit.provider.registry import EMULATORS, announced
 from transferkit.testing import scenario, serve
 
 pytestmark = pytest.mark.heavy
 
 HOSTILE = "<script>alert('x')</script>\"&\x00\u202e"
-PROVIDERS = sorted(announced(EMULATORS))
-
-
-# --- the command ------------------------------------------------------------------------------------
-
-
-class Running:
-    """The command in a process of its own, and what it printed."""
-
-    def __init__(self, process, told):
-        self.process, self.told = process, told
-
-    async def stop(self, number=signal.SIGINT):
-        self.process.send_signal(number)
-        out, err = await asyncio.wait_for(self.process.communicate(), 10)
-        return self.process.returncode, out.decode(), err.decode()
-
-
-@pytest.fixture
-async def emulate():
-    started = []
-
-    async def start(*options):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from transferkit.cli import main; main()",
-            "emulate",
-            "--port=0",
-            "--json",
-            *options,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        started.append(process)
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
-        return Running(process, json.loads(line))
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
-async def test_it_serves_every_emulator_and_the_page_until_told_to_stop(emulate, tmp_path):
-    written = tmp_path / "emulated.toml"
-    running = await emulate(f"--write-config={written}", "--callback-url=http://127.0.0.1:8123/in/")
-    assert sorted(running.told["emulators"]) == PROVIDERS
-    async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - loopback
-        assert "transferkit" in (await http.get(running.told["page"])).text
-        for name, one in running.told["emulators"].items():
-            assert (await http.get(f"{one['url']}/_emulator/calls")).json() == []
-            assert one["url"].startswith("https") is (one["ca_file"] is not None)
-            placed = await http.post(f"{one['url']}/_emulator/calls")
-            assert placed.status_code == 201, f"{name} knows where callbacks go"
-    table = tomllib.loads(written.read_text())
-    assert table["providers"] == running.told["providers"]
-    assert load_config(written).callbacks.public_url == "http://127.0.0.1:8123/in"
-    ca_files = [Path(one["ca_file"]) for one in running.told["emulators"].values() if one["ca_file"]]
-    assert all(file.exists() for file in ca_files)
-    assert await running.stop() == (0, "", "")
-    assert not any(file.exists() for file in ca_files)
-
-
-@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
-async def test_with_https_every_emulator_is_trusted_by_the_ca_file_that_is_written(emulate, tmp_path):
-    authorities = tmp_path / "ca.pem"
-    running = await emulate("--https", f"--write-ca={authorities}")
-    trusted = ssl.create_default_context(cafile=str(authorities))
-    async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
-        for one in running.told["emulators"].values():
-            assert one["url"].startswith("https://")
-            assert (await http.get(f"{one['url']}/_emulator/calls")).json() == []
-    assert (await running.stop())[0] == 0
-
-
-@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
-async def test_faults_and_chaos_are_on_from_the_start(emulate):
-    name = PROVIDERS[0]
-    running = await emulate(f"-p{name}", "--fault=reset_after,match=transfer", "--fault=lose", "--chaos=7")
-    (one,) = running.told["emulators"].values()
-    async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - loopback
-        faults = (await http.get(f"{one['url']}/_emulator/faults")).json()
-    assert faults == {"active": ["reset_after,match=transfer", "lose"], "chaos_seed": 7}
-    assert running.told["chaos_seed"] == 7
-    code, _, errors = await running.stop(signal.SIGTERM)
-    assert (code, errors) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--provider", "nobody"], "nobody"),
-        (["--fault", "explode"], "explode"),
-    ],
-)
-def test_what_cannot_be_served_is_said(options, words):
-    result = CliRunner().invoke(app, ["emulate", "--port", "0", *options])
-    assert result.exit_code == 2
-    assert words in result.output
-
-
-@pytest.mark.skipif(not PROVIDERS, reason="no emulator is installed")
-def test_a_port_that_is_taken_is_said():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        result = CliRunner().invoke(app, ["emulate", "--port", str(port)])
-    assert result.exit_code == 2
-    assert "--port" in result.output
-
-
-@pytest.mark.parametrize("option", ["--write-config", "--write-ca"])
-def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, option):
-    nowhere = tmp_path / "no" / "such" / "file"
-    result = CliRunner().invoke(app, ["emulate", "--port", "0", "--https", option, str(nowhere)])
-    assert result.exit_code == 2
-    assert f"{option}: cannot write {nowhere}" in result.stderr
-    assert "--port" not in result.stderr
-
-
-@pytest.mark.skipif("acs" not in PROVIDERS, reason="needs an emulator that is served over http")
-def test_no_ca_can_be_written_when_nothing_is_served_over_https(tmp_path):
-    file = tmp_path / "ca.pem"
-    result = CliRunner().invoke(app, ["emulate", "--port", "0", "-p", "acs", "--write-ca", str(file)])
-    assert result.exit_code == 2
-    assert "--https" in result.stderr
-    assert not file.exists()
-
-
-def test_without_its_server_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    result = CliRunner().invoke(app, ["emulate", "--port", "0"])
-    assert result.exit_code == 2
-    assert "pip install 'transferkit[emulators]'" in result.stderr
-
-
-# --- the page ---------------------------------------------------------------------------------------
 
 
 class Graphless(Emulator):
