@@ -342,7 +342,7 @@ _SUMMARY: Final[Mapping[str, Callable[[Capabilities], str]]] = {
     "ring timeout of a redirect": _ring_timeout,
     "request that timed out": _after_timeout,
     "outcome of a redirect": lambda found: (
-        "inferred" if found.redirect_is_handed_over else "stated, or expired"
+        "inferred" if found.redirect_completes_on_acceptance else "stated, or expired"
     ),
 }
 

@@ -36,7 +36,7 @@ from transferkit._lifecycle import (
     Lease,
     Observed,
     Opened,
-    Progress,
+    OpenTransfer,
     Requested,
     Rules,
     Work,
@@ -56,7 +56,7 @@ _RULES: Final = (
     Rules(max_attempts=2, max_inspections=1),
     Rules(max_attempts=2, max_inspections=1, repeatable_for=timedelta(minutes=5)),
 )
-_REDIRECT_RULES: Final = Rules(max_attempts=2, max_inspections=1, taken_is_handed_over=True)
+_REDIRECT_RULES: Final = Rules(max_attempts=2, max_inspections=1, redirect_completes_on_acceptance=True)
 
 _ANSWERS: Final[dict[str, SubmitResult]] = {
     "the provider accepts the request (2xx)": Submitted(),
@@ -137,19 +137,19 @@ def _key(state: CallState) -> object:
     progress = state.open
     if progress is None:
         return None
-    inspections = min(progress.final_inspections, progress.rules.max_inspections)
-    refusal = progress.refusal and Result(code=progress.refusal.code and 1)
+    inspections = min(progress.inspections_after_deadline, progress.rules.max_inspections)
+    refusal = progress.last_error and Result(code=progress.last_error.code and 1)
     return evolve(
         progress,
-        first_sent_at=None,
+        first_sent_at=progress.requested_at,
         last_inspected_at=None,
         evidence=None,
-        final_inspections=inspections,
-        refusal=refusal,
+        inspections_after_deadline=inspections,
+        last_error=refusal,
     )
 
 
-def _state_name(progress: Progress) -> str:
+def _state_name(progress: OpenTransfer) -> str:
     names = ("accepted", "started", "submitted")
     return next((name for name in names if getattr(progress, name)), "requested")
 
@@ -158,7 +158,7 @@ def _open_state_name(state: CallState) -> str:
     return _state_name(state.open) if state.open else ""
 
 
-def _inputs(progress: Progress) -> Iterator[tuple[str, Input]]:
+def _inputs(progress: OpenTransfer) -> Iterator[tuple[str, Input]]:
     at = progress.deadline_at + _SOON if progress.deadline_passed else _START + _SOON
     name = progress.id
     if progress.attempts < progress.rules.max_attempts:
@@ -170,11 +170,11 @@ def _inputs(progress: Progress) -> Iterator[tuple[str, Input]]:
     for cause, (signals, result) in (_SIGNALS | of_kind).items():
         yield cause, Observed(at=at, fact=_fact(signals, result, at))
     for presence in Presence:
-        last = progress.deadline_passed and not progress.ended
+        last = progress.deadline_passed and not progress.call_end
         cause = "the deadline, and a query decides nothing" if last else f"query: the call is {presence}"
         yield cause, Inspected(at=at, transfer_id=name, presence=presence)
-    if progress.ended:
-        how = _END_CAUSES.get(progress.ended.reason, "the call ended")
+    if progress.call_end:
+        how = _END_CAUSES.get(progress.call_end.reason, "the call ended")
         grace_over = DueReached(at=at, transfer_id=name, work=Work.GRACE)
         yield f"{how}, and no proof arrived within the grace period", grace_over
     due = DueReached(at=progress.deadline_at, transfer_id=name, work=Work.DEADLINE)

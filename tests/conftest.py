@@ -35,7 +35,7 @@ from transferkit import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit._lifecycle import CallState, Finished, Progress, Rules
+from transferkit._lifecycle import CallState, FinishedTransfer, OpenTransfer, Rules
 from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.provider.facts import Result
 
@@ -140,8 +140,8 @@ for _class in (
     transferkit.Participant,
     Result,
     Rules,
-    Progress,
-    Finished,
+    OpenTransfer,
+    FinishedTransfer,
     CallState,
 ):
     _register(_class)

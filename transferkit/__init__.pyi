@@ -38,7 +38,6 @@ from .events import CallParticipants as CallParticipants
 from .events import Event as Event
 from .events import Evidence as Evidence
 from .events import FailureReason as FailureReason
-from .events import LateVerdict as LateVerdict
 from .events import Outcome as Outcome
 from .events import Participant as Participant
 from .events import ProviderOther as ProviderOther
@@ -56,6 +55,7 @@ from .events import TransferOutcome as TransferOutcome
 from .events import TransferRequested as TransferRequested
 from .events import TransferStarted as TransferStarted
 from .events import TransferSubmitted as TransferSubmitted
+from .events import Verdict as Verdict
 from .identifiers import Cloud as Cloud
 from .identifiers import CommunicationUser as CommunicationUser
 from .identifiers import Identifier as Identifier

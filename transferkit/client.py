@@ -19,7 +19,7 @@ from transferkit._callbacks.verification.fetching import Fetch
 from transferkit._callbacks.verification.verifier import Verifier
 from transferkit._engine.planning import plan_request
 from transferkit._engine.worker import Worker
-from transferkit._lifecycle import CallRings, Opened
+from transferkit._lifecycle import CallStillRinging, Opened
 from transferkit._telemetry import Telemetry, telemetry_here
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
@@ -456,7 +456,7 @@ class AsyncClient:
             if known.fingerprint != opened.fingerprint:
                 raise IdempotencyConflict(str(opened.request.idempotency_key), known.id) from None
             return self._handle(known)
-        except CallRings:
+        except CallStillRinging:
             still = "still rings: it can be redirected, not transferred"
             raise InvalidRequest(
                 opened.call.provider, [Problem("call", still, "the id of an answered call")]

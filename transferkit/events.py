@@ -29,7 +29,6 @@ __all__ = [
     "Event",
     "Evidence",
     "FailureReason",
-    "LateVerdict",
     "Outcome",
     "Participant",
     "ProviderOther",
@@ -47,6 +46,7 @@ __all__ = [
     "TransferRequested",
     "TransferStarted",
     "TransferSubmitted",
+    "Verdict",
     "event_class",
 ]
 
@@ -101,8 +101,8 @@ class Evidence(StrEnum):
     transfer of the call may have caused. `provider.other` in the history shows it."""
 
 
-class LateVerdict(StrEnum):
-    """What a proof said that came after the outcome."""
+class Verdict(StrEnum):
+    """What the provider stated about a transfer or redirect."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -362,7 +362,7 @@ class ProviderOther(Event):
     kind: ClassVar[str] = "provider.other"
 
     name: str | None = field(default=None, repr=safe_repr)
-    late_verdict: LateVerdict | None = None
+    late_verdict: Verdict | None = None
 
 
 TransferOutcome = TransferCompleted | TransferFailed | TransferExpired

@@ -1,6 +1,6 @@
 """Events as text for people."""
 
-from transferkit import Basis, FailureReason, LateVerdict, ProviderOther, TransferCompleted, TransferFailed
+from transferkit import Basis, FailureReason, ProviderOther, TransferCompleted, TransferFailed, Verdict
 from transferkit.cli.commands.events import event_line
 from transferkit.cli.timeline import detail, timeline
 from transferkit.testing.contracts.store_inputs import AT
@@ -34,7 +34,7 @@ def test_an_event_line_ends_with_the_causes_of_the_failure():
 
 
 def test_a_late_verdict_is_shown_as_one_that_changes_nothing():
-    late = ProviderOther(time=AT, provider="fake", call_id="call-1", late_verdict=LateVerdict.SUCCEEDED)
+    late = ProviderOther(time=AT, provider="fake", call_id="call-1", late_verdict=Verdict.SUCCEEDED)
     assert "after the outcome, which does not change" in detail(late)
 
 

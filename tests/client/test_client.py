@@ -334,7 +334,7 @@ async def test_where_the_acceptance_is_the_whole_story_it_is_an_inferred_one(mak
     class HandsOver(FakeAdapter):
         @property
         def capabilities(self):
-            return attrs.evolve(super().capabilities, redirect_is_handed_over=True)
+            return attrs.evolve(super().capabilities, redirect_completes_on_acceptance=True)
 
     async with make(HandsOver(clock=clock)) as client:
         outcome = await (await client.redirect(CALL, to=scenario("silent").teams_user)).outcome(timeout=5)

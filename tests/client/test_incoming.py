@@ -28,8 +28,8 @@ from transferkit import (
 )
 from transferkit._lifecycle import (
     CallKey,
-    CallRings,
     CallState,
+    CallStillRinging,
     Lease,
     Observed,
     Opened,
@@ -252,7 +252,7 @@ def after(*inputs):
 
 def test_a_transfer_of_a_call_that_rings_is_no_step_at_all():
     state = after(offered(AT))
-    with pytest.raises(CallRings):
+    with pytest.raises(CallStillRinging):
         step(CALL, state, asked(SOON))
     assert step(CALL, state, asked(SOON, Redirect)).opened
 

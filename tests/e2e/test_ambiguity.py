@@ -21,7 +21,6 @@ from transferkit import (
     CallIncoming,
     Evidence,
     FailureReason,
-    LateVerdict,
     MemoryStore,
     ProviderOther,
     RedirectCompleted,
@@ -30,6 +29,7 @@ from transferkit import (
     TransferCompleted,
     TransferExpired,
     TransferFailed,
+    Verdict,
     load_config,
 )
 from transferkit._lifecycle import CallKey
@@ -665,4 +665,4 @@ async def test_a_request_that_was_on_its_way_when_its_process_hung(world, waits)
         assert isinstance(outcome, TransferExpired)
         events = await world.store.call_events(CallKey(world.provider, world.call_id))
         late = [event.late_verdict for event in events if isinstance(event, ProviderOther)]
-        assert LateVerdict.SUCCEEDED in late
+        assert Verdict.SUCCEEDED in late

@@ -192,7 +192,7 @@ class Stage:
 
 
 def is_held(state):
-    return state.open is not None and state.open.held is not None
+    return state.open is not None and state.open.pending_failure is not None
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -176,7 +176,7 @@ async def test_a_process_that_took_the_transfer_over_meanwhile_changes_nothing(
         transfer = await refused(client)
         clock.advance(LEASE)
         assert await other.run_due() == 2  # takes it over, and queries the call
-        assert (await store.state(CallKey("fake", CALL))).open.overtaken
+        assert (await store.state(CallKey("fake", CALL))).open.late_answer_decides
         store.takes_no_answers = False
         outcome = await transfer.outcome(timeout=10)
     assert (outcome.kind, outcome.basis, outcome.code) == ("transfer.failed", Basis.STATED, 403)

@@ -133,7 +133,7 @@ async def test_an_attempt_whose_lease_ended_is_not_sent_and_another_one_is(store
         transfer = await client.transfer(CALL, to=AGENT)
 
         async def taken_over():
-            return (await store.state(CallKey("fake", CALL))).open.overtaken
+            return (await store.state(CallKey("fake", CALL))).open.late_answer_decides
 
         await until(taken_over)
         assert adapter.left == []
@@ -161,7 +161,7 @@ async def test_an_answer_counts_although_the_lease_has_ended(store):
         transfer = await client.transfer(CALL, to=AGENT)
 
         async def taken_over():
-            return (await store.state(CallKey("fake", CALL))).open.overtaken
+            return (await store.state(CallKey("fake", CALL))).open.late_answer_decides
 
         async def submitted():
             return "transfer.submitted" in [event.kind for event in await client.history(transfer.id)]

@@ -57,7 +57,7 @@ async def test_one_query_answers_it_with_and_without_a_background_task(clock, ba
 
 async def test_without_a_background_task_the_query_is_given_up_after_the_limit(clock, monkeypatch):
     monkeypatch.setattr(
-        "transferkit._engine.worker.Rules", partial(Rules, alive_within=timedelta(seconds=0.05))
+        "transferkit._engine.worker.Rules", partial(Rules, call_alive_timeout=timedelta(seconds=0.05))
     )
     fake = Unanswering(clock=clock)
     fake.will(REFUSED)

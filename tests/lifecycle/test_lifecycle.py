@@ -36,7 +36,6 @@ from transferkit.events import (
     CallParticipants,
     Evidence,
     FailureReason,
-    LateVerdict,
     ProviderOther,
     RedirectCompleted,
     RedirectExpired,
@@ -44,6 +43,7 @@ from transferkit.events import (
     TransferCompleted,
     TransferExpired,
     TransferFailed,
+    Verdict,
 )
 from transferkit.identifiers import PhoneNumber, TeamsUser
 from transferkit.provider.facts import Delivery, Fact, RequestKind, Result, Signal
@@ -59,7 +59,7 @@ VOICEMAIL = TeamsUser("voicemail")
 
 ONCE_ONLY = Rules()
 REPEATABLE = Rules(repeatable_for=timedelta(seconds=285))
-HANDED_OVER = Rules(taken_is_handed_over=True)
+HANDED_OVER = Rules(redirect_completes_on_acceptance=True)
 GRACE, GAP, DEADLINE = 5, 5, 150  # seconds, as the rules and the request have it
 
 STARTED, ACCEPTED, SUCCEEDED, FAILED = (
@@ -163,8 +163,8 @@ class Story:
         return decision
 
     def _query_answered(self, finds):
-        if finds is not None and self.state.open and self.state.open.held:
-            self.inspect(finds, query=self.state.open.query)
+        if finds is not None and self.state.open and self.state.open.pending_failure:
+            self.inspect(finds, inspection_round=self.state.open.inspection_round)
 
     def hear(self, *signals, event=None, delivery=None, repeatable_key=None, said=None, context=None, **fact):
         """A callback, by default a delivery of its own. By default a failure says that the call is alive."""
@@ -187,9 +187,14 @@ class Story:
             Observed(at=self.now, fact=Fact(event=told, signals=signals, delivery=delivery, **fact))
         )
 
-    def inspect(self, presence, transfer_id=None, query=0):
+    def inspect(self, presence, transfer_id=None, inspection_round=0):
         return self.happens(
-            Inspected(at=self.now, transfer_id=transfer_id or self.transfer, presence=presence, query=query)
+            Inspected(
+                at=self.now,
+                transfer_id=transfer_id or self.transfer,
+                presence=presence,
+                inspection_round=inspection_round,
+            )
         )
 
     def reach(self, work, transfer_id=None, *, finds=Presence.CONNECTED):
@@ -895,7 +900,7 @@ def test_a_refusal_that_leaves_the_calls_state_open_leads_to_one_query(reason):
     story = asked()
     story.answer(Rejected(result=Result(code=400, reason=reason)), finds=None)
     assert story.outcome is None
-    story.inspect(Presence.GONE, query=1)
+    story.inspect(Presence.GONE, inspection_round=1)
     assert (story.outcome.reason, story.outcome.basis, story.outcome.call_alive) == (
         reason,
         Basis.STATED,
@@ -1381,11 +1386,11 @@ def test_an_answer_to_the_transfer_before_does_not_touch_this_one():
 @pytest.mark.parametrize(
     ("ending", "proof", "late"),
     [
-        ("expired", SUCCEEDED, LateVerdict.SUCCEEDED),
-        ("expired", ACS_SUCCESS, LateVerdict.SUCCEEDED),
-        ("expired", FAILED, LateVerdict.FAILED),
-        ("failed", SUCCEEDED, LateVerdict.SUCCEEDED),
-        ("completed", FAILED, LateVerdict.FAILED),
+        ("expired", SUCCEEDED, Verdict.SUCCEEDED),
+        ("expired", ACS_SUCCESS, Verdict.SUCCEEDED),
+        ("expired", FAILED, Verdict.FAILED),
+        ("failed", SUCCEEDED, Verdict.SUCCEEDED),
+        ("completed", FAILED, Verdict.FAILED),
         ("completed", SUCCEEDED, None),
         ("failed", FAILED, None),
         ("completed", RETURNED, None),
@@ -1406,10 +1411,10 @@ def test_a_verdict_after_the_outcome_is_told_and_flagged_unless_it_agrees(ending
 @pytest.mark.parametrize(
     ("ending", "proof", "late"),
     [
-        ("expired", GRAPH_SUCCESS, LateVerdict.SUCCEEDED),
-        ("failed", GRAPH_SUCCESS, LateVerdict.SUCCEEDED),
-        ("expired", FAILED_AND_ENDED, LateVerdict.FAILED),
-        ("completed", FAILED_AND_ENDED, LateVerdict.FAILED),
+        ("expired", GRAPH_SUCCESS, Verdict.SUCCEEDED),
+        ("failed", GRAPH_SUCCESS, Verdict.SUCCEEDED),
+        ("expired", FAILED_AND_ENDED, Verdict.FAILED),
+        ("completed", FAILED_AND_ENDED, Verdict.FAILED),
     ],
 )
 def test_a_late_verdict_that_is_the_calls_end_too_is_told_as_both(ending, proof, late):
@@ -1435,7 +1440,7 @@ def test_a_late_verdict_shows_even_after_the_calls_end():
     assert (event.kind, event.name, event.late_verdict) == (
         "provider.other",
         "call.ended",
-        LateVerdict.SUCCEEDED,
+        Verdict.SUCCEEDED,
     )
 
 
@@ -1445,14 +1450,14 @@ def test_an_outcome_that_we_inferred_agrees_with_no_verdict():
     story.wait(GRACE)
     story.reach(Work.GRACE)
     (event,) = story.hear(*FAILED, result=BUSY).events
-    assert event.late_verdict is LateVerdict.FAILED
+    assert event.late_verdict is Verdict.FAILED
 
 
 def test_a_late_verdict_is_flagged_once():
     story = concluded("expired")
     (first,) = story.hear(*SUCCEEDED).events
     (second,) = story.hear(*SUCCEEDED).events
-    assert (first.late_verdict, second.late_verdict) == (LateVerdict.SUCCEEDED, None)
+    assert (first.late_verdict, second.late_verdict) == (Verdict.SUCCEEDED, None)
     assert second.transfer_id == "t1"
 
 
@@ -1460,7 +1465,7 @@ def test_a_late_verdict_is_told_while_the_next_transfer_is_open():
     story = concluded("expired")
     story.request("t2")
     (event,) = story.hear(*SUCCEEDED, transfer_id="t1").events
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+    assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.SUCCEEDED)
     assert story.state.open.id == "t2"
 
 
@@ -1495,7 +1500,7 @@ def test_a_verdict_is_attributed_by_address_then_by_context_then_by_call(fact, t
     if transfer_id == "t2":
         assert story.outcome.kind == "transfer.completed"
     else:
-        late = LateVerdict.SUCCEEDED if transfer_id else None
+        late = Verdict.SUCCEEDED if transfer_id else None
         assert (event.kind, event.late_verdict) == ("provider.other", late)
         assert story.state.open.id == "t2"
 
@@ -1712,7 +1717,7 @@ def disputed_failure(**fields):
 
 def test_a_disputed_failure_is_this_transfers_by_inference_if_the_call_is_connected():
     story = disputed_failure()
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert (story.outcome.kind, story.outcome.basis, story.outcome.reason, story.outcome.call_alive) == (
         "transfer.failed",
         Basis.INFERRED,
@@ -1724,7 +1729,7 @@ def test_a_disputed_failure_is_this_transfers_by_inference_if_the_call_is_connec
 def test_a_call_that_is_being_transferred_does_not_decide_a_disputed_failure():
     """The earlier transfer may be the one that still runs."""
     story = disputed_failure()
-    story.inspect(Presence.TRANSFERRING, query=1)
+    story.inspect(Presence.TRANSFERRING, inspection_round=1)
     assert story.outcome is None
     story.hear(*SUCCEEDED)
     assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.INFERRED)
@@ -1740,25 +1745,25 @@ def test_a_query_that_began_before_the_disputed_failure_decides_nothing():
 def test_a_disputed_failure_before_the_answer_is_decided_by_a_query_after_it():
     story = after("expired")
     story.hear(*FAILED, result=BUSY)
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     story.answer(Submitted())
     assert story.outcome is None
     assert Work.INSPECT in story.due
-    story.inspect(Presence.CONNECTED, query=2)
+    story.inspect(Presence.CONNECTED, inspection_round=2)
     assert (story.outcome.kind, story.outcome.basis) == ("transfer.failed", Basis.INFERRED)
 
 
 @pytest.mark.parametrize("presence", [Presence.UNKNOWN, Presence.GONE])
 def test_a_disputed_failure_stays_undecided_if_the_call_is_not_found(presence):
     story = disputed_failure()
-    story.inspect(presence, query=1)
+    story.inspect(presence, inspection_round=1)
     assert story.outcome is None
     assert (Work.INSPECT in story.due) is (presence is Presence.UNKNOWN)
 
 
 def test_in_a_group_call_a_query_does_not_decide_a_disputed_failure():
     story = disputed_failure(transferee=CALLER)
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert story.outcome is None
 
 
@@ -1769,7 +1774,7 @@ def test_an_attempt_that_did_not_leave_forgets_the_dispute():
     story.wait(1)
     story.attempt(2)
     story.answer(Submitted(), attempt=2)
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert story.outcome is None
 
 
@@ -1807,7 +1812,7 @@ def test_a_verdict_is_the_open_transfers_if_the_earlier_ones_have_theirs(ending)
 def test_a_late_verdict_settles_the_only_transfer_that_can_have_caused_it():
     story = concluded("expired")
     (event,) = story.hear(*FAILED, result=BUSY).events
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.FAILED)
+    assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.FAILED)
     story.request("t2")
     story.answer(Submitted())
     story.hear(*SUCCEEDED)
@@ -1818,7 +1823,7 @@ def test_a_late_verdict_settles_none_if_several_can_have_caused_it():
     story = disputed_failure()
     story.wait_until(DEADLINE * 2)
     story.reach(Work.DEADLINE)
-    story.inspect(Presence.GONE, query=1)
+    story.inspect(Presence.GONE, inspection_round=1)
     story.hear(*FAILED, result=BUSY)
     assert [done.unsettled for done in story.state.finished] == [True, True]
 
@@ -1894,7 +1899,7 @@ def test_a_late_verdict_is_attributed_to_the_transfer_without_the_opposite_one()
     story.answer(Submitted())
     story.hear(*FAILED, transfer_id="t2")
     (event,) = story.hear(*SUCCEEDED).events
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+    assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.SUCCEEDED)
 
 
 def test_a_late_verdict_is_not_attributed_to_a_transfer_that_was_not_sent():
@@ -1903,7 +1908,7 @@ def test_a_late_verdict_is_not_attributed_to_a_transfer_that_was_not_sent():
     story.request("t2")
     story.answer(NO_CONNECTION)
     (event,) = story.hear(*SUCCEEDED).events
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+    assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.SUCCEEDED)
 
 
 def test_a_success_before_an_attempt_that_did_not_leave_proves_no_later_attempt():
@@ -1929,9 +1934,7 @@ def test_a_disputed_success_counts_if_an_earlier_attempt_may_have_executed():
     assert words(story)[-1] == "completed"
 
 
-@pytest.mark.parametrize(
-    ("verdict", "late"), [(SUCCEEDED, LateVerdict.SUCCEEDED), (FAILED, LateVerdict.FAILED)]
-)
+@pytest.mark.parametrize(("verdict", "late"), [(SUCCEEDED, Verdict.SUCCEEDED), (FAILED, Verdict.FAILED)])
 def test_a_late_verdict_is_attributed_to_the_last_transfer_that_it_fits(verdict, late):
     (event,) = expired_after(verdict).hear(*verdict).events
     assert (event.transfer_id, event.late_verdict) == ("t2", late)
@@ -1939,7 +1942,7 @@ def test_a_late_verdict_is_attributed_to_the_last_transfer_that_it_fits(verdict,
 
 def test_a_late_verdict_is_attributed_to_a_transfer_without_one_first():
     (event,) = expired_after(SUCCEEDED).hear(*FAILED).events
-    assert (event.transfer_id, event.late_verdict) == ("t2", LateVerdict.FAILED)
+    assert (event.transfer_id, event.late_verdict) == ("t2", Verdict.FAILED)
 
 
 def test_an_accepted_transfer_is_the_one_that_an_inspection_sees():
@@ -1973,7 +1976,7 @@ def busy_again(**second):
 
 def test_a_repeated_failure_leads_to_a_query_and_is_inferred():
     story = busy_again()
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert (story.outcome.kind, story.outcome.basis, story.outcome.call_alive) == (
         "transfer.failed",
         Basis.INFERRED,
@@ -1983,11 +1986,11 @@ def test_a_repeated_failure_leads_to_a_query_and_is_inferred():
 
 def test_in_a_group_call_a_repeated_failure_is_inferred_at_the_deadline():
     story = busy_again(transferee=CALLER)
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert story.outcome is None
     story.wait_until(DEADLINE * 2)
     story.reach(Work.DEADLINE)
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert (story.outcome.kind, story.outcome.basis, story.outcome.reason) == (
         "transfer.failed",
         Basis.INFERRED,
@@ -1997,7 +2000,7 @@ def test_in_a_group_call_a_repeated_failure_is_inferred_at_the_deadline():
 
 def test_a_repeated_failure_does_not_fail_a_transfer_that_is_under_way():
     story = busy_again()
-    story.inspect(Presence.TRANSFERRING, query=1)
+    story.inspect(Presence.TRANSFERRING, inspection_round=1)
     story.hear(*SUCCEEDED, content="transferred")
     assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.STATED)
 
@@ -2017,7 +2020,7 @@ def test_the_words_of_only_so_many_verdicts_are_kept():
     for number in range(40):
         story.hear(*FAILED, content=str(number))
         story.hear(*FAILED, content=str(number))
-    assert story.state.verdicts == tuple(map(str, range(8, 40)))
+    assert story.state.verdict_contents == tuple(map(str, range(8, 40)))
 
 
 def test_of_the_finished_transfers_all_unsettled_and_the_last_settled_are_kept():
@@ -2128,7 +2131,7 @@ def held(**fields):
 def test_a_failure_that_does_not_say_it_is_published_after_one_query(presence, alive):
     story = held()
     story.wait(1)
-    story.inspect(presence, query=1)
+    story.inspect(presence, inspection_round=1)
     assert (story.outcome.call_alive, story.outcome.basis, story.outcome.reason) == (
         alive,
         Basis.STATED,
@@ -2141,7 +2144,7 @@ def test_a_failure_that_does_not_say_it_is_published_after_one_query(presence, a
 
 def test_a_query_that_began_before_the_failure_does_not_say_whether_the_call_is_alive():
     story = held()
-    story.inspect(Presence.TRANSFERRING, query=0)
+    story.inspect(Presence.TRANSFERRING, inspection_round=0)
     assert story.outcome is None
     assert Work.INSPECT in story.due
 
@@ -2180,7 +2183,7 @@ def test_nothing_changes_a_held_failure(signals):
     story = held()
     (event,) = story.hear(*signals, **OWN_CONTEXT).events
     assert (event.kind, event.transfer_id) == ("provider.other", "t1")
-    story.inspect(Presence.CONNECTED, query=1)
+    story.inspect(Presence.CONNECTED, inspection_round=1)
     assert (story.outcome.kind, story.outcome.reason) == ("transfer.failed", FailureReason.BUSY)
 
 
@@ -2531,7 +2534,7 @@ def test_a_success_that_is_a_redirects_may_come_too_late_for_it():
     story = redirecting()
     story.answer(NO_CALL)
     event = story.hear(*SUCCEEDED, operation=RequestKind.REDIRECT).events[-1]
-    assert (event.transfer_id, event.late_verdict) == ("t1", LateVerdict.SUCCEEDED)
+    assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.SUCCEEDED)
 
 
 @pytest.mark.parametrize("result", [None, HUNG_UP])
@@ -2611,9 +2614,9 @@ def test_a_redirect_expires_as_a_transfer_does():
 @pytest.mark.parametrize(
     ("rules", "before", "proof", "late"),
     [
-        (HANDED_OVER, [Submitted()], FAILED, LateVerdict.FAILED),
-        (HANDED_OVER, [Submitted()], SUCCEEDED, LateVerdict.SUCCEEDED),
-        (ONCE_ONLY, [NO_CALL], SUCCEEDED, LateVerdict.SUCCEEDED),
+        (HANDED_OVER, [Submitted()], FAILED, Verdict.FAILED),
+        (HANDED_OVER, [Submitted()], SUCCEEDED, Verdict.SUCCEEDED),
+        (ONCE_ONLY, [NO_CALL], SUCCEEDED, Verdict.SUCCEEDED),
         (ONCE_ONLY, [SUCCEEDED], SUCCEEDED, None),
     ],
 )

@@ -37,7 +37,6 @@ from transferkit.events import (
     CallEnded,
     CallParticipants,
     FailureReason,
-    LateVerdict,
     Outcome,
     ProviderOther,
     RedirectCompleted,
@@ -46,6 +45,7 @@ from transferkit.events import (
     TransferCompleted,
     TransferExpired,
     TransferFailed,
+    Verdict,
 )
 from transferkit.identifiers import PhoneNumber
 from transferkit.provider.facts import Delivery, Fact, Result, Signal
@@ -80,7 +80,7 @@ class Word:
     @property
     def verdict(self):
         """What it states about the transfer, if anything."""
-        verdicts = {Signal.SUCCEEDED: LateVerdict.SUCCEEDED, Signal.FAILED: LateVerdict.FAILED}
+        verdicts = {Signal.SUCCEEDED: Verdict.SUCCEEDED, Signal.FAILED: Verdict.FAILED}
         return next((verdicts[signal] for signal in self.signals if signal in verdicts), None)
 
 
@@ -184,7 +184,7 @@ class Truth:
     """Signals that came while the transfer was open."""
     ended_at: datetime | None = None
     inspected_at: datetime | None = None
-    late_verdict: LateVerdict | None = None
+    late_verdict: Verdict | None = None
     """The verdict that was heard after its outcome."""
 
     @property
@@ -244,7 +244,7 @@ class TransferLife(RuleBasedStateMachine):
         self.attribution = attribution
         self.rules = Rules(
             repeatable_for=WINDOW if repeatable else None,
-            taken_is_handed_over=handed_over,
+            redirect_completes_on_acceptance=handed_over,
             max_attempts=max_attempts,
         )
         self.truths = {}
@@ -458,10 +458,10 @@ class TransferLife(RuleBasedStateMachine):
         truth.heard |= {*signals}
         outcome, due = self.outcome(truth), self.due(truth.id)
         match message.word.verdict:
-            case LateVerdict.SUCCEEDED:
+            case Verdict.SUCCEEDED:
                 assert isinstance(outcome, COMPLETED)
                 assert outcome.basis is Basis.STATED
-            case LateVerdict.FAILED:
+            case Verdict.FAILED:
                 assert isinstance(outcome, FAILED)
                 assert outcome.basis is Basis.STATED
                 gone = Signal.CALL_ENDED in signals or self.state(message.call).ended
@@ -482,7 +482,7 @@ class TransferLife(RuleBasedStateMachine):
         assert outcome not in applied.events
         stated = truth.late_verdict
         if outcome.basis is Basis.STATED:
-            stated = LateVerdict.SUCCEEDED if isinstance(outcome, COMPLETED) else LateVerdict.FAILED
+            stated = Verdict.SUCCEEDED if isinstance(outcome, COMPLETED) else Verdict.FAILED
         flagged = [
             (event.transfer_id, event.late_verdict)
             for event in applied.events
@@ -515,7 +515,7 @@ class TransferLife(RuleBasedStateMachine):
         (told,) = self.apply(call, Observed(at=self.at, fact=fact)).events
         assert (told.kind, told.transfer_id) == ("provider.other", None)
         after = self.state(call).open
-        assert after is before or after == evolve(before, unattributed=after.unattributed)
+        assert after is before or after == evolve(before, unattributed_verdict=after.unattributed_verdict)
 
     @rule(call=st.sampled_from(CALLS), cls=st.sampled_from([CallConnected, CallParticipants, ProviderOther]))
     @precondition(lambda self: self.occupied() and not self.network)
@@ -568,14 +568,14 @@ class TransferLife(RuleBasedStateMachine):
 
     def inspect(self, truth, presence):
         before = self.progress(truth)
-        query = before.query if before else 0
+        query = before.inspection_round if before else 0
         self.apply(
             truth.opened.call,
-            Inspected(at=self.at, transfer_id=truth.id, presence=presence, query=query),
+            Inspected(at=self.at, transfer_id=truth.id, presence=presence, inspection_round=query),
         )
         if before is None:
             return
-        if before.held is not None:
+        if before.pending_failure is not None:
             assert isinstance(self.outcome(truth), FAILED)
             return
         if truth.inspected_at is not None:
@@ -590,7 +590,7 @@ class TransferLife(RuleBasedStateMachine):
         outcome = self.outcome(truth)
         if before is None or outcome is None:
             return
-        if before.held is not None:
+        if before.pending_failure is not None:
             assert isinstance(outcome, FAILED)
             assert outcome.call_alive is None
         elif work is Work.GRACE:
@@ -643,7 +643,7 @@ class TransferLife(RuleBasedStateMachine):
                     assert Signal.SUCCEEDED in truth.heard
                     assert truth.executions == 1
                 case RedirectCompleted():
-                    assert self.rules.taken_is_handed_over
+                    assert self.rules.redirect_completes_on_acceptance
                     assert truth.executions == 1
                 case TransferFailed() | RedirectFailed():
                     assert Signal.FAILED in truth.heard or ended or truth.cannot_have_executed
@@ -671,7 +671,7 @@ class TransferLife(RuleBasedStateMachine):
             if progress is None:
                 continue
             assert not (progress.submitted and Work.SUBMIT in due), "it has left, and somebody will send it"
-            if progress.ended is not None or progress.held is not None:
+            if progress.call_end is not None or progress.pending_failure is not None:
                 assert Work.GRACE in due
             elif progress.deadline_passed:
                 assert Work.INSPECT in due

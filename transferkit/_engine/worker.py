@@ -28,7 +28,7 @@ from transferkit._lifecycle import (
     Inspected,
     Lease,
     Opened,
-    Progress,
+    OpenTransfer,
     Replaced,
     Requested,
     Rules,
@@ -133,7 +133,7 @@ class Worker:
         capabilities = self._adapter(opened.call.provider).capabilities
         rules = Rules(
             repeatable_for=capabilities.repeatable_for,
-            taken_is_handed_over=capabilities.redirect_is_handed_over,
+            redirect_completes_on_acceptance=capabilities.redirect_completes_on_acceptance,
             grace=self._timing.grace,
             inspect_gap=self._timing.inspect_gap,
             max_attempts=self._timing.max_attempts,
@@ -269,13 +269,13 @@ class Worker:
                 await self._release(call, one.state.open)
         return applied
 
-    async def _release(self, call: CallKey, progress: Progress | None) -> None:
+    async def _release(self, call: CallKey, progress: OpenTransfer | None) -> None:
         """Query whether the call is alive, where only that delays an outcome."""
-        if progress is None or progress.held is None:
+        if progress is None or progress.pending_failure is None:
             return
         stored = await self._store.transfer(progress.id)
         try:
-            async with asyncio.timeout(progress.rules.alive_within.total_seconds()):
+            async with asyncio.timeout(progress.rules.call_alive_timeout.total_seconds()):
                 if stored is not None:  # pragma: no branch - it is open
                     await self._inspect(stored.opened)
         except TimeoutError:
@@ -451,7 +451,7 @@ class Worker:
             at=self._clock.now(),
             transfer_id=opened.id,
             presence=inspection.presence,
-            query=state.open.query if state.open else 0,
+            inspection_round=state.open.inspection_round if state.open else 0,
         )
         await self.apply(opened.call, inspected)
 

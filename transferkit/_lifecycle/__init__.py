@@ -1,7 +1,14 @@
-"""The life cycle of transfers and redirects as one pure machine.
+"""The life cycle of transfers and redirects as one pure state machine.
 
-`step(state, input, seen)` takes a call's state and one thing that happened, and says what follows: the new
-state, events to append, due work to set or clear. It does no I/O, reads no clock and knows no provider.
+`step(call, state, input, previous_mark)` takes the state of a call and one input, and returns a `Decision`:
+the new state, the events to append, and the due work to set or clear. It performs no I/O, reads no clock and
+knows no provider.
+
+* `state`, `inputs`, `decision`: the values that go in and come out.
+* `machine`: `step`, and the request itself. `attempts`: sending, answers and retries. `observation`: facts of
+  callbacks. `attribution`: which transfer a verdict belongs to. `inspection`: queries of the call. `timers`:
+  grace periods and deadlines.
+* `transition`: what the modules above share: changing the state, publishing events, scheduling work.
 """
 
 from transferkit._lifecycle.decision import CallKey, Decision, Due, Lease, Opened, Work
@@ -15,26 +22,26 @@ from transferkit._lifecycle.inputs import (
     Replaced,
     Requested,
 )
-from transferkit._lifecycle.machine import CallRings, step
-from transferkit._lifecycle.state import CallState, Disputed, Finished, Progress, Rules
+from transferkit._lifecycle.machine import CallStillRinging, step
+from transferkit._lifecycle.state import AmbiguousFailure, CallState, FinishedTransfer, OpenTransfer, Rules
 
 __all__ = [
+    "AmbiguousFailure",
     "Answered",
     "Attempted",
     "CallKey",
-    "CallRings",
     "CallState",
+    "CallStillRinging",
     "Decision",
-    "Disputed",
     "Due",
     "DueReached",
-    "Finished",
+    "FinishedTransfer",
     "Input",
     "Inspected",
     "Lease",
     "Observed",
+    "OpenTransfer",
     "Opened",
-    "Progress",
     "Replaced",
     "Requested",
     "Rules",

@@ -1,8 +1,17 @@
-"""Which transfer of a call a provider's verdict is about.
+"""Which transfer of a call a provider's verdict belongs to.
 
-A verdict counts as stated only if it is about the open transfer beyond doubt: by the transfer's own callback
-address, by an operation context that only this transfer has, or because no other transfer of the call can
-have caused it, callbacks that are still on their way included.
+A call may have had earlier transfers whose callbacks are still in flight. A verdict counts as *stated* for
+the open transfer only if it belongs to that transfer for certain:
+
+1. **by address**: the callback's address, or an id in it, names the transfer. A transfer that has a callback
+   URI of its own accepts a verdict that echoes an operation context only there.
+2. **by context**: the provider echoes the operation context, and no other transfer has this one, because it
+   is the transfer's id.
+3. **by exclusion**: the provider may have received this transfer, and no other transfer of the call can have
+   caused the verdict, counting those whose own verdict may still be in flight.
+
+In each case the kind of operation that the fact reports (transfer or redirect) must match as well. A verdict
+that fails these rules never decides directly. It leads to a query, and the outcome is inferred or expired.
 """
 
 from __future__ import annotations
@@ -11,102 +20,117 @@ from enum import Enum
 
 from attrs import evolve
 
-from transferkit._lifecycle.state import CallState, Finished, Progress
-from transferkit.events import LateVerdict
+from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
+from transferkit.events import Verdict
 from transferkit.provider.facts import Fact, Signal
 
-__all__ = ["Bearing", "bearing_of", "finished_meant", "rival_of", "settle", "stated_in"]
+__all__ = [
+    "Attribution",
+    "attribute",
+    "most_likely_finished",
+    "only_unsettled_match",
+    "record_verdict",
+    "stated_verdict",
+]
 
 
-class Bearing(Enum):
-    """What a verdict means to the open transfer of its call."""
+class Attribution(Enum):
+    """The relation of a fact to the open transfer of its call."""
 
-    OPEN = "open"
-    """It is about the open transfer."""
-    DISPUTED = "disputed"
-    """The open transfer or an earlier one caused it."""
+    CERTAIN = "certain"
+    """It belongs to the open transfer: a verdict in it is stated."""
+    AMBIGUOUS = "ambiguous"
+    """It belongs to the open transfer or to an earlier one."""
     UNATTRIBUTED = "unattributed"
-    """It does not say which transfer it is about."""
+    """It does not identify a transfer."""
     OTHER = "other"
-    """It is not about the open transfer, or none is open."""
+    """It belongs to another transfer, or no transfer is open."""
 
 
-_VERDICTS = {Signal.SUCCEEDED: LateVerdict.SUCCEEDED, Signal.FAILED: LateVerdict.FAILED}
+_VERDICTS = {Signal.SUCCEEDED: Verdict.SUCCEEDED, Signal.FAILED: Verdict.FAILED}
 
 
-def stated_in(fact: Fact) -> LateVerdict | None:
-    """The verdict that the fact states, None if it states none."""
+def stated_verdict(fact: Fact) -> Verdict | None:
+    """Return the verdict that the fact states, None if it states none."""
     return next((_VERDICTS[signal] for signal in fact.signals if signal in _VERDICTS), None)
 
 
-def bearing_of(state: CallState, fact: Fact, *, repeated: bool) -> Bearing:
-    """What a fact's verdict means to the open transfer.
+def attribute(state: CallState, fact: Fact, *, is_repetition: bool) -> Attribution:
+    """Return the relation of a fact to the open transfer.
 
-    `repeated`: the same was delivered before this transfer was requested.
+    `is_repetition`: the same content was delivered before this transfer was requested.
     """
-    progress = state.open
-    if progress is None or fact.operation not in {None, progress.kind}:
-        return Bearing.OTHER
+    transfer = state.open
+    if transfer is None or fact.operation not in {None, transfer.kind}:
+        return Attribution.OTHER
     if fact.transfer_id is not None:
-        return Bearing.OPEN if fact.transfer_id == progress.id else Bearing.OTHER
+        return Attribution.CERTAIN if fact.transfer_id == transfer.id else Attribution.OTHER
     if fact.echoes_context:
         context = fact.event.operation_context
-        if progress.own_address or context != progress.wire_context:
-            known = any(context == done.wire_context for done in state.finished)
-            return Bearing.OTHER if known and context != progress.wire_context else Bearing.UNATTRIBUTED
-        if context == progress.id:
-            return Bearing.OPEN
-    return _among_rivals(state, progress, fact, repeated=repeated)
+        if context != transfer.sent_context:
+            is_known = any(context == earlier.sent_context for earlier in state.finished)
+            return Attribution.OTHER if is_known else Attribution.UNATTRIBUTED
+        if transfer.own_callback_uri:
+            return Attribution.UNATTRIBUTED
+        if context == transfer.id:
+            return Attribution.CERTAIN
+    return _by_exclusion(state, transfer, fact, is_repetition=is_repetition)
 
 
-def _among_rivals(state: CallState, progress: Progress, fact: Fact, *, repeated: bool) -> Bearing:
-    """As `bearing_of`, for a fact that fits the open transfer and does not exclude the earlier ones."""
-    if not progress.reached:  # the provider cannot report on what it did not receive
-        return Bearing.UNATTRIBUTED
-    rivals = [done for done in state.finished if done.reached and _fits(done, fact)]
-    verdict = stated_in(fact)
-    if verdict is None:  # of the transfers of one call, the provider performs one at a time
-        return Bearing.OPEN if progress.submitted or not rivals else Bearing.OTHER
-    if repeated and verdict is LateVerdict.SUCCEEDED and any(done.verdict is verdict for done in rivals):
-        return Bearing.OTHER
-    return Bearing.DISPUTED if repeated or any(done.unsettled for done in rivals) else Bearing.OPEN
+def _by_exclusion(
+    state: CallState, transfer: OpenTransfer, fact: Fact, *, is_repetition: bool
+) -> Attribution:
+    """Return the relation of a fact that fits the open transfer, and may fit earlier transfers too."""
+    if not transfer.possibly_received:  # the provider cannot report on a request that it did not receive
+        return Attribution.UNATTRIBUTED
+    rivals = [earlier for earlier in state.finished if earlier.possibly_received and _fits(earlier, fact)]
+    verdict = stated_verdict(fact)
+    # A provider performs one transfer of a call at a time, so progress belongs to the one it accepted last.
+    if verdict is None:
+        return Attribution.CERTAIN if transfer.submitted or not rivals else Attribution.OTHER
+    if is_repetition and verdict is Verdict.SUCCEEDED and any(rival.verdict is verdict for rival in rivals):
+        return Attribution.OTHER
+    if is_repetition or any(rival.unsettled for rival in rivals):
+        return Attribution.AMBIGUOUS
+    return Attribution.CERTAIN
 
 
-def _fits(done: Finished, fact: Fact) -> bool:
-    """Whether a fact can be about this finished transfer."""
-    if fact.operation not in {None, done.kind}:
+def _fits(finished: FinishedTransfer, fact: Fact) -> bool:
+    """Return whether a fact can belong to this finished transfer."""
+    if fact.operation not in {None, finished.kind}:
         return False
     if fact.transfer_id is not None:
-        return fact.transfer_id == done.id
+        return fact.transfer_id == finished.id
     if fact.echoes_context:
-        return not done.own_address and fact.event.operation_context == done.wire_context
+        return not finished.own_callback_uri and fact.event.operation_context == finished.sent_context
     return True
 
 
-def finished_meant(state: CallState, fact: Fact) -> Finished | None:
-    """The finished transfer that a fact is most likely about: the last of those that it fits best."""
-    verdict = stated_in(fact)
+def most_likely_finished(state: CallState, fact: Fact) -> FinishedTransfer | None:
+    """Return the finished transfer that a fact most likely belongs to, None if it fits none.
 
-    def unlikelihood(done: Finished) -> int:
-        return 1 if done.reached and done.verdict in {None, verdict} else 2
+    A transfer whose verdict is missing or agrees is more likely than the others; then the last one.
+    """
+    verdict = stated_verdict(fact)
 
-    fitting = [done for done in reversed(state.finished) if _fits(done, fact)]
-    return min(fitting, key=unlikelihood, default=None)
+    def agrees(finished: FinishedTransfer) -> bool:
+        return finished.possibly_received and finished.verdict in {None, verdict}
 
-
-def rival_of(state: CallState, fact: Fact) -> str | None:
-    """The one unsettled earlier transfer that a verdict can be about; None if it is not exactly one."""
-    candidates = [done.id for done in state.finished if done.unsettled and _fits(done, fact)]
-    return candidates[0] if len(candidates) == 1 else None
+    fitting = [finished for finished in reversed(state.finished) if _fits(finished, fact)]
+    return max(fitting, key=agrees, default=None)
 
 
-def settle(state: CallState, transfer_id: str | None, verdict: LateVerdict | None) -> CallState:
-    """The state in which a late verdict of a finished transfer is recorded."""
-    if transfer_id is None or verdict is None:
+def only_unsettled_match(state: CallState, fact: Fact) -> str | None:
+    """Return the id of the one unsettled transfer that a verdict fits; None if it fits none or several."""
+    matches = [finished.id for finished in state.finished if finished.unsettled and _fits(finished, fact)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def record_verdict(state: CallState, transfer_id: str | None, verdict: Verdict) -> CallState:
+    """Return the state in which a finished transfer has this verdict; unchanged if `transfer_id` is None."""
+    if transfer_id is None:
         return state
-    return evolve(
-        state,
-        finished=tuple(
-            evolve(done, verdict=verdict) if done.id == transfer_id else done for done in state.finished
-        ),
+    finished = (
+        evolve(known, verdict=verdict) if known.id == transfer_id else known for known in state.finished
     )
+    return evolve(state, finished=tuple(finished))

@@ -1,4 +1,4 @@
-"""What a step of the machine decides; the store commits all of it at once."""
+"""The result of a step. A store commits all of it in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CallKey", "Decision", "Due", "Lease", "Opened", "Work"]
 @final
 @frozen(order=True)
 class CallKey:
-    """A call as the store names it: the adapter's name and the call id in its canonical form."""
+    """The key of a call in the store: the provider's name and the call id in its canonical form."""
 
     provider: str
     id: str
@@ -29,18 +29,21 @@ class CallKey:
 
 
 class Work(StrEnum):
-    """What some process must do for an open transfer when its time comes."""
+    """The kinds of due work of an open transfer."""
 
     SUBMIT = "submit"
+    """Send the request."""
     INSPECT = "inspect"
+    """Query the provider about the call."""
     GRACE = "grace"
+    """Expire the grace period after the end of the call or before a failure is published."""
     DEADLINE = "deadline"
 
 
 @final
 @frozen
 class Lease:
-    """Who does a piece of work, and until when nobody else may."""
+    """The process that owns a piece of due work, and until when no other process may take it."""
 
     owner: str
     until: datetime
@@ -49,7 +52,7 @@ class Lease:
 @final
 @frozen(kw_only=True)
 class Due:
-    """One piece of due work; `lease` where somebody is already at it."""
+    """One piece of due work. `lease` is set while a process owns it."""
 
     transfer_id: str
     work: Work
@@ -60,9 +63,10 @@ class Due:
 @final
 @frozen(kw_only=True)
 class Opened:
-    """A request as it is stored, once. `legs` are the calls it occupies until its outcome.
+    """A request as it is stored, once.
 
-    `trace` is what led to it, in W3C's form (`traceparent`, `tracestate`), for whoever goes on with it.
+    * `legs`: the calls that it occupies until its outcome.
+    * `trace`: the W3C trace context (`traceparent`, `tracestate`) in which it was requested.
     """
 
     id: str
@@ -82,15 +86,16 @@ class Opened:
 @final
 @frozen(kw_only=True)
 class Decision:
-    """The outcome of one step.
+    """What follows from one input.
 
-    * `events`: to append to the call's stream, numbered.
-    * `due`, `cleared`: due work to set (replacing what stands) and to clear.
-    * `opened`: a request to store; its legs and idempotency key must be free.
+    * `state`: the call's new state.
+    * `events`: events to append to the call's stream, numbered.
+    * `due`: due work to set. It replaces work of the same transfer and kind. `cleared`: due work to delete.
+    * `opened`: a request to store. Its legs and idempotency key must be free.
     * `outcome`: the terminal event of a transfer, whose legs become free.
-    * `mark`: what to remember of the delivery that was observed.
+    * `mark`: the mark to store with the delivery that was observed.
     * `proceed`: the attempt may be sent.
-    * `duplicate`: the delivery was seen before; nothing changed.
+    * `duplicate`: the delivery was observed before; nothing changed.
     """
 
     state: CallState

@@ -1,4 +1,4 @@
-"""What can happen to a call: commands, answers, facts, inspections and the passing of time."""
+"""The inputs of the machine: commands, answers, facts, query results and the passing of time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ __all__ = [
 @final
 @frozen(kw_only=True)
 class Requested:
-    """The application asks. `sender` is who sends it at once, under that lease."""
+    """The application requested a transfer or redirect.
+
+    * `sender`: the lease of the process that sends attempt 1 immediately.
+    * `dropped`: the fields of the request that the application allowed to be left out.
+    """
 
     at: datetime
     opened: Opened
@@ -39,9 +43,9 @@ class Requested:
 @final
 @frozen(kw_only=True)
 class Replaced:
-    """An attended transfer of another call replaces this call, its consultation leg.
+    """An attended transfer of another call was requested that replaces this call, its consultation leg.
 
-    The end of this call may therefore be that transfer's success.
+    The end of this call may therefore be the success of that transfer.
     """
 
     at: datetime
@@ -51,7 +55,7 @@ class Replaced:
 @final
 @frozen(kw_only=True)
 class Attempted:
-    """Somebody is about to send attempt number `attempt`; the decision says whether to."""
+    """A process is about to send attempt number `attempt`. `Decision.proceed` says whether it may."""
 
     at: datetime
     transfer_id: str
@@ -61,7 +65,7 @@ class Attempted:
 @final
 @frozen(kw_only=True)
 class Answered:
-    """How attempt number `attempt` went."""
+    """Attempt number `attempt` ended with this answer."""
 
     at: datetime
     transfer_id: str
@@ -81,21 +85,21 @@ class Observed:
 @final
 @frozen(kw_only=True)
 class Inspected:
-    """The provider was queried about the call.
+    """A query of the provider about the call returned.
 
-    `query` is the transfer's `Progress.query` when the query began.
+    `inspection_round` is that of the open transfer when the query began.
     """
 
     at: datetime
     transfer_id: str
     presence: Presence
-    query: int = 0
+    inspection_round: int = 0
 
 
 @final
 @frozen(kw_only=True)
 class DueReached:
-    """A grace or a deadline has run out."""
+    """A grace period or a deadline is due."""
 
     at: datetime
     transfer_id: str

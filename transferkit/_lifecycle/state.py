@@ -1,4 +1,4 @@
-"""What the machine remembers of a call between two steps."""
+"""The state of a call that is stored between two steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import final
 from attrs import evolve, field, frozen
 
 from transferkit._util.redaction import safe_repr
-from transferkit.events import Evidence, LateVerdict, RedirectFailed, TransferFailed
+from transferkit.events import Evidence, RedirectFailed, TransferFailed, Verdict
 from transferkit.identifiers import Identifier
 from transferkit.provider.facts import RequestKind, Result
 
-__all__ = ["CallState", "Disputed", "Finished", "Progress", "Rules"]
+__all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer", "Rules"]
 
 _SETTLED_KEPT = 16
 _VERDICTS_KEPT = 32
@@ -21,21 +21,23 @@ _VERDICTS_KEPT = 32
 @final
 @frozen(kw_only=True)
 class Rules:
-    """What a transfer's provider and configuration allow, fixed when it is requested.
+    """What the provider and the configuration allow for one transfer. Fixed when it is requested.
 
-    * `repeatable_for`: how long after its first sending the same request may be sent again without being
-      executed twice; None where it never may.
-    * `taken_is_handed_over`: a redirect's acceptance is the whole story that the provider tells.
-    * `grace`: how long a proof may come after the call's end.
-    * `alive_within`: how long a failure is held back while the provider is queried whether the call is alive.
-    * `inspect_gap`: least time between two queries to the provider about one transfer.
-    * `max_attempts`, `backoff`: how often and after what first pause a request is sent again.
+    * `repeatable_for`: how long after the first attempt the provider recognizes the same request and does not
+      execute it twice. None if it never does.
+    * `redirect_completes_on_acceptance`: the provider sends no callback after it accepted a redirect, so the
+      acceptance completes it.
+    * `grace`: how long after the end of the call a proof may still arrive.
+    * `call_alive_timeout`: how long a failure may wait for a query that shows whether the call is alive.
+    * `inspect_gap`: minimum time between two queries about one transfer.
+    * `max_inspections`: how many queries after the deadline may end without an answer.
+    * `max_attempts`, `backoff`: how many attempts are made, and the pause before the second one.
     """
 
     repeatable_for: timedelta | None = None
-    taken_is_handed_over: bool = False
+    redirect_completes_on_acceptance: bool = False
     grace: timedelta = timedelta(seconds=5)
-    alive_within: timedelta = timedelta(seconds=2)
+    call_alive_timeout: timedelta = timedelta(seconds=2)
     inspect_gap: timedelta = timedelta(seconds=5)
     max_inspections: int = 3
     max_attempts: int = 6
@@ -44,99 +46,110 @@ class Rules:
 
 @final
 @frozen(kw_only=True)
-class Disputed:
-    """A failure that the provider stated, of this transfer or of an earlier one of the call.
+class AmbiguousFailure:
+    """A failure that the provider stated, of the open transfer or of an earlier transfer of the call.
 
-    `repeated`: every earlier one has its verdict, and one of those said the same.
+    `repeats_known_verdict`: every earlier transfer has its verdict, and one of those verdicts had the same
+    content.
     """
 
     result: Result
-    repeated: bool = False
+    repeats_known_verdict: bool = False
 
 
 @final
 @frozen(kw_only=True)
-class Progress:
-    """An open transfer or redirect."""
+class OpenTransfer:
+    """A transfer or redirect without an outcome."""
 
     id: str
     kind: RequestKind
     rules: Rules
     targets: tuple[Identifier, ...]
     transferee: Identifier | None
+    """Set only in a group call, where one participant of several is transferred."""
     operation_context: str | None = field(default=None, repr=safe_repr)
-    own_address: bool = False
-    """Its verdict comes to a callback address that only this transfer has."""
+    """As the application gave it."""
+    own_callback_uri: bool = False
+    """Its verdict arrives at a callback URI that no other transfer has."""
     requested_at: datetime
     deadline_at: datetime
 
+    # Sending.
     attempts: int = 0
-    first_sent_at: datetime | None = None
+    first_sent_at: datetime
+    """When the first attempt started that the provider may still recognize a repetition of."""
     in_flight: bool = False
-    """An attempt was begun and has no answer yet: it may have executed."""
-    ambiguous: bool = False
-    """Some earlier attempt may have executed."""
-    overtaken: bool = False
-    """That is the last attempt and no other: it was taken over before its answer came, which settles it."""
-    refusal: Result | None = None
-    """Why the last attempt did not leave."""
-    failing_since: datetime | None = None
-    """Since when each attempt has failed for a lasting cause."""
+    """The last attempt was started and has no answer yet, so it may have executed."""
+    may_have_executed: bool = False
+    """At least one attempt ended without a definite answer, so the request may have been executed."""
+    late_answer_decides: bool = False
+    """The last attempt is the only one that may have executed. Its answer is overdue but still counts."""
+    last_error: Result | None = None
+    """The result of the last attempt that was answered by anything else than an acceptance."""
+    persistent_error_since: datetime | None = None
+    """Since when every attempt failed for a cause that is unlikely to pass soon."""
 
+    # What the provider reported.
     submitted: bool = False
-    claimed: Result | None = None
-    """A success that the provider stated of the call, of this transfer or of an earlier one."""
-    disputed: Disputed | None = None
-    unattributed: LateVerdict | None = None
-    """A verdict that does not say which transfer it is about; a success, if one of them was."""
-    held: TransferFailed | RedirectFailed | None = None
-    """The outcome, which is published as soon as it is known whether the call is alive."""
+    """The provider has the request."""
     started: bool = False
     accepted: bool = False
-    ended: Result | None = None
-    """How the call ended while this was open."""
-    excluded: bool = False
-    """The end of the call proves that this did not succeed."""
+    ambiguous_success: Result | None = None
+    """A success that the provider stated, of this transfer or of an earlier one of the call."""
+    ambiguous_failure: AmbiguousFailure | None = None
+    unattributed_verdict: Verdict | None = None
+    """A verdict that does not identify a transfer; a success if at least one of them was a success."""
+    call_end: Result | None = None
+    """How the call ended while this transfer was open."""
+    success_excluded: bool = False
+    """The end of the call proves that this transfer did not succeed."""
+    pending_failure: TransferFailed | RedirectFailed | None = None
+    """The outcome. It is published as soon as a query shows whether the call is alive."""
+
+    # Queries and the deadline.
     evidence: Evidence | None = None
     last_inspected_at: datetime | None = None
-    query: int = 0
-    """Grows whenever only a query that begins afterwards can answer what is open."""
-    final_inspections: int = 0
+    inspection_round: int = 0
+    """A query counts only if it began in this round. A new round begins whenever the answers of the queries
+    that are under way can no longer settle what is open."""
+    inspections_after_deadline: int = 0
     deadline_passed: bool = False
 
     @property
-    def reached(self) -> bool:
-        """Whether the provider may have received it."""
-        return self.submitted or self.in_flight or self.ambiguous
+    def possibly_received(self) -> bool:
+        """Whether the provider may have received the request."""
+        return self.submitted or self.in_flight or self.may_have_executed
 
     @property
-    def wire_context(self) -> str:
+    def sent_context(self) -> str:
         """The operation context that the provider received."""
         return self.operation_context or self.id
 
 
 @final
 @frozen(kw_only=True)
-class Finished:
-    """A transfer that has its outcome; `verdict` is what the provider stated, None if it stated nothing.
+class FinishedTransfer:
+    """A transfer or redirect with an outcome.
 
-    `reached`: whether the provider may have received it, so that a verdict may still come.
+    * `verdict`: what the provider stated about it, None if it stated nothing.
+    * `possibly_received`: whether the provider may have received the request.
     """
 
     id: str
     kind: RequestKind = RequestKind.TRANSFER
     operation_context: str | None = field(default=None, repr=safe_repr)
-    own_address: bool = False
-    verdict: LateVerdict | None = None
-    reached: bool = True
+    own_callback_uri: bool = False
+    verdict: Verdict | None = None
+    possibly_received: bool = True
 
     @property
     def unsettled(self) -> bool:
-        """Whether its verdict may still come."""
-        return self.reached and self.verdict is None
+        """Whether a verdict about it may still arrive."""
+        return self.possibly_received and self.verdict is None
 
     @property
-    def wire_context(self) -> str:
+    def sent_context(self) -> str:
         """The operation context that the provider received."""
         return self.operation_context or self.id
 
@@ -144,38 +157,39 @@ class Finished:
 @final
 @frozen(kw_only=True)
 class CallState:
-    """Everything the machine knows of one call."""
+    """Everything that the machine knows about one call."""
 
     sequence: int = 0
+    """The number of the call's last event."""
     connected: bool = False
     ended: bool = False
     respond_by: datetime | None = None
-    """Until when the call rings unless it is answered, where the provider says so."""
+    """Until when an unanswered call rings, if the provider says so."""
     tenant_id: str | None = None
-    open: Progress | None = None
-    finished: tuple[Finished, ...] = ()
-    """All that are unsettled, and the last of those that are settled."""
-    verdicts: tuple[str, ...] = ()
-    """The `content` of the last verdicts."""
+    open: OpenTransfer | None = None
+    finished: tuple[FinishedTransfer, ...] = ()
+    """All transfers that are unsettled, and the last 16 that are settled, oldest first."""
+    verdict_contents: tuple[str, ...] = ()
+    """The `Fact.content` of the last 32 verdicts."""
 
-    def rings(self, at: datetime) -> bool:
-        """Whether the call is known to ring at that time: it can be redirected, not transferred."""
+    def is_ringing(self, at: datetime) -> bool:
+        """Whether the call is known to ring at that time. A ringing call can only be redirected."""
         return not (self.connected or self.ended) and self.respond_by is not None and at < self.respond_by
 
     @property
-    def era(self) -> str:
-        """The open transfer's id, or a dash if none is open."""
+    def delivery_mark(self) -> str:
+        """The mark that is stored with a delivery: the open transfer's id, or a dash if none is open."""
         return self.open.id if self.open else "-"
 
-    def with_finished(self, done: Finished) -> CallState:
-        """The state after one more transfer has its outcome."""
+    def with_finished(self, transfer: FinishedTransfer) -> CallState:
+        """Return the state with one more finished transfer."""
         settled = [known for known in self.finished if not known.unsettled]
         surplus = settled[: max(len(settled) - _SETTLED_KEPT, 0)]
         kept = (known for known in self.finished if known not in surplus)
-        return evolve(self, finished=(*kept, done))
+        return evolve(self, finished=(*kept, transfer))
 
-    def with_verdict(self, content: str | None) -> CallState:
-        """The state after a verdict with this `content` was delivered."""
-        if content is None or content in self.verdicts:
+    def with_verdict_content(self, content: str | None) -> CallState:
+        """Return the state after a verdict with this `Fact.content`."""
+        if content is None or content in self.verdict_contents:
             return self
-        return evolve(self, verdicts=(*self.verdicts, content)[-_VERDICTS_KEPT:])
+        return evolve(self, verdict_contents=(*self.verdict_contents, content)[-_VERDICTS_KEPT:])

@@ -1,21 +1,20 @@
-"""One step under way: the state as it changes and the decision as it grows."""
+"""One step in progress: the state as it changes, and the decision as it is built."""
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
-from typing import Any, final
-from uuid import NAMESPACE_URL
+from hashlib import sha1
+from typing import Any, TypeVar, final
+from uuid import NAMESPACE_URL, UUID
 
 from attrs import evolve
 
 from transferkit._lifecycle.decision import CallKey, Decision, Due, Lease, Work
-from transferkit._lifecycle.state import CallState, Finished, Progress
+from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
 from transferkit.events import (
     Basis,
     Event,
     Evidence,
-    LateVerdict,
     Outcome,
     RedirectCompleted,
     RedirectExpired,
@@ -27,39 +26,45 @@ from transferkit.events import (
     TransferFailed,
     TransferRequested,
     TransferSubmitted,
+    Verdict,
 )
+from transferkit.identifiers import Identifier
 from transferkit.provider.facts import Fact, RequestKind, Result
 
-__all__ = ["Transition", "kinds"]
+__all__ = ["Transition", "event_classes"]
+
+E = TypeVar("E", bound=Event)
+
+
+class _TransferEvents:
+    requested, submitted = TransferRequested, TransferSubmitted
+    completed, failed, expired = TransferCompleted, TransferFailed, TransferExpired
+
+
+class _RedirectEvents:
+    requested, submitted = RedirectRequested, RedirectSubmitted
+    completed, failed, expired = RedirectCompleted, RedirectFailed, RedirectExpired
+
+
+def event_classes(transfer: OpenTransfer) -> type[_TransferEvents | _RedirectEvents]:
+    """Return the event classes of a transfer or of a redirect."""
+    return _TransferEvents if transfer.kind is RequestKind.TRANSFER else _RedirectEvents
 
 
 @final
 class Transition:
-    """Mutable within one step; nothing outside sees it before the decision is made."""
+    """Collects what one step changes. `decide` returns it as a `Decision`."""
 
     def __init__(self, call: CallKey, state: CallState, at: datetime) -> None:
         self.call = call
+        self.state = state
         self.at = at
         self.events: list[Event] = []
         self.outcome: Outcome | None = None
-        self._state = state
-        self._open = state.open
-        self._sequence = state.sequence
         self._due: dict[tuple[str, Work], Due | None] = {}
 
-    @property
-    def state(self) -> CallState:
-        """As it stands now; made when asked for, as most of a step's changes are followed by another."""
-        known = self._state
-        if self._open is not known.open or self._sequence != known.sequence:
-            self._state = evolve(known, open=self._open, sequence=self._sequence)
-        return self._state
-
-    @state.setter
-    def state(self, state: CallState) -> None:
-        self._state, self._open, self._sequence = state, state.open, state.sequence
-
-    def decision(self, **more: Any) -> Decision:
+    def decide(self, **more: Any) -> Decision:
+        """Return the decision. `more` are further fields of it."""
         return Decision(
             state=self.state,
             events=tuple(self.events),
@@ -69,234 +74,217 @@ class Transition:
             **more,
         )
 
-    @property
-    def open(self) -> Progress | None:
-        return self._open
+    # --- state ----------------------------------------------------------------------------------
 
-    def open_as(self, transfer_id: str) -> Progress | None:
-        """The open transfer, if it is this one."""
+    @property
+    def open(self) -> OpenTransfer | None:
+        """The open transfer of the call."""
+        return self.state.open
+
+    def find_open(self, transfer_id: str) -> OpenTransfer | None:
+        """Return the open transfer if it has this id. If not, all its due work is obsolete."""
         return self.open if self.open and self.open.id == transfer_id else None
 
-    def progress(self, progress: Progress, **changes: Any) -> Progress:
-        self._open = evolve(progress, **changes)
-        return self._open
+    def update(self, transfer: OpenTransfer, **changes: Any) -> OpenTransfer:
+        """Change fields of the open transfer and return it."""
+        transfer = evolve(transfer, **changes)
+        self.state = evolve(self.state, open=transfer)
+        return transfer
 
-    def append(self, event: Event, **changes: Any) -> None:
-        """Append an event that has no place on the stream yet."""
-        self.events.append(evolve(event, **self._next_place(event.kind, event.time), **changes))
+    # --- due work -------------------------------------------------------------------------------
 
-    def _next_place(self, kind: str, time: datetime) -> dict[str, Any]:
-        self._sequence += 1
-        return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence, kind, time)}
+    def set_due(self, transfer: OpenTransfer, work: Work, at: datetime, lease: Lease | None = None) -> None:
+        """Schedule work of the transfer; it replaces scheduled work of the same kind."""
+        self._due[transfer.id, work] = Due(transfer_id=transfer.id, work=work, at=at, lease=lease)
 
-    def emit(self, event: type[Event], progress: Progress, fact: Fact | None = None, **fields: Any) -> None:
-        """Append an event of `progress`, caused by a fact or by transferkit itself."""
-        self.append(self._made(event, progress, fact, **fields))
+    def clear_due(self, transfer_id: str, *kinds: Work) -> None:
+        """Delete scheduled work of the transfer; all of it if no kind is given."""
+        for work in kinds or Work:
+            self._due[transfer_id, work] = None
 
-    def _made(self, event: type[Event], progress: Progress, fact: Fact | None, **fields: Any) -> Event:
+    def schedule_inspection(self, transfer: OpenTransfer) -> None:
+        """Schedule a query as soon as `Rules.inspect_gap` allows, even if the clock was set back."""
+        at, gap = self.at, transfer.rules.inspect_gap
+        if transfer.last_inspected_at is not None:
+            at = min(max(at, transfer.last_inspected_at + gap), at + gap)
+        self.set_due(transfer, Work.INSPECT, at)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def append(self, event: E, **changes: Any) -> E:
+        """Append an event with the call's next sequence number, and return it."""
+        sequence = self.state.sequence + 1
+        id_ = _event_id(self.call, sequence, event.kind, event.time)
+        numbered = evolve(event, sequence=sequence, id=id_, **changes)
+        self.state = evolve(self.state, sequence=sequence)
+        self.events.append(numbered)
+        return numbered
+
+    def publish(
+        self, event: type[Event], transfer: OpenTransfer, fact: Fact | None = None, **fields: Any
+    ) -> None:
+        """Append an event of the transfer. `fact` is the fact that caused it, if one did."""
+        self.append(self._create(event, transfer, fact, **fields))
+
+    def _create(self, event: type[E], transfer: OpenTransfer, fact: Fact | None, **fields: Any) -> E:
         if fact:
             fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
-        time = fact.time if fact else self.at
         return event(
-            time=time,
+            time=fact.time if fact else self.at,
             provider=self.call.provider,
             call_id=self.call.id,
-            transfer_id=progress.id,
-            operation_context=progress.operation_context,
+            transfer_id=transfer.id,
+            operation_context=transfer.operation_context,
             **fields,
         )
 
-    def set_due(self, progress: Progress, work: Work, at: datetime, lease: Lease | None = None) -> None:
-        self._due[progress.id, work] = Due(transfer_id=progress.id, work=work, at=at, lease=lease)
+    def mark_submitted(self, transfer: OpenTransfer, fact: Fact | None = None, **fields: Any) -> OpenTransfer:
+        """Record that the provider has the request, and publish that once. Nothing is sent any more."""
+        if transfer.submitted:
+            return transfer
+        transfer = self.update(transfer, submitted=True)
+        self.clear_due(transfer.id, Work.SUBMIT)
+        self.publish(event_classes(transfer).submitted, transfer, fact, **fields)
+        return transfer
 
-    def clear(self, progress: Progress, *works: Work) -> None:
-        for work in works:
-            self._due[progress.id, work] = None
+    # --- outcomes -------------------------------------------------------------------------------
 
-    def nothing(self, transfer_id: str) -> Decision:
-        """The transfer has its outcome: no work of it is left to do."""
-        for work in Work:
-            self._due[transfer_id, work] = None
-        return self.decision()
-
-    def inspect_soon(self, progress: Progress) -> None:
-        """Ask the provider, but not more often than the rules allow. A clock set back delays nothing."""
-        at, gap = self.at, progress.rules.inspect_gap
-        if progress.last_inspected_at is not None:
-            at = min(max(at, progress.last_inspected_at + gap), at + gap)
-        self.set_due(progress, Work.INSPECT, at)
-
-    def submitted(self, progress: Progress, fact: Fact | None = None, **fields: Any) -> Progress:
-        """The provider has the request: by its answer, or because it speaks of it."""
-        if progress.submitted:
-            return progress
-        progress = self.progress(progress, submitted=True)
-        self.clear(progress, Work.SUBMIT)
-        self.emit(kinds(progress).submitted, progress, fact, **fields)
-        return progress
-
-    def conclude(
-        self,
-        progress: Progress,
-        event: type[Event],
-        *,
-        basis: Basis,
-        fact: Fact | None = None,
-        result: Result | None = None,
-        **fields: Any,
+    def complete(
+        self, transfer: OpenTransfer, result: Result | None, *, basis: Basis, fact: Fact | None = None
     ) -> None:
-        """Publish the one terminal event."""
-        self._finish(progress, self._outcome(progress, event, basis, fact, result, **fields))
-
-    def _outcome(
-        self,
-        progress: Progress,
-        event: type[Event],
-        basis: Basis,
-        fact: Fact | None,
-        result: Result | None,
-        **fields: Any,
-    ) -> Outcome:
-        """A terminal event that has no place on the stream yet."""
-        words = {"code": result.code, "subcode": result.subcode, "message": result.message} if result else {}
-        outcome = self._made(
-            event,
-            progress,
-            fact,
-            target=_target(progress, fact),
-            transferee=(fact and fact.transferee) or progress.transferee,
-            basis=basis,
-            elapsed=max(self.at - progress.requested_at, timedelta(0)),
-            **words,
-            **fields,
+        """Publish the success."""
+        self._finish(
+            transfer, self._create_outcome(event_classes(transfer).completed, transfer, fact, result, basis)
         )
-        if not isinstance(outcome, Outcome):  # pragma: no cover - for the type checker: each kind here is one
-            raise TypeError(f"{outcome.kind} is not an outcome")
-        return outcome
 
-    def _finish(self, progress: Progress, outcome: Outcome) -> None:
-        self.append(outcome)
-        published = self.events[-1]
-        if not isinstance(published, Outcome):  # pragma: no cover - for the type checker
-            raise TypeError(f"{published.kind} is not an outcome")
-        self.outcome = published
-        self.clear(progress, *Work)
-        done = Finished(
-            id=progress.id,
-            kind=progress.kind,
-            operation_context=progress.operation_context,
-            own_address=progress.own_address,
-            verdict=_verdict_of(outcome),
-            reached=progress.reached,
-        )
-        self.state = evolve(self.state, open=None).with_finished(done)
+    def complete_if_ambiguous_success_fits(self, transfer: OpenTransfer) -> None:
+        """Publish an ambiguous success as that of this transfer, if it can be no other transfer's.
+
+        In a call of two parties, a provider accepts a transfer only while the call exists and no other
+        transfer of it is in progress. A success after the acceptance is therefore that of this transfer.
+        """
+        success = transfer.ambiguous_success
+        if success is not None and transfer.submitted and transfer.transferee is None:
+            self.complete(transfer, success, basis=Basis.INFERRED)
 
     def fail(
         self,
-        progress: Progress,
+        transfer: OpenTransfer,
         result: Result,
         *,
         basis: Basis,
         call_alive: bool | None,
         fact: Fact | None = None,
     ) -> None:
-        """Publish the failure, or hold it until one query has shown whether the call is alive."""
-        if self.state.ended or progress.ended is not None:
+        """Publish the failure. If `call_alive` is None, one query of the provider comes first.
+
+        A local failure is published immediately.
+        """
+        if self.state.ended or transfer.call_end is not None:
             call_alive = False
-        outcome = self._outcome(
-            progress,
-            kinds(progress).failed,
-            basis,
+        failure = self._create_outcome(
+            event_classes(transfer).failed,
+            transfer,
             fact,
             result,
+            basis,
             reason=result.reason,
             call_alive=call_alive,
             advice=result.advice,
             request_id=result.request_id,
         )
-        provider_answers = basis is not Basis.LOCAL
-        if call_alive is None and provider_answers and isinstance(outcome, TransferFailed | RedirectFailed):
-            self.clear(progress, Work.SUBMIT)
-            self.set_due(progress, Work.INSPECT, self.at)
-            self.set_due(progress, Work.GRACE, self.at + progress.rules.alive_within)
-            self.progress(progress, held=outcome, query=progress.query + 1)
-        else:
-            self._finish(progress, outcome)
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether the open transfer's outcome is held."""
-        return self._open is not None and self._open.held is not None
-
-    def release(self, progress: Progress, *, call_alive: bool | None) -> None:
-        """Publish the failure that is held."""
-        if progress.held is not None:  # pragma: no branch - asked only of one that is held
-            elapsed = max(self.at - progress.requested_at, timedelta(0))
-            changes: dict[str, Any] = {"call_alive": call_alive, "elapsed": elapsed}
-            self._finish(progress, evolve(progress.held, **changes))
-
-    def claim(self, progress: Progress) -> None:
-        """Conclude from a success that some transfer of the call had, if it can only be this one's.
-
-        In a call of two parties the provider accepts a transfer only while the call exists and no other
-        transfer of it is under way. What succeeds after that is the accepted one.
-        """
-        if progress.claimed is None or not progress.submitted or progress.transferee is not None:
+        if call_alive is not None or basis is Basis.LOCAL:
+            self._finish(transfer, failure)
             return
-        self.conclude(progress, kinds(progress).completed, basis=Basis.INFERRED, result=progress.claimed)
+        self.clear_due(transfer.id, Work.SUBMIT)
+        self.set_due(transfer, Work.INSPECT, self.at)
+        self.set_due(transfer, Work.GRACE, self.at + transfer.rules.call_alive_timeout)
+        self.update(transfer, pending_failure=failure, inspection_round=transfer.inspection_round + 1)
 
-    def expire(self, progress: Progress) -> None:
-        evidence = progress.evidence or Evidence.SILENCE
-        known = {Evidence.CALL_GONE: False, Evidence.CALL_CONNECTED: True}
-        in_doubt = progress.unattributed or progress.disputed or progress.claimed
-        self.conclude(
-            progress,
-            kinds(progress).expired,
-            basis=Basis.INFERRED,
-            evidence=Evidence.UNATTRIBUTED_VERDICT if in_doubt else evidence,
-            call_alive=False if self.state.ended else known.get(evidence),
+    def publish_pending_failure(self, transfer: OpenTransfer, *, call_alive: bool | None) -> None:
+        """Publish the pending failure of the transfer, if it has one."""
+        if transfer.pending_failure is not None:  # pragma: no branch - callers checked
+            changes: dict[str, Any] = {"call_alive": call_alive, "elapsed": self._elapsed(transfer)}
+            self._finish(transfer, evolve(transfer.pending_failure, **changes))
+
+    def expire(self, transfer: OpenTransfer) -> None:
+        """Publish that the result is not known, with the evidence."""
+        evidence = transfer.evidence or Evidence.SILENCE
+        known_alive = {Evidence.CALL_GONE: False, Evidence.CALL_CONNECTED: True}
+        has_uncertain_verdict = (
+            transfer.unattributed_verdict or transfer.ambiguous_failure or transfer.ambiguous_success
+        )
+        expiry = self._create_outcome(
+            event_classes(transfer).expired,
+            transfer,
+            None,
+            None,
+            Basis.INFERRED,
+            evidence=Evidence.UNATTRIBUTED_VERDICT if has_uncertain_verdict else evidence,
+            call_alive=False if self.state.ended else known_alive.get(evidence),
+        )
+        self._finish(transfer, expiry)
+
+    def _create_outcome(
+        self,
+        event: type[E],
+        transfer: OpenTransfer,
+        fact: Fact | None,
+        result: Result | None,
+        basis: Basis,
+        **fields: Any,
+    ) -> E:
+        if result:
+            fields |= {"code": result.code, "subcode": result.subcode, "message": result.message}
+        return self._create(
+            event,
+            transfer,
+            fact,
+            target=_target(transfer, fact),
+            transferee=(fact and fact.transferee) or transfer.transferee,
+            basis=basis,
+            elapsed=self._elapsed(transfer),
+            **fields,
         )
 
+    def _elapsed(self, transfer: OpenTransfer) -> timedelta:
+        return max(self.at - transfer.requested_at, timedelta(0))
 
-def _verdict_of(outcome: Outcome) -> LateVerdict | None:
-    """The verdict that the provider stated, if this outcome rests on one."""
+    def _finish(self, transfer: OpenTransfer, outcome: Outcome) -> None:
+        """Append the one terminal event; the transfer is no longer open and has no due work."""
+        self.outcome = self.append(outcome)
+        self.clear_due(transfer.id)
+        finished = FinishedTransfer(
+            id=transfer.id,
+            kind=transfer.kind,
+            operation_context=transfer.operation_context,
+            own_callback_uri=transfer.own_callback_uri,
+            verdict=_verdict_of(outcome),
+            possibly_received=transfer.possibly_received,
+        )
+        self.state = evolve(self.state, open=None).with_finished(finished)
+
+
+def _verdict_of(outcome: Outcome) -> Verdict | None:
+    """Return the verdict that the provider stated; None if transferkit inferred the outcome."""
     if outcome.basis is not Basis.STATED:
         return None
     failed = isinstance(outcome, TransferFailed | RedirectFailed)
-    return LateVerdict.FAILED if failed else LateVerdict.SUCCEEDED
+    return Verdict.FAILED if failed else Verdict.SUCCEEDED
+
+
+def _target(transfer: OpenTransfer, fact: Fact | None) -> Identifier | None:
+    """Return who received the call: as the provider states, else the only target of the request."""
+    if fact and fact.target:
+        return fact.target
+    return transfer.targets[0] if len(transfer.targets) == 1 else None
 
 
 def _event_id(call: CallKey, sequence: int, kind: str, time: datetime) -> str:
-    """The same for the same event: a UUID of version 5 (RFC 9562), whatever text the call's id is.
+    """Return the same id for the same event: a UUID of version 5 (RFC 9562).
 
-    Kind and time tell it from what had this place before a store in memory was lost.
+    Kind and time are part of it because a memory store that lost its content counts from 1 again.
     """
-    words = f"transferkit:{call.provider}\n{call.id}\n{sequence}\n{kind}\n{time.isoformat()}"
-    name = words.encode("utf-8", "surrogatepass")
-    digest = bytearray(hashlib.sha1(NAMESPACE_URL.bytes + name, usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # version 5
-    digest[8] = digest[8] & 0x3F | 0x80  # of RFC 9562's variant
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-class _TransferKinds:
-    requested, submitted = TransferRequested, TransferSubmitted
-    completed, failed, expired = TransferCompleted, TransferFailed, TransferExpired
-
-
-class _RedirectKinds:
-    requested, submitted = RedirectRequested, RedirectSubmitted
-    completed, failed, expired = RedirectCompleted, RedirectFailed, RedirectExpired
-
-
-def kinds(progress: Progress) -> type[_TransferKinds | _RedirectKinds]:
-    """The event classes of a transfer's or a redirect's life."""
-    return _TransferKinds if progress.kind is RequestKind.TRANSFER else _RedirectKinds
-
-
-def _target(progress: Progress, fact: Fact | None) -> Any:
-    """Who received the call: as stated, else the only one asked for."""
-    if fact and fact.target:
-        return fact.target
-    return progress.targets[0] if len(progress.targets) == 1 else None
+    name = f"transferkit:{call.provider}\n{call.id}\n{sequence}\n{kind}\n{time.isoformat()}"
+    data = NAMESPACE_URL.bytes + name.encode("utf-8", "surrogatepass")  # a call id can be any text
+    return str(UUID(bytes=sha1(data, usedforsecurity=False).digest()[:16], version=5))

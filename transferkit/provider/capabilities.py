@@ -241,13 +241,13 @@ class Capabilities:
     of `call` is about the call's id. Fields of transferkit's own (`call`, `operation_context`, …) need none.
 
     `repeatable_for`: how long the same submission may be repeated without being executed twice.
-    `redirect_is_handed_over`: the provider says nothing more of a redirect after accepting it.
+    `redirect_completes_on_acceptance`: the provider says nothing more of a redirect after accepting it.
     """
 
     transfer: Mapping[str, Limit] | None = field(hash=False)
     redirect: Mapping[str, Limit] | None = field(hash=False)
     repeatable_for: timedelta | None = None
-    redirect_is_handed_over: bool = False
+    redirect_completes_on_acceptance: bool = False
 
 
 @final

@@ -319,4 +319,4 @@ def test_a_redirect_carries_one_target_and_the_incoming_context(wrong, given):
 def test_repeats_end_before_the_providers_five_minutes_do():
     capabilities = AcsAdapter(AcsSettings()).capabilities
     assert capabilities.repeatable_for == timedelta(seconds=285)
-    assert capabilities.redirect_is_handed_over
+    assert capabilities.redirect_completes_on_acceptance

@@ -93,7 +93,7 @@ def capabilities_of(version: ApiVersion) -> Capabilities:
         transfer=_transfer(version, someone),
         redirect={"to": someone, "incoming_context": Anything()},
         repeatable_for=_REPEATABLE_FOR,
-        redirect_is_handed_over=True,
+        redirect_completes_on_acceptance=True,
     )
 
 

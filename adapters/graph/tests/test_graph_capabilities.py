@@ -134,7 +134,7 @@ def test_no_problem_shows_a_phone_number():
 def test_graph_repeats_nothing_and_follows_a_redirect_up():
     capabilities = GraphAdapter(GraphSettings()).capabilities
     assert capabilities.repeatable_for is None
-    assert not capabilities.redirect_is_handed_over
+    assert not capabilities.redirect_completes_on_acceptance
 
 
 def test_where_nothing_is_offered_the_capabilities_say_so():
