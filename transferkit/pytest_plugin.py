@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from transferkit.client import AsyncClient
-    from transferkit.emulators.staging import Emulators
+    from transferkit.emulators.environments import Emulators
     from transferkit.testing.clock import ManualClock
     from transferkit.testing.fake import FakeAdapter
 
@@ -63,7 +63,7 @@ def transferkit_emulators(request: pytest.FixtureRequest) -> AbstractAsyncContex
     With the marker `transferkit_faults` these go wrong; `emulated.running["acs"].faults` is for the rest.
     """
     from transferkit.emulators import Fault
-    from transferkit.emulators.staging import emulators
+    from transferkit.emulators.environments import emulators
 
     texts = [text for marker in request.node.iter_markers("transferkit_faults") for text in marker.args]
     return emulators(pace=0.001, faults=[Fault.parse(text) for text in texts])

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from transferkit import TransferCompleted, TransferFailed
-from transferkit.emulators import stage
+from transferkit.emulators import environment
 from transferkit.testing import scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -40,7 +40,7 @@ async def set_up(request, site):
     emulated, _ = site
     if request.param not in emulated.running:
         pytest.skip(f"no emulator of {request.param} is installed")
-    async with stage(request.param, emulated) as made:
+    async with environment(request.param, emulated) as made:
         emulated.running[request.param].callback_url = made.callback_url
         yield made
 

@@ -50,11 +50,11 @@ every_provider = pytest.mark.parametrize("provider", PROVIDERS)
 async def on(provider):
     """A stage with its provider's table, and a function that lets a call ring there and returns the event."""
     pytest.importorskip("starlette")
-    from transferkit.emulators import emulators, stage
+    from transferkit.emulators import emulators, environment
 
     async with (
         emulators(providers=[provider]) as emulated,
-        stage(provider, emulated, lifecycle={"grace": 0.2}) as staged,
+        environment(provider, emulated, lifecycle={"grace": 0.2}) as staged,
     ):
 
         async def ring(**more):

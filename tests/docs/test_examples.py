@@ -209,7 +209,7 @@ async def test_a_transfer_begins_and_its_signed_callbacks_end_it(
         assert forged.status_code == 401
         again = await http.post(f"{url}/calls/{call}/transfer", params={"to": "+14255550100"})
         assert again.status_code == 409
-        while not emulator.decide(call, "answers"):  # noqa: ASYNC110 - until the target rings
+        while not emulator.end_ringing(call, "answers"):  # noqa: ASYNC110 - until the target rings
             await asyncio.sleep(0.01)
         outcome = await outcome_of(example, begun.json()["id"])
         await emulator.settle()

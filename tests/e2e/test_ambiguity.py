@@ -35,17 +35,17 @@ from transferkit import (
 from transferkit._lifecycle import CallKey
 from transferkit.emulators import Emulator
 from transferkit.testing import ManualClock, Server, scenario, serve
-from transferkit.testing.faults import (
+from transferkit.testing.fault_proxy import (
     Close,
     Cut,
     Delay,
     Garbage,
     Hold,
     Repeat,
-    Reply,
     Reset,
+    Respond,
     Stall,
-    faulty,
+    fault_proxy,
 )
 
 ANSWERS, SILENT = scenario("answers").number, scenario("silent").number
@@ -80,9 +80,9 @@ class Street:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(street, monkeypatch):
-    async with faulty(street.server.url, ca_file=street.server.ca_file) as proxy:
+    async with fault_proxy(street.server.url, ca_file=street.server.ca_file) as proxy:
         world = World(street, proxy)
-        monkeypatch.setattr(street.emulator, "step", world.speaking.wait)
+        monkeypatch.setattr(street.emulator, "pause", world.speaking.wait)
         monkeypatch.setattr(street.emulator, "clock", world.clock)
         yield world
         street.receiving.clear()
@@ -250,25 +250,25 @@ BACKOFF = (0, 0.5, 1.5, 3.5, 7.5, 15.5)
 
 def refusal(status, code="", **more):
     body = b'{"error": {"code": "%s", "message": "No."}}' % code.encode()
-    return Reply(status, headers={"Content-Type": "application/json"}, body=body, **more)
+    return Respond(status, headers={"Content-Type": "application/json"}, body=body, **more)
 
 
 def later(status, wait, **more):
-    return Reply(status, headers={"Retry-After": wait}, **more)
+    return Respond(status, headers={"Retry-After": wait}, **more)
 
 
 TABLE = {
     # what went wrong: faults, Graph, ACS
     "nothing": ([], ONCE, ONCE),
     # Nothing can have been executed: sent again, when the provider says or after a pause.
-    "429 with no word of when": ([Reply(429)], TWICE, TWICE),
+    "429 with no word of when": ([Respond(429)], TWICE, TWICE),
     "429 in whole seconds": ([later(429, "7")], completed(0, 7), completed(0, 7)),
     "429 in decimal seconds": ([later(429, "1.5")], completed(0, 1.5), completed(0, 1.5)),
     "429 until a date": ([later(429, "Thu, 01 Jan 2026 12:00:20 GMT")], completed(0, 20), completed(0, 20)),
     "429 until a date that is past": ([later(429, "Wed, 31 Dec 2025 12:00:00 GMT")], TWICE, TWICE),
     "429 with a wait that is none": ([later(429, "soon")], TWICE, TWICE),
     "429 again and again": (
-        [Reply(429)] * 6,
+        [Respond(429)] * 6,
         failed(*BACKOFF, reason=FailureReason.THROTTLED),
         failed(*BACKOFF, reason=FailureReason.THROTTLED),
     ),
@@ -284,14 +284,14 @@ TABLE = {
     "closed before": ([Close()], UNKNOWN_AT_ONCE, TWICE),
     "stalled before": ([Stall()], UNKNOWN_AT_ONCE, TWICE),
     "garbage before": ([Garbage()], UNKNOWN_AT_ONCE, TWICE),
-    "500 before": ([Reply(500)], UNKNOWN_AT_ONCE, TWICE),
-    "502 before": ([Reply(502, body=b"<html>")], UNKNOWN_AT_ONCE, TWICE),
-    "503 with no wait before": ([Reply(503)], UNKNOWN_AT_ONCE, TWICE),
+    "500 before": ([Respond(500)], UNKNOWN_AT_ONCE, TWICE),
+    "502 before": ([Respond(502, body=b"<html>")], UNKNOWN_AT_ONCE, TWICE),
+    "503 with no wait before": ([Respond(503)], UNKNOWN_AT_ONCE, TWICE),
     "503 with a wait that is none": ([later(503, "soon")], UNKNOWN_AT_ONCE, TWICE),
-    "504 before": ([Reply(504)], UNKNOWN_AT_ONCE, TWICE),
-    "408 before": ([Reply(408)], UNKNOWN_AT_ONCE, TWICE),
+    "504 before": ([Respond(504)], UNKNOWN_AT_ONCE, TWICE),
+    "408 before": ([Respond(408)], UNKNOWN_AT_ONCE, TWICE),
     "sent elsewhere": (
-        [Reply(302, headers={"Location": "https://elsewhere.example/"})],
+        [Respond(302, headers={"Location": "https://elsewhere.example/"})],
         UNKNOWN_AT_ONCE,
         TWICE,
     ),
@@ -301,25 +301,25 @@ TABLE = {
     "closed after": ([Close(forwarded=True)], ONCE, TWICE),
     "stalled after": ([Stall(forwarded=True)], ONCE, TWICE),
     "garbage after": ([Garbage(forwarded=True)], ONCE, TWICE),
-    "500 after": ([Reply(500, forwarded=True)], ONCE, TWICE),
-    "503 with no wait after": ([Reply(503, forwarded=True)], ONCE, TWICE),
-    "504 after": ([Reply(504, forwarded=True)], ONCE, TWICE),
+    "500 after": ([Respond(500, forwarded=True)], ONCE, TWICE),
+    "503 with no wait after": ([Respond(503, forwarded=True)], ONCE, TWICE),
+    "504 after": ([Respond(504, forwarded=True)], ONCE, TWICE),
     "cut in its first line": ([Cut(0.02)], ONCE, TWICE),
     "cut in its headers": ([Cut(0.5)], ONCE, TWICE),
     "cut before its last byte": ([Cut(0.99)], ONCE, ONCE),  # a response counts from its headers on
     "lost three times": ([Reset(forwarded=True)] * 3, ONCE, completed(*BACKOFF[:4])),
     # A proxy or a login page responds with success in the place of the provider.
-    "202 before": ([Reply(202, body=b"<html>")], expired(0), completed(0, 0.5)),
+    "202 before": ([Respond(202, body=b"<html>")], expired(0), completed(0, 0.5)),
     # The network does more than it should, or later.
     "late": ([Delay(0.1)], ONCE, ONCE),
     "sent twice by the network": ([Repeat(2)], ONCE, ONCE),
     # One after the other.
     "turned away, then lost": (
-        [Reply(429), Reset(forwarded=True)],
+        [Respond(429), Reset(forwarded=True)],
         completed(0, 0.5),
         completed(0, 0.5, 1.5),
     ),
-    "turned away, then reset": ([Reply(429), Reset()], expired(0, 0.5), completed(0, 0.5, 1.5)),
+    "turned away, then reset": ([Respond(429), Reset()], expired(0, 0.5), completed(0, 0.5, 1.5)),
     "lost, then turned away": ([Reset(forwarded=True), later(429, "3")], ONCE, completed(0, 0.5, 3.5)),
     "lost, then turned away beyond the deadline": (
         [Reset(forwarded=True), later(429, "150")],
@@ -351,7 +351,7 @@ TABLE = {
         ]
     },
     "turned away, then refused": (
-        [Reply(429), refusal(404, "8522")],
+        [Respond(429), refusal(404, "8522")],
         *[failed(0, 0.5, reason=FailureReason.CALL_NOT_FOUND, alive=False)] * 2,
     ),
 }
@@ -362,7 +362,7 @@ async def test_what_the_network_does_to_a_submission(world, row):
     """The provider's callbacks come a minute later, so that everything is tried that ever will be."""
     faults, *wanted = TABLE[row]
     told = wanted[world.provider == "acs"]
-    world.proxy.will(*faults, method="POST")
+    world.proxy.apply(*faults, method="POST")
     world.speaking.clear()
     stalls = any(isinstance(fault, Stall) for fault in faults)
     async with world.client(timeout=1.0 if stalls else 30) as client:
@@ -383,7 +383,7 @@ async def test_what_is_never_answered_for_is_never_called_failed(world, row):
     """The same faults, and then the provider says nothing at all: only a refusal is still an answer."""
     faults, *wanted = TABLE[row]
     told = wanted[world.provider == "acs"]
-    world.proxy.will(*faults, method="POST")
+    world.proxy.apply(*faults, method="POST")
     stalls = any(isinstance(fault, Stall) for fault in faults)
     async with world.client(timeout=1.0 if stalls else 30) as client:
         transfer = await client.transfer(world.place_call(), to=SILENT)
@@ -417,7 +417,7 @@ REDIRECTS = {
 @pytest.mark.parametrize("row", REDIRECTS)
 async def test_what_the_network_does_to_a_redirect(world, row):
     faults, *wanted = REDIRECTS[row]
-    world.proxy.will(*faults, method="POST")
+    world.proxy.apply(*faults, method="POST")
     async with world.client() as client:
         redirect = await client.redirect(await world.ring(client), to=ANSWERS)
         outcome = await world.outcome(redirect)
@@ -457,7 +457,7 @@ async def test_a_kept_connection_that_dies_hides_no_second_try(world, fault):
     async with world.client() as client:
         first = await client.transfer(world.place_call(), to=ANSWERS)
         assert isinstance(await world.outcome(first), TransferCompleted)
-        world.proxy.will(fault, method="POST")
+        world.proxy.apply(fault, method="POST")
         before = len(world.submissions)
         second = await client.transfer(world.place_call(), to=SILENT)
         await world.quiet()
@@ -470,7 +470,7 @@ async def test_a_kept_connection_that_dies_hides_no_second_try(world, fault):
 
 
 async def test_every_attempt_is_the_same_request(world):
-    world.proxy.will(Reply(429), Reset(forwarded=True), Reset(), later(503, "1"), method="POST")
+    world.proxy.apply(Respond(429), Reset(forwarded=True), Reset(), later(503, "1"), method="POST")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS, operation_context="case 42")
         world.speaking.clear()
@@ -493,7 +493,7 @@ async def test_every_attempt_is_the_same_request(world):
 @pytest.mark.parametrize("street", ["acs"], indirect=True)
 @pytest.mark.parametrize(("wait", "at"), [("280", [0, 0.5, 280.5]), ("299.5", [0, 0.5])])
 async def test_acs_is_asked_again_within_five_minutes_only(world, wait, at):
-    world.proxy.will(Reset(forwarded=True), later(429, wait), method="POST")
+    world.proxy.apply(Reset(forwarded=True), later(429, wait), method="POST")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=SILENT, deadline=500)
         outcome = await world.outcome(transfer)
@@ -503,7 +503,7 @@ async def test_acs_is_asked_again_within_five_minutes_only(world, wait, at):
 
 
 async def test_the_same_key_sends_nothing_while_nobody_knows(world):
-    world.proxy.will(Reset(forwarded=True), method="POST")
+    world.proxy.apply(Reset(forwarded=True), method="POST")
     world.speaking.clear()
     async with world.client() as client:
         call_id = world.place_call()
@@ -524,7 +524,7 @@ async def test_the_same_key_sends_nothing_while_nobody_knows(world):
     ("name", "reason"), [("busy", FailureReason.BUSY), ("caller_leaves", FailureReason.CALLER_LEFT)]
 )
 async def test_a_failure_that_the_provider_states_is_one(world, name, reason):
-    world.proxy.will(Reset(forwarded=True), method="POST")
+    world.proxy.apply(Reset(forwarded=True), method="POST")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=scenario(name).number)
         outcome = await world.outcome(transfer)
@@ -537,10 +537,10 @@ async def test_a_failure_that_the_provider_states_is_one(world, name, reason):
 INSPECTIONS = {
     "no answer": (Reset(), Evidence.SILENCE),
     "garbage": (Garbage(), Evidence.SILENCE),
-    "500": (Reply(500), Evidence.SILENCE),
-    "429": (Reply(429), Evidence.SILENCE),
+    "500": (Respond(500), Evidence.SILENCE),
+    "429": (Respond(429), Evidence.SILENCE),
     "401": (refusal(401), Evidence.SILENCE),
-    "200 and no call": (Reply(200, body=b"<html>"), Evidence.SILENCE),
+    "200 and no call": (Respond(200, body=b"<html>"), Evidence.SILENCE),
     "404": (refusal(404, "8522"), Evidence.CALL_GONE),
 }
 
@@ -548,8 +548,8 @@ INSPECTIONS = {
 @pytest.mark.parametrize("row", INSPECTIONS)
 async def test_no_answer_about_the_call_decides_anything(world, row):
     fault, evidence = INSPECTIONS[row]
-    world.proxy.will(*[Reset()] * 6, method="POST")
-    world.proxy.will(*[fault] * 20, method="GET")
+    world.proxy.apply(*[Reset()] * 6, method="POST")
+    world.proxy.apply(*[fault] * 20, method="GET")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS)
         outcome = await world.outcome(transfer)
@@ -560,7 +560,7 @@ async def test_no_answer_about_the_call_decides_anything(world, row):
 
 async def test_callbacks_overtake_the_answer(world):
     arrives = asyncio.Event()
-    world.proxy.will(Hold(arrives, forwarded=True), method="POST")
+    world.proxy.apply(Hold(arrives, forwarded=True), method="POST")
     async with world.client() as client:
         transfer = await client.transfer(world.place_call(), to=ANSWERS)
         assert isinstance(await transfer.outcome(timeout=30), TransferCompleted)
@@ -592,7 +592,7 @@ async def test_a_cancelled_caller_detaches(world):
 @pytest.mark.parametrize("executed", [False, True])
 async def test_a_submission_that_a_closing_client_leaves_is_taken_over(world, executed, monkeypatch):
     monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
-    world.proxy.will(Stall(forwarded=executed), method="POST")
+    world.proxy.apply(Stall(forwarded=executed), method="POST")
     world.speaking.clear()
     async with world.client() as first:
         transfer = await first.transfer(world.place_call(), to=ANSWERS)
@@ -622,7 +622,7 @@ async def test_a_submission_that_a_closing_client_leaves_is_taken_over(world, ex
 
 async def test_nobody_takes_over_after_the_providers_window(world, monkeypatch):
     monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
-    world.proxy.will(Stall(forwarded=True), method="POST")
+    world.proxy.apply(Stall(forwarded=True), method="POST")
     async with world.client() as first:
         transfer = await first.transfer(world.place_call(), to=SILENT, deadline=1000)
         await world.arrived(1, executions=1)
@@ -639,7 +639,7 @@ async def test_nobody_takes_over_after_the_providers_window(world, monkeypatch):
 async def test_a_request_that_was_on_its_way_when_its_process_hung(world, waits):
     """The second process cannot know that the first one's request is still to arrive."""
     arrives = asyncio.Event()
-    world.proxy.will(Hold(arrives), method="POST")
+    world.proxy.apply(Hold(arrives), method="POST")
     async with world.client() as hung:
         hung._runner.cancel()
         transfer = await hung.transfer(world.place_call(), to=ANSWERS)

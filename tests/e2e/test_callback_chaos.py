@@ -22,7 +22,7 @@ from transferkit._lifecycle import CallKey
 from transferkit._util.frozenmap import thaw
 from transferkit.events import Basis
 from transferkit.testing import SCENARIOS, Ending, ManualClock, serve
-from transferkit.testing.faults import Hold, faulty
+from transferkit.testing.fault_proxy import Hold, fault_proxy
 
 SEEDS = int(os.environ.get("TRANSFERKIT_TEST_SEEDS", "3"))
 """How many sequences each provider plays; `.ci/run` has more of them."""
@@ -155,7 +155,7 @@ class Stage:
     async def transfer(self, number, to, *, held_back):
         """Ask for a transfer; returns when it is executed and all its callbacks are written."""
         if held_back:
-            self.proxy.will(Hold(self.answers, forwarded=True))
+            self.proxy.apply(Hold(self.answers, forwarded=True))
         call_id = self.emulator.place_call(callback_url=f"{self.callbacks_url}/{self.emulator.name}")
         transfer = await self.client.transfer(call_id, to=to, operation_context=f"case {number}")
         self.postman.transfers[call_id] = transfer.id
@@ -206,7 +206,7 @@ async def on_stage(emulator, chance, monkeypatch):
 
     async with (
         serve(receiver) as callbacks,
-        faulty(emulator.server.url, ca_file=emulator.server.ca_file) as proxy,
+        fault_proxy(emulator.server.url, ca_file=emulator.server.ca_file) as proxy,
         httpx.AsyncClient(trust_env=False) as http,
     ):
 

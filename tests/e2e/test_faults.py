@@ -6,17 +6,17 @@ import httpx
 import pytest
 
 from transferkit.testing import serve
-from transferkit.testing.faults import (
+from transferkit.testing.fault_proxy import (
     Close,
     Cut,
     Delay,
     Garbage,
     Hold,
     Repeat,
-    Reply,
     Reset,
+    Respond,
     Stall,
-    faulty,
+    fault_proxy,
 )
 
 
@@ -35,7 +35,7 @@ async def proxy(request, bodies):
 
     async with (
         serve(echo, tls=request.param) as server,
-        faulty(server.url, ca_file=server.ca_file) as proxy,
+        fault_proxy(server.url, ca_file=server.ca_file) as proxy,
     ):
         yield proxy
 
@@ -67,7 +67,7 @@ async def test_without_a_fault_it_relays_on_a_kept_connection(proxy, http, bodie
     ],
 )
 async def test_the_answer_never_comes(proxy, http, bodies, fault, error, forwarded):
-    proxy.will(fault(forwarded=forwarded))
+    proxy.apply(fault(forwarded=forwarded))
     with pytest.raises(error):
         await http.post("/", content=b"one", timeout=httpx.Timeout(30, read=0.5 if fault is Stall else 30))
     assert len(bodies) == forwarded
@@ -76,7 +76,7 @@ async def test_the_answer_never_comes(proxy, http, bodies, fault, error, forward
 
 @pytest.mark.parametrize("forwarded", [False, True])
 async def test_another_answer_comes(proxy, http, bodies, forwarded):
-    proxy.will(Reply(429, headers={"Retry-After": "1.5"}, body=b"later", forwarded=forwarded))
+    proxy.apply(Respond(429, headers={"Retry-After": "1.5"}, body=b"later", forwarded=forwarded))
     answer = await http.post("/")
     assert (answer.status_code, answer.headers["retry-after"], answer.text) == (429, "1.5", "later")
     assert len(bodies) == forwarded
@@ -84,14 +84,14 @@ async def test_another_answer_comes(proxy, http, bodies, forwarded):
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
 async def test_the_answer_breaks_off(proxy, http, bodies, part):
-    proxy.will(Cut(part))
+    proxy.apply(Cut(part))
     with pytest.raises(httpx.RemoteProtocolError):
         await http.post("/")
     assert len(bodies) == 1
 
 
 async def test_the_network_repeats_or_delays_a_request(proxy, http, bodies):
-    proxy.will(Repeat(3), Delay(0.01))
+    proxy.apply(Repeat(3), Delay(0.01))
     assert [(await http.post("/")).text for _ in range(2)] == ["ok", "ok"]
     assert len(bodies) == 4
 
@@ -99,7 +99,7 @@ async def test_the_network_repeats_or_delays_a_request(proxy, http, bodies):
 @pytest.mark.parametrize("forwarded", [False, True])
 async def test_a_request_is_held_until_it_is_released(proxy, http, bodies, forwarded):
     release = asyncio.Event()
-    proxy.will(Hold(release, forwarded=forwarded), method="POST")
+    proxy.apply(Hold(release, forwarded=forwarded), method="POST")
     held = asyncio.create_task(http.post("/"))
     assert (await http.get("/")).text == "ok", "others pass"
     assert not held.done()
@@ -109,7 +109,7 @@ async def test_a_request_is_held_until_it_is_released(proxy, http, bodies, forwa
 
 
 async def test_a_fault_may_wait_for_a_method(proxy, http):
-    proxy.will(Reply(500), method="POST")
+    proxy.apply(Respond(500), method="POST")
     assert [(await http.request(method, "/")).status_code for method in ("GET", "POST", "POST")] == [
         200,
         500,

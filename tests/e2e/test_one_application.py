@@ -5,7 +5,7 @@ import pytest_asyncio
 from contact_centre import ContactCentre, Ending
 
 from transferkit import FailureReason, TransferCompleted, TransferExpired, TransferFailed
-from transferkit.emulators import emulators, stage
+from transferkit.emulators import emulators, environment
 from transferkit.testing import scenario
 
 PROVIDERS = ("fake", "graph", "acs")
@@ -23,7 +23,7 @@ async def emulated():
 
 @pytest_asyncio.fixture(params=PROVIDERS, loop_scope="module")
 async def on_stage(request, emulated):
-    async with stage(request.param, emulated, lifecycle=QUICK) as set_up:
+    async with environment(request.param, emulated, lifecycle=QUICK) as set_up:
         yield set_up
 
 

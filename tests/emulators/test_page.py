@@ -42,7 +42,7 @@ class Graphless(Emulator):
 
     async def transfer(self, call_id, line):
         await self.say(call_id, "started")
-        line = await self.target_rings(call_id, line)
+        line = await self.ring_target(call_id, line)
         word = "succeeded" if line.name == "answers" else "failed"
         await self.say(call_id, word, reason=str(line.reason) if line.reason else None)
 
@@ -63,7 +63,7 @@ class Graphless(Emulator):
         return RingingCall(call_id=self.place_call(callback_url=callback_url))
 
     def hang_up(self, call_id):
-        self.decide(call_id, "caller_leaves")
+        self.end_ringing(call_id, "caller_leaves")
 
     def executions(self, call_id):
         return 0
@@ -149,7 +149,7 @@ async def test_it_shows_calls_requests_callbacks_events_and_a_diagram(site):
 async def test_all_words_from_the_wire_are_escaped(site):
     call = site.emulator.place_call(callback_url=f"http://127.0.0.1:9/{HOSTILE[:24]}", group=True)
     await site.transfer(site.emulator.place_call(callback_url="http://127.0.0.1:9/fake"))
-    site.emulator.play(site.emulator.say(call, "started"))
+    site.emulator.start(site.emulator.say(call, "started"))
     await site.emulator.settle()
     page = await site.get()
     outline = Outline.of(page)
@@ -190,7 +190,7 @@ async def test_the_buttons_work_without_a_script(site):
     await site.press("mend")
     assert site.emulator.faults.active == ()
     await site.press("reset")
-    assert site.emulator.requests == []
+    assert site.emulator.requests == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from transferkit import AsyncClient, Outcome, TransferCompleted, TransferExpired
 from transferkit.emulators import emulators
 from transferkit.testing import scenario
-from transferkit.testing.faults import Stall, faulty
+from transferkit.testing.fault_proxy import Stall, fault_proxy
 
 pytest.importorskip("transferkit_acs")
 pytest.importorskip("transferkit_graph")
@@ -100,14 +100,14 @@ async def test_a_killed_process_s_submission_is_taken_over(
     upstream = (
         direct.get("base_url") or direct["connection_string"].removeprefix("endpoint=").partition(";")[0]
     )
-    async with faulty(upstream, ca_file=direct.get("ca_file")) as proxy:
+    async with fault_proxy(upstream, ca_file=direct.get("ca_file")) as proxy:
         behind = config | {"providers": {provider: {**direct, address: proxy.url}}}
         first = nursery.application(behind, deadline=8)
         second = nursery.application(behind, deadline=8)
         await first.start()
         await until_served(http, first)
         call = emulator.place_call(callback_url=f"{second.url}/callbacks/{provider}")
-        proxy.will(Stall(forwarded=executed), method="POST")
+        proxy.apply(Stall(forwarded=executed), method="POST")
         target = scenario("silent" if executed else "answers").number
         known = await submit(http, first, provider, call, target)
         await until(lambda: len(transfers(proxy)) == 1 and emulator.executions(call) == executed)

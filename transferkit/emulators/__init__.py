@@ -3,25 +3,35 @@
     class SomeEmulator(Emulator):
         name = "some"
 
-        async def answer(self, request):
-            ...                                           # credentials, method, path, body
+        async def handle(self, request):
+            ...                                           # check credentials, method, path, body
             line = scenario_for(target)
-            if status := self.turned_away(call_id, line):
+            if status := self.rejection_status(call_id, line):
                 return Reply(status=status, ...)          # the scenarios `forbidden` and `throttled`
-            self.play(self._transfer(call_id, line))
+            self.start(self._transfer(call_id, line))
             return Reply(status=202)
 
         async def _transfer(self, call_id, line):
-            line = await self.target_rings(call_id, line)  # or the line that somebody decided meanwhile:
-            await self.post(callback_url, {...})           # `answers`, `declined`, `caller_leaves`
+            line = await self.ring_target(call_id, line)  # `line`, or how somebody ended the ringing:
+            await self.post(callback_url, {...})          # `answers`, `declined`, `caller_leaves`
 
-In this order: `records` has the values that pass over the wire and what is kept of them, `journal` keeps them
-in order, `faults` says what goes wrong, `ringing` knows whose target rings, `exchange` is a request under
-way, `posting` delivers callbacks, `kit` is all that emulators have in common, `wire` is the HTTP before it,
-`control` the API under `/_emulator/`, and `app` has the class that an emulator derives from.
+| module | contains |
+|---|---|
+| `emulator` | `Emulator`, the base class of a provider's emulator: the ASGI app |
+| `base` | the part of it without HTTP: scenarios, records, callbacks |
+| `control` | the control API under `/_emulator/` |
+| `callbacks` | posting callbacks |
+| `faults` | faults of requests and callbacks |
+| `ringing` | targets that are ringing |
+| `journal`, `records` | what was received and sent |
+| `http` | reading requests, writing responses |
+| `schema` | checks of request bodies |
+| `environments` | emulators, receiver and client together, for tests and demonstrations |
+| `page` | the web page |
 """
 
-from transferkit.emulators.app import Emulator
+from transferkit.emulators.emulator import Emulator
+from transferkit.emulators.environments import Emulators, Environment, emulators, environment
 from transferkit.emulators.faults import Fault, FaultKind, Faults
 from transferkit.emulators.journal import Entry, Journal
 from transferkit.emulators.records import (
@@ -32,7 +42,6 @@ from transferkit.emulators.records import (
     RingingCall,
     SentCallback,
 )
-from transferkit.emulators.staging import Emulators, Stage, emulators, stage
 
 __all__ = [
     "CallView",
@@ -40,6 +49,7 @@ __all__ = [
     "Emulator",
     "Emulators",
     "Entry",
+    "Environment",
     "Fault",
     "FaultKind",
     "Faults",
@@ -48,7 +58,6 @@ __all__ = [
     "Reply",
     "RingingCall",
     "SentCallback",
-    "Stage",
     "emulators",
-    "stage",
+    "environment",
 ]

@@ -1,20 +1,21 @@
-"""The API under `/_emulator/` by which tests and people in other processes direct an emulator.
+"""The control API under `/_emulator/`, with which tests and other processes control an emulator.
 
-JSON in, JSON out, from this machine only, never on behalf of somebody else's web page:
+Requests and responses are JSON. Only this machine may use it, and no web page of another site.
 
     GET    calls | requests | callbacks | faults | scenarios
-    POST   calls                     {"callback_url"?, "group"?}      an established call: {"id"}
-    POST   ring                      {"callback_url"?}                an incoming call: {"call_id", "incoming_context"}
+    POST   calls                     {"callback_url"?, "group"?}   place an established call: {"id"}
+    POST   ring                      {"callback_url"?}             an incoming call: {"call_id", "incoming_context"}
     POST   calls/{id}/hang_up        the caller hangs up
-    POST   calls/{id}/answer         the target that rings picks up: {"rang"}
-    POST   calls/{id}/decline        the target that rings declines: {"rang"}
-    POST   calls/{id}/decide         {"scenario"}                     the ringing ends like that: {"rang"}
+    POST   calls/{id}/answer         the ringing target answers: {"rang"}
+    POST   calls/{id}/decline        the ringing target declines: {"rang"}
+    POST   calls/{id}/end_ringing    {"scenario"}                  the ringing ends as in this scenario: {"rang"}
     POST   faults                    {"fault": "reset_after,match=transfer"}
-    DELETE faults                    nothing goes wrong any longer
-    POST   chaos                     {"seed", "rate"?}
-    POST   reset                     forgets what was recorded, and clears the faults
+    DELETE faults                    switch all faults off
+    POST   chaos                     {"seed", "rate"?}             random faults
+    POST   reset                     delete the recorded requests and callbacks, switch all faults off
 
-Without a `callback_url`, the emulator's own `callback_url` is meant.
+The default of `callback_url` is the emulator's own. `rang` is false if no target of the call was ringing.
+An error has the body {"error"}.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -22,107 +23,96 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from attrs import asdict
 
 from transferkit._util.frozenmap import thaw
+from transferkit.emulators.base import EmulatorBase
 from transferkit.emulators.faults import Fault
 from transferkit.emulators.records import EmulatedRequest, Reply
-from transferkit.emulators.wire import ClientGone, read_request, send_reply
-from transferkit.provider.urls import is_loopback
+from transferkit.provider.urls import is_loopback, split_url
 from transferkit.testing.scenarios import SCENARIOS
 
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+__all__ = ["CONTROL_PREFIX", "serve_control"]
 
-    from transferkit.emulators.kit import EmulatedProvider
+CONTROL_PREFIX: Final = "/_emulator/"
 
-__all__ = ["PREFIX", "serve_control"]
-
-PREFIX: Final = "/_emulator/"
-
-Said = Mapping[str, Any]
-
-_STRANGER: Final = Reply(
-    status=HTTPStatus.FORBIDDEN, body={"error": "only this machine's own programs may direct an emulator"}
-)
+Body = Mapping[str, Any]
 
 
-class _Unacceptable(Exception):
-    """A request that cannot be fulfilled; the text says why."""
+class _RequestError(Exception):
+    """A request that cannot be executed; `status` and the text are the response."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-async def serve_control(emulator: EmulatedProvider, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request to the control API."""
+def serve_control(
+    emulator: EmulatorBase, request: EmulatedRequest, *, client: tuple[str, int] | None
+) -> Reply:
+    """Answer one request to the control API from this client address."""
+    if not _is_local(request, client):
+        error = "the control API is only for programs on this machine"
+        return Reply(status=HTTPStatus.FORBIDDEN, body={"error": error})
     try:
-        request = await read_request(scope, receive)
-    except ClientGone:
-        return
-    try:
-        reply = _directed(emulator, request) if _is_local(scope, request) else _STRANGER
-    except _Unacceptable as error:
-        reply = Reply(status=error.status, body={"error": str(error)})
-    await send_reply(reply, send)
+        reply = _execute(emulator, request)
+    except _RequestError as failure:
+        return Reply(status=failure.status, body={"error": str(failure)})
+    if request.method != "GET":
+        emulator.journal.notify()
+    return reply
 
 
-def _is_local(scope: Scope, request: EmulatedRequest) -> bool:
-    """Whether it comes from this machine, by a name of this machine, and from no other site's page."""
-    client = scope.get("client")
+def _is_local(request: EmulatedRequest, client: tuple[str, int] | None) -> bool:
+    """Whether a program on this machine sent the request, to a name of this machine, from no other site."""
     if client is None or not is_loopback(client[0]):
         return False
     if not is_loopback(urlsplit(request.base_url).hostname or ""):
-        return False  # some name that was made to point here
+        return False  # DNS rebinding
     return request.headers.get("origin", request.base_url) == request.base_url
 
 
-def _directed(emulator: EmulatedProvider, request: EmulatedRequest) -> Reply:
-    parts = request.path.removeprefix(PREFIX).strip("/").split("/")
-    match request.method, parts:
-        case "GET", ["calls" | "requests" | "callbacks" | "faults" | "scenarios" as what]:
-            return Reply(status=HTTPStatus.OK, body=_LISTS[what](emulator))
+def _execute(emulator: EmulatorBase, request: EmulatedRequest) -> Reply:
+    match request.method, request.path.removeprefix(CONTROL_PREFIX).strip("/").split("/"):
+        case "GET", ["calls" | "requests" | "callbacks" | "faults" | "scenarios" as name]:
+            return Reply(status=HTTPStatus.OK, body=_LISTS[name](emulator))
         case "DELETE", ["faults"]:
             emulator.faults.clear()
-            emulator.journal.wake()
             return Reply(status=HTTPStatus.NO_CONTENT)
-        case "POST", ["calls", call_id, "hang_up" | "answer" | "decline" | "decide" as verb]:
-            return _about_call(emulator, unquote(call_id), verb, _said(request))
-        case "POST", ["calls" | "ring" | "faults" | "chaos" | "reset" as verb]:
-            reply = _VERBS[verb](emulator, _said(request))
-            emulator.journal.wake()
-            return reply
+        case "POST", ["calls", call_id, "hang_up" | "answer" | "decline" | "end_ringing" as action]:
+            return _execute_on_call(emulator, unquote(call_id), action, _body(request))
+        case "POST", ["calls" | "ring" | "faults" | "chaos" | "reset" as action]:
+            return _ACTIONS[action](emulator, _body(request))
         case _:
-            raise _Unacceptable(
-                HTTPStatus.NOT_FOUND, f"no {request.method} of that: see transferkit.emulators.control"
+            raise _RequestError(
+                HTTPStatus.NOT_FOUND,
+                f"{request.method} {request.path} does not exist: see transferkit.emulators.control",
             )
 
 
-def _said(request: EmulatedRequest) -> Said:
+def _body(request: EmulatedRequest) -> Body:
     if not request.body:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _Unacceptable(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+        raise _RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:
-        said = request.json()
+        body = request.json()
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise _Unacceptable(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
-    return said
+        body = None
+    if not isinstance(body, dict):
+        raise _RequestError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
+    return body
 
 
-def _about_call(emulator: EmulatedProvider, call_id: str, verb: str, said: Said) -> Reply:
+def _execute_on_call(emulator: EmulatorBase, call_id: str, action: str, body: Body) -> Reply:
     if call_id not in {call.id for call in emulator.calls()}:
-        raise _Unacceptable(HTTPStatus.NOT_FOUND, "there is no such call")
-    match verb:
+        raise _RequestError(HTTPStatus.NOT_FOUND, f"there is no call {call_id}")
+    match action:
         case "hang_up":
             emulator.hang_up(call_id)
-            emulator.journal.wake()
             return Reply(status=HTTPStatus.NO_CONTENT)
         case "answer":
             rang = emulator.answer_target(call_id)
@@ -130,68 +120,68 @@ def _about_call(emulator: EmulatedProvider, call_id: str, verb: str, said: Said)
             rang = emulator.decline_target(call_id)
         case _:
             try:
-                rang = emulator.decide(call_id, str(said.get("scenario")))
+                rang = emulator.end_ringing(call_id, str(body.get("scenario")))
             except (KeyError, ValueError):
                 names = ", ".join(line.name for line in SCENARIOS)
-                raise _Unacceptable(HTTPStatus.BAD_REQUEST, f"scenario: expected one of {names}") from None
+                raise _RequestError(HTTPStatus.BAD_REQUEST, f"scenario: must be one of {names}") from None
     return Reply(status=HTTPStatus.OK, body={"rang": rang})
 
 
-def _place(emulator: EmulatedProvider, said: Said) -> Reply:
-    call_id = emulator.place_call(callback_url=_address(emulator, said), group=said.get("group") is True)
+def _place_call(emulator: EmulatorBase, body: Body) -> Reply:
+    url = _callback_url(emulator, body)
+    call_id = emulator.place_call(callback_url=url, group=body.get("group") is True)
     return Reply(status=HTTPStatus.CREATED, body={"id": call_id})
 
 
-def _ring(emulator: EmulatedProvider, said: Said) -> Reply:
-    ringing = emulator.ring(callback_url=_address(emulator, said, incoming=True))
+def _ring(emulator: EmulatorBase, body: Body) -> Reply:
+    ringing = emulator.ring(callback_url=_callback_url(emulator, body, path=emulator.incoming_path))
     return Reply(status=HTTPStatus.CREATED, body=asdict(ringing))
 
 
-def _address(emulator: EmulatedProvider, said: Said, *, incoming: bool = False) -> str:
-    address = said.get("callback_url")
-    if address is None and emulator.callback_url is not None:
-        address = emulator.callback_url + (emulator.incoming_path if incoming else "")
-    if not isinstance(address, str) or urlsplit(address).scheme not in {"http", "https"}:
-        raise _Unacceptable(
-            HTTPStatus.BAD_REQUEST, "callback_url: say where the callbacks go (http or https)"
-        )
-    return address
+def _callback_url(emulator: EmulatorBase, body: Body, *, path: str = "") -> str:
+    url = body.get("callback_url")
+    if url is None and emulator.callback_url is not None:
+        url = emulator.callback_url + path
+    if not isinstance(url, str) or split_url(url).scheme not in {"http", "https"}:
+        raise _RequestError(HTTPStatus.BAD_REQUEST, "callback_url: must be an http or https address")
+    return url
 
 
-def _break(emulator: EmulatedProvider, said: Said) -> Reply:
+def _add_fault(emulator: EmulatorBase, body: Body) -> Reply:
     try:
-        emulator.faults.add(Fault.parse(str(said.get("fault", ""))))
+        emulator.faults.add(Fault.parse(str(body.get("fault", ""))))
     except ValueError as error:
-        raise _Unacceptable(HTTPStatus.BAD_REQUEST, f"fault: {error}") from None
+        raise _RequestError(HTTPStatus.BAD_REQUEST, f"fault: {error}") from None
     return Reply(status=HTTPStatus.CREATED, body=_LISTS["faults"](emulator))
 
 
-def _chaos(emulator: EmulatedProvider, said: Said) -> Reply:
+def _start_chaos(emulator: EmulatorBase, body: Body) -> Reply:
     try:
-        emulator.faults.chaos(seed=int(said["seed"]), rate=float(said.get("rate", 0.1)))
+        emulator.faults.chaos(seed=int(body["seed"]), rate=float(body.get("rate", 0.1)))
     except (KeyError, TypeError, ValueError):
-        raise _Unacceptable(HTTPStatus.BAD_REQUEST, "seed: a whole number; rate: from 0 to 1") from None
+        message = "seed: must be an integer; rate: must be a number from 0 to 1"
+        raise _RequestError(HTTPStatus.BAD_REQUEST, message) from None
     return Reply(status=HTTPStatus.OK, body=_LISTS["faults"](emulator))
 
 
-def _reset(emulator: EmulatedProvider, _: Said) -> Reply:
+def _reset(emulator: EmulatorBase, _: Body) -> Reply:
     emulator.reset()
     return Reply(status=HTTPStatus.NO_CONTENT)
 
 
-_VERBS: Final[Mapping[str, Callable[[EmulatedProvider, Said], Reply]]] = {
-    "calls": _place,
+_ACTIONS: Final[Mapping[str, Callable[[EmulatorBase, Body], Reply]]] = {
+    "calls": _place_call,
     "ring": _ring,
-    "faults": _break,
-    "chaos": _chaos,
+    "faults": _add_fault,
+    "chaos": _start_chaos,
     "reset": _reset,
 }
-_LISTS: Final[Mapping[str, Callable[[EmulatedProvider], Any]]] = {
+_LISTS: Final[Mapping[str, Callable[[EmulatorBase], Any]]] = {
     "calls": lambda emulator: [
-        {**_plain(call), "target_rings": call.id in emulator.ringing_targets} for call in emulator.calls()
+        {**_as_json(call), "target_rings": call.id in emulator.ringing_targets} for call in emulator.calls()
     ],
-    "requests": lambda emulator: [_plain(request) for request in emulator.requests],
-    "callbacks": lambda emulator: [_plain(callback) for callback in emulator.callbacks],
+    "requests": lambda emulator: [_as_json(request) for request in emulator.requests],
+    "callbacks": lambda emulator: [_as_json(callback) for callback in emulator.callbacks],
     "faults": lambda emulator: {
         "active": [str(fault) for fault in emulator.faults.active],
         "chaos_seed": emulator.faults.seed,
@@ -208,7 +198,6 @@ _LISTS: Final[Mapping[str, Callable[[EmulatedProvider], Any]]] = {
 }
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """A record as JSON."""
-    plain: dict[str, Any] = json.loads(json.dumps(thaw(asdict(value)), default=str))
-    return plain
+def _as_json(value: Any) -> dict[str, Any]:
+    converted: dict[str, Any] = json.loads(json.dumps(thaw(asdict(value)), default=str))
+    return converted

@@ -1,4 +1,4 @@
-"""What an emulator saw and said, in order, for whoever wants to watch."""
+"""The journal of an emulator: the requests that it received and the callbacks that it sent, in order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Entry", "Journal"]
 @final
 @frozen(kw_only=True)
 class Entry:
-    """One line: `number` counts from 1 and goes on when the journal is cleared."""
+    """One entry; `number` counts from 1 and continues after the journal was cleared."""
 
     number: int
-    what: RecordedRequest | SentCallback
+    record: RecordedRequest | SentCallback
 
 
 @final
 class Journal:
-    """Is only added to, or cleared; wakes those who wait for more."""
+    """A list of entries that can be watched for changes."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -33,22 +33,22 @@ class Journal:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """All that was written since the last clearing."""
+        """All entries since the journal was last cleared."""
         return tuple(self._entries)
 
-    def add(self, what: RecordedRequest | SentCallback) -> None:
-        """Write one line."""
+    def add(self, record: RecordedRequest | SentCallback) -> None:
+        """Append an entry."""
         self._count += 1
-        self._entries.append(Entry(number=self._count, what=what))
-        self.wake()
+        self._entries.append(Entry(number=self._count, record=record))
+        self.notify()
 
     def clear(self) -> None:
-        """Forget every line."""
+        """Delete all entries."""
         self._entries.clear()
-        self.wake()
+        self.notify()
 
-    def wake(self) -> None:
-        """Something changed that is worth another look, such as a call's state."""
+    def notify(self) -> None:
+        """Wake all waiters of `changed`, for example after a change of a call's state."""
         self._changed.set()
         self._changed = asyncio.Event()
 

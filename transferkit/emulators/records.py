@@ -1,4 +1,4 @@
-"""What an emulator gets, answers and says, and what is kept of it. Kept credentials are masked."""
+"""The values of the kit: requests and responses, their records (with masked credentials), and calls."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ _SECRET_KEYS: Final = frozenset({"access_token", "refresh_token", "id_token"})
 class EmulatedRequest:
     """A request as the client sent it.
 
-    `path` is decoded and has no query; `raw_target` is path and query as they were sent, which a signature
-    covers. Of a query parameter that is given twice, the last counts. Header names are in lower case.
-    `base_url` is how the client addressed the emulator (`https://127.0.0.1:40123`).
+    * `path`: decoded, without the query.
+    * `raw_target`: path and query as they were sent, which is what a signature covers.
+    * `query`: the last value of each parameter.
+    * `headers`: with names in lower case.
+    * `base_url`: the address of the emulator that the client used (`https://127.0.0.1:40123`).
     """
 
     method: str
@@ -46,7 +48,7 @@ class EmulatedRequest:
     base_url: str
 
     def json(self) -> Any:
-        """The body as a JSON value. Raises `ValueError` where it is none, or is nested too deeply."""
+        """The body as a JSON value. Raises `ValueError` if it is not JSON or nested too deeply."""
         try:
             return json.loads(self.body)
         except RecursionError:
@@ -56,7 +58,7 @@ class EmulatedRequest:
 @final
 @frozen(kw_only=True)
 class Reply:
-    """An answer: `body` is a JSON value, None is an answer without a body."""
+    """A response: `body` is a JSON value, or None for an empty body."""
 
     status: int
     body: Any = field(default=None, repr=False)
@@ -66,9 +68,10 @@ class Reply:
 @final
 @frozen(kw_only=True)
 class RecordedRequest:
-    """A request that the emulator got, and how it answered. `body` is the JSON value, or the text.
+    """A request that the emulator received, and its response.
 
-    `status` is 0 where no answer was given; `fault` says what was done to the request on purpose.
+    `body` is the JSON value or the text. `status` is 0 if there was no response. `fault` is the fault that
+    was applied.
     """
 
     method: str
@@ -86,7 +89,7 @@ class RecordedRequest:
     def of(
         cls, request: EmulatedRequest, reply: Reply | None, *, at: datetime, fault: str | None = None
     ) -> RecordedRequest:
-        """The request and its answer, credentials masked; `reply` None where none was given."""
+        """The record of a request and its response (None if there was no response)."""
         return cls(
             method=request.method,
             path=request.path,
@@ -104,9 +107,9 @@ class RecordedRequest:
 @final
 @frozen(kw_only=True)
 class SentCallback:
-    """A callback that the emulator posted, and the status that came back; None where none came.
+    """A callback that the emulator posted, and the status of the response (None if there was no response).
 
-    `fault` says what was done to it on purpose (`"lose"`: nobody got it).
+    `fault` is the fault that was applied; with `lose` the callback was not sent.
     """
 
     url: str = field(repr=False)
@@ -127,7 +130,7 @@ class SentCallback:
         at: datetime,
         fault: str | None = None,
     ) -> SentCallback:
-        """The callback, credentials masked."""
+        """The record of a callback."""
         masked = FrozenMap(_masked(headers or {}))
         return cls(url=url, body=body, status=status, headers=masked, at=at, fault=fault)
 
@@ -135,7 +138,7 @@ class SentCallback:
 @final
 @frozen(kw_only=True)
 class RingingCall:
-    """A call that rings at the application, and what a redirect of it needs; Graph needs the id alone."""
+    """An incoming call, and the context that a redirect of it needs (Graph needs only the id)."""
 
     call_id: str
     incoming_context: str | None = field(default=None, repr=False)
@@ -144,10 +147,11 @@ class RingingCall:
 @final
 @frozen(kw_only=True)
 class CallView:
-    """A call as people see it: `state` and `parties` in the provider's words.
+    """A call as the web page and the control API show it.
 
-    `ringing` means that it rings at the application and waits to be answered or redirected. `marks` are
-    other texts by which a request or callback about this call is known, such as its incoming-call context.
+    * `state`, `parties`: in the provider's terms.
+    * `ringing`: the call is incoming and waits to be answered or redirected.
+    * `marks`: other texts that identify the call in a request or callback, such as its incoming-call context.
     """
 
     id: str
@@ -161,7 +165,7 @@ class CallView:
 
 
 def _masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, names in lower case; of a credential its scheme alone is kept."""
+    """The headers with names in lower case; credentials are masked except for their scheme."""
     kept: dict[str, str] = {}
     for given, value in headers.items():
         name = given.lower()

@@ -107,7 +107,7 @@ async def test_a_redirects_caller_id_is_refused_before_anything_is_sent(office):
         with pytest.raises(InvalidRequest) as caught:
             await office.client.redirect(incoming, to=to, caller_id=caller_id)
         assert [problem.field for problem in caught.value.problems] == ["caller_id"]
-        assert office.emulator.requests == []
+        assert office.emulator.requests == ()
         redirect = await office.client.redirect(incoming, to=to, caller_id=caller_id, on_unsupported="drop")
         await redirect.outcome(timeout=10)
         requested = await anext(stream)
@@ -123,7 +123,7 @@ async def test_a_call_from_an_acs_user_is_not_redirected_to_a_phone(office):
             await office.client.redirect(incoming, to=scenario("answers").number)
         assert [problem.field for problem in caught.value.problems] == ["to[0]"]
         assert "answer the call, and transfer it" in str(caught.value)
-        assert office.emulator.requests == []
+        assert office.emulator.requests == ()
         redirect = await office.client.redirect(incoming, to=USER)
         assert isinstance(await redirect.outcome(timeout=10), RedirectCompleted)
 

@@ -52,7 +52,7 @@ async def test_a_repeated_creation_is_answered_by_the_calls_present_state(
 ):
     """As recorded: the call connects between the two, and has a server's id by then."""
     going_on, headers = asyncio.Event(), repeatable()
-    monkeypatch.setattr(bench.emulator, "step", going_on.wait)
+    monkeypatch.setattr(bench.emulator, "pause", going_on.wait)
     body = {
         "targets": [{"rawId": "8:acs:r1_u1", "communicationUser": {"id": "8:acs:r1_u1"}}],
         "callbackUri": f"{bench.url}/calls",

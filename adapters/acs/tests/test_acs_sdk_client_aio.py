@@ -248,4 +248,4 @@ async def test_azure_core_lets_no_token_leave_without_tls(bench):
     async with CallAutomationClient(bench.url, credential, retry_total=0) as client:
         with pytest.raises(ServiceRequestError, match="non-TLS"):
             await client.get_call_connection(bench.call()).get_call_properties()
-    assert bench.emulator.requests == []
+    assert bench.emulator.requests == ()

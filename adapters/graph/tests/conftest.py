@@ -120,9 +120,9 @@ class Bench:
             await adapter.aclose()
         await self.emulator.aclose()
         self.emulator.pace = PACE
-        self.emulator.faults.clear()
-        for seen in (self._adapters, self.callbacks, self.emulator.requests, self.emulator.callbacks):
-            seen.clear()
+        self.emulator.reset()
+        self._adapters.clear()
+        self.callbacks.clear()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -236,7 +236,7 @@ class TestManagedIdentity:
         assert isinstance(answered, Rejected)
         assert answered.result.reason is Reason.TENANT_MISMATCH
         assert "client_secret" in answered.result.advice
-        assert machine.emulator.requests == []
+        assert machine.emulator.requests == ()
 
     async def test_7505_advises_another_credential(self, machine, submission):
         adapter = machine.adapter(

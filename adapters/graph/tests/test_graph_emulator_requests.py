@@ -193,7 +193,7 @@ class TestRinging:
     async def ringing(self, bench):
         call = bench.emulator.ring(callback_url=bench.callback_url).call_id
         await bench.emulator.settle()
-        bench.emulator.callbacks.clear()
+        bench.emulator.journal.clear()
         return call
 
     @pytest.mark.parametrize("path", ["communications", "app", f"applications/{CLIENT_ID}"])

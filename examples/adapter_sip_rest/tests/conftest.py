@@ -46,7 +46,7 @@ class Pbx(Emulator):
         super().__init__(pace=0)
         self._calls = {}
 
-    async def answer(self, request):
+    async def handle(self, request):
         if request.headers.get("authorization") != f"Bearer {API_KEY}":
             return Reply(status=401, body={"message": "no such API key"})
         if request.path == "/account":
@@ -58,19 +58,19 @@ class Pbx(Emulator):
         if (request.method, verb) == ("GET", []):
             return Reply(status=200, body={"state": call.state})
         key, line = request.headers["idempotency-key"], scenario_for(PhoneNumber(request.json()["refer_to"]))
-        if status := self.turned_away(call_id, line):
+        if status := self.rejection_status(call_id, line):
             return Reply(status=status, body={"message": "turned away"}, headers={"Retry-After": "0"})
         if key not in call.refers:  # a key that it knows is not executed again
             call.refers.append(key)
             call.state = "referring"
-            self.play(self._refer(call, key, line))
+            self.start(self._refer(call, key, line))
         return Reply(status=202)
 
     async def _refer(self, call, key, line):
         if line.ending is Ending.SILENT:
             return
         await self.say(call.id, "refer.ringing", refer=key)
-        line = await self.target_rings(call.id, line)
+        line = await self.ring_target(call.id, line)
         if line.ending is Ending.COMPLETES:
             await self.say(call.id, "refer.answered", refer=key)
             await self._end(call)
@@ -102,7 +102,7 @@ class Pbx(Emulator):
         return {"base_url": base_url, "api_key": API_KEY, "callback_secret": CALLBACK_SECRET}
 
     def hang_up(self, call_id):
-        self.play(self._end(self._calls[call_id], sip_status=487))
+        self.start(self._end(self._calls[call_id], sip_status=487))
 
     def ring(self, *, callback_url):
         raise NotImplementedError("the PBX answers every call itself")

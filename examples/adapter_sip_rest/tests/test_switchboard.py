@@ -124,7 +124,7 @@ async def test_a_client_sends_nothing_that_the_plan_refuses(office):
     async with office() as it:
         with pytest.raises(InvalidRequest):
             await it.client.transfer("c-1", to=TeamsUser("u1"))
-        assert it.pbx.requests == []
+        assert it.pbx.requests == ()
 
 
 @pytest.mark.asyncio

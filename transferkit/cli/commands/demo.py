@@ -25,7 +25,7 @@ from transferkit.provider.registry import EMULATORS, announced
 if TYPE_CHECKING:
     from transferkit.cli.demo.display import Display
     from transferkit.cli.demo.performance import Performance
-    from transferkit.emulators.staging import Emulators
+    from transferkit.emulators.environments import Emulators
 
 __all__ = ["demo"]
 
@@ -67,7 +67,7 @@ def demo(
 
 async def _run(display: Display, *, web: bool) -> bool:
     """Play all stories on every provider whose adapter ships an emulator; True if all went as expected."""
-    from transferkit.emulators.staging import emulators
+    from transferkit.emulators.environments import emulators
 
     _end_on_request()
     for name in ("transferkit", "uvicorn"):
@@ -108,13 +108,15 @@ async def _play(emulated: Emulators, display: Display) -> list[Performance]:
     """One story after the other, each on all providers at once."""
     from transferkit.cli.demo.performance import perform
     from transferkit.cli.demo.stories import STORIES
-    from transferkit.emulators.staging import stage
+    from transferkit.emulators.environments import environment
 
     performances: list[Performance] = []
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="transferkit-"))
         stages = [
-            await stack.enter_async_context(stage(name, emulated, store=f"sqlite:///{folder}/{name}.db"))
+            await stack.enter_async_context(
+                environment(name, emulated, store=f"sqlite:///{folder}/{name}.db")
+            )
             for name in emulated.running
         ]
         for story in STORIES:

@@ -16,8 +16,8 @@ import typer
 
 from transferkit.cli.output import needs_extra, print_json, unusable
 from transferkit.emulators import Fault
+from transferkit.emulators.environments import Emulators, emulators
 from transferkit.emulators.page import Page
-from transferkit.emulators.staging import Emulators, emulators
 from transferkit.testing.server import Server, serve
 
 __all__ = ["emulate"]

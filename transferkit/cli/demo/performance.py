@@ -13,7 +13,7 @@ from transferkit._util.redaction import redact
 from transferkit.cli.demo.scene import Line, Scene, Wire
 from transferkit.cli.demo.stories import Story
 from transferkit.emulators import Emulator
-from transferkit.emulators.staging import Stage
+from transferkit.emulators.environments import Environment
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.events import Event, Outcome
 
@@ -41,7 +41,7 @@ class Performance:
 
 
 async def perform(
-    story: Story, stage: Stage, emulator: Emulator, tell: Callable[[Line], None]
+    story: Story, stage: Environment, emulator: Emulator, tell: Callable[[Line], None]
 ) -> Performance:
     """Play it; whatever goes wrong becomes a problem of the performance. Leaves the emulator in order."""
     scene = Scene(stage, emulator, tell)

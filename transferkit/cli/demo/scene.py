@@ -12,7 +12,7 @@ from attrs import Factory, frozen
 
 from transferkit.cli.demo.application import ContactCentre
 from transferkit.emulators import Emulator, RecordedRequest, SentCallback
-from transferkit.emulators.staging import Stage
+from transferkit.emulators.environments import Environment
 from transferkit.events import CallIncoming, Event
 from transferkit.identifiers import Identifier, parse_identifier
 
@@ -57,7 +57,7 @@ class Wire:
 class Scene:
     """One provider's part of a story. `tell` is called with every line of it, as it comes."""
 
-    def __init__(self, stage: Stage, emulator: Emulator, tell: Callable[[Line], None]) -> None:
+    def __init__(self, stage: Environment, emulator: Emulator, tell: Callable[[Line], None]) -> None:
         self.stage = stage
         self.emulator = emulator
         self.centre = ContactCentre(stage.client)

@@ -129,7 +129,7 @@ class Page:
         except NotDone as error:
             return PlainTextResponse(f"Not done: {error}.", 400, _HEADERS)
         for emulator in self._emulators.values():
-            emulator.journal.wake()
+            emulator.journal.notify()
         if request.headers.get("x-requested-by") == "page":
             return PlainTextResponse(done, headers=_HEADERS)
         return RedirectResponse("/", status_code=303, headers=_HEADERS)

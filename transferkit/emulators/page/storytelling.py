@@ -84,8 +84,8 @@ def lines(emulator: Emulator) -> list[Line]:
     open_: dict[str | None, _Open] = {}
     made: list[Line] = []
     for entry in emulator.journal.entries[-_SHOWN:]:
-        call_id = _call_of(entry.what, calls)
-        line = Line(provider=emulator.name, number=entry.number, what=entry.what, call_id=call_id)
+        call_id = _call_of(entry.record, calls)
+        line = Line(provider=emulator.name, number=entry.number, what=entry.record, call_id=call_id)
         known = open_.get(call_id)
         if line.asks and (known is None or known.over):
             open_[call_id] = _Open(redirect=line.asks == "redirect")

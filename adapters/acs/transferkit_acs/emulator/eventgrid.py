@@ -174,7 +174,7 @@ class EventGrid:
             reply = None
         status = None if reply is None else reply.status_code
         at = self._emulator.clock.now()
-        self._emulator.record(SentCallback.of(url, body, status, headers=headers, at=at))
+        self._emulator.journal.add(SentCallback.of(url, body, status, headers=headers, at=at))
         return reply
 
     def _with_secret(self, url: str) -> str:

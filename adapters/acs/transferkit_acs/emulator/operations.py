@@ -64,7 +64,7 @@ class Operations:
                 display_name=body.get("sourceDisplayName"),
             )
         )
-        self._emulator.play(self._stories.created(call))
+        self._emulator.start(self._stories.created(call))
         return lambda: _about(call, HTTPStatus.CREATED, call.properties(version))
 
     def answer(self, body: Body, version: ApiVersion) -> Answer:
@@ -86,7 +86,7 @@ class Operations:
                 correlation_id=incoming.correlation_id,
             )
         )
-        self._emulator.play(self._stories.answered(call))
+        self._emulator.start(self._stories.answered(call))
         return lambda: _about(call, HTTPStatus.OK, call.properties(version))
 
     def reject(self, body: Body) -> Answer:
@@ -131,7 +131,7 @@ class Operations:
         call.state = CallState.TRANSFERRING
         call.executions += 1
         operation = _operation(body, target, transferee)
-        self._emulator.play(self._stories.transferred(call, operation))
+        self._emulator.start(self._stories.transferred(call, operation))
         return _echo(call, body)
 
     # --- participants ---------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Operations:
         someone = _someone(body["participantToAdd"], "participantToAdd")
         self._admit(call.id, someone)
         call.version = call.version or version
-        self._emulator.play(self._stories.added(call, _operation(body, someone)))
+        self._emulator.start(self._stories.added(call, _operation(body, someone)))
         more = {"invitationId": str(uuid4())} if version >= ApiVersion.V2023_10_15 else {}
         return _echo(call, body, participant=call.participant(someone, version), **more)
 
@@ -168,7 +168,7 @@ class Operations:
         if not call.has(someone):
             raise Refusal(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
         call.version = call.version or version
-        self._emulator.play(self._stories.removed(call, _operation(body, someone)))
+        self._emulator.start(self._stories.removed(call, _operation(body, someone)))
         return _echo(call, body)
 
     # --- what they share ------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Operations:
     def _admit(self, about: str, *targets: Identifier) -> None:
         """Turn the request away where a target's scenario says so. Raises `Refusal`."""
         for target in targets:
-            status = self._emulator.turned_away(about, scenario_for(target))
+            status = self._emulator.rejection_status(about, scenario_for(target))
             if status == HTTPStatus.TOO_MANY_REQUESTS:
                 seconds = math.ceil(self._emulator.pace)
                 raise Refusal(

@@ -118,7 +118,7 @@ class AcsEmulator(Emulator):
 
     # --- requests -------------------------------------------------------------------------------------
 
-    async def answer(self, request: EmulatedRequest) -> Reply:
+    async def handle(self, request: EmulatedRequest) -> Reply:
         if request.path in {_OPENID_PATH, _KEYS_PATH}:
             return self._published_keys(request)
         try:
@@ -158,8 +158,8 @@ class AcsEmulator(Emulator):
             return refusal
         return evolve(refusal, headers={CHAIN_ID: call.correlation_id, **refusal.headers})
 
-    def faulty_reply(self, fault: Fault) -> Reply:
-        reply = super().faulty_reply(fault)
+    def reply_to_fault(self, fault: Fault) -> Reply:
+        reply = super().reply_to_fault(fault)
         code = _THROTTLED if fault.status == HTTPStatus.TOO_MANY_REQUESTS else _SERVER_ERROR
         return evolve(reply, body={"error": {**reply.body["error"], "code": code}})
 
@@ -181,7 +181,7 @@ class AcsEmulator(Emulator):
         for someone in [CALLER, COLLEAGUE] if group else [CALLER]:
             call.join(someone)
         self._switchboard.add(call)
-        self.journal.wake()
+        self.journal.notify()
         return call.id
 
     def ring(
@@ -202,8 +202,8 @@ class AcsEmulator(Emulator):
         call = IncomingCall(caller=caller, callee=callee, custom_context=custom_context)
         self._switchboard.incoming[call.context] = call
         span = age if isinstance(age, timedelta) else timedelta(seconds=age)
-        self.play(self._announce(callback_url, call, span))
-        self.journal.wake()
+        self.start(self._announce(callback_url, call, span))
+        self.journal.notify()
         return RingingCall(call_id=call.id, incoming_context=call.context)
 
     async def _announce(self, url: str, call: IncomingCall, age: timedelta) -> None:
@@ -220,7 +220,7 @@ class AcsEmulator(Emulator):
 
         Needs a running event loop. Raises `KeyError` for a call that was not delivered.
         """
-        self.play(self._event_grid.deliver(self._deliveries[call_id]))
+        self.start(self._event_grid.deliver(self._deliveries[call_id]))
 
     def hang_up(self, call_id: str) -> None:
         """Let the caller hang up, on a created call whoever was called. Needs a running event loop.
@@ -230,14 +230,14 @@ class AcsEmulator(Emulator):
         incoming = self._switchboard.incoming_call(call_id)
         if incoming is not None:
             incoming.rings = False
-            self.journal.wake()
+            self.journal.notify()
             return
         call = self._switchboard.calls[canonical_call_id(call_id)]
-        if call.state is CallState.TRANSFERRING and self.decide(call.id, "caller_leaves"):
+        if call.state is CallState.TRANSFERRING and self.end_ringing(call.id, "caller_leaves"):
             return
         if call.is_open:
-            self.play(self._stories.gone(call, call.first))
-            self.decide(call.id, "caller_leaves")  # nobody rings for a call that is over
+            self.start(self._stories.gone(call, call.first))
+            self.end_ringing(call.id, "caller_leaves")  # nobody rings for a call that is over
 
     def executions(self, call_id: str) -> int:
         """How many transfers of this call, or redirects of this ringing call, were executed."""

@@ -55,14 +55,14 @@ class Stories:
 
     async def answered(self, call: Call) -> None:
         """The application answered: the caller is connected."""
-        await self._emulator.step()
+        await self._emulator.pause()
         if call.state is CallState.CONNECTING:
             call.join(call.source)
             await self._established(call)
 
     async def created(self, call: Call) -> None:
         """The application called: whoever answers is connected, and the call is when the first one does."""
-        await self._emulator.step()
+        await self._emulator.pause()
         refusal: Outcome | None = None
         for target in call.targets:
             line = await self._ring(call, target)
@@ -74,7 +74,7 @@ class Stories:
                 call.join(target)
                 await self._established(call)
                 if line.ending is Ending.CALLER_LEAVES:
-                    await self._emulator.step()
+                    await self._emulator.pause()
                     await self.gone(call, target)
         if call.state is CallState.CONNECTING and refusal is not None:
             self._change(call, CallState.DISCONNECTED)
@@ -103,8 +103,8 @@ class Stories:
     def hang_up(self, call: Call) -> None:
         """The application hangs up, and is gone when it is told so."""
         self._change(call, CallState.DISCONNECTED)
-        self._emulator.decide(call.id, "caller_leaves")  # nobody rings for a call that is over
-        self._emulator.play(self._announcer.disconnected(call, ENDED))
+        self._emulator.end_ringing(call.id, "caller_leaves")  # nobody rings for a call that is over
+        self._emulator.start(self._announcer.disconnected(call, ENDED))
 
     async def _ended(self, call: Call, outcome: Outcome) -> None:
         if call.is_open:
@@ -115,7 +115,7 @@ class Stories:
 
     async def transferred(self, call: Call, operation: Operation) -> None:
         """What follows a transfer that was taken."""
-        await self._emulator.step()
+        await self._emulator.pause()
         if call.state is not CallState.TRANSFERRING:
             return
         line = await self._ring(call, operation.someone)
@@ -154,7 +154,7 @@ class Stories:
                 transferee=response_model_of(leaving),
             ),
         )
-        await self._emulator.step()
+        await self._emulator.pause()
         if call.group:
             await self._announcer.roster(call)
         else:
@@ -172,7 +172,7 @@ class Stories:
 
     async def added(self, call: Call, operation: Operation) -> None:
         """What follows when somebody is to be added."""
-        await self._emulator.step()
+        await self._emulator.pause()
         line = await self._ring(call, operation.someone)
         if not call.is_open or line.ending is Ending.SILENT:
             return
@@ -187,7 +187,7 @@ class Stories:
 
     async def removed(self, call: Call, operation: Operation) -> None:
         """What follows when a participant was removed; the call ends when the application is alone on it."""
-        await self._emulator.step()
+        await self._emulator.pause()
         participant = {"participant": response_model_of(operation.someone)}
         await self._verdict(call, "RemoveParticipantSucceeded", DONE, operation, **participant)
         await self.gone(call, operation.someone, REMOVED)
@@ -195,7 +195,7 @@ class Stories:
     # --- what they share ------------------------------------------------------------------------------
 
     async def _ring(self, call: Call, target: Identifier) -> Scenario:
-        return await self._emulator.target_rings(call.id, scenario_for(target))
+        return await self._emulator.ring_target(call.id, scenario_for(target))
 
     async def _verdict(
         self, call: Call, name: str, outcome: Outcome, operation: Operation, **data: Any
@@ -207,7 +207,7 @@ class Stories:
     def _change(self, call: Call, state: CallState) -> None:
         """Whoever watches the calls is told."""
         call.state = state
-        self._emulator.journal.wake()
+        self._emulator.journal.notify()
 
 
 def _since(call: Call, version: ApiVersion, **data: Any) -> dict[str, Any]:

@@ -262,7 +262,7 @@ async def test_a_call_is_transferred_after_a_consult_call_of_the_sdk_s_own(bench
     here = await placed(bench, graph)
     consult = await graph.communications.calls.post(new_call(bench, user(ANSWERS.object_id)))
     await bench.emulator.settle()
-    bench.emulator.callbacks.clear()
+    bench.emulator.journal.clear()
     target = invited(user(line.object_id), replaces_call_id=consult.id)
     await here.transfer.post(TransferPostRequestBody(transfer_target=target))
     await bench.emulator.settle()

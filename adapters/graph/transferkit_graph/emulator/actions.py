@@ -168,7 +168,7 @@ class Actions:
 
     def _turn_away(self, of: str, line: Scenario) -> None:
         """Raise `Refusal` where the target's scenario says so."""
-        status = self._emulator.turned_away(of, line)
+        status = self._emulator.rejection_status(of, line)
         if status is not None:
             throttled = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
             wait = _PACES_TO_WAIT * self._emulator.pace if throttled else None
@@ -197,7 +197,7 @@ class Actions:
                 asked=wanted.shown,
             )
         )
-        self._emulator.play(self._stories.created(call))
+        self._emulator.start(self._stories.created(call))
         location = f"{asked.request.base_url}{asked.request.path}/{call.id}"
         return Reply(status=201, body=shown_call(call, asked.context), headers={"Location": location})
 
@@ -215,7 +215,7 @@ class Actions:
         self._require(asked, call)
         call.state = "terminating"
         call.responded.set()
-        self._emulator.play(self._stories.deleted(call))
+        self._emulator.start(self._stories.deleted(call))
         return Reply(status=204)
 
     def _keep_alive(self, asked: _Asked, call: EmulatedCall) -> Reply:
@@ -237,14 +237,14 @@ class Actions:
         wanted = read_answer(asked.body())
         self._require(asked, call, to_answer(group=call.group, app_hosted=wanted.app_hosted))
         self._respond(call, "establishing", wanted.callback_uri)
-        self._emulator.play(self._stories.answered(call))
+        self._emulator.start(self._stories.answered(call))
         return _ACCEPTED
 
     def _reject(self, asked: _Asked, call: EmulatedCall) -> Reply:
         callback_uri = read_reject(asked.body())
         self._require(asked, call)
         self._respond(call, "terminating", callback_uri)
-        self._emulator.play(self._stories.rejected(call))
+        self._emulator.start(self._stories.rejected(call))
         return _ACCEPTED
 
     def _redirect(self, asked: _Asked, call: EmulatedCall) -> Reply:
@@ -255,7 +255,7 @@ class Actions:
         call.executions += 1
         generation = Generation.Y2018 if asked.is_old_path else Generation.CURRENT
         decrypted = self.decrypts
-        self._emulator.play(self._stories.redirected(call, wanted, generation, decrypted=decrypted))
+        self._emulator.start(self._stories.redirected(call, wanted, generation, decrypted=decrypted))
         return _ACCEPTED
 
     @property
@@ -284,7 +284,7 @@ class Actions:
             raise refusals.group_needs_transferee()
         call.state = "transferring"
         call.executions += 1
-        self._emulator.play(self._stories.transferred(call, wanted))
+        self._emulator.start(self._stories.transferred(call, wanted))
         if not wanted.is_2018:
             return _ACCEPTED
         now = self._emulator.clock.now()

@@ -109,7 +109,7 @@ class GraphEmulator(Emulator):
     ) -> RingingCall:
         """A call that rings at the application: posts `incoming` there. Needs a running event loop."""
         call = self._place(callback_url, tenant_id, state="incoming", group=group, source=source)
-        self.play(self._stories.rings(call, decrypted=self._actions.decrypts))
+        self.start(self._stories.rings(call, decrypted=self._actions.decrypts))
         waiting = asyncio.get_running_loop().create_task(self._give_up(call))
         self._unanswered.add(waiting)
         waiting.add_done_callback(self._unanswered.discard)
@@ -122,15 +122,15 @@ class GraphEmulator(Emulator):
         """
         call = self._calls[call_id]
         call.responded.set()
-        if not self.decide(call.id, "declined" if call.state == "establishing" else "caller_leaves"):
-            self.play(self._stories.hung_up(call))
+        if not self.end_ringing(call.id, "declined" if call.state == "establishing" else "caller_leaves"):
+            self.start(self._stories.hung_up(call))
 
     def press(self, call_id: str, tone: str = "tone1") -> None:
         """Let the caller press a key (`tone0` to `tone9`, `star`, `pound`, `a` to `d`, `flash`).
 
         The application hears it if it subscribed to the call's tones. Needs a running event loop.
         """
-        self.play(self._stories.pressed(self._calls[call_id], tone))
+        self.start(self._stories.pressed(self._calls[call_id], tone))
 
     def executions(self, call_id: str) -> int:
         return self._calls[call_id].executions
@@ -160,7 +160,7 @@ class GraphEmulator(Emulator):
         await self.clock.wait(call.responded, until)
         if not call.responded.is_set():
             call.state = "terminated"
-            self.play(self._stories.ended(call, NOT_RESPONDED))
+            self.start(self._stories.ended(call, NOT_RESPONDED))
 
     # --- credentials --------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class GraphEmulator(Emulator):
 
     # --- the wire -----------------------------------------------------------------------------------
 
-    async def answer(self, request: EmulatedRequest) -> Reply:
+    async def handle(self, request: EmulatedRequest) -> Reply:
         published = {_OPENID: lambda: self.signer.openid_configuration(f"{request.base_url}{_SIGNER}")}
         published[_KEYS] = self.signer.jwks
         if request.path in published:
@@ -194,7 +194,7 @@ class GraphEmulator(Emulator):
     def other_spelling(self, body: Any) -> Any:
         return respelled(body)
 
-    def faulty_reply(self, fault: Fault) -> Reply:
+    def reply_to_fault(self, fault: Fault) -> Reply:
         return self._refused(refusals.trouble(fault.status, fault.retry_after), _ids())
 
     async def aclose(self) -> None:

@@ -65,25 +65,25 @@ class Stories:
 
     async def answered(self, call: EmulatedCall) -> None:
         """The application took an incoming call."""
-        await self._emulator.step()
+        await self._emulator.pause()
         await self._say(call, "updated", state="establishing")
-        await self._emulator.step()
+        await self._emulator.pause()
         if call.state == "establishing":
             await self._established(call)
 
     async def created(self, call: EmulatedCall) -> None:
         """The application calls somebody, or joins a meeting."""
-        await self._emulator.step()
+        await self._emulator.pause()
         await self._say(call, "updated", state="establishing", id=call.id)
         if not call.targets:  # a meeting: nobody has to pick up
-            await self._emulator.step()
+            await self._emulator.pause()
             if call.state == "establishing":
                 await self._established(call)
             return
         _, line = leading(call.targets)
         if line.ending is ScenarioEnding.SILENT:
             return
-        line = await self._emulator.target_rings(call.id, line)
+        line = await self._emulator.ring_target(call.id, line)
         if call.state != "establishing":
             return
         if line.ending is ScenarioEnding.FAILS:
@@ -91,7 +91,7 @@ class Stories:
             return
         await self._established(call)
         if line.ending is ScenarioEnding.CALLER_LEAVES:  # here: whoever was called
-            await self._emulator.step()
+            await self._emulator.pause()
             await self.hung_up(call)
 
     async def _established(self, call: EmulatedCall) -> None:
@@ -108,12 +108,12 @@ class Stories:
         target = wanted.targets[0]
         line = scenario_for(target)
         generation = Generation.Y2018 if wanted.is_2018 else Generation.CURRENT
-        await self._emulator.step()
+        await self._emulator.pause()
         if line.ending is ScenarioEnding.SILENT or call.state != "transferring":
             return
         await self._say(call, "updated", generation, state="transferring")
         await self.pressed(call, _WHILE_WAITING)
-        line = await self._emulator.target_rings(call.id, line)
+        line = await self._emulator.ring_target(call.id, line)
         if call.state != "transferring":  # somebody hung up in the meantime
             return
         consult = self._calls.find(wanted.replaces or "")
@@ -151,7 +151,7 @@ class Stories:
             await self._say(call, "updated", state="transferring", mediaState=_INACTIVE)
         if call.group:
             await self._moved_out(call, wanted)
-        await self._emulator.step()
+        await self._emulator.pause()
         if call.state != "transferAccepted":
             return
         call.state = "terminated"
@@ -167,7 +167,7 @@ class Stories:
     async def _completed_2018(self, call: EmulatedCall, *, consultative: bool) -> None:
         old, why = Generation.Y2018, "terminationReason"
         await self._say(call, "updated", old, state="terminated", **{why: "AppTransferred"})
-        await self._emulator.step()
+        await self._emulator.pause()
         if consultative:
             await self._say(call, "deleted", old, state=None)
         else:
@@ -184,12 +184,12 @@ class Stories:
     ) -> None:
         """A redirect that was taken: the application hears only how it ends."""
         target, line = leading(wanted.targets)
-        await self._emulator.step()
+        await self._emulator.pause()
         if line.ending is ScenarioEnding.SILENT or call.state != "redirecting":
             return
         if generation is Generation.Y2018:
             await self._say(call, "updated", generation, state="redirecting")
-        line = await self._emulator.target_rings(call.id, line)
+        line = await self._emulator.ring_target(call.id, line)
         if call.state != "redirecting":
             return
         more: dict[str, Any] = {"direction": "incoming"}
@@ -225,16 +225,16 @@ class Stories:
     async def rejected(self, call: EmulatedCall) -> None:
         """The application rejected an incoming call: its end is told without a state."""
         call.state = "terminated"
-        await self._emulator.step()
+        await self._emulator.pause()
         address: dict[str, Any] = {"@odata.id": f"/communications/calls/{call.id}"}
         await self._say(call, "deleted", state=None, **address)
 
     async def deleted(self, call: EmulatedCall) -> None:
         """The application hung up."""
         call.state = "terminating"
-        await self._emulator.step()
+        await self._emulator.pause()
         await self._say(call, "updated", state="terminating")
-        await self._emulator.step()
+        await self._emulator.pause()
         await self.ended(call, HUNG_UP_BY_BOT)
 
     # --- in between ---------------------------------------------------------------------------------

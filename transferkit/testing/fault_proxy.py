@@ -1,12 +1,15 @@
-"""A proxy on loopback that lets single requests go wrong on their way, for tests of what becomes of them.
+"""A proxy on loopback that applies network faults to single requests, for tests.
 
-    async with faulty(server.url, ca_file=server.ca_file) as proxy:
-        proxy.will(Reset(forwarded=True), Reply(429, headers={"Retry-After": "1.5"}))
-        ...  # a client of proxy.url: the first answer is lost, the second request is turned away
+    async with fault_proxy(server.url, ca_file=server.ca_file) as proxy:
+        proxy.apply(Reset(forwarded=True), Respond(429, headers={"Retry-After": "1.5"}))
+        ...  # a client of proxy.url: the first response is lost, the second request is rejected
         assert len(proxy.requests) == 2
 
-It stands in front of an emulator, or of any HTTP/1.1 server; clients speak plain http to it. Bytes pass
-unchanged, so that signatures hold. Without a fault it relays, on connections that stay open.
+The proxy stands in front of an emulator or any other HTTP/1.1 server; its clients use plain http. It forwards
+bytes unchanged, so signatures stay valid, and keeps the connections of its clients open.
+
+`transferkit.emulators.faults` are the faults that an emulator applies itself; they need no proxy, but cannot
+cut, hold or repeat messages.
 """
 
 from __future__ import annotations
@@ -33,30 +36,30 @@ __all__ = [
     "Close",
     "Cut",
     "Delay",
-    "Fault",
     "FaultProxy",
     "Garbage",
     "Hold",
+    "NetworkFault",
     "ProxiedRequest",
     "Repeat",
-    "Reply",
     "Reset",
+    "Respond",
     "Stall",
-    "faulty",
+    "fault_proxy",
 ]
 
 _HOST = "127.0.0.1"
-_AT_ONCE = struct.pack("ii", 1, 0)  # linger no seconds: closing sends RST
-_GARBAGE = b"\x00\x01 this is no HTTP \xff\r\n\r\n"
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing the socket sends RST
+_GARBAGE = b"\x00\x01 this is not HTTP \xff\r\n\r\n"
 
-# --- what can go wrong --------------------------------------------------------------------------------
-# `forwarded` says whether the server got the request, and so may have executed it.
+# --- faults -------------------------------------------------------------------------------------------
+# `forwarded` says whether the server receives the request, and may therefore execute it.
 
 
 @final
 @frozen(kw_only=True)
 class Reset:
-    """The connection is reset: at once, or when the server has answered."""
+    """The connection is reset: immediately, or after the server has responded."""
 
     forwarded: bool = False
 
@@ -64,7 +67,7 @@ class Reset:
 @final
 @frozen(kw_only=True)
 class Close:
-    """The connection is closed in good order, with no answer."""
+    """The connection is closed without a response."""
 
     forwarded: bool = False
 
@@ -72,7 +75,7 @@ class Close:
 @final
 @frozen(kw_only=True)
 class Stall:
-    """No answer ever comes; ends when the client gives up."""
+    """No response is sent, until the client gives up."""
 
     forwarded: bool = False
 
@@ -80,15 +83,15 @@ class Stall:
 @final
 @frozen(kw_only=True)
 class Garbage:
-    """What comes back is not HTTP."""
+    """The response is not HTTP."""
 
     forwarded: bool = False
 
 
 @final
 @frozen
-class Reply:
-    """Another answer than the server's comes back."""
+class Respond:
+    """The response is this one, not the server's."""
 
     status: int
     headers: Mapping[str, str] = field(default=EMPTY, kw_only=True)
@@ -99,7 +102,7 @@ class Reply:
 @final
 @frozen
 class Cut:
-    """The server's answer breaks off after this part of its bytes."""
+    """The server's response ends after this fraction of its bytes."""
 
     after: float = 0.5
 
@@ -107,7 +110,7 @@ class Cut:
 @final
 @frozen
 class Delay:
-    """The request reaches the server only after so many seconds."""
+    """The request reaches the server this many seconds late."""
 
     seconds: float
 
@@ -115,9 +118,9 @@ class Delay:
 @final
 @frozen
 class Hold:
-    """The request (or, where it is `forwarded`, its answer) is on its way until `release` is set.
+    """The request (or, if `forwarded`, the response) is held back until `release` is set.
 
-    It arrives even if the client has given up meanwhile.
+    A held request arrives even if the client has given up.
     """
 
     release: asyncio.Event
@@ -127,12 +130,12 @@ class Hold:
 @final
 @frozen
 class Repeat:
-    """The server gets the request several times; the client gets the first answer."""
+    """The server receives the request several times; the client receives the first response."""
 
     times: int = 2
 
 
-Fault = Reset | Close | Stall | Garbage | Reply | Cut | Delay | Hold | Repeat
+NetworkFault = Reset | Close | Stall | Garbage | Respond | Cut | Delay | Hold | Repeat
 
 # --- the proxy ----------------------------------------------------------------------------------------
 
@@ -140,9 +143,9 @@ Fault = Reset | Close | Stall | Garbage | Reply | Cut | Delay | Hold | Repeat
 @final
 @frozen(kw_only=True)
 class ProxiedRequest:
-    """A request that arrived, and what happened to it (None: it was relayed). Header names in lower case.
+    """A request that the proxy received, and the fault that it applied. Header names are in lower case.
 
-    `connection` is the number of the client's connection that it came by.
+    `connection` is the number of the client's connection.
     """
 
     connection: int
@@ -150,11 +153,11 @@ class ProxiedRequest:
     target: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    fault: Fault | None
+    fault: NetworkFault | None
 
     @classmethod
-    def read(cls, head: bytes, body: bytes, *, connection: int, fault: Fault | None) -> ProxiedRequest:
-        """From the bytes of a request."""
+    def read(cls, head: bytes, body: bytes, *, connection: int, fault: NetworkFault | None) -> ProxiedRequest:
+        """Parse the bytes of a request."""
         first, *lines = head.decode("latin-1").rstrip().split("\r\n")
         method, target, _ = first.split(" ")
         named = (line.partition(":") for line in lines)
@@ -166,13 +169,13 @@ class ProxiedRequest:
 
 @final
 class FaultProxy:
-    """Relays requests, except those that `will` was told about. `requests` records all that arrived."""
+    """Forwards requests and applies the faults given to `apply`. `requests` contains all that arrived."""
 
     def __init__(self, upstream: str, *, ca_file: Path | None = None) -> None:
         parts = urlsplit(upstream)
         self._upstream = parts.hostname, parts.port
         self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
-        self._script: deque[tuple[str | None, Fault]] = deque()
+        self._script: deque[tuple[str | None, NetworkFault]] = deque()
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -181,29 +184,29 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Where clients find the proxy."""
+        """The address of the proxy."""
         return f"http://{_HOST}:{self._port}"
 
-    def will(self, *faults: Fault, method: str | None = None) -> None:
-        """Let the next requests, or the next of that method, go wrong: each takes one fault."""
+    def apply(self, *faults: NetworkFault, method: str | None = None) -> None:
+        """Apply these faults to the next requests (with this method), one fault to each request."""
         self._script.extend((method, fault) for fault in faults)
 
     @asynccontextmanager
     async def down(self) -> AsyncGenerator[None]:
-        """Inside the block nobody listens: open connections are reset, new ones are refused."""
+        """Stop listening inside the block: open connections are reset, new ones are refused."""
         await self.aclose()
-        with self._bound() as reserved:  # and not listening: nobody else gets the port
+        with self._bound() as reserved:  # keeps the port without listening
             try:
                 yield
             finally:
                 await self._listen(reserved.dup())
 
     async def open(self) -> None:
-        """Begin to listen, on a free port."""
+        """Listen on a free port."""
         await self._listen(self._bound())
 
     async def aclose(self) -> None:
-        """Stop listening, and let go of every connection."""
+        """Stop listening and reset every connection."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -227,8 +230,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None:  # pragma: no cover - asyncio runs this in a task
-            raise RuntimeError("not in a task")
+        assert task is not None
         self._serving.add(task)
         self._connections += 1
         number = self._connections
@@ -237,7 +239,7 @@ class FaultProxy:
                 pass
             writer.close()
         except (OSError, asyncio.IncompleteReadError):
-            writer.close()  # the client is gone, which is its right
+            writer.close()  # the client closed the connection
         except asyncio.CancelledError:
             _reset(writer)
         finally:
@@ -246,57 +248,51 @@ class FaultProxy:
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
     ) -> bool:
-        """One request and what comes back; returns whether the connection can carry another."""
+        """Handle one request; returns whether the connection can be used for another."""
         head, body = await _read_request(reader)
-        fault = self._next(head.partition(b" ")[0].decode("latin-1"))
+        fault = self._next_fault(head.partition(b" ")[0].decode("latin-1"))
         self.requests.append(ProxiedRequest.read(head, body, connection=connection, fault=fault))
-        answer = await self._ask(fault, head + body)
-        return await _give_back(fault, answer, reader, writer)
+        response = await self._request(fault, head + body)
+        return await _respond(fault, response, reader, writer)
 
-    def _next(self, method: str) -> Fault | None:
+    def _next_fault(self, method: str) -> NetworkFault | None:
         for index, (wanted, fault) in enumerate(self._script):
             if wanted in {None, method}:
                 del self._script[index]
                 return fault
         return None
 
-    async def _ask(self, fault: Fault | None, request: bytes) -> bytes:
-        """What the server answers; nothing where the fault keeps the request from it."""
+    async def _request(self, fault: NetworkFault | None, request: bytes) -> bytes:
+        """The server's response; empty if the fault keeps the request from the server."""
         match fault:
             case Delay(seconds=seconds):
                 await asyncio.sleep(seconds)
             case Hold(release=release, forwarded=False):
                 await release.wait()
             case Repeat(times=times):
-                answer, *_ = [await self._forward(request) for _ in range(times)]
-                return answer
-            case (
-                Reset(forwarded=False)
-                | Close(forwarded=False)
-                | Stall(forwarded=False)
-                | Garbage(forwarded=False)
-                | Reply(forwarded=False)
-            ):
+                response, *_ = [await self._forward(request) for _ in range(times)]
+                return response
+            case Reset() | Close() | Stall() | Garbage() | Respond() if not fault.forwarded:
                 return b""
         return await self._forward(request)
 
     async def _forward(self, request: bytes) -> bytes:
-        """The server's whole answer, by a connection of its own."""
+        """The server's whole response, on a new connection."""
         host, port = self._upstream
         reader, writer = await asyncio.open_connection(host, port, ssl=self._tls)
         try:
             writer.write(_with_connection(request, b"close"))
-            answer = await reader.read()
+            response = await reader.read()
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-        return _with_connection(answer, None)
+        return _with_connection(response, None)
 
 
 @asynccontextmanager
-async def faulty(upstream: str, *, ca_file: Path | None = None) -> AsyncGenerator[FaultProxy]:
-    """A proxy in front of the server at `upstream`, until the block ends; `ca_file` is the CA it trusts."""
+async def fault_proxy(upstream: str, *, ca_file: Path | None = None) -> AsyncGenerator[FaultProxy]:
+    """Run a proxy in front of the server at `upstream`, whose certificate `ca_file` verifies."""
     proxy = FaultProxy(upstream, ca_file=ca_file)
     await proxy.open()
     try:
@@ -305,10 +301,10 @@ async def faulty(upstream: str, *, ca_file: Path | None = None) -> AsyncGenerato
         await proxy.aclose()
 
 
-async def _give_back(
-    fault: Fault | None, answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+async def _respond(
+    fault: NetworkFault | None, response: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:
-    """Let the client have what it gets; returns whether the connection stays open."""
+    """Send the client what the fault leaves of the response; returns whether the connection stays open."""
     match fault:
         case Reset():
             _reset(writer)
@@ -320,30 +316,30 @@ async def _give_back(
         case Garbage():
             writer.write(_GARBAGE)
         case Cut(after=part):
-            writer.write(answer[: int(len(answer) * part)])
+            writer.write(response[: int(len(response) * part)])
         case _:
             if isinstance(fault, Hold):
                 await fault.release.wait()
-            writer.write(_written(fault) if isinstance(fault, Reply) else answer)
+            writer.write(_encode(fault) if isinstance(fault, Respond) else response)
             await writer.drain()
             return True
     return False
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """Head and body, whose length a header tells. Raises `IncompleteReadError` where no request comes."""
+    """Head and body of a request. Raises `IncompleteReadError` if the client closes the connection first."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
         elif line.startswith(b"transfer-encoding:"):
-            raise ValueError("only requests that tell their length beforehand are proxied")
+            raise ValueError("the proxy needs a Content-Length; this request has a Transfer-Encoding")
     return head, await reader.readexactly(length)
 
 
 def _with_connection(message: bytes, value: bytes | None) -> bytes:
-    """The message with another `Connection` header, which is the business of two neighbours only."""
+    """The message with this `Connection` header, which applies to a single connection."""
     head, gap, body = message.partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
     if value is not None:
@@ -351,14 +347,14 @@ def _with_connection(message: bytes, value: bytes | None) -> bytes:
     return b"\r\n".join(lines) + gap + body
 
 
-def _written(answer: Reply) -> bytes:
-    known = answer.status in set(HTTPStatus)
-    reason = HTTPStatus(answer.status).phrase if known else "Unpublished"
-    headers = {"Content-Length": str(len(answer.body)), **answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + answer.body
+def _encode(response: Respond) -> bytes:
+    known = response.status in set(HTTPStatus)
+    reason = HTTPStatus(response.status).phrase if known else "Unknown"
+    headers = {"Content-Length": str(len(response.body)), **response.headers}
+    lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()

@@ -1,6 +1,7 @@
-"""A whole stage on loopback: emulators, a receiver and a client that differ by one configuration key.
+"""Serves emulators, and sets up a client with a receiver for their callbacks, all on loopback.
 
-What the demonstration and end-to-end tests stand on: the application code that they run knows no provider.
+The demonstration and the end-to-end tests use it. Only the configuration key `provider` differs between
+providers, so the application code under test is the same for all.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from attrs import field, frozen
 
 from transferkit._util.frozenmap import EMPTY
 from transferkit.client import AsyncClient
-from transferkit.emulators.app import Emulator
+from transferkit.emulators.emulator import Emulator
 from transferkit.emulators.faults import Fault
+from transferkit.provider.clock import Clock
 from transferkit.provider.registry import EMULATORS, announced
 from transferkit.testing.server import Server, serve
 
-__all__ = ["Emulators", "Stage", "emulators", "stage"]
+__all__ = ["Emulators", "Environment", "emulators", "environment"]
 
 
 @final
 @frozen(kw_only=True)
 class Emulators:
-    """Running emulators, where they are served, and the `[providers]` tables that point at them."""
+    """Running emulators, their servers and the `[providers]` tables that point at them, by provider."""
 
     running: Mapping[str, Emulator]
     servers: Mapping[str, Server] = EMPTY
@@ -34,18 +36,20 @@ class Emulators:
 
 @final
 @frozen(kw_only=True)
-class Stage:
-    """An open client on one provider, whose callbacks arrive over a real socket."""
+class Environment:
+    """An open client for one provider, which receives callbacks over a socket.
+
+    Another process that opens a client with `config` is another instance of the same application.
+    """
 
     provider: str
     client: AsyncClient
     callback_url: str
     emulator: Emulator | None
     config: Mapping[str, Any] = field(repr=False)
-    """What the client was made from: another process, given the same, is the same application."""
 
     def place_call(self, *, group: bool = False) -> str:
-        """An established call of the application's; returns its id."""
+        """Place an established call; returns its id."""
         if self.emulator is None:
             return str(uuid4())
         return self.emulator.place_call(callback_url=self.callback_url, group=group)
@@ -60,13 +64,15 @@ async def emulators(
     tls: bool = False,
     faults: Collection[Fault] = (),
 ) -> AsyncGenerator[Emulators]:
-    """Serve every emulator that an installed distribution announces, or those of `providers` alone.
+    """Serve the emulators of all installed adapters, or of `providers` only.
 
-    Each has a port of its own: a free one, or else the announced emulators take `port` and those after it in
-    alphabetical order, so that a provider is always found at the same place. With `tls` each is served over
-    https, otherwise only one whose provider's client library insists on it; the CA file to trust is in its
-    table. `faults` are switched on in each. Raises `KeyError` for a provider of which no emulator is
-    installed, and `OSError` where a port is taken.
+    * `port`: the port of the first installed emulator in alphabetical order; the others have the ports after
+      it, even if only some are served. 0 uses free ports.
+    * `tls`: serve all emulators over https. Otherwise only those whose client library requires it are. The
+      table of an emulator names the CA file to trust.
+    * `faults`: are switched on in each emulator.
+
+    Raises `KeyError` for a provider that has no installed emulator, and `OSError` if a port is in use.
     """
     found = sorted(announced(EMULATORS).items())
     for name in providers or ():
@@ -81,7 +87,7 @@ async def emulators(
             emulator_class: type[Emulator] = announcement.load()
             emulator = running[name] = emulator_class(pace=pace)
             emulator.faults.add(*faults)
-            # Closed after its server, whose last requests may still begin to play.
+            # Closed after its server, because the last requests may still start background work.
             stack.push_async_callback(emulator.aclose)
             served = serve(emulator.app, port=port and port + index, tls=tls or emulator.needs_tls)
             server = servers[name] = await stack.enter_async_context(served)
@@ -90,16 +96,17 @@ async def emulators(
 
 
 @asynccontextmanager
-async def stage(
+async def environment(
     provider: str,
     emulated: Emulators,
     *,
     lifecycle: Mapping[str, Any] | None = None,
     store: str = "memory:",
-) -> AsyncGenerator[Stage]:
-    """An open client whose `provider` key says which of them carries the calls.
+    clock: Clock | None = None,
+) -> AsyncGenerator[Environment]:
+    """Open a client whose calls are on one of these emulators, or on the fake.
 
-    `store` and `lifecycle` are as in the configuration.
+    `store` and `lifecycle` are the configuration values of these names; `clock` is the client's.
     """
     opened: list[AsyncClient] = []
 
@@ -108,15 +115,15 @@ async def stage(
 
     async with serve(receiver) as server:
         config = {
-            "provider": provider,  # the one key that differs
+            "provider": provider,
             "store": store,
             "callbacks": {"public_url": server.url},
             "lifecycle": lifecycle or {},
             "providers": {"fake": {}, **emulated.tables},
         }
-        async with AsyncClient.from_config(config) as client:
+        async with AsyncClient.from_config(config, clock=clock) as client:
             opened.append(client)
-            yield Stage(
+            yield Environment(
                 provider=provider,
                 client=client,
                 callback_url=f"{server.url}/{provider}",
