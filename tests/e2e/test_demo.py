@@ -22,7 +22,7 @@ from transferkit import TransferFailed
 from transferkit.cli.app import app
 from transferkit.cli.commands import demo as demonstration
 from transferkit.cli.demo import stories
-from transferkit.emulators import Fault, emulators, staging
+from transferkit.emulators import Fault, emulators, environments
 
 pytestmark = pytest.mark.heavy
 
@@ -273,7 +273,7 @@ def results(result):
 def test_an_emulator_that_misbehaves_is_an_exit_code_of_1(only, monkeypatch):
     only("blind")
     refused = Fault.parse("status=400,match=transfer")
-    monkeypatch.setattr(staging, "emulators", partial(emulators, faults=[refused]))
+    monkeypatch.setattr(environments, "emulators", partial(emulators, faults=[refused]))
     result = CliRunner().invoke(app, ["demo", "--json"])
     assert result.exit_code == 1
     assert [line["as_expected"] for line in results(result)] == [False, False]
