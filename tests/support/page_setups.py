@@ -16,7 +16,7 @@ from transferkit_graph.testing import GraphCallbacks
 
 import transferkit
 from transferkit import AsyncClient, PhoneNumber, load_config
-from transferkit.emulators import emulators, stage
+from transferkit.emulators import emulators, environment
 from transferkit.testing import CallbackSigner, FakeAdapter, scenario
 
 RESOURCE, TENANT = "11111111-2222-4333-8444-555555555555", "22222222-3333-4444-8555-666666666666"
@@ -147,7 +147,7 @@ async def emulated_graph():
 async def emulated_call(provider):
     async with (
         emulators(pace=0.001, providers=[provider]) as emulated,
-        stage(provider, emulated) as on,
+        environment(provider, emulated) as on,
     ):
         names = {"client": on.client, "call_id": on.place_call(), "callback_url": on.callback_url}
         yield names, on, emulated
