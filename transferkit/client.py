@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, final, overload
@@ -17,11 +16,13 @@ from transferkit._callbacks import CallbackRequest, CallbackResponse, Receiver
 from transferkit._callbacks.asgi import CallbackApp
 from transferkit._callbacks.verification.fetching import Fetch
 from transferkit._callbacks.verification.verifier import Verifier
+from transferkit._engine.incoming import redirect_of
 from transferkit._engine.planning import plan_request
 from transferkit._engine.worker import Worker
 from transferkit._lifecycle import CallStillRinging, Opened
 from transferkit._telemetry import Telemetry, telemetry_here
 from transferkit._util.log_events import LogEvent
+from transferkit._util.signatures import takes_arguments_of
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.config import Config, load_config
 from transferkit.errors import (
@@ -33,18 +34,13 @@ from transferkit.errors import (
     TransferInProgress,
     TransferNotFound,
 )
-from transferkit.events import CallIncoming, Event, Outcome, RedirectOutcome, TransferOutcome
-from transferkit.identifiers import Identifier, PhoneNumber
+from transferkit.events import Event, Outcome, RedirectOutcome, TransferOutcome
 from transferkit.provider.adapter import Adapter, Submission
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import Deadline
 from transferkit.provider.registry import adapter_class
 from transferkit.requests import (
     Call,
-    CallDisposition,
-    CallingContext,
-    EndpointType,
-    OnUnsupported,
     Redirect,
     Request,
     Transfer,
@@ -319,104 +315,26 @@ class AsyncClient:
 
     # --- asking -------------------------------------------------------------------------------------
 
-    async def transfer(
-        self,
-        call: Call | str,
-        *,
-        to: Identifier,
-        transferee: Identifier | None = None,
-        participant_id: str | None = None,
-        replaces: str | None = None,
-        caller_id: PhoneNumber | None = None,
-        context: CallingContext | None = None,
-        operation_context: str | None = None,
-        callback_uri: str | None = None,
-        idempotency_key: str | None = None,
-        deadline: timedelta | float | None = None,
-        language_id: str | None = None,
-        region: str | None = None,
-        endpoint: EndpointType | None = None,
-        extra: Mapping[str, Any] | None = None,
-        on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
-    ) -> TransferHandle:
+    @takes_arguments_of(Transfer)
+    async def transfer(self, request: Transfer) -> TransferHandle:
         """Transfer the other party of `call` (its id, or a `Call`) to `to`. Returns once that is recorded.
 
         The arguments are the fields of `Transfer`: `submit(Transfer(…))` does the same. `deadline` is in
-        seconds or a timedelta, 150 s unless told. Raises what `submit` raises, and `ValueError` or
-        `TypeError` for a field that cannot be meant.
+        seconds or a timedelta, 150 s by default. Raises what `submit` raises, and `ValueError` or `TypeError`
+        for an invalid field.
         """
-        return await self.submit(
-            Transfer(
-                call=call,
-                to=to,
-                transferee=transferee,
-                participant_id=participant_id,
-                replaces=replaces,
-                caller_id=caller_id,
-                context=context,
-                operation_context=operation_context,
-                callback_uri=callback_uri,
-                idempotency_key=idempotency_key,
-                deadline=deadline,
-                language_id=language_id,
-                region=region,
-                endpoint=endpoint,
-                extra=extra,
-                on_unsupported=on_unsupported,
-            )
-        )
+        return await self.submit(request)
 
-    async def redirect(
-        self,
-        call: CallIncoming | Call | str,
-        *,
-        to: Identifier | Iterable[Identifier],
-        incoming_context: str | None = None,
-        source: Identifier | None = None,
-        ring_timeout: timedelta | float | None = None,
-        disposition: CallDisposition | None = None,
-        mask_caller: bool | None = None,
-        mask_callee: bool | None = None,
-        caller_id: PhoneNumber | None = None,
-        context: CallingContext | None = None,
-        operation_context: str | None = None,
-        callback_uri: str | None = None,
-        idempotency_key: str | None = None,
-        deadline: timedelta | float | None = None,
-        extra: Mapping[str, Any] | None = None,
-        on_unsupported: OnUnsupported = OnUnsupported.REFUSE,
-    ) -> RedirectHandle:
+    @takes_arguments_of(redirect_of)
+    async def redirect(self, request: Redirect) -> RedirectHandle:
         """Redirect an incoming call to `to`, one target or several. Returns once that is recorded.
 
-        Given the `CallIncoming` event, everything that the provider needs of it is filled in. The other
-        arguments are the fields of `Redirect`: `submit(Redirect(…))` does the same. `ring_timeout` and
-        `deadline` are in seconds or timedeltas. Raises what `submit` raises, and `ValueError` or `TypeError`
-        for a field that cannot be meant.
+        `call` is the `CallIncoming` event, from which `incoming_context` and `source` are taken, or a `Call`,
+        or the call's id. The other arguments are the fields of `Redirect`: `submit(Redirect(…))` does the
+        same. `ring_timeout` and `deadline` are in seconds or timedeltas. Raises what `submit` raises, and
+        `ValueError` or `TypeError` for an invalid field.
         """
-        if isinstance(call, CallIncoming):
-            incoming_context = incoming_context or call.incoming_context
-            source = source or call.source
-            call = call.call
-        return await self.submit(
-            Redirect(
-                call=call,
-                to=to,
-                incoming_context=incoming_context,
-                source=source,
-                ring_timeout=ring_timeout,
-                disposition=disposition,
-                mask_caller=mask_caller,
-                mask_callee=mask_callee,
-                caller_id=caller_id,
-                context=context,
-                operation_context=operation_context,
-                callback_uri=callback_uri,
-                idempotency_key=idempotency_key,
-                deadline=deadline,
-                extra=extra,
-                on_unsupported=on_unsupported,
-            )
-        )
+        return await self.submit(request)
 
     @overload
     async def submit(self, request: Transfer) -> TransferHandle: ...

@@ -358,8 +358,8 @@ async def test_a_request_that_cannot_be_carried_is_refused_with_every_problem(ma
         assert [problem.field for problem in raised.value.problems] == [
             "to",
             "replaces",
-            "context.sip",
             "region",
+            "context.sip",
         ]
         assert all(problem.accepts for problem in raised.value.problems)
         assert raised.value.provider == "fake"

@@ -86,11 +86,11 @@ def test_all_problems_are_found_at_once():
         "to",
         "transferee",
         "replaces",
+        "language_id",
+        "region",
         "context.sip['P-Asserted']",
         "context.voip",
         "context.teams",
-        "language_id",
-        "region",
     ]
 
 
@@ -148,7 +148,7 @@ def test_dropping_is_an_explicit_option_and_is_listed():
     )
     planned = plan(transfer(context=context, language_id="en-us", on_unsupported="drop"), CAPABILITIES)
     assert planned.problems == ()
-    assert planned.dropped == ("context.voip", "context.teams", "language_id")
+    assert planned.dropped == ("language_id", "context.voip", "context.teams")
     assert planned.request == transfer(
         context=CallingContext(sip={"X-MS-Custom-a": "1"}), on_unsupported="drop"
     )

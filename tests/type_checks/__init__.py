@@ -1,0 +1,1 @@
+"""Calls that mypy and pyright must accept or refuse; no test runs them."""
