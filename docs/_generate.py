@@ -118,6 +118,8 @@ def _accepted(hint: Any) -> str:
         return "a list of text"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return ", ".join(f"`{member}`" for member in kind)
+    if getattr(kind, "_is_protocol", False):
+        return f"a `{kind.__name__}` object, from Python only"
     return _TYPES[kind]
 
 

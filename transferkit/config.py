@@ -416,6 +416,8 @@ def _shown(value: object) -> str:
 def _accepts(cls: Any) -> str:
     options = [option for option in get_args(cls) if option is not type(None)] or [cls]
     kind = options[0]
+    if _is_protocol(kind):
+        return f"a {kind.__name__} object, from Python only"
     if kind is Secret:
         return 'text, { env = "NAME" } or { file = "path" }'
     if isinstance(kind, type) and issubclass(kind, StrEnum):
@@ -442,6 +444,7 @@ def _converter(base: Path) -> Converter:
     for cls, read in readers.items():
         converter.register_structure_hook(cls, read)
     converter.register_structure_hook_func(_is_limited, partial(_read_limited, converter))
+    converter.register_structure_hook_func(_is_protocol, _read_object)
     converter.register_structure_hook_func(_is_tuple, _read_tuple)
     converter.register_structure_hook_func(_is_optional, partial(_read_optional, converter))
     return converter
@@ -532,6 +535,13 @@ def _read_tuple(data: object, _: type) -> tuple[str, ...]:
     return tuple(_read_text(item, str) for item in found)
 
 
+def _read_object(data: object, cls: type) -> object:
+    """A key whose type is a protocol takes an object from Python code, which no file can contain."""
+    if isinstance(data, type) or not isinstance(data, cls):
+        raise _Unacceptable(data, _accepts(cls), secret=True)
+    return data
+
+
 def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
     """`X | None`: a key that is there must hold an X."""
     if data is None:
@@ -542,6 +552,10 @@ def _read_optional(converter: Converter, data: object, cls: Any) -> Any:
 
 def _is_limited(cls: Any) -> bool:
     return any(isinstance(one, _Limit) for one in getattr(cls, "__metadata__", ()))
+
+
+def _is_protocol(cls: Any) -> bool:
+    return bool(getattr(cls, "_is_protocol", False))
 
 
 def _is_tuple(cls: Any) -> bool:

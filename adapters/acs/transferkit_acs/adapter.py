@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from azure.communication.callautomation.aio import CallAutomationClient
 
     from transferkit.provider.clock import Clock
-    from transferkit_acs.tokens import EntraCredential
+    from transferkit_acs.auth import EntraCredential
 
 __all__ = ["AcsAdapter"]
 
@@ -138,9 +138,8 @@ class AcsAdapter(Adapter):
 
     def _open(self) -> CallAutomationClient:
         """The SDK's client, made when first needed. Raises `ConfigError`."""
-        from transferkit_acs.auth import connect
+        from transferkit_acs.auth import EntraCredential, connect
         from transferkit_acs.sdk import open_client
-        from transferkit_acs.tokens import EntraCredential
 
         if self._client is None:
             endpoint, credential = connect(self._settings)

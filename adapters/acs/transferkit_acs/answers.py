@@ -82,7 +82,7 @@ def answer_of(reply: Reply, *, now: datetime) -> SubmitResult:
 
 def answer_without_reply(error: Exception, *, left: bool) -> NoReply:
     """What an error means that came in the place of an answer, to a request that may have left or has not."""
-    from transferkit_acs.tokens import NoToken
+    from transferkit_acs.auth import NoToken
 
     match error:
         case ConfigError():

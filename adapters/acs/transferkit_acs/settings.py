@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import ClassVar, NoReturn, final
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from transferkit_microsoft.settings import EntraSettings, is_url
 
 from transferkit.errors import ConfigError, Problem
 from transferkit.provider.adapter import TokenPolicy
@@ -43,19 +43,6 @@ def _version(value: str) -> ApiVersion:
         raise ValueError(f"api_version: {value!r} is not known; known are {known}") from None
 
 
-def _is_url(*schemes: str) -> Any:
-    def check(_: object, attribute: Attribute[Any], value: str | None) -> None:
-        if value is not None and not (split_url(value).hostname and split_url(value).scheme in schemes):
-            raise ValueError(f"{attribute.name}: expected an address that begins with {schemes[0]}://")
-
-    return check
-
-
-def _is_a_while(_: object, attribute: Attribute[float], value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{attribute.name}: expected seconds, more than none")
-
-
 @final
 @frozen(kw_only=True)
 class ConnectionString:
@@ -75,7 +62,7 @@ class ConnectionString:
         if "://" not in endpoint:
             endpoint = f"https://{endpoint}"
         if not access_key or not split_url(endpoint).hostname:
-            _unusable(key, "is no connection string")
+            _unusable(key, "is not a connection string")
         try:
             base64.b64decode(access_key, validate=True)
         except (binascii.Error, ValueError):
@@ -90,57 +77,58 @@ def _unusable(key: str, why: str) -> NoReturn:
 # The application under which Event Grid delivers (learn.microsoft.com event-grid/secure-webhook-delivery).
 _EVENT_GRID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
 
-_KINDS = ("connection_string", "client_secret", "certificate", "managed_identity")
-# What belongs to a registration in Entra says nothing to the others.
-_STRAYS = dict.fromkeys(("connection_string", "managed_identity"), ("tenant_id", "client_id"))
+# Other credentials have no registration in Entra.
+_STRAYS = {
+    "connection_string": ("tenant_id", "client_id"),
+    "managed_identity": ("tenant_id", "client_id"),
+    "credential": ("client_id",),
+}
 
 
 @final
 @frozen(kw_only=True)
-class AcsSettings:
+class AcsSettings(EntraSettings):
     """`[providers.acs]`.
 
     One kind of credential:
 
     * `connection_string`: the resource's endpoint and access key; or
-    * `endpoint` with `tenant_id` and `client_id` of an application registered in Entra, and its
-      `client_secret`, or its `certificate` together with the private key in PEM form, which
-      `certificate_password` opens where it is encrypted; or
-    * `endpoint` with `managed_identity`: `"system"`, or the client id of one assigned by the user.
+    * `endpoint` with `tenant_id` and `client_id` of an application registered in Entra, and one of
+      `client_secret`; `certificate`, the private key and its certificate in PEM form, with
+      `certificate_password` if the key is encrypted; `client_assertion`, the token of a federated identity
+      credential, usually `{ file = "…" }`; or
+    * `endpoint` with `managed_identity`: `"system"`, or the client id of a user-assigned identity; or
+    * `endpoint` with `credential`: an azure-core credential object (Python only), with `tenant_id` if the
+      object needs it.
 
     And for all of them:
 
     * `resource_id`: the resource's immutable id, which is the audience of its callbacks.
-    * `api_version`: which fields there are, and the `version` of the calls' events.
-    * `openid_url`, `issuers`: who signs callbacks, where it is not the public cloud's usual signer.
+    * `api_version`: which fields requests can have, and the `version` of the calls' events.
+    * `openid_url`, `issuers`: who signs callbacks, if it is not the public cloud's usual signer.
     * `eventgrid_secret`: what Event Grid's requests must have as `secret` in the query of their URL;
-      `eventgrid_old_secret` is taken, too, until every subscription has the new one.
-    * `eventgrid_audience`: where deliveries are protected by Entra, whom their tokens are for, as the
-      subscription has it; `eventgrid_tenant_id` is the tenant that issues them (`tenant_id` unless told), and
-      `eventgrid_senders` are the applications that may send (Event Grid's own unless told).
-      `eventgrid_openid_url` and `eventgrid_issuers` stand in for the tenant's usual ones.
-    * `authority`: the token authority, without a tenant.
+      `eventgrid_old_secret` is accepted as well, until every subscription has the new one.
+    * `eventgrid_audience`: the audience of the tokens of Event Grid's deliveries, if the subscription uses
+      Entra. `eventgrid_tenant_id` issues them (by default `tenant_id`), `eventgrid_senders` are the
+      applications that may send (by default Event Grid's own), and `eventgrid_openid_url` and
+      `eventgrid_issuers` replace the tenant's usual ones.
+    * `authority`: the token authority. A tenant in its path is the default tenant.
     * `ca_file`: the only certificate authorities to trust, for emulators and proxies.
-    * `timeout`: seconds to wait for a token, for a connection and for an answer, each.
+    * `timeout`: seconds to wait for a token, for a connection and for a response, each.
 
-    `endpoint` goes before the connection string's. Where only a secret knows the endpoint, a preview of a
-    request, which resolves no secret, shows a placeholder in its place.
+    `endpoint` takes precedence over the connection string's. A preview of a request resolves no secret, so it
+    shows a placeholder if only a secret contains the endpoint.
     """
 
+    table: ClassVar[str] = "providers.acs"
+
     connection_string: Secret | None = None
-    endpoint: str | None = field(default=None, validator=_is_url("https", "http"))
-    tenant_id: str | None = None
-    client_id: str | None = None
-    client_secret: Secret | None = None
-    certificate: Secret | None = None
-    certificate_password: Secret | None = None
-    managed_identity: str | None = None
+    endpoint: str | None = field(default=None, validator=is_url("https", "http"))
     resource_id: str | None = None
     api_version: ApiVersion = field(default=ApiVersion.V2026_03_12, converter=_version)
-    authority: str = field(default="https://login.microsoftonline.com", validator=_is_url("https"))
     openid_url: str = field(
         default="https://acscallautomation.communication.azure.com/calling/.well-known/acsopenidconfiguration",
-        validator=_is_url("https", "http"),
+        validator=is_url("https", "http"),
     )
     issuers: tuple[str, ...] = field(
         default=("https://acscallautomation.communication.azure.com",), converter=tuple
@@ -150,29 +138,16 @@ class AcsSettings:
     eventgrid_audience: str | None = None
     eventgrid_tenant_id: str | None = None
     eventgrid_senders: tuple[str, ...] = field(default=(_EVENT_GRID,), converter=tuple)
-    eventgrid_openid_url: str | None = field(default=None, validator=_is_url("https", "http"))
+    eventgrid_openid_url: str | None = field(default=None, validator=is_url("https", "http"))
     eventgrid_issuers: tuple[str, ...] = field(default=(), converter=tuple)
-    ca_file: Path | None = None
-    timeout: float = field(default=30.0, validator=_is_a_while)
-
-    def __attrs_post_init__(self) -> None:
-        if problems := list(self._contradictions()):
-            raise ValueError("; ".join(problems))
 
     def _contradictions(self) -> Iterator[str]:
-        given = [name for name in _KINDS if getattr(self, name) is not None]
-        if len(given) > 1:
-            yield f"{' and '.join(given)}: only one of them may be given"
-        for kind, names in _STRAYS.items():
-            if kind in given:
-                yield from (f"{name}: not beside {kind}" for name in names if getattr(self, name) is not None)
-        if self.managed_identity == "":
-            yield 'managed_identity: expected "system" or a client id'
-        if self.certificate_password is not None and self.certificate is None:
-            yield "certificate_password: needs certificate"
+        yield from super()._contradictions()
+        for kind in self._credential_keys():
+            names = [name for name in _STRAYS.get(kind, ()) if getattr(self, name) is not None]
+            yield from (f"{name}: not beside {kind}" for name in names)
         if self.uses_entra and self.endpoint is not None and split_url(self.endpoint).scheme != "https":
             yield "endpoint: a token of Entra is sent over https only"
-
         if self.eventgrid_old_secret is not None and self.eventgrid_secret is None:
             yield "eventgrid_old_secret: needs eventgrid_secret"
         told = self.eventgrid_openid_url is not None and self.eventgrid_issuers
@@ -205,7 +180,7 @@ class AcsSettings:
         if self.eventgrid_audience is None:
             return None
         tenant = self._eventgrid_tenant
-        authority = f"{self.authority.rstrip('/')}/{tenant}/v2.0"
+        authority = f"{self.authority_of(tenant or '')}/v2.0"
         return TokenPolicy(
             openid_url=self.eventgrid_openid_url or f"{authority}/.well-known/openid-configuration",
             issuers=self.eventgrid_issuers or (authority, f"https://sts.windows.net/{tenant}/"),
@@ -222,7 +197,11 @@ class AcsSettings:
     @property
     def uses_entra(self) -> bool:
         """Whether requests carry a token of Entra instead of a signature."""
-        return any(getattr(self, name) is not None for name in ("tenant_id", "client_id", *_KINDS[1:]))
+        return any(each is not None for each in (self.tenant_id, self.client_id, self.credential_kind))
+
+    def _credential_keys(self) -> list[str]:
+        own = [] if self.connection_string is None else ["connection_string"]
+        return own + super()._credential_keys()
 
     @property
     def shown_endpoint(self) -> str:
@@ -230,12 +209,11 @@ class AcsSettings:
         if self.endpoint is not None:
             return self.endpoint.rstrip("/")
         if self.connection_string is not None and self.connection_string.value is not None:
-            try:
-                return self.read_connection_string(self.connection_string).endpoint
-            except ConfigError:
-                return _PLACEHOLDER_ENDPOINT
+            with suppress(ConfigError):
+                return self.read_connection_string().endpoint
         return _PLACEHOLDER_ENDPOINT
 
-    def read_connection_string(self, secret: Secret) -> ConnectionString:
-        """Resolve and read the connection string. Raises `ConfigError`."""
-        return ConnectionString.read(secret.resolve(), key=secret.key)
+    def read_connection_string(self) -> ConnectionString:
+        """Resolve and read the connection string. Raises `ConfigError`, also if there is none."""
+        secret = self.connection_string or Secret(key=f"{self.table}.connection_string")
+        return ConnectionString.read(secret.resolve(), key=f"{self.table}.connection_string")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, final
 from uuid import uuid4
 
 from attrs import evolve
+from transferkit_microsoft.credentials import Token
+from transferkit_microsoft.tokens import OWN_TENANT_ONLY, Tokens
 
 from transferkit.errors import ConfigError
 from transferkit.events import Basis, FailureReason
@@ -24,11 +26,10 @@ from transferkit.provider.secret import MASK
 from transferkit.requests import Call, Request, WireRequest
 from transferkit_graph import callbacks
 from transferkit_graph.answers import answer_of, presence_of
-from transferkit_graph.auth import OWN_TENANT_ONLY, Tokens
 from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
 from transferkit_graph.check import UNTRIED, answered, permitted, without_token
 from transferkit_graph.requests import action_url, body_of, call_url
-from transferkit_graph.settings import CredentialKind, GraphSettings
+from transferkit_graph.settings import GraphSettings
 from transferkit_graph.transport import failure_of, open_client, unsent
 
 if TYPE_CHECKING:
@@ -122,14 +123,14 @@ class GraphAdapter(Adapter):
 
     async def check(self) -> tuple[CheckResult, ...]:
         settings = self._settings
-        registered = settings.credential not in {None, CredentialKind.MANAGED_IDENTITY}
+        registered = settings.uses_registration and settings.credential_kind is not None
         if registered and settings.client_id and settings.default_tenant is None:
             return (UNTRIED,)
-        token = await self._tokens.bearer(None)
-        if not isinstance(token, str):
+        token = await self._tokens.get(settings.scope)
+        if not isinstance(token, Token):
             return (without_token(token),)
         reply = await self._send(self._question(str(uuid4())), None)
-        return answered(reply, now=self._now()), permitted(token, settings)
+        return answered(reply, now=self._now()), permitted(token.value, settings)
 
     def route(self, path: str) -> CallbackRoute | None:
         if path:
@@ -169,12 +170,12 @@ class GraphAdapter(Adapter):
             client = self._http()
             if client.is_closed:
                 return Rejected(result=_CLOSED)
-            token = await self._tokens.bearer(tenant)
+            token = await self._tokens.get(self._settings.scope, tenant)
         except ConfigError as error:
             return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing has left
             return unsent(error)
-        if not isinstance(token, str):
+        if not isinstance(token, Token):
             return token
         response: httpx.Response | None = None
         try:
@@ -185,7 +186,7 @@ class GraphAdapter(Adapter):
                 client.stream(
                     wire.method,
                     wire.url,
-                    headers={**wire.headers, "Authorization": f"Bearer {token}"},
+                    headers={**wire.headers, "Authorization": f"Bearer {token.value}"},
                     content=content,
                     timeout=self._settings.timeout,
                     follow_redirects=False,
@@ -202,7 +203,7 @@ class GraphAdapter(Adapter):
 
     def _of_another_tenant(self, answer: Rejected) -> Rejected:
         """The refusal, advising what can be done with the credential that there is."""
-        if self._settings.credential is not CredentialKind.MANAGED_IDENTITY:
+        if self._settings.managed_identity is None:
             return answer
         return evolve(answer, result=evolve(answer.result, advice=OWN_TENANT_ONLY))
 

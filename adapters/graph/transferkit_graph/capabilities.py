@@ -74,7 +74,7 @@ def further_problems(request: Request, settings: GraphSettings) -> Iterator[Prob
             "a call of tenant_id, or a client_secret or certificate",
         )
     for name, someone in _everyone(request):
-        yield from _unsaid(name, someone, settings.facts.identifiers)
+        yield from _unsaid(name, someone, settings.cloud_facts.identifiers)
         if isinstance(someone, KINDS):  # of another kind, it is refused already
             yield from wrong_ids(name, someone)
 

@@ -7,12 +7,10 @@ so aiohttp carries the requests where httpx-aiohttp is installed, as it is with 
 
 from __future__ import annotations
 
-import ssl
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from transferkit.errors import ConfigError, Problem
 from transferkit.events import Basis, FailureReason
 from transferkit.provider.facts import Result
 from transferkit.provider.http import unanswered, unconnected
@@ -22,12 +20,12 @@ from transferkit_graph.settings import GraphSettings
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["failure_of", "open_client", "trust", "unsent"]
+__all__ = ["failure_of", "open_client", "unsent"]
 
 
 def open_client(settings: GraphSettings) -> httpx.AsyncClient:
     """The client for requests to Graph. Raises `ConfigError`."""
-    verify = trust(settings)
+    verify = settings.ssl_context() or True
     if find_spec("httpx_aiohttp") is None:
         import httpx
 
@@ -35,17 +33,6 @@ def open_client(settings: GraphSettings) -> httpx.AsyncClient:
     from transferkit_graph.aiohttp_transport import CheckedClient
 
     return CheckedClient(verify=verify)
-
-
-def trust(settings: GraphSettings) -> ssl.SSLContext | bool:
-    """What certificates to believe: `ca_file` alone, or httpx's choice. Raises `ConfigError`."""
-    if settings.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ValueError) as error:
-        why = f"{settings.ca_file} cannot be used ({type(error).__name__})"
-        raise ConfigError("configuration", [Problem("providers.graph.ca_file", why, "a PEM file")]) from None
 
 
 def unsent(error: Exception) -> NotSent:

@@ -1,0 +1,119 @@
+"""Credential objects that an application brings along, such as those of azure-identity.
+
+`TokenCredential` is the part of azure-core's `TokenCredential` and `AsyncTokenCredential` that is used here,
+so this package needs no azure-core. `error_result` classifies azure-core's exceptions by their class names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, Protocol, final, runtime_checkable
+
+from attrs import frozen
+
+from transferkit.provider.secret import redact
+from transferkit.events import Basis, FailureReason
+from transferkit.provider.facts import Result
+from transferkit.provider.results import NotSent, Rejected
+
+__all__ = ["AccessToken", "Token", "TokenCredential", "error_result", "token_of"]
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
+
+
+class AccessToken(Protocol):
+    """A token, and when it expires in seconds since the epoch: azure-core's `AccessToken`."""
+
+    @property
+    def token(self) -> str: ...
+    @property
+    def expires_on(self) -> int: ...
+
+
+@runtime_checkable
+class TokenCredential(Protocol):
+    """An azure-core `TokenCredential` or `AsyncTokenCredential`, or any object with its `get_token`."""
+
+    def get_token(
+        self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any
+    ) -> AccessToken | Awaitable[AccessToken]:
+        """Return a token for the scopes."""
+        ...
+
+
+@final
+@frozen(repr=False)
+class Token:
+    """A bearer token, and when it expires in seconds since the epoch."""
+
+    value: str
+    expires_on: int
+
+
+async def token_of(
+    credential: TokenCredential, scope: str, *, tenant: str | None, claims: str | None
+) -> Token:
+    """Get a token from the credential: awaited if it is asynchronous, in a thread if not.
+
+    The credential receives `tenant_id` and `claims` only where they are known. Raises what it raises.
+    """
+    options = {"tenant_id": tenant, "claims": claims}
+    given = {name: value for name, value in options.items() if value is not None}
+    if iscoroutinefunction(credential.get_token):
+        found: Any = await credential.get_token(scope, **given)
+    else:
+        found = await asyncio.to_thread(credential.get_token, scope, **given)
+        if isawaitable(found):
+            found = await found
+    return Token(found.token, int(found.expires_on))
+
+
+def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
+    """What an exception of a credential object means; None for a failure to reach the token authority.
+
+    * `ClientAuthenticationError` without a connection failure or a server error beneath it: `Rejected`, with
+      the credential's message. Its basis is stated if the token authority responded.
+    * A `ClientAuthenticationError` or `HttpResponseError` with status 429 or 5xx: `NotSent`.
+    * `ValueError` and `TypeError`, for example because of an invalid tenant id: `Rejected`.
+    """
+    advice = f"Check the credential object in {key}; the message is from that credential."
+    chain = list(_chain(error))
+    statuses = [status for each in chain if (status := _status(each)) is not None]
+    if any(status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS for status in statuses):
+        message = f"the token authority responded with status {statuses[0]}"
+        result = Result(
+            message=message, reason=FailureReason.PROVIDER_ERROR, advice="Try again later.", basis=Basis.LOCAL
+        )
+        return NotSent(result=result)
+    if any(_is(each, "ServiceRequestError", "ServiceResponseError") for each in chain):
+        return None
+    if _is(error, "ClientAuthenticationError", "HttpResponseError") or isinstance(
+        error, (ValueError, TypeError)
+    ):
+        refused = Result(
+            message=redact(str(error)) or type(error).__name__,
+            reason=FailureReason.UNAUTHORIZED,
+            advice=advice,
+            basis=Basis.STATED if statuses else Basis.LOCAL,
+        )
+        return Rejected(result=refused)
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    return any(cls.__name__ in names for cls in type(error).__mro__)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of the response that an azure-core error carries."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
