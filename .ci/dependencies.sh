@@ -19,7 +19,7 @@ uv pip list --python "$tmp/venv" | grep -iE \
 python=$tmp/venv/bin/python
 timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
     adapters/microsoft/tests \
-    adapters/graph/tests/test_graph_{auth,callbacks,credentials,emulator,submit,transport}.py \
+    adapters/graph/tests/test_graph_{auth,callbacks,emulator,submit,transport}.py \
     adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
     tests/test_{codec,config}.py tests/cli/test_{app,serve,transfer}.py tests/provider/test_http.py tests/testing \
     tests/callbacks/test_{asgi,forged_callbacks,receiver,tokens}.py tests/stores/test_sqlite_store.py tests/telemetry/test_telemetry.py

@@ -12,19 +12,13 @@ import aiohttp
 import aiohttp.client_exceptions
 import aiohttp.http_exceptions
 import azure.core.exceptions
-import msal
-import msal.exceptions
-import msal.managed_identity
-import msal.oauth2cli.oidc
 import pytest
 import requests.exceptions
 import urllib3.exceptions
 from azure.core.pipeline.transport import AioHttpTransport
-from transferkit_acs import AcsAdapter, AcsSettings
 
 from transferkit.events import Basis, FailureReason
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected
-from transferkit.provider.secret import Secret
 
 # No connection was made, so nothing can have been executed (docs.aiohttp.org, "Client exceptions"). All other
 # errors may come when the request has left, also those that azure-core calls ServiceRequestError.
@@ -40,8 +34,6 @@ NEVER_LEFT = {
     "UnixClientConnectorError",
 }
 CANNOT_BE_SENT = {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
-# msal's words for a tenant, an authority or an identity that there is not.
-REFUSALS = {"ArcPlatformNotSupportedError", "ManagedIdentityError", "ValueError"}
 
 
 def exceptions_of(*modules) -> list[type[Exception]]:
@@ -73,13 +65,6 @@ BUILT_IN = [
 ]
 AIOHTTP = exceptions_of(aiohttp, aiohttp.client_exceptions, aiohttp.http_exceptions)
 AZURE = exceptions_of(azure.core.exceptions)
-TOKENS = exceptions_of(
-    msal.exceptions,
-    msal.managed_identity,
-    msal.oauth2cli.oidc,
-    requests.exceptions,
-    urllib3.exceptions,
-)
 
 
 def name(cls: type) -> str:
@@ -155,50 +140,6 @@ async def test_every_exception_of_azure_core_has_an_answer(
     check_carried(error, *await answers(adapter, submission(transfer)))
 
 
-class Broken:
-    """In the place of msal's clients."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __call__(self, *_, **__):
-        return self
-
-    def acquire_token_for_client(self, *_, **__):
-        raise self.error
-
-
-@pytest.mark.parametrize("identity", [None, "system"], ids=["application", "managed identity"])
-@pytest.mark.parametrize("cls", [*TOKENS, *BUILT_IN], ids=name)
-async def test_every_exception_on_the_way_to_a_token_has_an_answer(
-    monkeypatch, submission, transfer, cls, identity
-):
-    broken = Broken(make(cls))
-    monkeypatch.setattr(msal, "ConfidentialClientApplication", broken)
-    monkeypatch.setattr(msal, "ManagedIdentityClient", broken)
-    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
-    table = {"managed_identity": identity} if identity else proof
-    adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table))
-    answer, inspection = await answers(adapter, submission(transfer))
-    refused = cls.__name__ in REFUSALS
-    assert type(answer) is (Rejected if refused else NotSent), "nothing can have left without a token"
-    failed = FailureReason.TIMEOUT if "Timeout" in cls.__name__ else FailureReason.PROVIDER_ERROR
-    assert answer.result.reason is (FailureReason.UNAUTHORIZED if refused else failed)
-    assert answer.result.basis is Basis.LOCAL
-    assert answer.result.message
-    assert answer.result.advice
-    assert inspection.presence is Presence.UNKNOWN
-
-
-async def test_without_a_thread_to_ask_for_a_token_nothing_is_sent(monkeypatch, submission, transfer):
-    monkeypatch.setattr(asyncio, "to_thread", raising(RuntimeError("can't start new thread")))
-    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
-    adapter = AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **proof))
-    answer, inspection = await answers(adapter, submission(transfer))
-    assert isinstance(answer, NotSent)
-    assert inspection.presence is Presence.UNKNOWN
-
-
 PASSWORD = "pass-word-of-the-proxy"
 
 
@@ -217,32 +158,9 @@ async def test_no_error_s_own_words_are_repeated(monkeypatch, adapter_at, submis
         assert not any(word in shown for word in (PASSWORD, "s3cret", "55501"))
 
 
-@pytest.mark.parametrize("identity", [None, "system"], ids=["application", "managed identity"])
-async def test_no_word_of_msal_s_own_is_repeated(monkeypatch, submission, transfer, identity):
-    broken = Broken(ValueError(f"Port could not be cast to integer value as '{PASSWORD}@proxy'"))
-    monkeypatch.setattr(msal, "ConfidentialClientApplication", broken)
-    monkeypatch.setattr(msal, "ManagedIdentityClient", broken)
-    proof = {"tenant_id": "t1", "client_id": "c1", "client_secret": Secret(value="entra-secret")}
-    table = {"managed_identity": identity} if identity else proof
-    answer, _ = await answers(
-        AcsAdapter(AcsSettings(endpoint="https://127.0.0.1:1", **table)), submission(transfer)
-    )
-    assert isinstance(answer, Rejected)
-    assert PASSWORD not in answer.result.message
-    wanted = (
-        "no managed identity here"
-        if identity
-        else "no token authority at https://login.microsoftonline.com/t1"
-    )
-    assert answer.result.message.startswith(wanted)
-
-
 def test_the_lists_are_not_empty():
     assert {"ServiceRequestError", "HttpResponseError"} <= {cls.__name__ for cls in AZURE}
     assert {"ClientOSError", "ServerDisconnectedError", "BadStatusLine"} <= {cls.__name__ for cls in AIOHTTP}
-    assert {"MsalServiceError", "ManagedIdentityError", "ConnectTimeout", "ProtocolError"} <= {
-        cls.__name__ for cls in TOKENS
-    }
     assert {cls.__name__ for cls in AIOHTTP} >= NEVER_LEFT | CANNOT_BE_SENT
 
 

@@ -4,6 +4,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from support.entra import FixedCredential
 from transferkit_acs import AcsSettings, ApiVersion
 from transferkit_acs.settings import ConnectionString
 
@@ -78,20 +79,32 @@ def test_every_contradiction_of_credentials_is_named_at_once():
         )
     assert str(caught.value).split("; ") == [
         "connection_string and client_secret and managed_identity: only one of them may be given",
+        "certificate_password: needs certificate",
+        'managed_identity: expected "system" or a client id',
         "tenant_id: not beside connection_string",
         "tenant_id: not beside managed_identity",
-        'managed_identity: expected "system" or a client id',
-        "certificate_password: needs certificate",
         "endpoint: a token of Entra is sent over https only",
     ]
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    list(combinations(["connection_string", "client_secret", "certificate", "managed_identity"], 2)),
+    list(
+        combinations(
+            [
+                "connection_string",
+                "client_secret",
+                "certificate",
+                "client_assertion",
+                "managed_identity",
+                "credential",
+            ],
+            2,
+        )
+    ),
 )
 def test_there_is_one_kind_of_credential(first, second):
-    values = {"managed_identity": "system"}
+    values = {"managed_identity": "system", "credential": FixedCredential()}
     for name in (first, second):
         AcsSettings(**{name: values.get(name, SECRET)})
     with pytest.raises(ValueError, match=f"{first} and {second}: only one"):

@@ -13,7 +13,7 @@ from azure.communication.callautomation.aio import CallAutomationClient
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError
 from transferkit_acs import AcsAdapter, AcsSettings, sdk
-from transferkit_acs.tokens import EntraCredential
+from transferkit_acs.auth import EntraCredential
 
 from transferkit.events import Basis, FailureReason
 from transferkit.identifiers import PhoneNumber

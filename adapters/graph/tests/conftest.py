@@ -12,8 +12,10 @@ import httpx
 import pytest
 import pytest_asyncio
 import trustme
+from support.entra import FixedCredential
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
+from transferkit_microsoft.tokens import Tokens
 
 from transferkit.identifiers import PhoneNumber
 from transferkit.provider.adapter import Callback, Submission
@@ -97,6 +99,15 @@ class Bench:
         self._adapters.append(adapter)
         return adapter
 
+    async def token(self):
+        """A token of the emulator's Entra, as the adapter gets it."""
+        settings = settings_of(self.table)
+        tokens = Tokens(settings)
+        try:
+            return (await tokens.get(settings.scope)).value
+        finally:
+            await tokens.aclose()
+
     def facts(self):
         return [fact for callback in self.callbacks for fact in GraphAdapter.decode(callback)]
 
@@ -146,19 +157,6 @@ async def bench(served):
     await served.clear()
 
 
-class Tokenless:
-    """Stands in for the token authority: every tenant's token is the same."""
-
-    async def bearer(self, tenant):
-        return "token-of-nobody"
-
-    def forget(self, tenant):
-        self.forgotten = tenant
-
-    async def aclose(self):
-        pass
-
-
 @pytest_asyncio.fixture(loop_scope="module", params=["aiohttp", "httpx"])
 async def graph_at(request, monkeypatch):
     """An adapter whose Graph is at that address and whose tokens need no authority, on either transport."""
@@ -169,8 +167,8 @@ async def graph_at(request, monkeypatch):
     adapters = []
 
     def make(base_url, **more):
-        adapter = GraphAdapter(GraphSettings(base_url=base_url, **more), clock=FixedClock())
-        adapter._tokens = Tokenless()
+        settings = {"credential": FixedCredential(), **more}
+        adapter = GraphAdapter(GraphSettings(base_url=base_url, **settings), clock=FixedClock())
         adapters.append(adapter)
         return adapter
 

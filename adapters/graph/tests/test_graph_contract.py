@@ -2,6 +2,7 @@
 
 import json
 
+from support.entra import FixedCredential
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 
 from transferkit.identifiers import PhoneNumber, TeamsUser
@@ -27,20 +28,8 @@ def unreachable():
     return adapter(base_url=nowhere, authority=f"{nowhere}/t", timeout=2)
 
 
-class Tokenless:
-    """Stands in for the token authority."""
-
-    async def bearer(self, tenant):
-        return "token-of-nobody"
-
-    async def aclose(self):
-        pass
-
-
 def at(url):
-    made = adapter(base_url=url, timeout=2)
-    made._tokens = Tokenless()
-    return made
+    return adapter(base_url=url, timeout=2, client_secret=None, credential=FixedCredential())
 
 
 def body(change, **data):

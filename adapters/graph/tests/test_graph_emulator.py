@@ -62,7 +62,7 @@ FORMS = [
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def token(bench):
-    return {"Authorization": f"Bearer {await bench.adapter()._tokens.bearer(None)}"}
+    return {"Authorization": f"Bearer {await bench.token()}"}
 
 
 def by_name(line):
@@ -404,7 +404,7 @@ async def test_it_names_calls_that_it_does_not_know(bench):
 async def test_requests_are_recorded_without_their_credentials(bench, submission):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     adapter = bench.adapter()
-    token = await adapter._tokens.bearer(None)
+    token = (await adapter._tokens.get("https://graph.microsoft.com/.default")).value
     await transfer(bench, submission, call, adapter)
     discovery, asked, sent = bench.emulator.requests
     assert discovery.path == f"/{TENANT_ID}/v2.0/.well-known/openid-configuration"

@@ -54,7 +54,7 @@ SEQUENCES = {
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def token(bench):
-    return {"Authorization": f"Bearer {await bench.adapter()._tokens.bearer(None)}"}
+    return {"Authorization": f"Bearer {await bench.token()}"}
 
 
 def said(callback):

@@ -43,7 +43,7 @@ def new_call(bench, *targets, **more):
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def token(bench):
-    return {"Authorization": f"Bearer {await bench.adapter()._tokens.bearer(None)}"}
+    return {"Authorization": f"Bearer {await bench.token()}"}
 
 
 @pytest_asyncio.fixture(loop_scope="module")

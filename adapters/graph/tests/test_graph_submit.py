@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from support.entra import FixedCredential
 from transferkit_graph import GraphAdapter, GraphSettings
 
 from transferkit.events import Basis
@@ -380,19 +381,20 @@ async def test_what_is_sent_is_what_wire_shows_with_the_real_token(raw_server, g
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_token_that_graph_does_not_like_is_forgotten(
+async def test_a_token_that_graph_refuses_is_not_used_again(
     raw_server, graph_at, submission, answering, status
 ):
+    credential = FixedCredential()
     async with raw_server(answering(http(status))) as url:
-        adapter = graph_at(url)
-        await adapter.submit(submission(tenant_id="t9"))
-    assert adapter._tokens.forgotten == "t9"
+        adapter = graph_at(url, credential=credential)
+        for _ in range(2):
+            await adapter.submit(submission(tenant_id="t9"))
+    assert credential.tenants == ["t9"] * 2
 
 
-async def test_a_given_client_is_used_and_left_open(raw_server, answering, submission, graph_at):
+async def test_a_given_client_is_used_and_left_open(raw_server, answering, submission):
     async with raw_server(answering(http(202))) as url, httpx.AsyncClient() as client:
-        adapter = GraphAdapter(GraphSettings(base_url=url), http=client)
-        adapter._tokens = graph_at(url)._tokens
+        adapter = GraphAdapter(GraphSettings(base_url=url, credential=FixedCredential()), http=client)
         assert await adapter.submit(submission()) == Submitted()
         await adapter.aclose()
         assert not client.is_closed

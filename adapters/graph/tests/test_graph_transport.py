@@ -10,6 +10,7 @@ import h11
 import httpcore
 import httpx
 import pytest
+from support.entra import FixedCredential
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph import adapter as adapter_module
 
@@ -129,18 +130,14 @@ class RaisingAiohttp(httpx.AsyncBaseTransport):
 
 async def outcome(carrier, submission):
     client = httpx.AsyncClient(transport=carrier)
-    adapter = GraphAdapter(GraphSettings(base_url="https://graph.test"), http=client)
-    adapter._tokens = _Tokens()
+    adapter = GraphAdapter(
+        GraphSettings(base_url="https://graph.test", credential=FixedCredential()), http=client
+    )
     try:
         assert (await adapter.inspect(Call("graph", "c1"))).presence is Presence.UNKNOWN
         return await adapter.submit(submission())
     finally:
         await client.aclose()
-
-
-class _Tokens:
-    async def bearer(self, tenant):
-        return "token-of-nobody"
 
 
 def test_the_lists_are_not_empty():
@@ -215,22 +212,15 @@ async def test_no_error_s_own_text_is_repeated(submission):
     assert "55501" not in repr(answer)
 
 
-class _Failing(_Tokens):
-    async def bearer(self, tenant):
-        raise RuntimeError("Bearer s3cr3t to +14255550100")
-
-
 def _fail(*_, **__):
     raise RuntimeError("Bearer s3cr3t to +14255550100")
 
 
-@pytest.mark.parametrize("what", ["the token", "the body", "the client"])
+@pytest.mark.parametrize("what", ["the body", "the client"])
 async def test_what_fails_before_anything_is_sent_is_not_sent(monkeypatch, submission, what):
-    adapter = GraphAdapter(GraphSettings(base_url="https://graph.test"))
-    adapter._tokens = _Failing() if what == "the token" else _Tokens()
-    if what != "the token":
-        name = {"the body": "body_of", "the client": "open_client"}[what]
-        monkeypatch.setattr(adapter_module, name, _fail)
+    adapter = GraphAdapter(GraphSettings(base_url="https://graph.test", credential=FixedCredential()))
+    name = {"the body": "body_of", "the client": "open_client"}[what]
+    monkeypatch.setattr(adapter_module, name, _fail)
     answer = await adapter.submit(submission())
     assert isinstance(answer, NotSent)
     assert answer.result.message == "nothing was sent to Graph (RuntimeError)"
@@ -246,17 +236,12 @@ async def test_a_closed_client_is_said_so(submission):
 
 
 async def test_an_address_that_cannot_be_used_names_its_key(submission):
-    adapter = GraphAdapter(GraphSettings(base_url="https://xn--graph-\u0378.test"))
-    adapter._tokens = _Closing()
+    settings = GraphSettings(base_url="https://xn--graph-\u0378.test", credential=FixedCredential())
+    adapter = GraphAdapter(settings)
     answer = await adapter.submit(submission())
     assert isinstance(answer, Rejected)
     assert "base_url" in answer.result.advice
     await adapter.aclose()
-
-
-class _Closing(_Tokens):
-    async def aclose(self):
-        pass
 
 
 async def test_requests_leave_over_aiohttp_where_it_is_installed(monkeypatch):

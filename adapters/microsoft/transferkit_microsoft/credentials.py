@@ -13,10 +13,10 @@ from typing import Any, Protocol, final, runtime_checkable
 
 from attrs import frozen
 
-from transferkit.provider.secret import redact
 from transferkit.events import Basis, FailureReason
 from transferkit.provider.facts import Result
 from transferkit.provider.results import NotSent, Rejected
+from transferkit.provider.secret import redact
 
 __all__ = ["AccessToken", "Token", "TokenCredential", "error_result", "token_of"]
 

@@ -170,12 +170,12 @@ def refusal_of(error: Exception, settings: EntraSettings, tenant: str | None) ->
     from msal.managed_identity import ManagedIdentityError
 
     unknown = type(error) is ValueError and not isinstance(error.__context__, json.JSONDecodeError)
-    if not unknown and not isinstance(error, ManagedIdentityError):
-        return None
-    if settings.managed_identity is not None:
+    if isinstance(error, ManagedIdentityError):
         where = "no managed identity is available here"
-    else:
+    elif unknown and settings.managed_identity is None:
         where = f"no token authority at {settings.authority_of(tenant or '')}"
+    else:
+        return None
     return Rejected(
         result=Result(
             message=f"{where} ({type(error).__name__})",

@@ -1,0 +1,203 @@
+"""Credential objects of the application: azure-core's `TokenCredential` and `AsyncTokenCredential`."""
+
+import asyncio
+import threading
+import time
+from typing import ClassVar
+
+import pytest
+from transferkit_microsoft.credentials import Token, TokenCredential
+
+from transferkit.config import load_config
+from transferkit.errors import ConfigError
+from transferkit.events import Basis
+from transferkit.events import FailureReason as Reason
+from transferkit.provider.results import NotSent, Rejected
+
+azure = pytest.importorskip("azure.core.exceptions")
+from azure.core.credentials import AccessToken  # noqa: E402 - after the check that it is installed
+
+SCOPE = "https://service.test/.default"
+
+
+class SyncCredential:
+    """A `TokenCredential`."""
+
+    error: ClassVar[Exception | None] = None
+
+    def __init__(self, life=3600):
+        self.life = life
+        self.queries = []
+        self.threads = []
+        self.closed = False
+
+    def get_token(self, *scopes, **options):
+        self.queries.append((scopes, options))
+        self.threads.append(threading.current_thread())
+        if self.error is not None:
+            raise self.error
+        return AccessToken(f"token {len(self.queries)}", int(time.time()) + self.life)
+
+    def close(self):
+        self.closed = True
+
+
+class AsyncCredential(SyncCredential):
+    """An `AsyncTokenCredential`."""
+
+    async def get_token(self, *scopes, **options):
+        await asyncio.sleep(0)
+        return super().get_token(*scopes, **options)
+
+
+class WrappedCredential(SyncCredential):
+    """Returns an awaitable from a plain function, as a decorated asynchronous credential does."""
+
+    def get_token(self, *scopes, **options):
+        async def later():
+            return SyncCredential.get_token(self, *scopes, **options)
+
+        return later()
+
+
+@pytest.mark.parametrize("cls", [SyncCredential, AsyncCredential, WrappedCredential])
+async def test_a_credential_object_gives_the_token_and_stays_open(tokens_of, cls):
+    credential = cls()
+    getter = tokens_of(credential=credential)
+    found = await asyncio.gather(*(getter.get(SCOPE) for _ in range(3)))
+    await getter.aclose()
+    assert {each.value for each in found} == {"token 1"}
+    assert credential.queries == [((SCOPE,), {})]
+    assert (credential.threads == [threading.main_thread()]) is (cls is not SyncCredential)
+    assert not credential.closed
+
+
+async def test_a_credential_object_receives_the_tenant_and_the_claims(tokens_of):
+    credential = SyncCredential()
+    getter = tokens_of(credential=credential, tenant_id="t1")
+    for tenant, claims in ((None, None), ("t2", None), ("t2", "{}")):
+        await getter.get(SCOPE, tenant, claims=claims)
+    assert [options for _, options in credential.queries] == [
+        {"tenant_id": "t1"},
+        {"tenant_id": "t2"},
+        {"tenant_id": "t2", "claims": "{}"},
+    ]
+
+
+async def test_a_token_that_expires_soon_is_fetched_again(tokens_of):
+    getter = tokens_of(credential=SyncCredential(life=60))
+    assert [(await getter.get(SCOPE)).value for _ in range(2)] == ["token 1", "token 2"]
+
+
+class Response:
+    reason = "because"
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, status):
+        self.status_code = status
+
+    def text(self):
+        return ""
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+AUTH = azure.ClientAuthenticationError
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason", "basis"),
+    [
+        (AUTH(message="AADSTS1: no"), Rejected, Reason.UNAUTHORIZED, Basis.LOCAL),
+        (AUTH(message="AADSTS1: no", response=Response(401)), Rejected, Reason.UNAUTHORIZED, Basis.STATED),
+        (AUTH(message="busy", response=Response(429)), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (AUTH(message="busy", response=Response(503)), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (caused(AUTH(message="failed"), azure.ServiceRequestError("no route")), NotSent,
+         Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (azure.HttpResponseError(message="no", response=Response(400)), Rejected, Reason.UNAUTHORIZED,
+         Basis.STATED),
+        (azure.HttpResponseError(message="no", response=Response(500)), NotSent, Reason.PROVIDER_ERROR,
+         Basis.LOCAL),
+        (azure.ServiceRequestError("no route"), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (azure.ServiceResponseError("broken"), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (azure.ServiceRequestTimeoutError("late"), NotSent, Reason.TIMEOUT, Basis.LOCAL),
+        (ValueError("invalid tenant id"), Rejected, Reason.UNAUTHORIZED, Basis.LOCAL),
+        (TypeError("unexpected keyword argument"), Rejected, Reason.UNAUTHORIZED, Basis.LOCAL),
+        (OSError("no"), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+        (RuntimeError("broken"), NotSent, Reason.PROVIDER_ERROR, Basis.LOCAL),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else None,
+)  # fmt: skip
+@pytest.mark.parametrize("cls", [SyncCredential, AsyncCredential])
+async def test_the_exception_of_a_credential_decides_whether_to_retry(
+    tokens_of, cls, error, kind, reason, basis
+):
+    credential = cls()
+    credential.error = error
+    answer = await tokens_of(credential=credential).get(SCOPE)
+    assert type(answer) is kind
+    assert (answer.result.reason, answer.result.basis) == (reason, basis)
+    assert answer.result.message
+    assert answer.result.advice
+    assert kind is NotSent or "providers.test.credential" in answer.result.advice
+
+
+async def test_an_exception_that_quotes_a_password_does_not_show_it(tokens_of):
+    credential = SyncCredential()
+    credential.error = AUTH(message="https://user:pass-word@proxy.test client_secret=s3cret")
+    answer = await tokens_of(credential=credential).get(SCOPE)
+    assert "pass-word" not in answer.result.message
+    assert "s3cret" not in answer.result.message
+
+
+async def test_a_credential_that_takes_too_long_leaves_the_request_unsent(tokens_of):
+    class Slow:
+        async def get_token(self, *_, **__):
+            await asyncio.Event().wait()
+
+    getter = tokens_of(credential=Slow(), timeout=0.05)
+    answer = await getter.get(SCOPE)
+    assert isinstance(answer, NotSent)
+    assert answer.result.reason is Reason.TIMEOUT
+    for task in getter._running.values():
+        task.cancel()
+
+
+async def test_what_is_no_access_token_leaves_the_request_unsent(tokens_of):
+    class Odd:
+        def get_token(self, *_, **__):
+            return None
+
+    assert isinstance(await tokens_of(credential=Odd()).get(SCOPE), NotSent)
+
+
+# --- in the configuration -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"), [("graph", {"client_id": "c"}), ("acs", {"endpoint": "https://a.example"})]
+)
+def test_a_dict_configuration_takes_a_credential_object(provider, more):
+    pytest.importorskip(f"transferkit_{provider}")
+    credential = AsyncCredential()
+    settings = load_config({"providers": {provider: {"credential": credential, **more}}}).providers[provider]
+    assert settings.credential is credential
+    assert "Credential" not in repr(settings)
+
+
+@pytest.mark.parametrize("value", ["text", 5, SyncCredential, object()])
+def test_what_is_not_a_credential_object_is_refused_by_name(value):
+    pytest.importorskip("transferkit_graph")
+    with pytest.raises(ConfigError, match=r"providers\.graph\.credential: .*TokenCredential object"):
+        load_config({"providers": {"graph": {"credential": value}}})
+
+
+def test_azure_core_s_protocols_fit_the_annotation():
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    assert isinstance(SyncCredential(), TokenCredential)
+    assert issubclass(AsyncTokenCredential, TokenCredential)
+    assert not isinstance(Token("x", 1), TokenCredential)
