@@ -209,7 +209,7 @@ async def test_with_a_managed_identity_a_call_of_another_tenant_is_not_sent(mach
     assert isinstance(answer, Rejected)
     assert answer.result.reason is Reason.TENANT_MISMATCH
     assert "client_secret" in answer.result.advice
-    assert machine.emulator.requests == []
+    assert machine.emulator.requests == ()
 
 
 async def test_with_a_managed_identity_7505_advises_another_credential(machine, submission):
