@@ -1,4 +1,4 @@
-"""Callbacks that nobody may believe, bodies that say anything, and stores that fail at any moment."""
+"""Callbacks from anyone: forged tokens and wrong secrets are refused, repetitions change nothing."""
 
 import asyncio
 import json
@@ -136,12 +136,12 @@ WHY = {
     Forgery.HS256_WITH_PUBLIC_KEY: "algorithm is 'HS256'",
     Forgery.PS256: "algorithm is 'PS256'",
     Forgery.WRONG_KEY: "signature is wrong",
-    Forgery.UNKNOWN_KEY_ID: "is not among those that https://signer.example/openid publishes",
+    Forgery.UNKNOWN_KEY_ID: "is not one of those that https://signer.example/openid publishes",
     Forgery.NO_KEY_ID: "names no key",
     Forgery.TAMPERED: "signature is wrong",
     Forgery.WRONG_ISSUER: "the issuer 'https://issuer.example' is not",
     Forgery.WRONG_AUDIENCE: f"is not {AUDIENCE}",
-    Forgery.WRONG_TENANT: "is not among the allowed ones",
+    Forgery.WRONG_TENANT: "is not one of the allowed tenants",
     Forgery.EXPIRED: "expired",
     Forgery.NOT_YET_VALID: "valid only in",
     Forgery.NO_EXPIRY: "does not say when it expires",
@@ -149,7 +149,7 @@ WHY = {
 }
 
 
-async def test_a_signed_callback_is_believed(make):
+async def test_a_callback_with_a_signed_token_is_accepted(make):
     async with make() as client:
         response = await client.receive(post(bearer=token()))
         assert (response.status, len(response.events)) == (200, 1)
@@ -157,7 +157,7 @@ async def test_a_signed_callback_is_believed(make):
 
 
 @pytest.mark.parametrize("forgery", Forgery)
-async def test_a_forged_one_is_not(make, forgery, fetched, caplog):
+async def test_a_forged_token_is_refused(make, forgery, fetched, caplog):
     forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
     async with make() as client:
         response = await client.receive(post(bearer=forged))
@@ -186,7 +186,7 @@ async def test_a_forged_one_is_not(make, forgery, fetched, caplog):
         ),
     ],
 )
-async def test_an_unsigned_or_oddly_signed_one_is_not(make, headers, why, caplog):
+async def test_a_callback_without_one_bearer_token_is_refused(make, headers, why, caplog):
     async with make() as client:
         response = await client.receive(post(**headers))
         assert response.status == 401
@@ -195,7 +195,7 @@ async def test_an_unsigned_or_oddly_signed_one_is_not(make, headers, why, caplog
     assert why in refusals(caplog)[0].message
 
 
-async def test_one_providers_token_opens_no_other_providers_path(make, caplog):
+async def test_a_token_is_accepted_on_the_paths_of_its_own_provider_only(make, caplog):
     async with make() as client:
         assert (await client.receive(post(bearer=token(OTHER), url="/other"))).status == 200
         Guarded.decoded.clear()
@@ -208,7 +208,7 @@ async def test_one_providers_token_opens_no_other_providers_path(make, caplog):
     assert [record.cause for record in refusals(caplog)] == ["key", "signature"]
 
 
-async def test_a_flood_of_unknown_key_ids_fetches_once_in_a_cool_down(make, fetched, clock):
+async def test_many_unknown_key_ids_start_one_fetch_per_cool_down(make, fetched, clock):
     forged = [token(headers={"kid": f"made-up-{number}"}) for number in range(50)]
     async with make() as client:
         assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
@@ -221,7 +221,7 @@ async def test_a_flood_of_unknown_key_ids_fetches_once_in_a_cool_down(make, fetc
             clock.advance(1)
 
 
-async def test_a_rotation_during_a_flood_of_unknown_key_ids_is_accepted_within_the_cool_down(
+async def test_a_key_rotation_is_accepted_within_the_cool_down_despite_unknown_key_ids(
     make, clock, monkeypatch
 ):
     signer = CallbackSigner(issuer=SIGNER.issuer, clock=clock)
@@ -238,7 +238,7 @@ async def test_a_rotation_during_a_flood_of_unknown_key_ids_is_accepted_within_t
         assert (await client.receive(post(bearer=token(signer)))).status == 200
 
 
-async def test_nothing_is_fetched_for_what_cannot_be_a_token(make, fetched):
+async def test_no_key_is_fetched_for_a_header_that_is_not_a_token(make, fetched):
     async with make() as client:
         for header in ("", "Bearer", "Bearer a.b.c", "Basic eA==", f"Bearer {'x' * 20_000}"):
             assert (await client.receive(post(authorization=header))).status == 401
@@ -275,9 +275,7 @@ async def test_a_sender_is_not_checked_while_the_keys_cannot_be_fetched(
     assert "https://signer.example/openid" in record.message
 
 
-async def test_a_token_that_is_wrong_in_itself_is_refused_also_while_the_keys_cannot_be_fetched(
-    make, monkeypatch
-):
+async def test_an_unusable_token_is_refused_even_if_the_keys_cannot_be_fetched(make, monkeypatch):
     async def fail(url, *, ca_file=None, public=False):
         raise OSError("no route")
 
@@ -289,8 +287,7 @@ async def test_a_token_that_is_wrong_in_itself_is_refused_also_while_the_keys_ca
             assert (await client.receive(post(bearer=forged))).status == 401
 
 
-async def test_a_replay_is_a_repetition(make):
-    """It says nothing new, so it does no harm: the same events, the same one outcome."""
+async def test_a_repeated_callback_changes_nothing(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=scenario("silent").number)
         request = post(body("accepted", "succeeded"), bearer=token())
@@ -309,7 +306,7 @@ async def test_a_replay_is_a_repetition(make):
         ]
 
 
-async def test_a_replay_after_the_tokens_time_is_refused(make, clock):
+async def test_a_repeated_callback_is_refused_after_its_token_expired(make, clock):
     async with make() as client:
         request = post(bearer=token())
         assert (await client.receive(request)).status == 200
@@ -318,7 +315,7 @@ async def test_a_replay_after_the_tokens_time_is_refused(make, clock):
 
 
 async def test_a_token_is_not_bound_to_its_body(make):
-    """No provider signs the body: whoever gets hold of a token may speak while it lasts. Hence TLS."""
+    """No provider signs the body, so whoever obtains a token can use it until it expires. Hence TLS."""
     async with make() as client:
         bearer = token()
         assert (await client.receive(post(bearer=bearer))).status == 200
@@ -326,7 +323,7 @@ async def test_a_token_is_not_bound_to_its_body(make):
         assert (another.status, len(another.events)) == (200, 1)
 
 
-async def test_a_secret_in_the_url_is_proof_where_the_route_says_so(make, caplog):
+async def test_a_secret_in_the_url_is_accepted_on_routes_that_require_one(make, caplog):
     async with make() as client:
         for query in ("secret=new%20secret", "secret=old%2Bsecret", "a=b&secret=new+secret&c"):
             assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 200
@@ -346,10 +343,10 @@ async def test_a_secret_in_the_url_is_proof_where_the_route_says_so(make, caplog
         assert (await client.receive(post(url="/fake/secret", bearer=token()))).status == 401
         assert not Guarded.decoded
     assert "new" not in "".join(record.getMessage() for record in refusals(caplog))
-    assert "the secret in its URL ('secret') is wrong" in caplog.text
+    assert "the secret in the URL ('secret') is wrong" in caplog.text
 
 
-async def test_where_both_are_asked_for_both_must_hold(make):
+async def test_a_route_with_a_token_and_a_secret_requires_both(make):
     async with make() as client:
         url = "/fake/both?secret=new%20secret"
         assert (await client.receive(post(url=url))).status == 401
@@ -357,16 +354,14 @@ async def test_where_both_are_asked_for_both_must_hold(make):
         assert (await client.receive(post(url=url, bearer=token()))).status == 200
 
 
-async def test_an_empty_secret_opens_nothing(make, monkeypatch):
+async def test_an_empty_secret_matches_nothing(make, monkeypatch):
     monkeypatch.setattr(Guarded, "secrets", (Secret(value=""),))
     async with make() as client:
         for query in ("secret=", "secret", "secret=x"):
             assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
 
 
-async def test_a_secret_that_is_not_set_opens_nothing_and_is_no_fault_of_the_sender(
-    make, monkeypatch, caplog
-):
+async def test_a_sender_is_not_checked_while_the_secret_is_not_set(make, monkeypatch, caplog):
     secret = Secret(key="providers.fake.secret", env="NO_SUCH_VARIABLE")
     monkeypatch.setattr(Guarded, "secrets", (secret,))
     async with make() as client:

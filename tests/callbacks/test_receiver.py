@@ -288,7 +288,7 @@ async def test_the_refusal_names_what_to_configure(make, caplog):
 
     async with make(Unconfigured, accept_unverified=False) as client:
         assert (await client.receive(post())).status == 401
-    assert "nothing is configured to verify it with: set providers.fake.signer" in caplog.text
+    assert "no verification is configured for this path: set providers.fake.signer" in caplog.text
 
 
 class Open(FakeAdapter):
@@ -317,12 +317,15 @@ async def test_refusals_of_one_cause_are_logged_once_a_minute_with_their_number(
                 assert (await client.receive(post(url="/fake?secret=wrong"))).status == 401
             client._clock.advance(1)
             assert len(refused(caplog)) == 1 + second // 60
-    wrong = "the secret in its URL ('secret') is wrong"
+    wrong = "the secret in the URL ('secret') is wrong"
     assert refused(caplog) == [wrong, f"{wrong} (179 more in between)", f"{wrong} (179 more in between)"]
 
 
 async def test_a_refusal_of_another_cause_or_path_is_logged_at_once(make, caplog):
-    wrong, missing = "the secret in its URL ('secret') is wrong", "its URL has 0 parameters 'secret', not one"
+    wrong, missing = (
+        "the secret in the URL ('secret') is wrong",
+        "the URL has 0 parameters 'secret'; exactly one is required",
+    )
     async with make(Open, accept_unverified=False) as client:
         for _ in range(2):
             for url in ("/fake?secret=wrong", "/fake", "/fake/other?secret=wrong"):
@@ -340,7 +343,7 @@ async def test_an_adapter_says_where_a_refused_request_belongs(make, caplog):
         assert (await client.receive(post(headers=headers, method="OPTIONS"))).status == 405
         assert (await client.receive(post(method="OPTIONS"))).status == 405
         await client.receive(post(url="/fake/other", headers=headers))
-    missing = "its URL has 0 parameters 'secret', not one"
+    missing = "the URL has 0 parameters 'secret'; exactly one is required"
     assert refused(caplog) == [
         missing,
         f"{missing}; it belongs at /fake/other",

@@ -1,1 +1,1 @@
-"""Is this callback from the provider: tokens, keys, and the addresses that keys are fetched from."""
+"""Verification of the senders of callbacks: tokens, signing keys, and the secrets in URLs."""

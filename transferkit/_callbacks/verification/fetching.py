@@ -1,9 +1,9 @@
-"""Fetches OpenID documents and keys: from where the configuration says, and from nowhere else.
+"""Fetches OpenID documents and the signing keys that they name, only from addresses that are allowed.
 
-The first address is the configuration's. The second, that of the keys, is the document's. On the document's
-own origin it is trusted like the document; elsewhere it must be https and on the public internet, by its name
-and by every address that the name resolves to. Plain http is accepted on loopback only, for emulators and
-tests, and a document there may name any keys.
+The configuration contains the address of the document, and the document contains the address of the keys. On
+the document's own origin that address is trusted like the document. Elsewhere it must be https and on the
+public internet, by its name and by every address that the name resolves to. Plain http is accepted on
+loopback only, for emulators and tests; a document there may name any address.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetch", "FetchError", "check_address", "fetch_over_http", "is_trusted"]
 
-_LARGEST = 1_048_576
-_MOST_REDIRECTS = 3
+_MAX_BYTES = 1_048_576
+_MAX_REDIRECTS = 3
 _SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
-"""For one of several addresses of a host."""
+"""The time limit for each of several addresses of a host."""
 _OK = 200
 
 
 class FetchError(Exception):
-    """A document cannot be fetched; the message says why, for the log."""
+    """A document cannot be fetched. The message says why, for the log."""
 
 
 class Fetch(Protocol):
@@ -50,38 +50,39 @@ class Fetch(Protocol):
 
 
 async def fetch_over_http(url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:
-    """Fetch over HTTP: within a few seconds, of bounded size, redirected only within its own origin."""
+    """Fetch over HTTP, with limits for time and size. Redirects are followed only within the same origin."""
     try:
         async with asyncio.timeout(_SECONDS):
             proxy = _proxy(url)
-            # Made anew each time, as it is needed once an hour; in a thread, as it reads all certificates.
+            # A new client each time: it is needed once an hour. In a thread, because it loads all
+            # certificates.
             with ThreadPoolExecutor(1) as pool:
                 client = await asyncio.get_running_loop().run_in_executor(pool, _client, ca_file, proxy)
             async with client:
-                # A proxy resolves the name itself, so that there only the name is checked.
+                # A proxy resolves the name, so only the name can be checked.
                 return await _follow(client, url, public=public, resolve=public and proxy is None)
     except FetchError:
         raise
     except TimeoutError:
-        raise FetchError(f"{url} does not answer within {_SECONDS:g} s") from None
-    except Exception as error:  # a transport may raise anything
+        raise FetchError(f"{url} did not respond within {_SECONDS:g} s") from None
+    except Exception as error:  # a transport can raise anything
         raise FetchError(f"{url} cannot be reached ({type(error).__name__})") from error
 
 
 async def _follow(client: httpx.AsyncClient, url: str, *, public: bool, resolve: bool) -> bytes:
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         check_address(url, public=public)
         found = await (_get_resolved(client, url) if resolve else _get(client, url))
         if isinstance(found, bytes):
             return found
         if not _same_origin(found, url):
-            raise FetchError(f"{url} redirects to another host, which is not followed")
+            raise FetchError(f"{url} redirects to another host, which is not allowed")
         url = found
-    raise FetchError(f"{url} redirects without end")
+    raise FetchError(f"{url} redirects more than {_MAX_REDIRECTS} times")
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address; none for this machine."""
+    """The proxy that the environment sets for a URL; None for loopback."""
     parts = read_url(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -101,20 +102,20 @@ def _client(ca_file: Path | None, proxy: str | None) -> httpx.AsyncClient:
 
 
 async def _get_resolved(client: httpx.AsyncClient, url: str) -> bytes | str:
-    """`_get` from the first of the host's addresses that can be connected to; all must be public.
+    """`_get` from the first address of the host that accepts a connection. All addresses must be public.
 
-    The connection goes to the address that was checked, so that a second answer of the DNS cannot lead it
-    elsewhere. The certificate is still checked for the host's name.
+    The connection goes to the address that was checked, so a second DNS response cannot redirect it. The
+    certificate is still checked for the name of the host.
     """
     import httpx
 
-    unreached: Exception | None = None
+    failure: Exception | None = None
     for address in await _public_addresses(url):
         try:
             return await _get(client, url, address=address)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            unreached = error
-    raise unreached or FetchError(f"{url} has no address")
+            failure = error
+    raise failure or FetchError(f"{url} has no address")
 
 
 async def _public_addresses(url: str) -> Sequence[str]:
@@ -124,13 +125,13 @@ async def _public_addresses(url: str) -> Sequence[str]:
     addresses = [str(address[0]) for *_, address in found]
     for address in addresses:
         if not is_public(address):
-            raise FetchError(f"{url} leads to {address}, which is not on the public internet")
+            raise FetchError(f"{url} resolves to {address}, which is not on the public internet")
     return addresses
 
 
 async def _get(client: httpx.AsyncClient, url: str, *, address: str | None = None) -> bytes | str:
-    """The document, or the URL that it has moved to. `address` is connected to in place of the host's."""
-    # Not compressed, so that what is counted is what is kept.
+    """The document, or the URL that it redirects to. If `address` is set, the connection goes there."""
+    # Not compressed, so that the size limit applies to what is kept.
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     parts = read_url(url)
     request = client.build_request("GET", parts, headers=headers)
@@ -143,21 +144,21 @@ async def _get(client: httpx.AsyncClient, url: str, *, address: str | None = Non
         if response.has_redirect_location:
             return urljoin(url, response.headers["location"])
         if response.status_code != _OK:
-            raise FetchError(f"{url} answers {response.status_code}")
+            raise FetchError(f"{url} responded {response.status_code}")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > _LARGEST:
-                raise FetchError(f"{url} is larger than {_LARGEST} bytes")
+            if len(body) > _MAX_BYTES:
+                raise FetchError(f"{url} is larger than {_MAX_BYTES} bytes")
         return bytes(body)
 
 
 def check_address(url: str, *, public: bool = False) -> None:
-    """The address is https, or on loopback; with `public`, it can be on the internet. Raises `FetchError`."""
+    """Check that a URL is https or on loopback and, with `public`, on the internet. Raises `FetchError`."""
     parts = read_url(url)
     host = host_of(parts)
     if not host:
-        raise FetchError("the address of the OpenID document or of its keys is not a web address")
+        raise FetchError("the address of the OpenID document or of its keys is not a URL with a host")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise FetchError(f"{url} is not https, which is required except on loopback")
     if public and not is_public(host):
@@ -165,7 +166,7 @@ def check_address(url: str, *, public: bool = False) -> None:
 
 
 def is_trusted(url: str, *, by: str) -> bool:
-    """Whether the document at `by` may name an address that is not public: on its own origin, or in tests."""
+    """Whether the document at `by` may name `url` even if `url` is not public."""
     return _same_origin(url, by) or is_loopback(host_of(read_url(by)))
 
 

@@ -1,9 +1,9 @@
-"""The keys that sign a provider's callbacks: fetched from its OpenID document, kept, and renewed in time.
+"""The keys that sign a provider's callbacks: fetched by way of its OpenID document, and renewed in time.
 
-However many callbacks need a key, one fetch runs at a time. After a fetch that failed, the next callback that
-needs a key starts another one once a short back-off is over. Fetches that unknown key ids start are a
-cool-down apart, so that forged ids cannot cause a storm of fetches. While the source is down, the known keys
-stay in use.
+One fetch runs at a time, however many callbacks need a key. After a failed fetch there is a short back-off;
+then the next callback that needs a key starts another fetch. Fetches because of unknown key ids are a
+cool-down apart, so that forged ids cannot cause many fetches. While the source is down, the known keys stay
+in use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from transferkit._callbacks.verification.fetching import Fetch, FetchError, check_address, is_trusted
-from transferkit._callbacks.verification.tokens import shown
+from transferkit._callbacks.verification.tokens import quoted
 from transferkit._telemetry.log_limit import LogLimit
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import redact
@@ -30,13 +30,13 @@ __all__ = ["KeyRing", "keys_in", "published_keys"]
 
 _log = logging.getLogger("transferkit.callbacks")
 
-_FEWEST_BITS = 2048
-_MOST_BITS = 8192  # a larger one would only cost time
-_MOST_EXPONENT = 2**32
-_OUTDATED = 24
-"""After this many spans of renewal, keys are used only after a renewal was tried."""
+_MIN_BITS = 2048
+_MAX_BITS = 8192  # a larger key only costs time
+_MAX_EXPONENT = 2**32
+_STALE_AFTER = 24
+"""Keys older than this many `refresh` spans are used only after an attempt to renew them."""
 _FIRST_BACKOFF = timedelta(seconds=0.1)
-_LONGEST_BACKOFF = timedelta(seconds=5)
+_MAX_BACKOFF = timedelta(seconds=5)
 
 
 @final
@@ -44,8 +44,8 @@ class KeyRing:
     """The keys of one OpenID document.
 
     Keys older than `refresh` are renewed in the background while they are used. A callback with an unknown
-    key id waits for a renewal: for one that runs, or for a new one, which starts unless an unknown key id
-    started one less than `cooldown` ago. After a failed renewal a back-off comes first, from 0.1 s to 5 s.
+    key id waits for the running renewal, or for a new one; a new one starts unless an unknown key id started
+    one less than `cooldown` ago. After a failed renewal, a back-off of 0.1 s to 5 s comes first.
     """
 
     def __init__(
@@ -70,38 +70,38 @@ class KeyRing:
         """When an unknown key id last started a renewal."""
         self._failed_at: datetime | None = None
         self._backoff = timedelta(0)
-        self._trouble = ""
+        self._last_error = ""
         self._log_limit = LogLimit(clock)
         self._renewal: asyncio.Task[bool] | None = None
 
     async def key(self, key_id: str) -> RSAPublicKey:
-        """The key of that id.
+        """The key with this id.
 
-        Raises `CallbackNotVerified` if a fetch that ended after this call does not have it, and
-        `SenderNotChecked` if no fetch could tell.
+        Raises `CallbackNotVerified` if the key is not among freshly fetched ones, and `SenderNotChecked` if
+        the keys could not be fetched.
         """
         known = self._keys.get(key_id)
         age = self._age()
         renewal = self._renew(unknown=known is None) if known is None or age >= self._refresh else None
-        if renewal is not None and (known is None or age >= self._refresh * _OUTDATED):
+        if renewal is not None and (known is None or age >= self._refresh * _STALE_AFTER):
             await asyncio.wait([renewal])  # not the task itself: the caller may be cancelled
             known = self._keys.get(key_id)
         if known is not None:
             return known
         if renewal is not None and not renewal.cancelled() and renewal.result():
             raise CallbackNotVerified(
-                f"the key {shown(key_id)} is not among those that {self._url} publishes", cause="key"
+                f"the key {quoted(key_id)} is not one of those that {self._url} publishes", cause="key"
             )
         raise SenderNotChecked(self._why_not_checked(key_id), cause="keys", retry_after=self._pause())
 
     def _age(self) -> timedelta:
-        """The age of the keys; the oldest if there are none, or if they are from the future."""
+        """The age of the keys; `timedelta.max` if there are none, or if the clock was set back."""
         if self._fetched_at is None or self._fetched_at > self._clock.now():
             return timedelta.max
         return self._clock.now() - self._fetched_at
 
     def _pause(self) -> timedelta:
-        """How long no renewal may start: the rest of the back-off, or of the cool-down."""
+        """How long no renewal may start: what remains of the back-off or the cool-down."""
         since, pause = (
             (self._failed_at, self._backoff) if self._backoff else (self._searched_at, self._cooldown)
         )
@@ -123,25 +123,25 @@ class KeyRing:
         self._renewal = None
 
     async def _fetch_keys(self) -> bool:
-        """Whether it succeeded."""
+        """Fetch the keys; returns whether that succeeded."""
         try:
             keys = await published_keys(self._url, ca_file=self._ca_file, fetch=self._fetch)
-        except Exception as error:  # noqa: BLE001 - an application's own fetch may raise anything
-            said = error if isinstance(error, FetchError) else f"{self._url}: {type(error).__name__}"
-            self._trouble = redact(str(said))
-            self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF), _LONGEST_BACKOFF)
+        except Exception as error:  # noqa: BLE001 - an application's `fetch` can raise anything
+            message = error if isinstance(error, FetchError) else f"{self._url}: {type(error).__name__}"
+            self._last_error = redact(str(message))
+            self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF), _MAX_BACKOFF)
             self._failed_at = self._clock.now()
             line_end = self._log_limit.line_end(LogEvent.KEYS_NOT_FETCHED)
             if line_end is not None:
                 _log.warning(
-                    "signing keys not fetched, %d known ones stay in use: %s%s",
+                    "signing keys not fetched, %d known keys stay in use: %s%s",
                     len(self._keys),
-                    self._trouble,
+                    self._last_error,
                     line_end,
                     extra={"event": LogEvent.KEYS_NOT_FETCHED, "openid_url": self._url},
                 )
             return False
-        self._keys, self._trouble, self._backoff = keys, "", timedelta(0)
+        self._keys, self._last_error, self._backoff = keys, "", timedelta(0)
         self._fetched_at = self._clock.now()
         _log.debug(
             "%d signing keys fetched",
@@ -152,10 +152,10 @@ class KeyRing:
 
     def _why_not_checked(self, key_id: str) -> str:
         if not self._keys:
-            return f"there are no keys to check tokens with ({self._trouble or 'they were not fetched'})"
+            return f"there are no keys to check tokens with ({self._last_error or 'they were not fetched'})"
         cooldown = f"{self._cooldown.total_seconds():g} s"
-        since = self._trouble or f"{self._url} was read for an unknown key less than {cooldown} ago"
-        return f"the key {shown(key_id)} is not among the known ones, which were not fetched again ({since})"
+        why = self._last_error or f"{self._url} was read for an unknown key less than {cooldown} ago"
+        return f"the key {quoted(key_id)} is not one of the known keys, which were not fetched again ({why})"
 
     async def aclose(self) -> None:
         """Cancel a running renewal. The ring may be used again."""
@@ -166,9 +166,9 @@ class KeyRing:
 
 
 async def published_keys(url: str, *, ca_file: Path | None, fetch: Fetch) -> dict[str, RSAPublicKey]:
-    """The keys that the OpenID document at `url` leads to, by id; at least one.
+    """The keys of the OpenID document at `url`, by id; at least one.
 
-    Raises `FetchError`, and whatever else `fetch` raises.
+    Raises `FetchError`, and everything that `fetch` raises.
     """
     check_address(url)
     document = _object(await fetch(url, ca_file=ca_file), url)
@@ -179,11 +179,11 @@ async def published_keys(url: str, *, ca_file: Path | None, fetch: Fetch) -> dic
     try:
         check_address(address, public=public)
     except FetchError as error:
-        raise FetchError(f"{url} names keys that are not fetched: {error}") from None
+        raise FetchError(f"{url} names a jwks_uri that is not fetched: {error}") from None
     fetched = fetch(address, ca_file=ca_file, public=True) if public else fetch(address, ca_file=ca_file)
     keys = keys_in(_object(await fetched, address))
     if not keys:
-        raise FetchError(f"{address} has no RSA key of {_FEWEST_BITS} bits or more with a kid")
+        raise FetchError(f"{address} has no RSA key with a kid and {_MIN_BITS} bits or more")
     return keys
 
 
@@ -198,7 +198,10 @@ def _object(content: bytes, url: str) -> dict[str, Any]:
 
 
 def keys_in(document: dict[str, Any]) -> dict[str, RSAPublicKey]:
-    """The usable keys of a JWK set (RFC 7517), by id: RSA, for signing, long enough; others are skipped."""
+    """The usable keys of a JWK set (RFC 7517), by id.
+
+    Keys that are not RSA, not for signing or of an unsafe size are skipped.
+    """
     found = document.get("keys")
     keys: dict[str, RSAPublicKey] = {}
     for jwk in found if isinstance(found, list) else ():
@@ -216,10 +219,10 @@ def _key(jwk: dict[str, Any]) -> RSAPublicKey | None:
     if jwk.get("kty") != "RSA" or jwk.get("use", "sig") != "sig" or jwk.get("alg", "RS256") != "RS256":
         return None
     try:
-        # Its public half alone, whatever else is published.
+        # Only the public half, even if the private half is published.
         key = RSAAlgorithm.from_jwk({name: jwk[name] for name in ("kty", "n", "e")})
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    if not isinstance(key, RSAPublicKey) or not _FEWEST_BITS <= key.key_size <= _MOST_BITS:
+    if not isinstance(key, RSAPublicKey) or not _MIN_BITS <= key.key_size <= _MAX_BITS:
         return None
-    return key if key.public_numbers().e < _MOST_EXPONENT else None
+    return key if key.public_numbers().e < _MAX_EXPONENT else None

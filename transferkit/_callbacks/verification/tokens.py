@@ -1,11 +1,11 @@
-"""Bearer tokens of callbacks: read from the request, and believed only if everything about them is right.
+"""Bearer tokens of callbacks: read from the request, and accepted only if signature and claims are right.
 
-A token is a JWT signed with RS256, whatever it says itself. Its header is not believed but for the key's id.
-`cty: JWT`, which Graph sends although nothing is nested, is passed over.
+A token is a JWT that is signed with RS256. Nothing in its header is trusted but the id of the key. `cty:
+JWT`, which Graph sends although nothing is nested, is ignored.
 
-A token says who sends, not what: no provider signs the body. Whoever gets hold of a token may send another
-body with it until it expires, five minutes later: so have callbacks come over TLS, and log no header of them.
-The same body again is a repetition, which changes nothing.
+A token identifies the sender, not the body: no provider signs the body. Whoever obtains a token can send
+another body with it until it expires, about five minutes later. Therefore receive callbacks over TLS and log
+none of their headers. The same body again is a repetition, which changes nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, final
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any
 
 from transferkit._util.redaction import safe_repr
 from transferkit.errors import CallbackNotVerified
@@ -28,41 +24,23 @@ from transferkit.provider.adapter import TokenPolicy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from jwt import PyJWS
 
-__all__ = [
-    "Signed",
-    "SignedTokens",
-    "bearer_token",
-    "check",
-    "key_id_of",
-    "shown",
-    "signed_claims",
-]
+__all__ = ["bearer_token", "check_claims", "key_id_of", "quoted", "signed_claims"]
 
 _ALGORITHM = "RS256"
-_LARGEST = 16_384  # real ones have one or two thousand characters
+_MAX_LENGTH = 16_384  # published tokens have one or two thousand characters
 _BEARER = re.compile(r"bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)", re.IGNORECASE)
-_SHOWN = 80
-_MOST_SIGNED = 256
-_MOST_HEADERS = 64
-
-
-@cache
-def _jws() -> PyJWS:
-    from jwt import PyJWS
-
-    return PyJWS(algorithms=[_ALGORITHM])
+_MAX_QUOTED = 80
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
-    """The one token of the request, header names in lower case. Raises `CallbackNotVerified`."""
+    """The token of a request; header names are in lower case. Raises `CallbackNotVerified`."""
     header = headers.get("authorization")
     if not header:
         raise CallbackNotVerified("there is no Authorization header", cause="no_token")
-    if len(header) > _LARGEST:
+    if len(header) > _MAX_LENGTH:
         raise CallbackNotVerified(
-            f"the Authorization header is longer than {_LARGEST} characters", cause="token"
+            f"the Authorization header is longer than {_MAX_LENGTH} characters", cause="token"
         )
     found = _BEARER.fullmatch(header.strip())
     if found is None:
@@ -73,52 +51,35 @@ def bearer_token(headers: Mapping[str, str]) -> str:
 
 
 def key_id_of(token: str) -> str:
-    """Which key the token says it is signed with. Raises `CallbackNotVerified`.
-
-    Read here, as PyJWT would take the whole token apart for it, and does that in `signed_claims` anyway.
-    """
-    return _key_id_in(token.partition(".")[0])
-
-
-@lru_cache(maxsize=_MOST_HEADERS)  # one key's tokens begin alike
-def _key_id_in(segment: str) -> str:
+    """The id of the key that the token claims to be signed with. Raises `CallbackNotVerified`."""
+    segment = token.partition(".")[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, RecursionError):
-        raise CallbackNotVerified("the token is not a JWT", cause="token") from None
+        header = None
     if not isinstance(header, dict):
         raise CallbackNotVerified("the token is not a JWT", cause="token")
     if header.get("alg") != _ALGORITHM:
         raise CallbackNotVerified(
-            f"the token's algorithm is {shown(header.get('alg'))}, not {_ALGORITHM}", cause="token"
+            f"the token's algorithm is {quoted(header.get('alg'))}, not {_ALGORITHM}", cause="token"
         )
     if "crit" in header or "b64" in header:
-        raise CallbackNotVerified("the token's header demands an extension (crit, b64)", cause="token")
+        raise CallbackNotVerified("the token's header requires an extension (crit, b64)", cause="token")
     key_id = header.get("kid")
     if not isinstance(key_id, str) or not key_id:
         raise CallbackNotVerified("the token names no key (kid)", cause="token")
     return key_id
 
 
-def check(claims: Mapping[str, Any], *, policy: TokenPolicy, now: datetime, skew: timedelta) -> None:
-    """Hold signed claims against the time and the policy.
-
-    Raises `CallbackNotVerified`, whose message quotes the claims: the signature comes first, so that what it
-    quotes was said by a holder of the key.
-    """
-    _check_times(claims, now=now.timestamp(), skew=skew.total_seconds())
-    _check_origin(claims, policy)
-
-
 def signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
-    """What the holder of the key signed, be it outdated or meant for others.
+    """The claims that the owner of the key signed, before any check of them.
 
-    Raises `CallbackNotVerified`, whose message is for the log and has no token in it.
+    Raises `CallbackNotVerified`. Its message is for the log and contains no part of the token.
     """
-    from jwt import PyJWTError
+    from jwt import PyJWS, PyJWTError
 
     try:
-        payload = _jws().decode(token, key, algorithms=[_ALGORITHM])
+        payload = PyJWS().decode(token, key, algorithms=[_ALGORITHM])
     except (PyJWTError, ValueError, RecursionError):
         raise CallbackNotVerified("the token's signature is wrong", cause="signature") from None
     try:
@@ -130,42 +91,14 @@ def signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
     return claims
 
 
-@final
-@frozen(eq=False, repr=False)
-class Signed:
-    """A token whose signature is right: by which key, and what was signed."""
+def check_claims(claims: Mapping[str, Any], *, policy: TokenPolicy, now: datetime, skew: timedelta) -> None:
+    """Check signed claims against the time and the policy.
 
-    key_id: str
-    key: RSAPublicKey
-    claims: Mapping[str, Any]
-
-
-@final
-class SignedTokens:
-    """The last tokens whose signatures were right: a sender may use one for as long as it is valid.
-
-    What is remembered, by the digest of the `Authorization` header, follows from that and the key alone.
-    Whether the key is still published, the time and the policy are looked at for every callback.
+    Raises `CallbackNotVerified`. Its message quotes claims, so check the signature first: then only the owner
+    of the key can write to the log.
     """
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Signed] = {}
-
-    def find(self, header: str) -> Signed | None:
-        """What is known of a header of these very characters."""
-        return self._known.get(_digest(header)) if len(header) <= _LARGEST else None
-
-    def add(self, header: str, signed: Signed) -> None:
-        """Remember it, in the place of the oldest where there are too many."""
-        digest = _digest(header)
-        self._known.pop(digest, None)
-        self._known[digest] = signed
-        if len(self._known) > _MOST_SIGNED:
-            del self._known[next(iter(self._known))]
-
-
-def _digest(header: str) -> bytes:
-    return sha256(header.encode("utf-8", "surrogatepass")).digest()
+    _check_times(claims, now=now.timestamp(), skew=skew.total_seconds())
+    _check_origin(claims, policy)
 
 
 def _check_times(claims: Mapping[str, Any], *, now: float, skew: float) -> None:
@@ -200,35 +133,37 @@ def _check_origin(claims: Mapping[str, Any], policy: TokenPolicy) -> None:
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in policy.issuers:
         raise CallbackNotVerified(
-            f"the issuer {shown(issuer)} is not one of {', '.join(policy.issuers)}", cause="issuer"
+            f"the issuer {quoted(issuer)} is not one of {', '.join(policy.issuers)}", cause="issuer"
         )
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
-    if not any(_same(one, (policy.audience,)) for one in audiences):
+    if not any(_is_one_of(value, (policy.audience,)) for value in audiences):
         raise CallbackNotVerified(
-            f"the audience {shown(audience)} is not {policy.audience}", cause="audience"
+            f"the audience {quoted(audience)} is not {policy.audience}", cause="audience"
         )
     if policy.tenant_claim is not None:
         tenant = claims.get(policy.tenant_claim)
         if not isinstance(tenant, str) or not tenant:
             raise CallbackNotVerified(f"the token names no tenant ({policy.tenant_claim})", cause="tenant")
-        if policy.allowed_tenants and not _same(tenant, policy.allowed_tenants):
+        if policy.allowed_tenants and not _is_one_of(tenant, policy.allowed_tenants):
             raise CallbackNotVerified(
-                f"the tenant {shown(tenant)} is not among the allowed ones", cause="tenant"
+                f"the tenant {quoted(tenant)} is not one of the allowed tenants", cause="tenant"
             )
     if policy.sender_claims:
         sender = next((claims[name] for name in policy.sender_claims if name in claims), None)
-        if not _same(sender, policy.allowed_senders):
-            raise CallbackNotVerified(f"the application {shown(sender)} may not send here", cause="sender")
+        if not _is_one_of(sender, policy.allowed_senders):
+            raise CallbackNotVerified(
+                f"the application {quoted(sender)} is not one of the allowed senders", cause="sender"
+            )
 
 
-def _same(value: object, allowed: tuple[str, ...]) -> bool:
-    """Whether it is one of these ids, in whichever letter case."""
-    return isinstance(value, str) and value.lower() in {one.lower() for one in allowed}
+def _is_one_of(value: object, allowed: tuple[str, ...]) -> bool:
+    """Whether a value is one of these ids, ignoring letter case."""
+    return isinstance(value, str) and value.lower() in {id_.lower() for id_ in allowed}
 
 
-def shown(value: object) -> str:
-    """Somebody else's text in a log line: short, and quoted so that it cannot pretend to be another line."""
+def quoted(value: object) -> str:
+    """A sender's text for a log line: short, redacted, and escaped so that it stays on its line."""
     if not isinstance(value, str):
         return "missing" if value is None else f"a {type(value).__name__}"
-    return safe_repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")
+    return safe_repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")
