@@ -1,4 +1,4 @@
-"""`call_alive`: one query answers it before the outcome is published, if the verdict does not say."""
+"""The client queries the provider for `call_alive` before it publishes a failure that does not say it."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ AGENT = scenario("answers").number
 REFUSED = Script(answer=Rejected(result=Result(code=500, reason=FailureReason.PROVIDER_ERROR)))
 
 
-class Unanswering(FakeAdapter):
-    """A fake that does not answer queries."""
+class NeverAnswersQueries(FakeAdapter):
+    """A fake whose `inspect` never returns."""
 
     async def inspect(self, call, *, tenant_id=None):
         await asyncio.get_running_loop().create_future()
@@ -42,7 +42,7 @@ def client_of(fake, clock, *, background):
 @pytest.mark.parametrize(
     ("presence", "alive"), [(Presence.CONNECTED, True), (Presence.GONE, False), (Presence.UNKNOWN, None)]
 )
-async def test_one_query_answers_it_with_and_without_a_background_task(clock, background, presence, alive):
+async def test_call_alive_of_a_rejection_comes_from_one_query(clock, background, presence, alive):
     fake = FakeAdapter(clock=clock)
     fake.will(REFUSED)
     fake.presence[CALL] = presence
@@ -55,11 +55,11 @@ async def test_one_query_answers_it_with_and_without_a_background_task(clock, ba
     )
 
 
-async def test_without_a_background_task_the_query_is_given_up_after_the_limit(clock, monkeypatch):
+async def test_without_a_background_task_the_query_is_cancelled_at_the_limit(clock, monkeypatch):
     monkeypatch.setattr(
         "transferkit._engine.worker.Rules", partial(Rules, call_alive_timeout=timedelta(seconds=0.05))
     )
-    fake = Unanswering(clock=clock)
+    fake = NeverAnswersQueries(clock=clock)
     fake.will(REFUSED)
     async with client_of(fake, clock, background=False) as client:
         outcome = await (await client.transfer(CALL, to=AGENT)).outcome(timeout=5)
@@ -67,7 +67,7 @@ async def test_without_a_background_task_the_query_is_given_up_after_the_limit(c
 
 
 async def test_with_a_background_task_the_outcome_is_published_at_the_limit(clock):
-    fake = Unanswering(clock=clock)
+    fake = NeverAnswersQueries(clock=clock)
     fake.will(REFUSED)
     async with client_of(fake, clock, background=True) as client:
         transfer = await client.transfer(CALL, to=AGENT)
@@ -79,8 +79,8 @@ async def test_with_a_background_task_the_outcome_is_published_at_the_limit(cloc
         assert waiting.result().elapsed >= timedelta(seconds=2)
 
 
-class Several(FakeAdapter):
-    """A fake whose bodies hold several callbacks."""
+class DecodesSeveral(FakeAdapter):
+    """A fake whose bodies are lists of callbacks."""
 
     @classmethod
     def decode(cls, callback):
@@ -91,8 +91,8 @@ class Several(FakeAdapter):
 
 
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_the_end_of_the_call_counts_in_any_order_within_one_body(clock, end_first):
-    fake = Several(clock=clock)
+async def test_call_alive_is_false_if_the_same_body_ends_the_call_in_any_order(clock, end_first):
+    fake = DecodesSeveral(clock=clock)
     async with client_of(fake, clock, background=True) as client:
         transfer = await client.transfer(CALL, to=scenario("silent").number)
         elements = [

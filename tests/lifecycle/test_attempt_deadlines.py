@@ -1,4 +1,4 @@
-"""How long one attempt may take: until the deadline, so that no request leaves after its own outcome."""
+"""An attempt is sent before its deadline and lease end, or not at all."""
 
 import asyncio
 from datetime import timedelta
@@ -26,13 +26,13 @@ CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
 AGENT, COLLEAGUE = PhoneNumber("+14255550100"), PhoneNumber("+14255550101")
 
 
-class WaitsForItsToken(FakeAdapter):
-    """Its first attempt waits for a token until the test gives it one; then its request leaves."""
+class WaitsForToken(FakeAdapter):
+    """The first attempt waits until the test sets `token`, then sends its request."""
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.token, self.given_up, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.left = []
+        self.token, self.stopped, self.sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.sent_to = []
 
     @property
     def capabilities(self):
@@ -43,9 +43,9 @@ class WaitsForItsToken(FakeAdapter):
             try:
                 await self.token.wait()
             finally:
-                self.given_up.set()
+                self.stopped.set()
         submission.deadline.check()
-        self.left.append(submission.request.to)
+        self.sent_to.append(submission.request.to)
         self.sent.set()
         return Submitted()
 
@@ -61,25 +61,24 @@ def client_of(adapter, store, *, background=True, clock=None, **timing):
 
 
 async def until(condition):
-    """Let the client work until something is so."""
-    while not await condition():  # noqa: ASYNC110 - any step of the client may bring it about
+    """Wait until the condition is true."""
+    while not await condition():  # noqa: ASYNC110 - no event tells when it becomes true
         await asyncio.sleep(0.01)
 
 
-async def test_nothing_leaves_after_the_transfers_own_outcome(store):
-    adapter = WaitsForItsToken()
+async def test_no_request_is_sent_after_the_outcome_of_its_transfer(store):
+    adapter = WaitsForToken()
     async with asyncio.timeout(20), client_of(adapter, store) as client:
         first = await client.transfer(CALL, to=AGENT, deadline=0.2)
         assert isinstance(await first.outcome(), TransferExpired)
-        assert adapter.given_up.is_set()
+        assert adapter.stopped.is_set()
         await client.transfer(CALL, to=COLLEAGUE)
         adapter.token.set()
         await adapter.sent.wait()
-    assert adapter.left == [COLLEAGUE]
+    assert adapter.sent_to == [COLLEAGUE]
 
 
-async def test_a_process_that_was_held_up_until_the_deadline_sends_nothing(store):
-    """As by a slow commit: the time was over before the request could be written."""
+async def test_no_request_is_sent_if_the_deadline_passed_before_the_attempt(store):
     adapter = FakeAdapter()
     async with asyncio.timeout(20), client_of(adapter, store, background=False) as client:
         transfer = await client.transfer(CALL, to=AGENT, deadline=0.000001)
@@ -89,17 +88,16 @@ async def test_a_process_that_was_held_up_until_the_deadline_sends_nothing(store
     assert adapter.submissions == []
 
 
-class Checks(WaitsForItsToken):
-    """Promises that nothing is written before its deadline is checked."""
+class ChecksDeadline(WaitsForToken):
+    """Uses `in_force`, which promises that nothing is written before the deadline is checked."""
 
     async def submit(self, submission):
         with submission.deadline.in_force():
             return await super().submit(submission)
 
 
-async def test_a_token_that_does_not_come_by_the_deadline_is_a_failure_of_this_side(store):
-    """Nothing was sent: that is certain, where the adapter checks the deadline right before it sends."""
-    async with asyncio.timeout(20), client_of(Checks(), store) as client:
+async def test_a_token_that_does_not_arrive_by_the_deadline_is_a_local_failure(store):
+    async with asyncio.timeout(20), client_of(ChecksDeadline(), store) as client:
         transfer = await client.transfer(CALL, to=AGENT, deadline=0.2)
         outcome = await transfer.outcome()
     assert isinstance(outcome, TransferFailed)
@@ -107,9 +105,9 @@ async def test_a_token_that_does_not_come_by_the_deadline_is_a_failure_of_this_s
     assert "deadline" in outcome.advice
 
 
-async def test_a_clock_that_jumps_while_a_token_is_awaited_lets_nothing_leave_after_the_outcome(store):
-    """As of a machine that slept: no time limit has expired, and another process gave the outcome."""
-    clock, adapter = ManualClock(), WaitsForItsToken()
+async def test_no_request_is_sent_after_the_outcome_if_the_clock_jumps_while_a_token_is_awaited(store):
+    """The machine was suspended: no timeout expired, and another process published the outcome."""
+    clock, adapter = ManualClock(), WaitsForToken()
     async with (
         asyncio.timeout(20),
         client_of(adapter, store, clock=clock) as client,
@@ -120,15 +118,14 @@ async def test_a_clock_that_jumps_while_a_token_is_awaited_lets_nothing_leave_af
         clock.advance(first.request.deadline)
         assert isinstance(await other.outcome(first.id), TransferExpired)
         adapter.token.set()
-        await adapter.given_up.wait()
+        await adapter.stopped.wait()
         await client.transfer(CALL, to=COLLEAGUE)
         await adapter.sent.wait()
-    assert adapter.left == [COLLEAGUE]
+    assert adapter.sent_to == [COLLEAGUE]
 
 
-async def test_an_attempt_whose_lease_ended_is_not_sent_and_another_one_is(store):
-    """Another process may be at it by then: on ACS it sends the same request again."""
-    adapter = WaitsForItsToken()
+async def test_an_attempt_whose_lease_ended_is_replaced_by_another_one(store):
+    adapter = WaitsForToken()
     async with asyncio.timeout(20), client_of(adapter, store, lease=timedelta(seconds=0.1)) as client:
         transfer = await client.transfer(CALL, to=AGENT)
 
@@ -136,26 +133,25 @@ async def test_an_attempt_whose_lease_ended_is_not_sent_and_another_one_is(store
             return (await store.state(CallKey("fake", CALL))).open.late_answer_decides
 
         await until(taken_over)
-        assert adapter.left == []
+        assert adapter.sent_to == []
         adapter.token.set()
         await adapter.sent.wait()
         assert (await store.state(CallKey("fake", CALL))).open.attempts >= 2
-    assert adapter.left == [AGENT]
+    assert adapter.sent_to == [AGENT]
     assert transfer.request.to == AGENT
 
 
-class AnswersLate(WaitsForItsToken):
-    """Its requests leave at once; the answer waits for the test."""
+class AnswersLate(WaitsForToken):
+    """Sends immediately. The answer arrives when the test sets `token`."""
 
     async def submit(self, submission):
         submission.deadline.check()
-        self.left.append(submission.request.to)
+        self.sent_to.append(submission.request.to)
         await self.token.wait()
         return Submitted()
 
 
-async def test_an_answer_counts_although_the_lease_has_ended(store):
-    """Another process may have queried the call meanwhile; it sent nothing, as that could be twice."""
+async def test_an_answer_counts_after_the_lease_ended(store):
     adapter = AnswersLate()
     async with asyncio.timeout(20), client_of(adapter, store, lease=timedelta(seconds=0.1)) as client:
         transfer = await client.transfer(CALL, to=AGENT)
@@ -169,10 +165,10 @@ async def test_an_answer_counts_although_the_lease_has_ended(store):
         await until(taken_over)
         adapter.token.set()
         await until(submitted)
-    assert adapter.left == [AGENT]
+    assert adapter.sent_to == [AGENT]
 
 
-async def test_an_attempt_in_time_is_not_given_up(store):
+async def test_an_attempt_before_the_deadline_is_sent(store):
     adapter = FakeAdapter()
     async with asyncio.timeout(20), client_of(adapter, store) as client:
         transfer = await client.transfer(CALL, to=AGENT, deadline=10)
