@@ -1,8 +1,16 @@
-"""Graph's side of the wire, to be tested against.
+"""An emulator of Microsoft Graph's calls and of Entra, for tests without an account.
 
-`schema` and `bodies` read requests strictly, `permissions` says what each needs, `calls` keeps the calls,
-`notifications` writes callbacks, `stories` plays what becomes of calls, `refusals` are Graph's errors,
-`actions` answers requests about calls, `entra` issues tokens, `service` is all of it on one address.
+| module | contains |
+|---|---|
+| `service` | `GraphEmulator`: routes requests, offers what tests control |
+| `entra` | tokens and OpenID documents |
+| `actions` | the response to each request about calls |
+| `bodies`, `schema` | reading and checking request bodies |
+| `permissions` | the permissions that each request needs |
+| `errors` | Graph's error responses |
+| `calls` | the calls, and their JSON |
+| `call_flows` | what happens to a call after a request, step by step |
+| `notifications` | the JSON of notifications |
 """
 
 from transferkit_graph.emulator.permissions import Permission

@@ -1,7 +1,7 @@
-"""Requests about calls: what Graph answers to each, and what it sets going.
+"""The responses to requests about calls, and what the requests start.
 
-Success codes: 201 for a new call (application-post-calls), 204 for an end (call-delete), 200 for keepAlive,
-a subscription to tones and reading, 202 for the rest; 200 with a `commsOperation` for a transfer of 2018.
+Success codes: 201 for a new call (application-post-calls), 204 for an end (call-delete), 200 for keepAlive, a
+subscription to tones and GET, 202 for the rest; 200 with a `commsOperation` for a transfer of 2018.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import frozen
 
 from transferkit.emulators import EmulatedRequest, Emulator, Reply
 from transferkit.testing.scenarios import Scenario, scenario_for
-from transferkit_graph.emulator import refusals
+from transferkit_graph.emulator import errors
 from transferkit_graph.emulator.bodies import (
     InvalidBody,
     read_answer,
@@ -26,91 +26,85 @@ from transferkit_graph.emulator.bodies import (
     read_subscribe_to_tone,
     read_transfer,
 )
+from transferkit_graph.emulator.call_flows import CallFlows, deciding_target
 from transferkit_graph.emulator.calls import (
     BOT,
     CLIENT_ID,
     Calls,
     EmulatedCall,
-    operation,
-    participant,
-    shown_call,
+    call_json,
+    operation_json,
+    participant_json,
 )
+from transferkit_graph.emulator.errors import GraphError
 from transferkit_graph.emulator.notifications import Generation
 from transferkit_graph.emulator.permissions import (
     Needs,
     Permission,
-    lacking,
+    are_granted,
     to_answer,
     to_create,
-    to_send_on,
+    to_forward,
 )
-from transferkit_graph.emulator.refusals import Refusal
-from transferkit_graph.emulator.stories import Stories, leading
 
 __all__ = ["Actions"]
 
-_CALLS = re.compile(
+_PATH = re.compile(
     r"/(?P<api>v1\.0|beta)/(?:(?P<path>communications|app)|applications/(?P<app>[^/]+))"
-    r"/calls(?:/(?P<id>[^/]+)(?:/(?:microsoft\.graph\.)?(?P<part>[A-Za-z]+))?)?"
+    r"/calls(?:/(?P<id>[^/]+)(?:/(?:microsoft\.graph\.)?(?P<action>[A-Za-z]+))?)?"
 )
-_PACES_TO_WAIT: Final = 5
+_THROTTLED_PACES: Final = 5
+_ACCEPTED: Final = Reply(status=202)
 
 
 @final
 @frozen(kw_only=True)
-class _Asked:
-    """A request about calls, taken apart."""
+class _CallRequest:
+    """A request about calls. `path` is `communications`, `app`, or `applications('…')`."""
 
-    request: EmulatedRequest
+    http: EmulatedRequest
     api: str
     path: str
-    """Where the calls are: `communications`, `app`, or `applications('…')`."""
     tenant: str
 
     @property
-    def is_old_path(self) -> bool:
-        """Whether it is a path of 2018."""
+    def is_2018(self) -> bool:
+        """Whether the path is one of 2018."""
         return self.path != "communications"
 
     @property
     def context(self) -> str:
-        """The context URL of the calls, which `@odata.context` of responses begins with."""
+        """The context URL of the calls, with which `@odata.context` of a response begins."""
         return f"https://graph.microsoft.com/{self.api}/$metadata#{self.path}/calls"
 
     def body(self) -> Any:
-        """The JSON value. Raises `Refusal`."""
-        given = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given != "application/json":
-            raise Refusal(415, "UnsupportedMediaType", "The body must be application/json.")
+        """The JSON value. Raises `GraphError`."""
+        content_type = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type != "application/json":
+            raise GraphError(415, "UnsupportedMediaType", "The body must be application/json.")
         try:
-            return self.request.json()
+            return self.http.json()
         except ValueError:
-            raise Refusal(400, "BadRequest", "The body is not JSON.") from None
-
-
-_ACCEPTED = Reply(status=202)
+            raise GraphError(400, "BadRequest", "The body is not JSON.") from None
 
 
 @final
 class Actions:
-    """Answers requests about the calls.
-
-    `permissions` says what the tenant's administrator has granted by now.
-    """
+    """Executes requests about calls. `permissions` returns the permissions that are granted now."""
 
     def __init__(
         self,
         emulator: Emulator,
         *,
         calls: Calls,
-        stories: Stories,
+        flows: CallFlows,
         permissions: Callable[[], AbstractSet[str]],
     ) -> None:
         self._emulator = emulator
         self._calls = calls
-        self._stories = stories
+        self._flows = flows
         self._permissions = permissions
-        self._of_call: dict[tuple[str, str], Callable[[_Asked, EmulatedCall], Reply]] = {
+        self._actions: dict[tuple[str, str], Callable[[_CallRequest, EmulatedCall], Reply]] = {
             ("GET", ""): self._get,
             ("DELETE", ""): self._delete,
             ("GET", "participants"): self._participants,
@@ -119,178 +113,170 @@ class Actions:
             ("POST", "transfer"): self._transfer,
             ("POST", "redirect"): self._redirect,
             ("POST", "keepalive"): self._keep_alive,
-            ("POST", "subscribetotone"): self._subscribe,
+            ("POST", "subscribetotone"): self._subscribe_to_tone,
         }
 
-    def answer(self, request: EmulatedRequest, *, tenant: str) -> Reply:
-        """Answer a request that bears a good token of that tenant. Raises `Refusal`."""
-        found = _CALLS.fullmatch(request.path)
+    def handle(self, http: EmulatedRequest, *, tenant: str) -> Reply:
+        """Execute a request whose token is valid in this tenant. Raises `GraphError`."""
+        found = _PATH.fullmatch(http.path)
         if found is None or (found["app"] and found["app"].lower() != CLIENT_ID):
-            raise Refusal(404, "ResourceNotFound", "There is no such resource.")
+            raise errors.resource_not_found()
         path = found["path"] or f"applications('{found['app']}')"
-        asked = _Asked(request=request, api=found["api"], path=path, tenant=tenant)
+        request = _CallRequest(http=http, api=found["api"], path=path, tenant=tenant)
         try:
             if found["id"] is None:
-                return self._of_all(asked)
-            return self._of_one(asked, found["id"], (found["part"] or "").lower())
+                return self._create(request)
+            return self._handle_call(request, found["id"], (found["action"] or "").lower())
         except InvalidBody as error:
-            raise Refusal(400, "BadRequest", f"Invalid request: {error}.") from None
+            raise GraphError(400, "BadRequest", f"Invalid request: {error}.") from None
 
-    def _of_all(self, asked: _Asked) -> Reply:
-        if asked.request.method != "POST":
-            raise _wrong_method()
-        return self._create(asked)
-
-    def _of_one(self, asked: _Asked, call_id: str, part: str) -> Reply:
-        if part not in {known for _, known in self._of_call}:
-            raise Refusal(404, "ResourceNotFound", "There is no such resource.")
-        action = self._of_call.get((asked.request.method, part))
+    def _handle_call(self, request: _CallRequest, call_id: str, name: str) -> Reply:
+        action = self._actions.get((request.http.method, name))
         if action is None:
-            raise _wrong_method()
+            known = name in {known for _, known in self._actions}
+            raise errors.method_not_allowed() if known else errors.resource_not_found()
         call = self._calls.find(call_id)
         if call is None:
-            raise refusals.call_not_found()
-        reply = action(asked, call)
+            raise errors.call_not_found()
+        reply = action(request, call)
         chain = {"X-Microsoft-Skype-Chain-ID": call.chain_id, "Scenario-Id": call.chain_id}
         return Reply(status=reply.status, body=reply.body, headers={**chain, **reply.headers})
 
-    def _require(self, asked: _Asked, call: EmulatedCall, needs: Needs = ()) -> None:
-        """The call lives, the token is of its tenant, and the permissions are there. Raises `Refusal`."""
+    def _require(self, request: _CallRequest, call: EmulatedCall, needs: Needs = ()) -> None:
+        """Check that the call exists, the tenant is its own, and the permissions are granted."""
         if call.ended:
-            raise refusals.call_not_found()
-        if asked.tenant != call.tenant_id.lower():
-            raise refusals.tenant_mismatch()
-        self._permit(needs)
+            raise errors.call_not_found()
+        if request.tenant != call.tenant_id.lower():
+            raise errors.tenant_mismatch()
+        self._require_permissions(needs)
 
-    def _permit(self, needs: Needs) -> None:
-        if lacking(needs, self._permissions()):
-            raise refusals.forbidden()
+    def _require_permissions(self, needs: Needs) -> None:
+        if not are_granted(needs, self._permissions()):
+            raise errors.forbidden()
 
-    def _turn_away(self, of: str, line: Scenario) -> None:
-        """Raise `Refusal` where the target's scenario says so."""
-        status = self._emulator.rejection_status(of, line)
+    def _reject_by_scenario(self, key: str, line: Scenario) -> None:
+        """Raise `GraphError` if the target's scenario rejects the request."""
+        status = self._emulator.rejection_status(key, line)
         if status is not None:
             throttled = status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-            wait = _PACES_TO_WAIT * self._emulator.pace if throttled else None
-            raise refusals.trouble(status, wait)
+            raise errors.service_error(status, _THROTTLED_PACES * self._emulator.pace if throttled else None)
 
-    # --- calls --------------------------------------------------------------------------------------
+    # --- any call -----------------------------------------------------------------------------------
 
-    def _create(self, asked: _Asked) -> Reply:
-        wanted = read_new_call(asked.body())
-        if wanted.tenant_id is not None and wanted.tenant_id.lower() != asked.tenant:
-            raise refusals.tenant_mismatch()
-        group = len(wanted.targets) > 1
-        self._permit(to_create(group=group, meeting=wanted.meeting, app_hosted=wanted.app_hosted))
-        if wanted.targets:
-            target, line = leading(wanted.targets)
-            self._turn_away(target.raw_id, line)
+    def _create(self, request: _CallRequest) -> Reply:
+        if request.http.method != "POST":
+            raise errors.method_not_allowed()
+        body = read_new_call(request.body())
+        if body.tenant_id is not None and body.tenant_id.lower() != request.tenant:
+            raise errors.tenant_mismatch()
+        several = len(body.targets) > 1
+        self._require_permissions(to_create(group=several, meeting=body.meeting, app_hosted=body.app_hosted))
+        if body.targets:
+            target, line = deciding_target(body.targets)
+            self._reject_by_scenario(target.raw_id, line)
         call = self._calls.add(
             EmulatedCall(
-                callback_url=wanted.callback_uri,
-                tenant_id=asked.tenant,
+                callback_url=body.callback_uri,
+                tenant_id=request.tenant,
                 state="establishing",
                 direction="outgoing",
-                group=wanted.group,
+                group=body.group,
                 source=BOT,
-                targets=wanted.targets,
-                asked=wanted.shown,
+                targets=body.targets,
+                requested=body.shown,
             )
         )
-        self._emulator.start(self._stories.created(call))
-        location = f"{asked.request.base_url}{asked.request.path}/{call.id}"
-        return Reply(status=201, body=shown_call(call, asked.context), headers={"Location": location})
+        self._emulator.start(self._flows.created(call))
+        location = f"{request.http.base_url}{request.http.path}/{call.id}"
+        return Reply(status=201, body=call_json(call, request.context), headers={"Location": location})
 
-    def _get(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        self._require(asked, call)
-        return Reply(status=200, body=shown_call(call, asked.context))
+    def _get(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        self._require(request, call)
+        return Reply(status=200, body=call_json(call, request.context))
 
-    def _participants(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        self._require(asked, call)
-        members = [participant(member) for member in call.members]
-        context = f"{asked.context}('{call.id}')/participants"
-        return Reply(status=200, body={"@odata.context": context, "value": members})
+    def _participants(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        self._require(request, call)
+        participants = [participant_json(member) for member in call.members]
+        context = f"{request.context}('{call.id}')/participants"
+        return Reply(status=200, body={"@odata.context": context, "value": participants})
 
-    def _delete(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        self._require(asked, call)
+    def _delete(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        self._require(request, call)
         call.state = "terminating"
         call.responded.set()
-        self._emulator.start(self._stories.deleted(call))
+        self._emulator.start(self._flows.deleted(call))
         return Reply(status=204)
 
-    def _keep_alive(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        self._require(asked, call)
+    def _keep_alive(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        self._require(request, call)
         return Reply(status=200)
 
-    def _subscribe(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        context = read_subscribe_to_tone(asked.body())
-        self._require(asked, call)
+    def _subscribe_to_tone(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        context = read_subscribe_to_tone(request.body())
+        self._require(request, call)
         if call.state != "established":
-            raise refusals.not_established()
-        call.hears_tones = True
-        done = operation(status="completed", client_context=context, now=self._emulator.clock.now())
-        return Reply(status=200, body={"@odata.type": "#microsoft.graph.subscribeToToneOperation", **done})
+            raise errors.not_established()
+        call.subscribed_to_tones = True
+        operation = operation_json(status="completed", client_context=context, now=self._emulator.clock.now())
+        return Reply(
+            status=200, body={"@odata.type": "#microsoft.graph.subscribeToToneOperation", **operation}
+        )
 
-    # --- a call that rings --------------------------------------------------------------------------
+    # --- an incoming call ---------------------------------------------------------------------------
 
-    def _answer(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        wanted = read_answer(asked.body())
-        self._require(asked, call, to_answer(group=call.group, app_hosted=wanted.app_hosted))
-        self._respond(call, "establishing", wanted.callback_uri)
-        self._emulator.start(self._stories.answered(call))
+    def _answer(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        body = read_answer(request.body())
+        self._require(request, call, to_answer(group=call.group, app_hosted=body.app_hosted))
+        self._respond_to_incoming(call, "establishing", body.callback_uri)
+        self._emulator.start(self._flows.answered(call))
         return _ACCEPTED
 
-    def _reject(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        callback_uri = read_reject(asked.body())
-        self._require(asked, call)
-        self._respond(call, "terminating", callback_uri)
-        self._emulator.start(self._stories.rejected(call))
+    def _reject(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        callback_uri = read_reject(request.body())
+        self._require(request, call)
+        self._respond_to_incoming(call, "terminating", callback_uri)
+        self._emulator.start(self._flows.rejected(call))
         return _ACCEPTED
 
-    def _redirect(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        wanted = read_redirect(asked.body(), beta=asked.api == "beta")
-        self._require(asked, call, to_send_on(wanted.targets, is_2018=asked.is_old_path))
-        self._turn_away(call.id, leading(wanted.targets)[1])
-        self._respond(call, "redirecting", wanted.callback_uri)
+    def _redirect(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        body = read_redirect(request.body(), beta=request.api == "beta")
+        self._require(request, call, to_forward(body.targets, is_2018=request.is_2018))
+        self._reject_by_scenario(call.id, deciding_target(body.targets)[1])
+        self._respond_to_incoming(call, "redirecting", body.callback_uri)
         call.executions += 1
-        generation = Generation.Y2018 if asked.is_old_path else Generation.CURRENT
-        decrypted = self.decrypts
-        self._emulator.start(self._stories.redirected(call, wanted, generation, decrypted=decrypted))
+        generation = Generation.Y2018 if request.is_2018 else Generation.CURRENT
+        self._emulator.start(self._flows.redirected(call, body, generation, decrypted=self.shows_callers))
         return _ACCEPTED
 
     @property
-    def decrypts(self) -> bool:
-        """Whether the application may read who calls it: with any permission for calls (call-answer)."""
+    def shows_callers(self) -> bool:
+        """Whether the application may see callers, which any calling permission allows (call-answer)."""
         return not self._permissions().isdisjoint(Permission)
 
-    def _respond(self, call: EmulatedCall, state: str, callback_uri: str | None) -> None:
+    def _respond_to_incoming(self, call: EmulatedCall, state: str, callback_uri: str | None) -> None:
         if call.state != "incoming":
-            raise refusals.no_longer_incoming()
+            raise errors.not_incoming()
         call.state = state
         call.callback_url = callback_uri or call.callback_url
         call.responded.set()
 
-    # --- a call that is established -----------------------------------------------------------------
+    # --- an established call ------------------------------------------------------------------------
 
-    def _transfer(self, asked: _Asked, call: EmulatedCall) -> Reply:
-        wanted = read_transfer(asked.body())
-        self._require(asked, call, to_send_on(wanted.targets, is_2018=asked.is_old_path))
-        self._turn_away(call.id, scenario_for(wanted.targets[0]))
+    def _transfer(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        body = read_transfer(request.body())
+        self._require(request, call, to_forward(body.targets, is_2018=request.is_2018))
+        self._reject_by_scenario(call.id, scenario_for(body.targets[0]))
         if call.state in {"transferring", "transferAccepted"}:
-            raise refusals.in_transfer()
+            raise errors.transfer_in_progress()
         if call.state != "established":
-            raise refusals.not_established()
-        if call.group and wanted.transferee is None:
-            raise refusals.group_needs_transferee()
+            raise errors.not_established()
+        if call.group and body.transferee is None:
+            raise errors.group_call_needs_transferee()
         call.state = "transferring"
         call.executions += 1
-        self._emulator.start(self._stories.transferred(call, wanted))
-        if not wanted.is_2018:
+        self._emulator.start(self._flows.transferred(call, body))
+        if not body.is_2018:
             return _ACCEPTED
         now = self._emulator.clock.now()
-        body = operation(status="Running", client_context=wanted.client_context, now=now)
-        return Reply(status=200, body=body)
-
-
-def _wrong_method() -> Refusal:
-    return Refusal(405, "MethodNotAllowed", "The method is not allowed here.")
+        operation = operation_json(status="Running", client_context=body.client_context, now=now)
+        return Reply(status=200, body=operation)

@@ -1,4 +1,4 @@
-"""The calls as the service keeps them, and how it shows them: `call`, `participant`, `commsOperation`."""
+"""The calls of the emulator, and their JSON: `call`, `participant`, `commsOperation`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = [
     "Calls",
     "EmulatedCall",
     "Member",
-    "operation",
-    "participant",
-    "participant_info",
-    "parties",
-    "shown_call",
+    "call_json",
+    "operation_json",
+    "participant_info_json",
+    "participant_json",
+    "parties_json",
 ]
 
 TENANT_ID = "5a1e0c5e-0000-4000-8000-000000000001"
@@ -42,16 +42,16 @@ BOT = TeamsApp(CLIENT_ID, display_name="Emulated Bot")
 @final
 @frozen(kw_only=True)
 class Member:
-    """Somebody in a call; `id` is of the participant, not of the person."""
+    """A member of a call; `id` is the participant's id, not the person's."""
 
-    someone: Identifier
+    identifier: Identifier
     id: str = Factory(lambda: str(uuid4()))
 
 
 @final
 @define(kw_only=True, eq=False)
 class EmulatedCall:
-    """One leg of the application's; `state` in Graph's words."""
+    """A call leg of the application; `state` has Graph's values."""
 
     callback_url: str
     tenant_id: str
@@ -62,67 +62,67 @@ class EmulatedCall:
     group: bool = False
     source: Identifier = CALLER
     targets: tuple[Identifier, ...] = (BOT,)
-    asked: Mapping[str, Any] = field(factory=dict, repr=False)
-    """What the application asked for when it made the call."""
+    requested: Mapping[str, Any] = field(factory=dict, repr=False)
+    """Fields of the request that created the call, which responses repeat."""
     members: list[Member] = field(init=False, factory=list)
-    """Who is in it, the application first."""
-    hears_tones: bool = False
+    """The participants, the application first."""
+    subscribed_to_tones: bool = False
     tones: int = 0
     executions: int = 0
     responded: asyncio.Event = Factory(asyncio.Event)
-    """Set when the application has answered, rejected or redirected it."""
+    """Set when the incoming call was answered, rejected, redirected or ended."""
 
     def __attrs_post_init__(self) -> None:
-        """Put everybody in it who is from the start."""
-        others = [someone for someone in (self.source, *self.targets) if someone != BOT]
+        """Add the first participants; a group call has at least two besides the application."""
+        others = [party for party in (self.source, *self.targets) if party != BOT]
         more = [_COLLEAGUE] if self.group and len(others) == 1 else []
-        self.members = [Member(someone=someone) for someone in (BOT, *others, *more)]
+        self.members = [Member(identifier=party) for party in (BOT, *others, *more)]
 
     @property
     def own_participant_id(self) -> str:
-        """The application's own."""
+        """The participant id of the application."""
         return self.members[0].id
 
     @property
     def ended(self) -> bool:
-        """Whether the service has forgotten it."""
+        """Whether the call has ended, or is ending."""
         return self.state in {"terminating", "terminated"}
 
 
 @final
 class Calls:
-    """All calls, in the order in which they began."""
+    """All calls, the oldest first."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, EmulatedCall] = {}
 
     def add(self, call: EmulatedCall) -> EmulatedCall:
-        """Keep it."""
+        """Add a call."""
         self._by_id[call.id] = call
         return call
 
     def find(self, call_id: str) -> EmulatedCall | None:
-        """The call of that id, in whichever letter case."""
+        """The call with this id, in upper or lower case."""
         return self._by_id.get(call_id.lower())
 
     def __getitem__(self, call_id: str) -> EmulatedCall:
-        """The same. Raises `KeyError`."""
+        """The call with this id. Raises `KeyError`."""
         return self._by_id[call_id.lower()]
 
     def __iter__(self) -> Iterator[EmulatedCall]:
         return iter(self._by_id.values())
 
 
-def participant_info(someone: Identifier, *, kind: str = "participantInfo") -> dict[str, Any]:
-    """`someone` as a `participantInfo`, or another type that has an identity."""
-    return {"@odata.type": f"#microsoft.graph.{kind}", "identity": identity_set(someone)}
+def participant_info_json(identifier: Identifier, *, kind: str = "participantInfo") -> dict[str, Any]:
+    """A `participantInfo`, or another type that has an identity."""
+    return {"@odata.type": f"#microsoft.graph.{kind}", "identity": identity_set(identifier)}
 
 
-def participant(member: Member) -> dict[str, Any]:
-    """As an entry of a roster."""
+def participant_json(member: Member) -> dict[str, Any]:
+    """A `participant`, an entry of a roster."""
     return {
         "@odata.type": "#microsoft.graph.participant",
-        "info": {**participant_info(member.someone), "endpointType": "default"},
+        "info": {**participant_info_json(member.identifier), "endpointType": "default"},
         "mediaStreams": [
             {
                 "@odata.type": "#microsoft.graph.mediaStream",
@@ -138,22 +138,22 @@ def participant(member: Member) -> dict[str, Any]:
     }
 
 
-def shown_call(call: EmulatedCall, context: str) -> dict[str, Any]:
-    """The whole call, with the nulls that Graph shows, too (call-get, application-post-calls).
+def call_json(call: EmulatedCall, context: str) -> dict[str, Any]:
+    """The whole `call`, including the fields that Graph shows as null (call-get, application-post-calls).
 
     `context` is the context URL of the collection (OData 4.01, part 1, section 10).
     """
-    absent = (
+    null_fields = (
         *("answeredBy", "chatInfo", "mediaConfig", "mediaState", "meetingInfo", "resultInfo"),
         *("ringingTimeoutInSeconds", "subject", "toneInfo", "transcription"),
     )
     return {
-        **dict.fromkeys(absent),
+        **dict.fromkeys(null_fields),
         "@odata.context": f"{context}/$entity",
         "@odata.type": "#microsoft.graph.call",
         "requestedModalities": ["audio"],
-        **call.asked,
-        **parties(call),
+        **call.requested,
+        **parties_json(call),
         "id": call.id,
         "state": call.state,
         "direction": call.direction,
@@ -164,16 +164,17 @@ def shown_call(call: EmulatedCall, context: str) -> dict[str, Any]:
     }
 
 
-def parties(call: EmulatedCall) -> dict[str, Any]:
-    """Who called whom."""
+def parties_json(call: EmulatedCall) -> dict[str, Any]:
+    """The caller and the called."""
+    kind = "invitationParticipantInfo"
     return {
-        "source": participant_info(call.source),
-        "targets": [participant_info(each, kind="invitationParticipantInfo") for each in call.targets],
+        "source": participant_info_json(call.source),
+        "targets": [participant_info_json(target, kind=kind) for target in call.targets],
     }
 
 
-def operation(*, status: str, client_context: str | None, now: datetime) -> dict[str, Any]:
-    """A `commsOperation`, which is how the service says that it has taken something."""
+def operation_json(*, status: str, client_context: str | None, now: datetime) -> dict[str, Any]:
+    """A `commsOperation`: the service has accepted a request."""
     moment = f"{now:%Y-%m-%dT%H:%M:%SZ}"
     context = {} if client_context is None else {"clientContext": client_context}
     return {

@@ -1,8 +1,8 @@
-"""Entra as far as an application without a user meets it: discovery, tokens, the machine's own endpoint.
+"""The part of Entra that an application without a user needs: discovery, tokens, managed identities.
 
 learn.microsoft.com entra v2-oauth2-client-creds-grant-flow, certificate-credentials, access-token-claims,
 v2-protocols-oidc and managed-identities how-to-use-vm-token; the codes of entra reference-error-codes.
-msal logs in against it by `authority` (with or without instance discovery) and by `oidc_authority`.
+msal can use it as an `authority` (with or without instance discovery) and as an `oidc_authority`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LIFETIME = timedelta(seconds=3599)
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _THUMBPRINTS = {"x5t": "SHA1", "x5t#S256": "SHA256"}
 
-_MACHINE = "/metadata/identity/oauth2/token"
+_MANAGED_IDENTITY = "/metadata/identity/oauth2/token"
 _INSTANCES = "/common/discovery/instance"
 _TENANT = re.compile(
     r"/(?P<tenant>[^/]+)/(?:"
@@ -48,8 +48,8 @@ class _Issued:
     until: datetime
 
 
-class _Refusal(Exception):
-    """An error answer of the token endpoint."""
+class _EntraError(Exception):
+    """An error response of the token endpoint; `number` is that of the AADSTS code."""
 
     def __init__(self, status: int, error: str, number: int, message: str) -> None:
         super().__init__(message)
@@ -61,65 +61,71 @@ class _Refusal(Exception):
 
 @final
 class Entra:
-    """The tenants it knows, the one application that they all know, and the tokens it issued.
+    """Tenants with one application, and the tokens that were issued to it.
 
-    `resources` are what tokens can be had for; `home` is the tenant of the machine.
+    `resources` are the audiences of tokens; `home_tenant` is the tenant of the machine's managed identities.
     """
 
     def __init__(
-        self, *, client_id: str, client_secret: str, resources: Collection[str], home: str, clock: Clock
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        resources: Collection[str],
+        home_tenant: str,
+        clock: Clock,
     ) -> None:
         self._client_id = client_id
         self._client_secret = client_secret
         self._resources = frozenset(resources)
-        self._home = home
+        self._home_tenant = home_tenant
         self._clock = clock
         self._signer = CallbackSigner(issuer="https://sts.windows.net/", clock=clock)
         self._certificates: list[Certificate] = []
         self._identities: set[str | None] = set()
-        self._tenants = {home.lower()}
+        self._tenants = {home_tenant.lower()}
         self._issued: dict[str, _Issued] = {}
 
     def add_tenant(self, tenant: str) -> None:
-        """Let this tenant exist."""
+        """Add a tenant."""
         self._tenants.add(tenant.lower())
 
     def add_certificate(self, pem: str) -> None:
-        """Let the application prove itself with that certificate's private key, too."""
+        """Accept client assertions that are signed with the private key of this certificate (PEM)."""
         from cryptography.x509 import load_pem_x509_certificate
 
         self._certificates.append(load_pem_x509_certificate(pem.encode()))
 
     def add_identity(self, client_id: str | None) -> None:
-        """Give the machine a managed identity; None is the system's."""
+        """Add a managed identity to the machine; None is the system-assigned one."""
         self._identities.add(client_id)
 
     def tenant_of(self, authorization: str) -> str | None:
-        """The tenant, in lower case, that the bearer token is of; None where it is nobody's or too old."""
+        """The tenant of a bearer token, in lower case; None if the token is unknown or expired."""
         scheme, _, token = authorization.partition(" ")
         issued = self._issued.get(token.strip()) if scheme.lower() == "bearer" else None
         return None if issued is None or self._clock.now() >= issued.until else issued.tenant
 
     def revoke(self) -> None:
-        """Let no token that was issued so far be good any longer."""
+        """Invalidate all tokens that were issued so far."""
         self._issued.clear()
 
-    def answer(self, request: EmulatedRequest, *, permissions: Collection[str]) -> Reply | None:
-        """Answer a request to Entra, granting these permissions; None where the path is not Entra's."""
+    def handle(self, request: EmulatedRequest, *, permissions: Collection[str]) -> Reply | None:
+        """Execute a request to Entra, whose tokens grant `permissions`; None if the path is not Entra's."""
         found = _TENANT.fullmatch(request.path)
-        if found is None and request.path not in {_MACHINE, _INSTANCES}:
+        if found is None and request.path not in {_MANAGED_IDENTITY, _INSTANCES}:
             return None
         if request.method != ("POST" if found and found["token"] else "GET"):
             return Reply(status=405)
         try:
-            return self._answer(request, found, permissions)
-        except _Refusal as refusal:
-            return self._error(refusal, request)
+            return self._execute(request, found, permissions)
+        except _EntraError as error:
+            return self._error_reply(error, request)
 
-    def _answer(
+    def _execute(
         self, request: EmulatedRequest, found: re.Match[str] | None, permissions: Collection[str]
     ) -> Reply:
-        if request.path == _MACHINE:
+        if request.path == _MANAGED_IDENTITY:
             return self._machine_token(request, permissions)
         if found is None:
             return _instances(request)
@@ -148,7 +154,7 @@ class Entra:
 
     def _require_tenant(self, tenant: str, error: str = "invalid_request") -> None:
         if tenant.lower() not in self._tenants:
-            raise _Refusal(400, error, 90002, f"Tenant '{tenant}' not found.")
+            raise _EntraError(400, error, 90002, f"Tenant '{tenant}' not found.")
 
     # --- tokens -------------------------------------------------------------------------------------
 
@@ -158,11 +164,11 @@ class Entra:
         self._require_tenant(tenant)
         for name in ("grant_type", "client_id", "scope"):
             if name not in fields:
-                raise _Refusal(400, "invalid_request", 900144, f"The parameter '{name}' is missing.")
+                raise _EntraError(400, "invalid_request", 900144, f"The parameter '{name}' is missing.")
         if fields["grant_type"] != "client_credentials":
-            raise _Refusal(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
+            raise _EntraError(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
         if fields["client_id"].lower() != self._client_id.lower():
-            raise _Refusal(400, "unauthorized_client", 700016, "The application is not in this directory.")
+            raise _EntraError(400, "unauthorized_client", 700016, "The application is not in this directory.")
         self._require_proof(fields, f"{request.base_url}{request.path}")
         answer = {
             "token_type": "Bearer",
@@ -175,33 +181,35 @@ class Entra:
     def _resource(self, scope: str, tenant: str) -> str:
         resource, default, rest = scope.partition("/.default")
         if not default or rest:
-            raise _Refusal(400, "invalid_scope", 1002012, "The scope must be a resource's /.default.")
+            raise _EntraError(400, "invalid_scope", 1002012, "The scope must be a resource's /.default.")
         if resource not in self._resources:
             unknown = f"The resource '{resource}' was not found in the tenant '{tenant}'."
-            raise _Refusal(400, "invalid_resource", 500011, unknown)
+            raise _EntraError(400, "invalid_resource", 500011, unknown)
         return resource
 
     def _require_proof(self, fields: Mapping[str, str], here: str) -> None:
-        """Raise where neither the secret nor an assertion is good."""
+        """Raise `_EntraError` unless the secret or the assertion is valid."""
         if "client_assertion" in fields:
             typed = fields.get("client_assertion_type") == _ASSERTION
-            if not (typed and self._is_ours(fields["client_assertion"], here)):
-                raise _Refusal(401, "invalid_client", 700027, "The client assertion's signature is invalid.")
+            if not (typed and self._is_valid_assertion(fields["client_assertion"], here)):
+                raise _EntraError(
+                    401, "invalid_client", 700027, "The client assertion's signature is invalid."
+                )
         elif "client_secret" not in fields:
             missing = "The parameter 'client_assertion' or 'client_secret' is missing."
-            raise _Refusal(401, "invalid_client", 7000218, missing)
+            raise _EntraError(401, "invalid_client", 7000218, missing)
         elif not secrets.compare_digest(fields["client_secret"].encode(), self._client_secret.encode()):
-            raise _Refusal(401, "invalid_client", 7000215, "Invalid client secret provided.")
+            raise _EntraError(401, "invalid_client", 7000215, "Invalid client secret provided.")
 
-    def _is_ours(self, assertion: str, here: str) -> bool:
-        """Whether a registered certificate signed it, for this application and this address, just now."""
+    def _is_valid_assertion(self, assertion: str, here: str) -> bool:
+        """Whether the assertion is signed with a registered certificate, for this application and address."""
         import jwt
 
         try:
             header = jwt.get_unverified_header(assertion)
             claims = jwt.decode(
                 assertion,
-                _signer(header, self._certificates),
+                _assertion_key(header, self._certificates),
                 algorithms=["PS256", "RS256"],
                 audience=here,
                 issuer=self._client_id,
@@ -212,24 +220,24 @@ class Entra:
         return bool(claims["sub"] == self._client_id)
 
     def _machine_token(self, request: EmulatedRequest, permissions: Collection[str]) -> Reply:
-        """Answer as the machine's own endpoint does, with a token of the machine's tenant."""
+        """The response of the machine's token endpoint, with a token of the machine's tenant."""
         resource = request.query.get("resource", "")
         if request.headers.get("metadata") != "true":
-            return _unmanaged("Required metadata header not specified")
+            return _identity_error("Required metadata header not specified")
         if resource not in self._resources:
-            return _unmanaged("The resource is not known")
+            return _identity_error("The resource is not known")
         if request.query.get("client_id") not in self._identities:
-            return _unmanaged("Identity not found")
+            return _identity_error("Identity not found")
         answer = {
             "token_type": "Bearer",
-            "expires_in": str(_seconds(_LIFETIME)),  # as text, published so
+            "expires_in": str(_seconds(_LIFETIME)),  # published as text
             "resource": resource,
-            "access_token": self._issue(self._home, resource, permissions),
+            "access_token": self._issue(self._home_tenant, resource, permissions),
         }
         return Reply(status=200, body=answer)
 
     def _issue(self, tenant: str, resource: str, permissions: Collection[str]) -> str:
-        """A JWT whose `roles` are the permissions: an application may look there what it was granted."""
+        """A JWT whose `roles` are the permissions, where an application can read what was granted."""
         token = self._signer.token(
             audience=resource,
             tenant_id=tenant,
@@ -247,31 +255,31 @@ class Entra:
         self._issued[token] = _Issued(tenant=tenant.lower(), until=self._clock.now() + _LIFETIME)
         return token
 
-    def _error(self, refusal: _Refusal, request: EmulatedRequest) -> Reply:
+    def _error_reply(self, error: _EntraError, request: EmulatedRequest) -> Reply:
         trace, now = str(uuid4()), f"{self._clock.now():%Y-%m-%d %H:%M:%SZ}"
         correlation = request.headers.get("client-request-id") or str(uuid4())
         body = {
-            "error": refusal.error,
-            "error_description": f"AADSTS{refusal.number}: {refusal.message} Trace ID: {trace} "
+            "error": error.error,
+            "error_description": f"AADSTS{error.number}: {error.message} Trace ID: {trace} "
             f"Correlation ID: {correlation} Timestamp: {now}",
-            "error_codes": [refusal.number],
+            "error_codes": [error.number],
             "timestamp": now,
             "trace_id": trace,
             "correlation_id": correlation,
-            "error_uri": f"{request.base_url}/error?code={refusal.number}",
+            "error_uri": f"{request.base_url}/error?code={error.number}",
         }
-        return Reply(status=refusal.status, body=body)
+        return Reply(status=error.status, body=body)
 
 
 def _instances(request: EmulatedRequest) -> Reply:
-    """Say that the authority that is asked about is known, and by which names: this machine alone is.
+    """Instance discovery: only the emulator itself is a known authority.
 
-    msal leaves the port out of its question, as the real authorities have none.
+    msal omits the port in its request, because real authorities have none.
     """
-    asked, here = urlsplit(request.query.get("authorization_endpoint", "")), urlsplit(request.base_url)
-    if asked.netloc not in {here.netloc, here.hostname}:
-        raise _Refusal(400, "invalid_instance", 50049, "Unknown or invalid instance.")
-    tenant = asked.path.strip("/").partition("/")[0]
+    authority, here = urlsplit(request.query.get("authorization_endpoint", "")), urlsplit(request.base_url)
+    if authority.netloc not in {here.netloc, here.hostname}:
+        raise _EntraError(400, "invalid_instance", 50049, "Unknown or invalid instance.")
+    tenant = authority.path.strip("/").partition("/")[0]
     body = {
         "tenant_discovery_endpoint": f"{request.base_url}/{tenant}/v2.0/.well-known/openid-configuration",
         "api-version": "1.1",
@@ -286,8 +294,8 @@ def _instances(request: EmulatedRequest) -> Reply:
     return Reply(status=200, body=body)
 
 
-def _signer(header: Mapping[str, Any], certificates: Iterable[Certificate]) -> Any:
-    """The public key of the certificate that the assertion's header names by its thumbprint."""
+def _assertion_key(header: Mapping[str, Any], certificates: Iterable[Certificate]) -> Any:
+    """The public key of the certificate whose thumbprint is in the header of the assertion."""
     import jwt
     from cryptography.hazmat.primitives import hashes
 
@@ -299,7 +307,7 @@ def _signer(header: Mapping[str, Any], certificates: Iterable[Certificate]) -> A
     raise jwt.InvalidKeyError("no such certificate")
 
 
-def _unmanaged(message: str) -> Reply:
+def _identity_error(message: str) -> Reply:
     return Reply(status=400, body={"error": "invalid_request", "error_description": message})
 
 

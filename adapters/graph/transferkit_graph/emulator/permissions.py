@@ -1,7 +1,7 @@
-"""Which of Graph's application permissions a request about calls needs.
+"""The application permissions that each request about calls needs.
 
 learn.microsoft.com application-post-calls, call-answer, call-transfer, call-redirect, permissions-reference;
-the 2018 documentation of call: transfer. Reading, rejecting, keeping alive and hanging up need none.
+the 2018 documentation of call: transfer. Getting, rejecting, keeping alive and deleting a call need none.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from enum import StrEnum
 
 from transferkit.identifiers import Identifier, PhoneNumber
 
-__all__ = ["Permission", "lacking", "to_answer", "to_create", "to_send_on"]
+__all__ = ["Needs", "Permission", "are_granted", "to_answer", "to_create", "to_forward"]
 
 
 class Permission(StrEnum):
-    """An application permission of Graph's, granted by a tenant's administrator."""
+    """An application permission, which a tenant's administrator grants."""
 
     INITIATE = "Calls.Initiate.All"
     INITIATE_GROUP = "Calls.InitiateGroupCall.All"
@@ -23,24 +23,24 @@ class Permission(StrEnum):
     JOIN_GROUP_AS_GUEST = "Calls.JoinGroupCallAsGuest.All"
     ACCESS_MEDIA = "Calls.AccessMedia.All"
     AUDIO_VIDEO = "Calls.AudioVideo"
-    """2018: transfers to somebody who is not on the telephone network."""
+    """2018: transfers to targets other than phone numbers."""
     PSTN = "Calls.PSTN"
-    """2018: transfers to a phone number."""
+    """2018: transfers to phone numbers."""
 
 
 Needs = tuple[frozenset[Permission], ...]
-"""One of each of these sets."""
+"""One permission of each set."""
 
 _JOIN = frozenset({Permission.JOIN_GROUP, Permission.JOIN_GROUP_AS_GUEST})
 
 
-def lacking(needs: Needs, granted: Collection[str]) -> bool:
-    """Whether something is missing."""
-    return any(not any(one in granted for one in choice) for choice in needs)
+def are_granted(needs: Needs, granted: Collection[str]) -> bool:
+    """Whether the granted permissions are sufficient."""
+    return all(any(permission in granted for permission in choice) for choice in needs)
 
 
-def to_send_on(targets: Iterable[Identifier], *, is_2018: bool) -> Needs:
-    """For a transfer or a redirect. The path of 2018 takes the permissions of its time, too."""
+def to_forward(targets: Iterable[Identifier], *, is_2018: bool) -> Needs:
+    """For a transfer or a redirect. The path of 2018 also accepts the permissions of 2018."""
     if not is_2018:
         return (frozenset({Permission.INITIATE}),)
     return tuple(
@@ -55,13 +55,13 @@ def to_send_on(targets: Iterable[Identifier], *, is_2018: bool) -> Needs:
 
 
 def to_create(*, group: bool, meeting: bool, app_hosted: bool) -> Needs:
-    """For a call to one or to several people, and for joining a meeting."""
+    """For a call to one person, a call to several people, or joining a meeting."""
     first = frozenset({Permission.INITIATE_GROUP if group else Permission.INITIATE})
     return (_JOIN if meeting else first, *_media(app_hosted=app_hosted))
 
 
 def to_answer(*, group: bool, app_hosted: bool) -> Needs:
-    """For answering: nothing for a call from one person whose media the service hosts."""
+    """For answering a call; a call from one person with service-hosted media needs none."""
     return (*((_JOIN,) if group else ()), *_media(app_hosted=app_hosted))
 
 
