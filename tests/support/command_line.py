@@ -12,9 +12,9 @@ from transferkit.cli.app import app
 PROGRAM = (sys.executable, "-c", "from transferkit.cli import main; main()")
 
 
-def run(*arguments, stdin=None):
+def run(*arguments, stdin=None, color=False):
     """Run a command in this process; returns its exit code and output."""
-    return CliRunner().invoke(app, arguments, input=stdin)
+    return CliRunner().invoke(app, arguments, input=stdin, color=color)
 
 
 def json_lines(result):

@@ -1,30 +1,28 @@
-"""`transferkit demo`: one application on every provider's emulator, its timelines side by side.
+"""`transferkit demo`: what it shows is in `transferkit.cli.demo`.
 
-Little is imported before the first words are out; what is played and how is in `transferkit.cli.demo`.
+Little is imported before the first line is printed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import tempfile
 import time
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from transferkit.cli.output import FAILED, TERMINATED, needs_extra, unusable
+from transferkit.cli.output import FAILED, TERMINATED, needs_extra, print_json, unusable
 from transferkit.provider.registry import EMULATORS, announced
 
 if TYPE_CHECKING:
     from transferkit.cli.demo.display import Display
-    from transferkit.cli.demo.performance import Performance
+    from transferkit.cli.demo.runner import StoryResult
     from transferkit.emulators.environments import Emulators
 
 __all__ = ["demo"]
@@ -35,9 +33,9 @@ _PACE_SECONDS: Final = 0.08
 
 def demo(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     web: Annotated[
-        bool, typer.Option("--web", help="Show the emulators' web page, too, and keep it open until Ctrl-C.")
+        bool, typer.Option("--web", help="Also show the emulators' web page, and keep it until Ctrl-C.")
     ] = False,
 ) -> None:
     """Run one application on every provider's emulator.
@@ -52,13 +50,15 @@ def demo(
     """
     if not announced(EMULATORS):
         raise unusable("no provider's emulator is installed: pip install 'transferkit[all]'")
-    typer.echo(json.dumps({"demo": _HEADLINE}) if as_json else _HEADLINE)
-    from transferkit.cli.demo.display import Lines, Timelines
+    if as_json:
+        print_json({"demo": _HEADLINE})
+    else:
+        typer.echo(_HEADLINE)
+    from transferkit.cli.demo.display import JsonLines, Timelines
 
-    with Lines() if as_json else Timelines() as display:
+    with contextlib.closing(JsonLines() if as_json else Timelines()) as display, needs_extra("emulators"):
         try:
-            with needs_extra("emulators"):
-                good = asyncio.run(_run(display, web=web))
+            good = asyncio.run(_run(display, web=web))
         except asyncio.CancelledError:
             raise typer.Exit(TERMINATED) from None
     if not good:
@@ -66,34 +66,34 @@ def demo(
 
 
 async def _run(display: Display, *, web: bool) -> bool:
-    """Play all stories on every provider whose adapter ships an emulator; True if all went as expected."""
+    """Run all stories on every provider that has an emulator; return whether all went as expected."""
     from transferkit.emulators.environments import emulators
 
-    _end_on_request()
+    _cancel_on_sigterm()
     for name in ("transferkit", "uvicorn"):
-        logging.getLogger(name).addHandler(logging.NullHandler())  # the timelines say it all
-    began = time.monotonic()
+        logging.getLogger(name).addHandler(logging.NullHandler())  # the timelines show it all
+    start = time.monotonic()
     async with emulators(pace=_PACE_SECONDS) as emulated, AsyncExitStack() as stack:
-        page = await _page(emulated, stack) if web else None
-        display.served(list(emulated.running), page)
-        performances = await _play(emulated, display)
-        display.summed_up(performances, timedelta(seconds=time.monotonic() - began))
+        page = await _serve_page(emulated, stack) if web else None
+        display.start(list(emulated.running), page)
+        results = await _run_stories(emulated, display)
+        display.summarize(results, time.monotonic() - start)
         if page is not None:
-            display.waiting(page)
-            with contextlib.suppress(asyncio.CancelledError):  # which is Ctrl-C, or a polite kill
+            display.wait(page)
+            with contextlib.suppress(asyncio.CancelledError):  # by Ctrl-C or SIGTERM
                 await asyncio.Event().wait()
-    return all(one.as_expected for one in performances)
+    return all(result.as_expected for result in results)
 
 
-def _end_on_request() -> None:
-    """Let a polite kill end the running task as Ctrl-C does: no file and no process stays behind."""
+def _cancel_on_sigterm() -> None:
+    """Let SIGTERM cancel the running task, as Ctrl-C does, so that no file and no process is left behind."""
     task = asyncio.current_task()
     if task is not None:  # pragma: no branch - a coroutine runs in a task
-        with contextlib.suppress(NotImplementedError):  # Windows has no such request
+        with contextlib.suppress(NotImplementedError):  # not available on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def _page(emulated: Emulators, stack: AsyncExitStack) -> str:
+async def _serve_page(emulated: Emulators, stack: AsyncExitStack) -> str:
     """Serve the emulators' web page; returns its address."""
     from transferkit.emulators.page import Page
     from transferkit.testing.server import serve
@@ -104,34 +104,28 @@ async def _page(emulated: Emulators, stack: AsyncExitStack) -> str:
     return server.url
 
 
-async def _play(emulated: Emulators, display: Display) -> list[Performance]:
-    """One story after the other, each on all providers at once."""
-    from transferkit.cli.demo.performance import perform
+async def _run_stories(emulated: Emulators, display: Display) -> list[StoryResult]:
+    """Run one story after the other, each on all providers at once."""
+    from transferkit.cli.demo.runner import run_story
     from transferkit.cli.demo.stories import STORIES
     from transferkit.emulators.environments import environment
 
-    performances: list[Performance] = []
+    results: list[StoryResult] = []
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="transferkit-"))
-        stages = [
+        environments = [
             await stack.enter_async_context(
                 environment(name, emulated, store=f"sqlite:///{folder}/{name}.db")
             )
             for name in emulated.running
         ]
         for story in STORIES:
-            display.begun(story)
-            ended = await asyncio.gather(
-                *(
-                    perform(
-                        story,
-                        on,
-                        emulated.running[on.provider],
-                        tell=partial(display.told, on.provider),
-                    )
-                    for on in stages
-                )
-            )
-            display.ended(ended)
-            performances += ended
-    return performances
+            display.start_story(story)
+            runs = [
+                run_story(story, at, emulated.running[at.provider], partial(display.add, at.provider))
+                for at in environments
+            ]
+            ended = await asyncio.gather(*runs)
+            display.end_story(ended)
+            results += ended
+    return results

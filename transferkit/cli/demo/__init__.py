@@ -1,5 +1,8 @@
-"""The demonstration: one application, played through the same stories on every provider's emulator.
+"""The demonstration: one application runs the same stories on every provider's emulator.
 
-In this order: `application` is what is demonstrated, `scene` is where it works, `stories` are what happens to
-it, `performance` plays a story and judges it, `display` shows it to people or programs.
+* `application`: the contact centre that is demonstrated.
+* `scene`: one provider's emulator, with the calls and events of one story.
+* `stories`: what happens to the application, and the outcome that is expected.
+* `runner`: runs a story and compares its outcomes with the expected ones.
+* `display`: prints the stories as timelines or as JSON.
 """

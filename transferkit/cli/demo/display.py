@@ -1,240 +1,198 @@
-"""Shows the stories: to people as timelines side by side, to programs as one JSON object a line."""
+"""Prints the stories: for people as timelines side by side, for programs as one JSON object per line."""
 
 from __future__ import annotations
 
-import json
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import ExitStack
-from datetime import timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, final
 
 import attrs
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from transferkit.cli.demo.scene import Line, Note
+from transferkit.cli.output import print_json
 from transferkit.cli.timeline import COLOURS, kind_text, line_text
 from transferkit.codec import encode
 from transferkit.events import Event, Outcome
 
 if TYPE_CHECKING:
-    from transferkit.cli.demo.performance import Performance
+    from transferkit.cli.demo.runner import StoryResult
     from transferkit.cli.demo.stories import Story
 
-__all__ = ["Display", "Lines", "Timelines"]
+__all__ = ["Display", "JsonLines", "Timelines"]
 
-_PLAIN_WIDTH = 110
-
-
-class Display(ABC):
-    """What the stories are shown on, in this order; leave it by `with` when all is said or nothing is."""
-
-    def __init__(self) -> None:
-        self._closing = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._closing.close()
-
-    @abstractmethod
-    def served(self, providers: Sequence[str], page: str | None) -> None:
-        """Emulators are there; `page` is the address of their web page, where there is one."""
-
-    @abstractmethod
-    def begun(self, story: Story) -> None:
-        """A story begins on every provider."""
-
-    @abstractmethod
-    def told(self, provider: str, line: Line) -> None:
-        """Something happened in it on one provider."""
-
-    @abstractmethod
-    def ended(self, performances: Sequence[Performance]) -> None:
-        """The story is over on every provider."""
-
-    @abstractmethod
-    def summed_up(self, performances: Sequence[Performance], took: timedelta) -> None:
-        """All are over."""
-
-    @abstractmethod
-    def waiting(self, page: str) -> None:
-        """The page stays until Ctrl-C."""
+_WIDTH_OF_FILES = 110
 
 
 @final
-class Lines(Display):
-    """For programs. Every line is written at once."""
+class JsonLines:
+    """For programs: prints every line at once."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._story = ""
 
-    def served(self, providers: Sequence[str], page: str | None) -> None:
-        _write(providers=list(providers), page=page)
+    def start(self, providers: Sequence[str], page: str | None) -> None:
+        """The emulators are running; `page` is the address of their web page, if there is one."""
+        print_json({"providers": list(providers), "page": page})
 
-    def begun(self, story: Story) -> None:
+    def start_story(self, story: Story) -> None:
+        """A story starts on every provider."""
         self._story = story.name
-        _write(begun=story.name, title=story.title)
+        print_json({"begun": story.name, "title": story.title})
 
-    def told(self, provider: str, line: Line) -> None:
+    def add(self, provider: str, line: Line) -> None:
+        """Something happened in the story on one provider."""
+        content: dict[str, Any]
         if isinstance(line, Event):
-            _write(story=self._story, **encode(line))
+            content = encode(line)
         else:
-            _write(story=self._story, provider=provider, note=line.text, time=line.time.isoformat())
+            content = {"provider": provider, "note": line.text, "time": line.time.isoformat()}
+        print_json({"story": self._story, **content})
 
-    def ended(self, performances: Sequence[Performance]) -> None:
-        for one in performances:
-            _write(
-                summary=one.story.name,
-                provider=one.provider,
-                outcome=_ending(one),
-                expected=one.story.expected.kind,
-                as_expected=one.as_expected,
-                calls=len(one.outcomes),
-                refusal=[str(problem) for problem in one.refusal],
-                wire=attrs.asdict(one.wire),
-                problems=list(one.problems),
+    def end_story(self, results: Sequence[StoryResult]) -> None:
+        """The story ended on every provider."""
+        for result in results:
+            print_json(
+                {
+                    "summary": result.story.name,
+                    "provider": result.provider,
+                    "outcome": result.ending,
+                    "expected": result.story.expected.kind,
+                    "as_expected": result.as_expected,
+                    "calls": len(result.outcomes),
+                    "refusal": [str(problem) for problem in result.refusal],
+                    "wire": attrs.asdict(result.wire),
+                    "problems": list(result.problems),
+                }
             )
 
-    def summed_up(self, performances: Sequence[Performance], took: timedelta) -> None:
-        good = sum(one.as_expected for one in performances)
-        _write(as_expected=good, stories=len(performances), seconds=round(took.total_seconds(), 3))
+    def summarize(self, results: Sequence[StoryResult], seconds: float) -> None:
+        """All stories ended."""
+        good = sum(result.as_expected for result in results)
+        print_json({"as_expected": good, "stories": len(results), "seconds": round(seconds, 3)})
 
-    def waiting(self, page: str) -> None:
-        """It was said before where the page is."""
+    def wait(self, page: str) -> None:
+        """The page stays until Ctrl-C; its address was printed at the start."""
 
-
-def _write(**line: Any) -> None:
-    typer.echo(json.dumps(line, ensure_ascii=False))
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @final
-class Timelines(Display):
-    """For people. On a terminal the story that plays is drawn as it comes; elsewhere each when it is over."""
+class Timelines:
+    """For people: on a terminal the running story is drawn as it happens, elsewhere when it has ended.
+
+    The methods are those of `JsonLines`.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         console = Console(highlight=False)
-        plain = not console.is_terminal and "COLUMNS" not in os.environ
-        self._console = Console(highlight=False, width=_PLAIN_WIDTH) if plain else console
+        file = not console.is_terminal and "COLUMNS" not in os.environ
+        self._console = Console(highlight=False, width=_WIDTH_OF_FILES) if file else console
         self._live: Live | None = None
         self._story: Story | None = None
-        self._told: dict[str, list[Line]] = {}
+        self._lines: dict[str, list[Line]] = {}
 
-    def served(self, providers: Sequence[str], page: str | None) -> None:
+    def start(self, providers: Sequence[str], page: str | None) -> None:
         if page is not None:
             self._console.print(f"watch it in a browser: {page}")
         self._console.print()
-        self._told = {name: [] for name in providers}
+        self._lines = {name: [] for name in providers}
         if self._console.is_terminal:
-            self._live = self._closing.enter_context(Live(console=self._console, transient=True))
+            self._live = Live(console=self._console, transient=True)
+            self._live.start()
 
-    def begun(self, story: Story) -> None:
+    def start_story(self, story: Story) -> None:
         self._story = story
-        for lines in self._told.values():
+        for lines in self._lines.values():
             lines.clear()
         self._draw()
 
-    def told(self, provider: str, line: Line) -> None:
-        lines = self._told[provider]
+    def add(self, provider: str, line: Line) -> None:
+        lines = self._lines[provider]
         place = len(lines)
         while place and isinstance(lines[place - 1], Note) and line.time < lines[place - 1].time:
-            place -= 1  # what another process recorded is heard of a little later
+            place -= 1  # an event that another process recorded arrives a little later
         lines.insert(place, line)
         self._draw()
 
     def _draw(self) -> None:
         if self._live is not None and self._story is not None:
-            self._live.update(_side_by_side(self._story, self._told, {}))
+            self._live.update(_side_by_side(self._story, self._lines, {}))
 
-    def ended(self, performances: Sequence[Performance]) -> None:
-        story = performances[0].story
-        over = {one.provider: one for one in performances}
+    def end_story(self, results: Sequence[StoryResult]) -> None:
         if self._live is not None:
             self._live.update("")
-        self._console.print(_side_by_side(story, self._told, over))
+        by_provider = {result.provider: result for result in results}
+        self._console.print(_side_by_side(results[0].story, self._lines, by_provider))
 
-    def summed_up(self, performances: Sequence[Performance], took: timedelta) -> None:
-        self._closing.close()
-        providers = list(self._told)
-        table = Table("the same application", *providers)
-        rows: dict[str, list[Performance]] = {}
-        for one in performances:
-            rows.setdefault(one.story.title, []).append(one)
+    def summarize(self, results: Sequence[StoryResult], seconds: float) -> None:
+        self.close()
+        table = Table("the same application", *self._lines)
+        rows: dict[str, list[StoryResult]] = {}
+        for result in results:
+            rows.setdefault(result.story.title, []).append(result)
         for title, row in rows.items():
-            table.add_row(title, *(_verdict(one) for one in row))
+            table.add_row(title, *map(_ending, row))
         self._console.print(table)
-        good = sum(one.as_expected for one in performances)
-        colour = "green" if good == len(performances) else "red"
-        self._console.print(
-            f"[{colour}]{good} of {len(performances)} as expected[/], in {took.total_seconds():.1f} s"
-        )
+        good = sum(result.as_expected for result in results)
+        colour = "green" if good == len(results) else "red"
+        self._console.print(f"[{colour}]{good} of {len(results)} as expected[/], in {seconds:.1f} s")
 
-    def waiting(self, page: str) -> None:
+    def wait(self, page: str) -> None:
         self._console.print(f"the page stays at {page} until Ctrl-C")
 
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
 
-def _side_by_side(story: Story, told: dict[str, list[Line]], over: dict[str, Performance]) -> RenderableType:
-    """One story, a column for each provider; of those that are `over` the end, too."""
+
+Display = JsonLines | Timelines
+
+
+def _side_by_side(
+    story: Story, lines: dict[str, list[Line]], results: dict[str, StoryResult]
+) -> RenderableType:
+    """One story, with a column for each provider and, if it has ended there, the result."""
     columns = Table.grid(padding=(0, 2), expand=True)
-    for _ in told:
+    for _ in lines:
         columns.add_column(ratio=1)
-    columns.add_row(*(Text(provider, style="bold") for provider in told))
-    columns.add_row(*(_column(lines, over.get(provider)) for provider, lines in told.items()))
+    columns.add_row(*(Text(provider, style="bold") for provider in lines))
+    columns.add_row(*(_column(of_one, results.get(provider)) for provider, of_one in lines.items()))
     return Group(Text(story.title, style="bold underline"), columns, "")
 
 
-def _column(lines: Sequence[Line], over: Performance | None) -> RenderableType:
+def _column(lines: Sequence[Line], result: StoryResult | None) -> RenderableType:
     column = Table.grid(padding=(0, 1))
     column.add_column(justify="right", no_wrap=True, min_width=9)
     column.add_column()
     calls = list(dict.fromkeys(line.call_id for line in lines if isinstance(line, Event)))
     for line in lines:
-        after = (line.time - lines[0].time).total_seconds()
-        if not isinstance(line, Event):
-            column.add_row(f"{after:.3f} s", Text(f"‼ {line.text}", style="bold magenta"))
+        after = f"{(line.time - lines[0].time).total_seconds():.3f} s"
+        if isinstance(line, Note):
+            column.add_row(after, Text(f"‼ {line.text}", style="bold magenta"))
         elif len(calls) == 1:
-            column.add_row(f"{after:.3f} s", line_text(line))
-        elif isinstance(line, Outcome):  # of many calls only how they end
-            number = calls.index(line.call_id) + 1
-            column.add_row(
-                f"{after:.3f} s", Text.assemble(kind_text(line), f" call {number} of {len(calls)}")
-            )
-    if over is not None:
-        for problem in over.refusal:
-            column.add_row("", Text(f"✘ refused, nothing was sent: {problem}", style="yellow"))
-        for trouble in over.problems:
-            column.add_row("", Text(f"✘ not as expected: {trouble}", style="bold red"))
-        if over.wire.asked:
-            column.add_row("", Text(str(over.wire), style="dim"))
+            column.add_row(after, line_text(line))
+        elif isinstance(line, Outcome):  # of several calls only the outcomes are shown
+            number = f" call {calls.index(line.call_id) + 1} of {len(calls)}"
+            column.add_row(after, Text.assemble(kind_text(line), number))
+    if result is not None:
+        for refused in result.refusal:
+            column.add_row("", Text(f"✘ refused, nothing was sent: {refused}", style="yellow"))
+        for problem in result.problems:
+            column.add_row("", Text(f"✘ not as expected: {problem}", style="bold red"))
+        if result.wire.posts:
+            column.add_row("", Text(str(result.wire), style="dim"))
     return column
 
 
-def _ending(performance: Performance) -> str:
-    """How it ended, in one word if all its calls ended alike."""
-    if performance.refusal:
-        return "refused"
-    return ", ".join(dict.fromkeys(outcome.kind for outcome in performance.outcomes)) or "none"
-
-
-def _verdict(performance: Performance) -> Text:
-    ending = _ending(performance)
-    word = ending.partition(".")[2] or ending
-    count = f"{len(performance.outcomes)} " if len(performance.outcomes) > 1 else ""
+def _ending(result: StoryResult) -> Text:
+    word = result.ending.partition(".")[2] or result.ending
+    count = f"{len(result.outcomes)} " if len(result.outcomes) > 1 else ""
     text = Text(f"{count}{word}", style=COLOURS.get(word, "yellow"))
-    if not performance.as_expected:
-        text.append(f" (expected {performance.story.expected.kind})", style="bold red")
+    if not result.as_expected:
+        text.append(f" (expected {result.story.expected.kind})", style="bold red")
     return text

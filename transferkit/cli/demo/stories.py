@@ -1,4 +1,4 @@
-"""What happens to the application, and how it must end: the same on every provider."""
+"""The stories: what happens to the application, and the outcome that every provider must reach."""
 
 from __future__ import annotations
 
@@ -28,90 +28,90 @@ __all__ = ["STORIES", "Story"]
 
 _CALLS_IN_STORM: Final = 8
 _LEASE_SECONDS: Final = 1.0
-_HELD_SECONDS: Final = 2.0
+_DELAY_SECONDS: Final = 2.0
 
 
 @final
 @frozen(kw_only=True)
 class Story:
-    """One story; `act` plays it and returns what the application learnt, an outcome for each call.
+    """One story; `run` runs it and returns the outcomes that the application received, one for each call.
 
-    Every call must end in `expected`, for `reason` where that is given. A provider that has no `refusable`
-    field may refuse the request instead, if it refuses it before anything is sent.
+    Every outcome must be `expected`, with `reason` if there is one. A provider that does not support the
+    field `refusable` may refuse the request instead, before anything is sent.
     """
 
     name: str
     title: str
-    act: Callable[[Scene], Awaitable[Sequence[Outcome]]] = field(repr=False)
+    run: Callable[[Scene], Awaitable[Sequence[Outcome]]] = field(repr=False)
     expected: type[Outcome]
     reason: FailureReason | None = None
     refusable: str | None = None
 
 
 async def _blind(scene: Scene) -> list[Outcome]:
-    return [await scene.centre.hand_over(scene.place_call(), scenario("answers").number, case="blind")]
+    return [await scene.centre.transfer(scene.place_call(), scenario("answers").number, case="blind")]
 
 
 async def _busy(scene: Scene) -> list[Outcome]:
-    return [await scene.centre.hand_over(scene.place_call(), scenario("busy").teams_user, case="busy")]
+    return [await scene.centre.transfer(scene.place_call(), scenario("busy").teams_user, case="busy")]
 
 
 async def _consultative(scene: Scene) -> list[Outcome]:
-    consult = scene.stage.place_call()  # with the target, who says yes
+    consult = scene.environment.place_call()  # with the target, who agrees to take the caller
     call, target = scene.place_call(), scenario("answers").teams_user
-    return [
-        await scene.centre.hand_over_after_talk(call, target, consult=consult, case="consultative"),
-    ]
+    return [await scene.centre.transfer(call, target, consult_call=consult, case="consultative")]
 
 
 async def _group(scene: Scene) -> list[Outcome]:
     call, target = scene.place_call(group=True), scenario("answers").number
-    return [await scene.centre.hand_over_from_group(call, scene.last_to_join(call), target, case="group")]
+    participant = scene.last_to_join(call)
+    return [await scene.centre.transfer(call, target, participant=participant, case="group")]
 
 
 async def _redirect(scene: Scene) -> list[Outcome]:
     incoming = await scene.ring()
-    return [await scene.centre.overflow(incoming, scenario("answers").teams_user, case="redirect")]
+    return [await scene.centre.redirect(incoming, scenario("answers").teams_user, case="redirect")]
 
 
 async def _silent(scene: Scene) -> list[Outcome]:
     call, target = scene.place_call(), scenario("silent").number
-    return [await scene.centre.hand_over(call, target, case="silent", patience=1)]
+    return [await scene.centre.transfer(call, target, case="silent", deadline=1)]
 
 
 async def _storm(scene: Scene) -> list[Outcome]:
-    """Of three callbacks one comes after the next one, and two come twice, for as long as there are any."""
+    """Of every three callbacks one comes after the next one, and two come twice."""
     twice, later = Fault(kind=FaultKind.DUPLICATE, times=2), Fault(kind=FaultKind.REORDER)
     scene.emulator.faults.add(*[later, twice] * (10 * _CALLS_IN_STORM))
     calls = [scene.place_call() for _ in range(_CALLS_IN_STORM)]
     target = scenario("answers").number
     return await asyncio.gather(
-        *(scene.centre.hand_over(call, target, case=f"storm {index}") for index, call in enumerate(calls))
+        *(scene.centre.transfer(call, target, case=f"storm {index}") for index, call in enumerate(calls))
     )
 
 
 async def _crash(scene: Scene) -> list[Outcome]:
-    """The request is executed, but whoever asked is dead before the answer; its callbacks are lost, too.
+    """The request is executed, but the process that sent it is killed before the response.
 
-    Whoever runs on the same store takes over when the dead one's lease is over: it asks once more where the
-    provider promises to execute that once, or else asks after the call. Only then the target picks up.
+    All callbacks are lost, too. After the lease of the killed process another one takes over, on the same
+    store: it sends the request again if the provider promises to execute it once, or else queries the call.
+    Only then the target answers.
     """
     emulator, target = scene.emulator, scenario("manual").number
     call = scene.place_call()
     emulator.faults.add(
-        Fault(kind=FaultKind.SLOW_AFTER, match=call, seconds=_HELD_SECONDS),
+        Fault(kind=FaultKind.SLOW_AFTER, match=call, seconds=_DELAY_SECONDS),
         Fault(kind=FaultKind.LOSE, match=call, times=None),
     )
     async with _process(scene, call, target, case="crash") as process:
         await scene.until(lambda: emulator.executions(call))
         process.kill()
         await process.wait()
-    scene.note("killed: the process that asked, before the answer came")
-    again = asyncio.create_task(scene.centre.hand_over(call, target, case="crash"))
+    scene.note("killed: the process that sent the request, before the response")
+    again = asyncio.create_task(scene.centre.transfer(call, target, case="crash"))
     try:
-        await scene.until(lambda: _answered(scene, held=False))
+        await scene.until(lambda: _has_response(scene, delayed=False))
         scene.note("taken over: by another process on the same store")
-        await scene.until(lambda: _answered(scene, held=True))
+        await scene.until(lambda: _has_response(scene, delayed=True))
         emulator.faults.clear()
         await scene.until(lambda: emulator.answer_target(call))
         return [await again]
@@ -119,32 +119,32 @@ async def _crash(scene: Scene) -> list[Outcome]:
         again.cancel()
 
 
-def _answered(scene: Scene, *, held: bool) -> bool:
-    """Whether there was an answer, such as was held back or not, to a request about the call."""
-    return any((request.fault is not None) is held for request in scene.requests)
+def _has_response(scene: Scene, *, delayed: bool) -> bool:
+    """Whether a request about the call has a response that was, or was not, delayed by the fault."""
+    return any((request.fault is not None) is delayed for request in scene.requests)
 
 
 @asynccontextmanager
 async def _process(
     scene: Scene, call: str, to: Identifier, *, case: str
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """The application in a process of its own on the same store, where it hands over this call.
+    """The application as a process of its own, on the same store, where it transfers the call.
 
-    It is at work already, with a token and a connection: it has handed over another call before.
+    It transfers another call first, so that it has a token and a connection.
     """
-    config = {**scene.stage.config, "lifecycle": {"lease": _LEASE_SECONDS}}
-    before = (scene.stage.place_call(), scenario("answers").number.raw_id, f"before {case}")
+    config = {**scene.environment.config, "lifecycle": {"lease": _LEASE_SECONDS}}
+    before = (scene.environment.place_call(), scenario("answers").number.raw_id, f"before {case}")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "transferkit.cli.demo.application"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the demonstration, which ends it
+        start_new_session=True,  # Ctrl-C goes to the demonstration, which ends this process
     )
     try:
-        if process.stdin is not None:  # pragma: no branch - it has one, for the type checker
-            told = {"config": config, "calls": [before, (call, to.raw_id, case)]}
-            process.stdin.write(json.dumps(told).encode())
+        if process.stdin is not None:  # pragma: no branch - for the type checker: it is a pipe
+            work = {"config": config, "calls": [before, (call, to.raw_id, case)]}
+            process.stdin.write(json.dumps(work).encode())
             process.stdin.close()
         yield process
     finally:
@@ -156,52 +156,52 @@ async def _process(
 STORIES: Final = (
     Story(
         name="blind",
-        title="a blind transfer to somebody who answers",
-        act=_blind,
+        title="a blind transfer; the target answers",
+        run=_blind,
         expected=TransferCompleted,
     ),
     Story(
         name="busy",
-        title="a transfer to somebody who is busy",
-        act=_busy,
+        title="a blind transfer; the target is busy",
+        run=_busy,
         expected=TransferFailed,
         reason=FailureReason.BUSY,
     ),
     Story(
         name="consultative",
         title="a consultative transfer",
-        act=_consultative,
+        run=_consultative,
         expected=TransferCompleted,
         refusable="replaces",
     ),
     Story(
         name="group",
-        title="one participant transferred out of a group call",
-        act=_group,
+        title="a transfer of one participant out of a group call",
+        run=_group,
         expected=TransferCompleted,
     ),
     Story(
         name="redirect",
-        title="an incoming call redirected",
-        act=_redirect,
+        title="a redirect of an incoming call",
+        run=_redirect,
         expected=RedirectCompleted,
     ),
     Story(
         name="silent",
-        title="a transfer of which the provider never tells",
-        act=_silent,
+        title="a transfer whose outcome the provider never reports",
+        run=_silent,
         expected=TransferExpired,
     ),
     Story(
         name="storm",
-        title=f"{_CALLS_IN_STORM} transfers in a storm of repeated and reordered callbacks",
-        act=_storm,
+        title=f"{_CALLS_IN_STORM} transfers with repeated and reordered callbacks",
+        run=_storm,
         expected=TransferCompleted,
     ),
     Story(
         name="crash",
-        title="the process that asks is killed, another one takes over",
-        act=_crash,
+        title="a transfer whose process is killed; another takes over",
+        run=_crash,
         expected=TransferCompleted,
     ),
 )
