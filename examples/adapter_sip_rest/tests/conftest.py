@@ -1,4 +1,4 @@
-"""The PBX, as far as the tests need it: an emulator on the kit, which brings HTTP, faults and scenarios."""
+"""An emulator of the PBX, built with transferkit's emulator kit, and a client that is connected to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class PbxCall:
 
 
 class Pbx(Emulator):
-    """Answers refers and questions about calls, and posts what becomes of them to `webhook`."""
+    """Answers refers and queries of calls, and posts the results to `webhook`."""
 
     name = "switchboard"
     webhook = ""
@@ -60,7 +60,7 @@ class Pbx(Emulator):
         key, line = request.headers["idempotency-key"], scenario_for(PhoneNumber(request.json()["refer_to"]))
         if status := self.rejection_status(call_id, line):
             return Reply(status=status, body={"message": "turned away"}, headers={"Retry-After": "0"})
-        if key not in call.refers:  # a key that it knows is not executed again
+        if key not in call.refers:  # a known key does not execute again
             call.refers.append(key)
             call.state = "referring"
             self.start(self._refer(call, key, line))
@@ -118,13 +118,13 @@ class Pbx(Emulator):
 
 @pytest.fixture
 def pbx():
-    """The PBX, not yet served."""
+    """The emulator, before it is served."""
     return Pbx()
 
 
 @pytest.fixture
 def adapter_at():
-    """Makes the adapter with full settings for a PBX at that address."""
+    """A function that creates the adapter for the PBX at a URL."""
 
     def make(url, key=API_KEY):
         secrets = {"api_key": Secret(value=key), "callback_secret": Secret(value=CALLBACK_SECRET)}
@@ -134,36 +134,38 @@ def adapter_at():
 
 
 @define
-class Office:
-    """An open client, its PBX, where the client takes callbacks, and its clock if the test moves it."""
+class Connected:
+    """An open client, its PBX, the URL of its callbacks, and its clock if the test moves it."""
 
     client: AsyncClient
     pbx: Pbx
     callbacks: str
     clock: ManualClock | None = None
 
-    async def requests_of(self, method, count):
-        """The requests that the PBX got by that method, once there are so many."""
+    async def wait_for_requests(self, method, count):
+        """Wait until the PBX received `count` requests with the method, and return them."""
         async with asyncio.timeout(20):
-            while len(found := [one for one in self.pbx.requests if one.method == method]) < count:  # noqa: ASYNC110 - the PBX records, and tells nobody
+            while len(found := [sent for sent in self.pbx.requests if sent.method == method]) < count:  # noqa: ASYNC110 - the PBX has no event
                 await asyncio.sleep(0.01)
         return found
 
-    async def let_it_expire(self, transfer):
-        """Move the clock past the deadline, once the PBX took the request and posted all that it will."""
+    async def expire(self, transfer):
+        """Wait until the PBX accepted the request and posted its callbacks, then pass the deadline."""
         async with asyncio.timeout(20):
-            while "transfer.submitted" not in {one.kind for one in await self.client.history(transfer.id)}:  # noqa: ASYNC110 - the store records, and signals nothing
-                await asyncio.sleep(0.01)
+            async with self.client.events(start="beginning") as stream:
+                async for event in stream:
+                    if event.kind == "transfer.submitted":
+                        break
             await self.pbx.settle()
         self.clock.advance(transfer.request.deadline)
 
 
 @pytest.fixture
-def office(pbx, adapter_at):
-    """`async with office() as it:` serves both on loopback."""
+def connected(pbx, adapter_at):
+    """`async with connected() as it:` serves the PBX and the callback receiver on loopback."""
 
     @asynccontextmanager
-    async def opened(clock=None) -> AsyncIterator[Office]:
+    async def opened(clock=None) -> AsyncIterator[Connected]:
         async def receiver(scope, receive, send):
             await client.asgi()(scope, receive, send)
 
@@ -177,7 +179,7 @@ def office(pbx, adapter_at):
             pbx.webhook = f"{app.url}/switchboard?secret={CALLBACK_SECRET}"
             adapters = {"switchboard": adapter_at(provider.url)}
             async with AsyncClient(config, adapters=adapters, clock=clock) as client:
-                yield Office(client, pbx, f"{app.url}/switchboard", clock)
+                yield Connected(client, pbx, f"{app.url}/switchboard", clock)
             await pbx.aclose()
 
     return opened

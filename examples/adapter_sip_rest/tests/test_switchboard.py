@@ -1,4 +1,4 @@
-"""What an application sees of the adapter: the whole way, over loopback, to a PBX that the tests play."""
+"""Complete transfers over loopback to an emulator of the PBX."""
 
 import json
 from datetime import UTC, datetime
@@ -39,13 +39,13 @@ AGENT = scenario("answers").number
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("line", SCENARIOS, ids=lambda line: line.name)
-async def test_each_scenario_has_its_outcome(office, line):
+async def test_each_scenario_ends_with_its_outcome(connected, line):
     expected = OUTCOMES[line.ending]
-    async with office(ManualClock() if expected is TransferExpired else None) as it:
+    async with connected(ManualClock() if expected is TransferExpired else None) as it:
         call = it.pbx.place_call()
         transfer = await it.client.transfer(call, to=line.number)
         if expected is TransferExpired:
-            await it.let_it_expire(transfer)
+            await it.expire(transfer)
         outcome = await transfer.outcome(timeout=20)
         assert type(outcome) is expected
         assert it.pbx.executions(call) == (line.ending is not Ending.REFUSED)
@@ -55,28 +55,28 @@ async def test_each_scenario_has_its_outcome(office, line):
 
 
 @pytest.mark.asyncio
-async def test_the_request_is_the_published_one(office):
-    async with office() as it:
+async def test_the_request_has_the_documented_form_and_equals_the_preview(connected):
+    async with connected() as it:
         call = it.pbx.place_call()
         request = Transfer(call=call, to=AGENT, replaces="c-9", extra={"ring_for": 30})
-        shown = await it.client.preview(request)
+        preview = await it.client.preview(request)
         transfer = await it.client.submit(request)
         await transfer.outcome(timeout=20)
         (sent,) = it.pbx.requests
         assert (sent.method, sent.path) == ("POST", f"/calls/{call}/refer")
         assert sent.headers["idempotency-key"] == transfer.id
         assert sent.body == {"refer_to": AGENT.number, "replaces": "c-9", "ring_for": 30}
-        assert shown.url.endswith(sent.path)
-        assert shown.body == sent.body
+        assert preview.url.endswith(sent.path)
+        assert preview.body == sent.body
 
 
 @pytest.mark.asyncio
-async def test_a_lost_answer_is_asked_for_again_and_executed_once(office):
-    async with office() as it:
+async def test_a_request_whose_response_is_lost_is_retried_and_executes_once(connected):
+    async with connected() as it:
         it.pbx.faults.add(Fault.parse("reset_after,match=refer"))
         call = it.pbx.place_call()
         transfer = await it.client.transfer(call, to=scenario("silent").number)
-        refers = await it.requests_of("POST", 2)
+        refers = await it.wait_for_requests("POST", 2)
         assert {sent.headers["idempotency-key"] for sent in refers} == {transfer.id}
         assert [sent.status for sent in refers] == [0, 202]
         assert it.pbx.executions(call) == 1
@@ -87,12 +87,12 @@ async def test_a_lost_answer_is_asked_for_again_and_executed_once(office):
 
 
 @pytest.mark.asyncio
-async def test_a_transfer_that_somebody_began_at_a_phone_is_not_ours(office):
-    async with office(ManualClock()) as it:
+async def test_the_verdict_of_a_transfer_that_was_started_at_a_phone_is_ignored(connected):
+    async with connected(ManualClock()) as it:
         call = it.pbx.place_call()
         transfer = await it.client.transfer(call, to=scenario("manual").number)
-        assert await it.pbx.say(call, "refer.answered", refer="somebody-elses") == 200
-        await it.let_it_expire(transfer)
+        assert await it.pbx.say(call, "refer.answered", refer="another-transfer") == 200
+        await it.expire(transfer)
         outcome = await transfer.outcome(timeout=20)
         assert isinstance(outcome, TransferExpired)
         assert outcome.evidence is Evidence.CALL_CONNECTED
@@ -100,19 +100,19 @@ async def test_a_transfer_that_somebody_began_at_a_phone_is_not_ours(office):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("query", ["", "?secret=", "?secret=wrong"])
-async def test_a_callback_without_the_secret_is_refused(office, query):
-    async with office() as it, httpx.AsyncClient() as stranger:
+async def test_a_callback_without_the_secret_is_refused(connected, query):
+    async with connected() as it, httpx.AsyncClient() as stranger:
         assert (await stranger.post(f"{it.callbacks}{query}", content=b"{}")).status_code == 401
 
 
 @pytest.mark.asyncio
-async def test_without_a_secret_nothing_is_believed_and_the_key_is_named():
+async def test_a_route_without_a_configured_secret_accepts_no_secret_and_names_the_key():
     route = SwitchboardAdapter(SwitchboardSettings()).route("")
     assert route is not None
     assert (route.secrets, route.needs) == ((), "providers.switchboard.callback_secret")
 
 
-def test_what_the_pbx_cannot_carry_is_refused_all_at_once():
+def test_the_plan_lists_every_unsupported_field():
     adapter = SwitchboardAdapter(SwitchboardSettings())
     planned = adapter.plan(Transfer(call="../admin", to=TeamsUser("u1"), region="amer", replaces="c 9"))
     assert {problem.field for problem in planned.problems} == {"call", "to", "region", "replaces"}
@@ -120,8 +120,8 @@ def test_what_the_pbx_cannot_carry_is_refused_all_at_once():
 
 
 @pytest.mark.asyncio
-async def test_a_client_sends_nothing_that_the_plan_refuses(office):
-    async with office() as it:
+async def test_a_request_that_the_plan_refuses_is_not_sent(connected):
+    async with connected() as it:
         with pytest.raises(InvalidRequest):
             await it.client.transfer("c-1", to=TeamsUser("u1"))
         assert it.pbx.requests == ()
@@ -129,7 +129,7 @@ async def test_a_client_sends_nothing_that_the_plan_refuses(office):
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("key", "ok"), [(None, True), ("another", False)])
-async def test_a_check_tells_a_good_key_from_a_bad_one(pbx, adapter_at, key, ok):
+async def test_the_check_distinguishes_a_valid_api_key_from_an_invalid_one(pbx, adapter_at, key, ok):
     async with serve(pbx.app) as server:
         adapter = adapter_at(server.url) if key is None else adapter_at(server.url, key)
         (result,) = await adapter.check()
@@ -137,7 +137,7 @@ async def test_a_check_tells_a_good_key_from_a_bad_one(pbx, adapter_at, key, ok)
     assert (result.ok, result.advice is None) == (ok, ok)
 
 
-# What the PBX publishes: the SIP status of a refer that failed.
+# The SIP status codes that the PBX documents for a failed refer.
 @pytest.mark.parametrize(
     ("sip_status", "reason", "call_alive"),
     [
@@ -153,7 +153,7 @@ async def test_a_check_tells_a_good_key_from_a_bad_one(pbx, adapter_at, key, ok)
         ("486", FailureReason.UNKNOWN, True),
     ],
 )
-def test_every_published_sip_status_has_a_reason(sip_status, reason, call_alive):
+def test_every_documented_sip_status_has_a_reason(sip_status, reason, call_alive):
     (fact,) = SwitchboardAdapter.decode(callback(event="refer.failed", refer="r-1", sip_status=sip_status))
     assert fact.result is not None
     assert (fact.result.reason, fact.call_alive) == (reason, call_alive)
@@ -170,8 +170,8 @@ def test_every_published_sip_status_has_a_reason(sip_status, reason, call_alive)
         (409, FailureReason.CONFLICT),
     ],
 )
-async def test_every_published_refusal_has_a_reason(office, status, reason):
-    async with office() as it:
+async def test_every_documented_rejection_has_a_reason(connected, status, reason):
+    async with connected() as it:
         it.pbx.faults.add(Fault.parse(f"status={status},match=refer"))
         transfer = await it.client.transfer(Call("switchboard", it.pbx.place_call()), to=AGENT)
         outcome = await transfer.outcome(timeout=20)
@@ -189,12 +189,12 @@ async def test_every_published_refusal_has_a_reason(office, status, reason):
         ({"event": "refer.failed"}, "refer"),
     ],
 )
-def test_a_callback_that_lacks_something_is_malformed_and_the_place_is_named(wrong, where):
+def test_the_error_of_a_malformed_callback_names_the_field(wrong, where):
     with pytest.raises(MalformedCallback) as raised:
         SwitchboardAdapter.decode(callback(**wrong))
     assert (raised.value.provider, raised.value.where) == ("switchboard", where)
 
 
-def callback(**said):
-    whole = {"id": "e-1", "event": "call.ended", "call": "c-1", "at": "2026-01-01T12:00:00.000Z", **said}
-    return Callback(body=json.dumps(whole).encode(), received_at=datetime(2026, 1, 1, 12, tzinfo=UTC))
+def callback(**fields):
+    event = {"id": "e-1", "event": "call.ended", "call": "c-1", "at": "2026-01-01T12:00:00.000Z", **fields}
+    return Callback(body=json.dumps(event).encode(), received_at=datetime(2026, 1, 1, 12, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""The contract that every adapter keeps."""
+"""The adapter passes the contract of all adapters."""
 
 import json
 
@@ -15,7 +15,7 @@ def adapter_at(url="https://api.switchboard.example/v1"):
     return SwitchboardAdapter(SwitchboardSettings(base_url=url, api_key=Secret(value=API_KEY)))
 
 
-def said(event, **more):
+def body(event, **more):
     at = "2026-01-01T11:59:59.500Z"
     return json.dumps({"id": f"e-{event}", "event": event, "call": CALL.id, "at": at, **more}).encode()
 
@@ -31,12 +31,12 @@ class TestSwitchboardAdapter(AdapterContract):
             Transfer(call=CALL, to=PhoneNumber("+14255550100"), context=CallingContext(sip={"X-Case": "42"})),
         ),
         callbacks=(
-            (said("refer.ringing", refer="r-1"), (Signal.STARTED,)),
-            (said("refer.answered", refer="r-1"), (Signal.SUCCEEDED,)),
-            (said("refer.failed", refer="r-1", sip_status=486), (Signal.FAILED,)),
-            (said("call.ended"), (Signal.CALL_ENDED,)),
-            (said("call.talking"), ()),
-            (said("call.recorded"), ()),
+            (body("refer.ringing", refer="r-1"), (Signal.STARTED,)),
+            (body("refer.answered", refer="r-1"), (Signal.SUCCEEDED,)),
+            (body("refer.failed", refer="r-1", sip_status=486), (Signal.FAILED,)),
+            (body("call.ended"), (Signal.CALL_ENDED,)),
+            (body("call.talking"), ()),
+            (body("call.recorded"), ()),
         ),
         secrets=(API_KEY,),
     )

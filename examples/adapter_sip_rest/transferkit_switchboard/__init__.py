@@ -1,4 +1,4 @@
-"""The adapter of Switchboard, a made-up PBX with a small REST API."""
+"""The adapter for Switchboard, a fictional PBX with a small REST API."""
 
 from transferkit_switchboard.adapter import SwitchboardAdapter, SwitchboardSettings
 

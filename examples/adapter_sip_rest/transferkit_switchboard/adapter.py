@@ -1,4 +1,4 @@
-"""The settings, and the adapter: one HTTP request a submission, and what came of it."""
+"""The settings and the adapter, which sends one HTTP request for each submission."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from transferkit.provider.http import misconfigured, unanswered, unconnected
 from transferkit.provider.json import thaw
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
 from transferkit_switchboard import callbacks
-from transferkit_switchboard.requests import CAPABILITIES, answer_of, inspection_of, refer_body
+from transferkit_switchboard.requests import CAPABILITIES, inspection_result, refer_body, submit_result
 
 Reply = httpx.Response | Rejected | NotSent | MaybeSent
 
@@ -31,7 +31,7 @@ def _is_safe(_: object, __: object, value: str) -> None:
 class SwitchboardSettings:
     """The keys of `[providers.switchboard]`. Each has a default: a preview or a plan needs no account.
 
-    `callback_secret` stands in the address that the PBX posts to: `https://…/switchboard?secret=…`.
+    The PBX posts callbacks to `https://…/switchboard?secret=…`, with `callback_secret` as the secret.
     """
 
     api_key: Secret = field(factory=lambda: Secret(key="providers.switchboard.api_key"))
@@ -41,7 +41,7 @@ class SwitchboardSettings:
 
 @final
 class SwitchboardAdapter(Adapter):
-    """Transfers calls of Switchboard, blind or after a consultation."""
+    """Transfers calls of Switchboard, blind or consultative."""
 
     name: ClassVar[str] = callbacks.PROVIDER
     settings_class: ClassVar[type[SwitchboardSettings]] = SwitchboardSettings
@@ -66,20 +66,22 @@ class SwitchboardAdapter(Adapter):
     async def submit(self, submission: Submission) -> SubmitResult:
         with submission.deadline.in_force():
             reply = await self._send(await self.wire(submission))
-        return answer_of(reply, now=self._clock.now()) if isinstance(reply, httpx.Response) else reply
+        return submit_result(reply, now=self._clock.now()) if isinstance(reply, httpx.Response) else reply
 
-    async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - Microsoft's
+    async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - tenants exist only at Microsoft
         reply = await self._get(f"calls/{call.id}")
         if isinstance(reply, httpx.Response):
-            return inspection_of(reply)
+            return inspection_result(reply)
         return Inspection(presence=Presence.UNKNOWN, result=reply.result)
 
     async def check(self) -> tuple[CheckResult, ...]:
-        got = await self._get("account")
-        ok = isinstance(got, httpx.Response) and got.is_success
-        said = f"answered {got.status_code}" if isinstance(got, httpx.Response) else str(got.result.message)
+        reply = await self._get("account")
+        if isinstance(reply, httpx.Response):
+            ok, message = reply.is_success, f"HTTP status {reply.status_code}"
+        else:
+            ok, message = False, str(reply.result.message)
         advice = None if ok else "Check api_key and base_url of [providers.switchboard]."
-        return (CheckResult(name="switchboard key", ok=ok, message=said, advice=advice),)
+        return (CheckResult(name="switchboard key", ok=ok, message=message, advice=advice),)
 
     def route(self, path: str) -> CallbackRoute | None:
         secret = self._settings.callback_secret
@@ -100,17 +102,17 @@ class SwitchboardAdapter(Adapter):
         return await self._send(wire)
 
     async def _send(self, wire: WireRequest) -> Reply:
-        """Send it once, with the real key in place of the mask: the answer, or what is known without one."""
+        """Send a request once, with the real API key. Return the response, or what is known without one."""
         try:
-            sent = {**wire.headers, "Authorization": f"Bearer {self._settings.api_key.resolve()}"}
+            headers = {**wire.headers, "Authorization": f"Bearer {self._settings.api_key.resolve()}"}
         except ConfigError as error:
             return misconfigured(error)
         try:
             http = self._http = self._http or httpx.AsyncClient(timeout=10)
-            async with asyncio.timeout(20):  # httpx limits each wait, this limits them all
-                body = thaw(wire.body) or None
-                return await http.request(wire.method, wire.url, headers=sent, json=body, extensions=CHECKED)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left before
+            url, body = wire.url, thaw(wire.body) or None
+            async with asyncio.timeout(20):  # httpx limits each wait, this limits their sum
+                return await http.request(wire.method, url, headers=headers, json=body, extensions=CHECKED)
+        except Exception as error:  # noqa: BLE001 - after any error the request may have been sent
             if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
                 return unconnected(error, to="Switchboard", check="base_url of [providers.switchboard]")
             return unanswered(error, to="Switchboard")

@@ -1,4 +1,4 @@
-"""The way out: what the PBX can carry, what is sent, and what its answers mean."""
+"""Requests: what the PBX supports, what is sent, and what its responses mean."""
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -18,7 +18,7 @@ _HEADERS: Final = Headers(max_count=10, max_name=64, max_value=256, name_pattern
 CAPABILITIES: Final = Capabilities(
     transfer={"call": _CALL, "to": Kinds(kinds=(PhoneNumber,)), "replaces": _CALL, "context.sip": _HEADERS},
     redirect=None,  # the PBX answers every call itself
-    repeatable_for=timedelta(hours=1),  # so long it remembers an Idempotency-Key
+    repeatable_for=timedelta(hours=1),  # the PBX remembers an Idempotency-Key for an hour
 )
 
 _REASONS: Final = {
@@ -37,7 +37,7 @@ _PRESENCES: Final = {
 
 
 def refer_body(request: Request) -> Any:
-    """The JSON of a refer. What it is given has passed the plan, so it is carried whole."""
+    """The JSON body of a refer. The request has passed the plan, so every field is supported."""
     body: dict[str, Any] = {"refer_to": request.targets[0].raw_id.removeprefix("4:")}
     if isinstance(request, Transfer) and request.replaces:
         body["replaces"] = request.replaces
@@ -46,8 +46,8 @@ def refer_body(request: Request) -> Any:
     return merge_patch(body, request.extra)
 
 
-def answer_of(response: httpx.Response, *, now: datetime) -> SubmitResult:
-    """What the answer to a refer proves; of one that the PBX does not publish, nothing."""
+def submit_result(response: httpx.Response, *, now: datetime) -> SubmitResult:
+    """What the response to a refer proves. A response that the PBX does not document proves nothing."""
     status, wait = response.status_code, retry_after(response.headers, now=now)
     result = _result(response)
     if status == HTTPStatus.ACCEPTED:
@@ -59,8 +59,8 @@ def answer_of(response: httpx.Response, *, now: datetime) -> SubmitResult:
     return Rejected(result=result) if status in _REASONS else MaybeSent(result=result)
 
 
-def inspection_of(response: httpx.Response) -> Inspection:
-    """What the answer to a question about a call says."""
+def inspection_result(response: httpx.Response) -> Inspection:
+    """What the response to a query of a call says."""
     if response.status_code == HTTPStatus.OK:
         return Inspection(presence=_PRESENCES.get(str(_json(response).get("state")), Presence.UNKNOWN))
     gone = response.status_code == HTTPStatus.NOT_FOUND
@@ -78,7 +78,7 @@ def _result(response: httpx.Response) -> Result:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        said = response.json()
+        body = response.json()
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return body if isinstance(body, dict) else {}
