@@ -167,17 +167,23 @@ def is_misplaced(case):
             data = tomllib.loads(as_bytes(data).decode())
         except ValueError:
             return False
-    return has_secret_elsewhere(data)
+    return any(
+        SECRET in name or has_secret_elsewhere(item, in_providers=name == "providers")
+        for name, item in data.items()
+    )
 
 
-def has_secret_elsewhere(value):
+def has_secret_elsewhere(value, *, in_providers):
+    """Whether the secret is not the value of `client_secret`; out of place that value must be text, too."""
     if isinstance(value, dict):
         return any(
-            SECRET in name or has_secret_elsewhere(item)
+            SECRET in name or has_secret_elsewhere(item, in_providers=in_providers)
             for name, item in value.items()
-            if name != "client_secret"
+            if name != "client_secret" or not (in_providers or isinstance(item, str))
         )
-    return any(map(has_secret_elsewhere, value)) if isinstance(value, list) else SECRET in str(value)
+    if isinstance(value, list):
+        return any(has_secret_elsewhere(item, in_providers=in_providers) for item in value)
+    return SECRET in str(value)
 
 
 @settings(max_examples=3 * settings.default.max_examples)

@@ -68,8 +68,10 @@ def check(provider, case):
 def elements_in(body):
     """The number of elements in a body that was decoded without an error."""
     value = json.loads(body.decode(json.detect_encoding(body), "replace"), parse_int=str)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(value.get("value"), list):
         value = next((item for name, item in reversed(value.items()) if name.lower() == "value"), value)
+    elif isinstance(value, dict):  # the exact name wins over another letter case
+        value = value["value"]
     return len(value) if isinstance(value, list) else 1
 
 
