@@ -1,17 +1,14 @@
 """Ways through the core that are seldom taken: found by the branches that no other test went along."""
 
 import importlib.metadata
-import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
 from transferkit import (
     AsyncClient,
     CallbackConfig,
-    CallbackRequest,
     Config,
     ConfigError,
     FailureReason,
@@ -20,7 +17,7 @@ from transferkit import (
     TokenPolicy,
 )
 from transferkit._lifecycle import CallKey, CallState, Lease
-from transferkit._util.frozenmap import FrozenMap, freeze
+from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import decode
 from transferkit.config import load_config
 from transferkit.provider.facts import Result
@@ -38,50 +35,6 @@ POLICY = TokenPolicy(openid_url="https://signer.example/openid", issuers=(SIGNER
 def client_of(adapter, **more):
     config = Config(source="test", provider="fake", callbacks=CallbackConfig(accept_unverified=True), **more)
     return AsyncClient(config, store=MemoryStore(), adapters={"fake": adapter}, clock=CLOCK)
-
-
-# --- bodies that an adapter chokes on -----------------------------------------------------------------
-
-
-async def test_an_adapter_that_recurses_too_deeply_is_a_malformed_body():
-    class Deep(FakeAdapter):
-        @classmethod
-        def decode(cls, callback):
-            return cls.decode(callback)
-
-    async with client_of(Deep(clock=CLOCK)) as client:
-        response = await client.receive(CallbackRequest(method="POST", url="/fake", body=b"{}"))
-    assert (response.status, b"nested too deeply" in response.body) == (400, True)
-
-
-async def test_of_several_events_that_cannot_be_stored_the_first_is_named_and_the_good_one_kept():
-    class Several(FakeAdapter):
-        @classmethod
-        def decode(cls, callback):
-            (fact,) = super().decode(callback)
-            odd = evolve(fact.event, raw=freeze({"number": float("inf"), "count": 1, "none": None}))
-            good = evolve(fact.event, raw=freeze({"count": 1, "list": [1.5, None, True]}))
-            return tuple(
-                evolve(fact, event=event, delivery=evolve(fact.delivery, key=str(number)))
-                for number, event in enumerate((good, odd, odd))
-            )
-
-    said = {"id": "d-1", "call_id": "one", "time": "2026-01-01T12:00:00+00:00", "signals": ["returned"]}
-    async with client_of(Several(clock=CLOCK)) as client:
-        request = CallbackRequest(method="POST", url="/fake", body=json.dumps(said).encode())
-        response = await client.receive(request)
-        kept = [event async for event in _everything(client)]
-    assert (response.status, json.loads(response.body)) == (
-        400,
-        {"error": "event 1: has a number that is not finite"},
-    )
-    assert [event.kind for event in kept] == ["call.connected"]
-
-
-async def _everything(client):
-    async with client.events("all", follow=False) as stream:
-        async for event in stream:
-            yield event
 
 
 # --- configurations -----------------------------------------------------------------------------------
