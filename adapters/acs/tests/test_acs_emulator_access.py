@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from transferkit_acs.emulator.access import AUDIENCE, check_signature, check_token, signature_of
-from transferkit_acs.emulator.refusals import Refusal
+from transferkit_acs.emulator.errors import AcsError
 
 from transferkit.testing.signing import CallbackSigner, Forgery
 
@@ -89,7 +89,7 @@ def test_a_transport_may_unescape_the_colons_of_a_raw_id_after_it_was_signed():
     ],
 )
 def test_any_other_signature_is_refused(change, code):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AcsError) as caught:
         signed(**change)
     assert (caught.value.status, caught.value.code) == (401, code)
 
@@ -123,7 +123,7 @@ def test_a_forged_token_is_refused(entra, forgery):
     if forgery is Forgery.OVERSIZED:
         check(token, entra)  # only its length is wrong, which HTTP servers limit
         return
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AcsError) as caught:
         check(token, entra)
     assert (caught.value.status, caught.value.code) == (401, "7501")
     assert token not in str(caught.value)
@@ -131,13 +131,13 @@ def test_a_forged_token_is_refused(entra, forgery):
 
 @pytest.mark.parametrize("after", [timedelta(minutes=-1), timedelta(minutes=6)])
 def test_a_token_is_valid_in_its_time_on_the_emulators_clock(entra, after):
-    with pytest.raises(Refusal, match="not valid at this time"):
+    with pytest.raises(AcsError, match="not valid at this time"):
         check(entra.token(audience=AUDIENCE), entra, after=after)
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "eyJhbGciOiJSUzI1NiJ9.e30."])
 def test_what_is_no_token_is_refused(entra, token):
-    with pytest.raises(Refusal):
+    with pytest.raises(AcsError):
         check(token, entra)
 
 

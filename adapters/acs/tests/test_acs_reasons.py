@@ -4,7 +4,7 @@ import json
 
 import pytest
 from transferkit_acs.answers import Reply
-from transferkit_acs.emulator.codes import FAILURES as EMULATED
+from transferkit_acs.emulator.outcomes import FAILURES as EMULATED
 from transferkit_acs.reasons import HTTP_CODES, HTTP_STATUSES
 from transferkit_microsoft.codes import call_end
 

@@ -1,4 +1,4 @@
-"""Who may ask: whoever signs with the access key, or carries a token of Entra for ACS."""
+"""Authentication of requests: a signature with the access key, or an Entra token for ACS."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import jwt
 from attrs import frozen
 
 from transferkit.testing.signing import CallbackSigner
-from transferkit_acs.emulator.refusals import Refusal
+from transferkit_acs.emulator.errors import AcsError
 
 __all__ = ["AUDIENCE", "check_signature", "check_token", "http_date", "signature_of"]
 
 AUDIENCE: Final = "https://communication.azure.com/"
-"""For whom Entra's tokens are. The SDKs ask for the scope `https://communication.azure.com//.default`."""
+"""The audience of Entra's tokens. The SDKs request the scope `https://communication.azure.com//.default`."""
 
 _AUDIENCES = (AUDIENCE, AUDIENCE.rstrip("/"))
-_TOKEN_REFUSED = "7501"  # noqa: S105 - an error code
+_TOKEN_REJECTED = "7501"  # noqa: S105 - an error code
 _HMAC_VALIDATION_ERROR = "7509"
 _ALGORITHM = "RS256"
 
@@ -31,7 +31,7 @@ _ALGORITHM = "RS256"
 @final
 @frozen(kw_only=True)
 class SignedRequest:
-    """What a signature covers. `target` is path and query as they stand in the request line."""
+    """What a signature covers. `target` is the path and query of the request line."""
 
     method: str
     target: str
@@ -46,7 +46,7 @@ class SignedRequest:
 
 
 def signature_of(access_key: str, text: str) -> str:
-    """The signature of a string to sign, by a base64 access key."""
+    """The signature of a string to sign, with a base64 access key."""
     key = base64.b64decode(access_key)
     return base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
 
@@ -54,13 +54,13 @@ def signature_of(access_key: str, text: str) -> str:
 def check_signature(
     access_key: str, *, method: str, target: str, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Raise `Refusal` unless the request carries a valid signature. Header names in lower case."""
+    """Raise `AcsError` unless the request has a valid signature. Header names are in lower case."""
     authorization = headers.get("authorization", "")
     if not authorization.startswith("HMAC-SHA256 "):
-        raise _unauthorized(_TOKEN_REFUSED, "The request is neither signed nor has it a token.")
+        raise _unauthorized(_TOKEN_REJECTED, "The request has neither a signature nor a token.")
     date, content_hash = headers.get("x-ms-date", ""), headers.get("x-ms-content-sha256", "")
     if http_date(date) is None:
-        raise _unsigned("x-ms-date is missing or is no HTTP date")
+        raise _unsigned("x-ms-date is missing or not an HTTP date")
     if content_hash != base64.b64encode(hashlib.sha256(body).digest()).decode():
         raise _unsigned("x-ms-content-sha256 does not match the body")
     host = headers.get("host", "")
@@ -76,9 +76,9 @@ def check_signature(
 
 
 def _spellings(target: str) -> tuple[str, str]:
-    """The target as it was sent, and as the async SDK signed it.
+    """The target as it was sent, and as the async SDK signs it.
 
-    That one escapes the colons of a participant's raw id, and its transport sends them as they are.
+    The async SDK signs the colons of a participant's raw id escaped, but sends them unescaped.
     """
     path, mark, query = target.partition("?")
     rest, slash, last = path.rpartition("/")
@@ -86,12 +86,12 @@ def _spellings(target: str) -> tuple[str, str]:
 
 
 def check_token(token: str, issuers: Iterable[CallbackSigner], *, now: datetime) -> None:
-    """Raise `Refusal` unless one of `issuers` signed the token, for ACS, and it is valid now."""
+    """Raise `AcsError` unless one of `issuers` signed the token, its audience is ACS, and it is valid now."""
     try:
         key_id = jwt.get_unverified_header(token).get("kid")
         keys = {key["kid"]: (key, issuer.issuer) for issuer in issuers for key in issuer.jwks()["keys"]}
         if key_id not in keys:
-            raise _unauthorized(_TOKEN_REFUSED, "The token is signed by nobody who is trusted.")
+            raise _unauthorized(_TOKEN_REJECTED, "The token is not signed by a trusted issuer.")
         key, issuer = keys[key_id]
         claims = jwt.decode(
             token,
@@ -99,7 +99,7 @@ def check_token(token: str, issuers: Iterable[CallbackSigner], *, now: datetime)
             algorithms=[_ALGORITHM],
             audience=_AUDIENCES,
             issuer=issuer,
-            # Times are those of the emulator's clock, which a test may hold.
+            # The times are checked below, by the emulator's clock.
             options={
                 "require": ["exp", "nbf"],
                 "verify_exp": False,
@@ -108,21 +108,21 @@ def check_token(token: str, issuers: Iterable[CallbackSigner], *, now: datetime)
             },
         )
     except jwt.PyJWTError as error:
-        raise _unauthorized(_TOKEN_REFUSED, f"The token is not accepted: {error}.") from None
+        raise _unauthorized(_TOKEN_REJECTED, f"The token is not accepted: {error}.") from None
     if not int(claims["nbf"]) <= now.timestamp() < int(claims["exp"]):
-        raise _unauthorized(_TOKEN_REFUSED, "The token is not valid at this time.")
+        raise _unauthorized(_TOKEN_REJECTED, "The token is not valid at this time.")
 
 
-def _unauthorized(code: str, message: str) -> Refusal:
-    return Refusal(HTTPStatus.UNAUTHORIZED, code, message)
+def _unauthorized(code: str, message: str) -> AcsError:
+    return AcsError(HTTPStatus.UNAUTHORIZED, code, message)
 
 
-def _unsigned(why: str) -> Refusal:
+def _unsigned(why: str) -> AcsError:
     return _unauthorized(_HMAC_VALIDATION_ERROR, f"HMAC validation failed: {why}.")
 
 
 def http_date(text: str) -> datetime | None:
-    """A date in the form that HTTP prefers, which ends in GMT (RFC 9110, section 5.6.7); None for another."""
+    """A date in the preferred form of HTTP, which ends in GMT (RFC 9110, section 5.6.7); else None."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The calls of one resource, as the service keeps them and as it shows them."""
+"""The calls of one resource, and their JSON."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit.provider.json import EMPTY
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.capabilities import RINGING
-from transferkit_acs.emulator.refusals import Refusal, call_not_found
+from transferkit_acs.emulator.errors import AcsError, call_not_found
 from transferkit_acs.identities import phone_model_of, response_model_of
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["CHAIN_ID", "Call", "CallState", "IncomingCall", "Switchboard", "opaque"]
+__all__ = ["CHAIN_ID", "Call", "CallState", "Calls", "IncomingCall", "opaque"]
 
 CHAIN_ID: Final = "X-Microsoft-Skype-Chain-ID"
-"""The response header with the correlation id of the call that a request was about."""
+"""The response header with the correlation id of the request's call."""
 
 _CONTEXT_BYTES = 3072
 
 
 class CallState(StrEnum):
-    """`callConnectionState`; the values are the wire's."""
+    """The values of `callConnectionState`."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -38,17 +38,18 @@ class CallState(StrEnum):
 
 
 def opaque(size: int = 24) -> str:
-    """An id or context that says nothing to its reader."""
+    """A random id or context."""
     return base64.b64encode(secrets.token_bytes(size)).decode()
 
 
 @final
 @define(kw_only=True)
 class Call:
-    """A call that was created, answered or placed; `people` are its participants besides the application.
+    """An outgoing or answered call.
 
-    `own` is the application's own identity. `version` shapes the events. Of a placed call it is that of the
-    first operation on it.
+    * `own`: the application's identity.
+    * `people`: the other participants, in the order in which they joined.
+    * `version`: the API version of the call's events. For a placed call it is that of the first operation.
     """
 
     own: Identifier
@@ -72,34 +73,34 @@ class Call:
 
     @property
     def is_open(self) -> bool:
-        """Whether the application is still on it."""
+        """Whether the application is still on the call."""
         return self.state is not CallState.DISCONNECTED
 
     @property
-    def first(self) -> Identifier:
-        """The other party: who is on the call longest, else who called or was called."""
-        there = [*self.people, self.source] if self.incoming else [*self.people, *self.targets]
-        return there[0]
+    def other_party(self) -> Identifier:
+        """The participant who joined first; if nobody joined, the caller or the first target."""
+        candidates = [*self.people, self.source] if self.incoming else [*self.people, *self.targets]
+        return candidates[0]
 
     @property
-    def shape(self) -> ApiVersion:
-        """The api-version of its events."""
+    def event_version(self) -> ApiVersion:
+        """The API version of the call's events."""
         return self.version or max(ApiVersion)
 
     @property
     def roster(self) -> list[Identifier]:
-        """All participants, the application included. As recorded, the one who called comes first."""
+        """All participants including the application. As recorded, the caller is first."""
         callers = 1 if self.incoming else 0
         return [*self.people[:callers], self.own, *self.people[callers:]]
 
     def properties(self, version: ApiVersion) -> dict[str, Any]:
         """`CallConnectionProperties`.
 
-        As recorded, a created call has no `serverCallId` before it connects; its `sourceDisplayName` may be
-        empty, and is always there.
+        As recorded, a created call has no `serverCallId` before it is connected, and always has a
+        `sourceDisplayName`, which may be empty.
         """
         is_new = self.state is CallState.CONNECTING and not self.incoming
-        shown: dict[str, Any] = {
+        properties: dict[str, Any] = {
             "callConnectionId": self.id,
             "serverCallId": None if is_new else self.server_call_id,
             "source": response_model_of(self.source),
@@ -113,33 +114,33 @@ class Call:
         }
         if self.incoming and version >= ApiVersion.V2024_09_15:
             numbers = [target for target in self.targets if isinstance(target, PhoneNumber)]
-            shown["answeredFor"] = phone_model_of(numbers[0]) if numbers else None
-        return {name: value for name, value in shown.items() if value is not None}
+            properties["answeredFor"] = phone_model_of(numbers[0]) if numbers else None
+        return {name: value for name, value in properties.items() if value is not None}
 
-    def participant(self, someone: Identifier, version: ApiVersion) -> dict[str, Any]:
+    def participant(self, identifier: Identifier, version: ApiVersion) -> dict[str, Any]:
         """`CallParticipant`."""
-        shown = {"identifier": response_model_of(someone), "isMuted": False}
-        return shown | ({"isOnHold": False} if version >= ApiVersion.V2024_09_15 else {})
+        participant = {"identifier": response_model_of(identifier), "isMuted": False}
+        return participant | ({"isOnHold": False} if version >= ApiVersion.V2024_09_15 else {})
 
-    def has(self, someone: Identifier) -> bool:
+    def has(self, person: Identifier) -> bool:
         """Whether this person is on the call."""
-        return someone.raw_id in {one.raw_id for one in self.people}
+        return person.raw_id in {each.raw_id for each in self.people}
 
-    def join(self, someone: Identifier) -> None:
-        """Let somebody in; with a third party it is a group call, and stays one."""
-        if not self.has(someone):
-            self.people.append(someone)
+    def join(self, person: Identifier) -> None:
+        """Add a person. A call with two people besides the application becomes, and stays, a group call."""
+        if not self.has(person):
+            self.people.append(person)
         self.group = self.group or len(self.people) > 1
 
-    def leave(self, someone: Identifier) -> None:
-        """Let somebody go."""
-        self.people = [one for one in self.people if one.raw_id != someone.raw_id]
+    def leave(self, person: Identifier) -> None:
+        """Remove a person."""
+        self.people = [each for each in self.people if each.raw_id != person.raw_id]
 
 
 @final
 @define(kw_only=True)
 class IncomingCall:
-    """A call that rings at the application. It has a context to answer or redirect it with, but no id yet."""
+    """An incoming call: `context` is what answers or redirects it; it has no connection id yet."""
 
     caller: Identifier
     callee: Identifier
@@ -152,47 +153,46 @@ class IncomingCall:
 
     @property
     def id(self) -> str:
-        """The id that its event has in transferkit."""
+        """The call id of its `call.incoming` event in transferkit."""
         return f"{RINGING}{self.correlation_id}"
 
 
 @final
 @define
-class Switchboard:
-    """All calls, in the order in which they began."""
+class Calls:
+    """All calls, the oldest first; `incoming` by their context."""
 
-    calls: dict[str, Call] = field(factory=dict)
+    by_id: dict[str, Call] = field(factory=dict)
     incoming: dict[str, IncomingCall] = field(factory=dict)
-    """By their context."""
 
     def add(self, call: Call) -> Call:
-        """Keep a new call."""
-        self.calls[call.id] = call
+        """Add a new call."""
+        self.by_id[call.id] = call
         return call
 
     def open_call(self, call_id: str) -> Call:
-        """The call of that id. Raises `Refusal` where there is none any more."""
-        call = self.calls.get(canonical_call_id(call_id))
+        """The call with this id. Raises `AcsError` if it does not exist or has ended."""
+        call = self.by_id.get(canonical_call_id(call_id))
         if call is None or not call.is_open:
             raise call_not_found()
         return call
 
     def connected_call(self, call_id: str) -> Call:
-        """The call of that id, if something can be done with it. Raises `Refusal`."""
+        """The call with this id. Raises `AcsError` unless it is connected."""
         call = self.open_call(call_id)
         if call.state is CallState.CONNECTING:
-            raise Refusal(400, "8501", "Action is invalid when call is not in Established state")
+            raise AcsError(400, "8501", "Action is invalid when call is not in Established state")
         if call.state is not CallState.CONNECTED:
-            raise Refusal(409, "8607", "A transfer of this call is under way.")
+            raise AcsError(409, "8607", "A transfer of this call is in progress.")
         return call
 
     def ringing_call(self, context: str) -> IncomingCall:
-        """The call of that context, if it still rings. Raises `Refusal`."""
+        """The incoming call with this context. Raises `AcsError` if it no longer rings."""
         call = self.incoming.get(context)
         if call is None or not call.rings:
             raise call_not_found()
         return call
 
     def incoming_call(self, call_id: str) -> IncomingCall | None:
-        """The call that rings or rang under that id."""
+        """The incoming call with this id, which may no longer ring."""
         return next((call for call in self.incoming.values() if call.id == call_id), None)

@@ -1,4 +1,4 @@
-"""Event Grid: subscribes an endpoint after its handshake, and delivers the calls that ring.
+"""Event Grid: subscribes an endpoint after a handshake, and delivers incoming calls.
 
 Published: learn.microsoft.com event-grid, "webhook event delivery" and "CloudEvents schema"; IncomingCall.
 """
@@ -31,12 +31,12 @@ _log = logging.getLogger("transferkit.acs.emulator")
 
 _ORIGIN: Final = "eventgrid.azure.net"
 _SUBSCRIPTION: Final = "EMULATOR"
-_PARAMETER: Final = "secret"  # where the adapter's route looks for it
-_SECONDS: Final = 30  # for which Event Grid waits for an answer
+_QUERY_PARAMETER: Final = "secret"  # the adapter expects this name
+_TIMEOUT_SECONDS: Final = 30
 
 
 class EventSchema(StrEnum):
-    """In which of the two forms events are delivered, and the endpoint is greeted."""
+    """The two forms of events; each has its own handshake."""
 
     EVENT_GRID = "eventgrid"
     CLOUD_EVENTS = "cloudevents"
@@ -45,7 +45,7 @@ class EventSchema(StrEnum):
 @final
 @frozen(kw_only=True)
 class Delivery:
-    """One event as it is delivered, at first and again."""
+    """One event, which may be delivered several times."""
 
     url: str
     body: Any
@@ -54,7 +54,7 @@ class Delivery:
 
 @final
 class EventGrid:
-    """One topic. `secret` is added to every endpoint's query, as `secret`."""
+    """One topic. The query of every endpoint's address gets the parameter `secret`."""
 
     def __init__(self, emulator: Emulator, *, topic: str, secret: str) -> None:
         self._emulator = emulator
@@ -63,30 +63,30 @@ class EventGrid:
         self._subscribed: dict[str, EventSchema] = {}
 
     async def subscribe(self, url: str, schema: EventSchema) -> bool:
-        """Greet the endpoint; nothing is delivered to one that does not answer as published."""
+        """Do the handshake with an endpoint; returns whether the endpoint answered it as published."""
         import httpx
 
         address = self._with_secret(url)
-        # No certificate is checked, as the application's own may be made for the test.
-        async with httpx.AsyncClient(timeout=_SECONDS, verify=False, trust_env=False) as http:  # noqa: S501
+        # Certificates are not verified, because the application may use one that was made for the test.
+        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, verify=False, trust_env=False) as http:  # noqa: S501
             if schema is EventSchema.CLOUD_EVENTS:
-                agreed = await self._ask_for_leave(http, address)
+                subscribed = await self._request_permission(http, address)
             else:
-                agreed = await self._validate(http, address)
-        if agreed:
+                subscribed = await self._validate(http, address)
+        if subscribed:
             self._subscribed[url] = schema
         else:
             _log.warning(
-                "Event Grid delivers nothing: the endpoint did not answer its handshake (%s)",
+                "the emulated Event Grid delivers no events: the endpoint did not answer the handshake (%s)",
                 schema,
                 extra={"event": AcsLogEvent.EVENTGRID_NOT_VALIDATED, "path": urlsplit(url).path},
             )
-        return agreed
+        return subscribed
 
     async def announce(self, url: str, call: IncomingCall, *, age: timedelta) -> Delivery | None:
-        """Deliver a call that rings, after the handshake if it is the first; None where that failed.
+        """Deliver an incoming call, after the handshake with a new endpoint; None if the handshake failed.
 
-        `age` is how long ago the call began to ring, as when earlier tries did not arrive.
+        `age` is how long the call has been ringing, as if earlier deliveries had failed.
         """
         if url not in self._subscribed and not await self.subscribe(url, EventSchema.EVENT_GRID):
             return None
@@ -95,7 +95,7 @@ class EventGrid:
         return delivery
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Deliver an event, or deliver it again: ids and times stay as they are."""
+        """Deliver an event, for the first time or again, with the same ids and times."""
         await self._emulator.post(delivery.url, delivery.body, headers=delivery.headers)
 
     def _delivery(self, url: str, call: IncomingCall, age: timedelta) -> Delivery:
@@ -132,7 +132,7 @@ class EventGrid:
         return Delivery(url=self._with_secret(url), body=body, headers={**named, **headers})
 
     async def _validate(self, http: httpx.AsyncClient, url: str) -> bool:
-        """The handshake of Event Grid's own schema: the endpoint answers with the code that it was sent."""
+        """The handshake of Event Grid's own schema: the endpoint returns the validation code."""
         code = str(uuid4())
         event = {
             "id": str(uuid4()),
@@ -154,7 +154,7 @@ class EventGrid:
             return False
         return isinstance(answer, dict) and answer.get("validationResponse") == code
 
-    async def _ask_for_leave(self, http: httpx.AsyncClient, url: str) -> bool:
+    async def _request_permission(self, http: httpx.AsyncClient, url: str) -> bool:
         """The handshake of CloudEvents (HTTP 1.1 Web Hooks, section 4): the endpoint allows the origin."""
         headers = {"WebHook-Request-Origin": _ORIGIN, "WebHook-Request-Rate": "120"}
         reply = await self._send(http, "OPTIONS", url, None, headers)
@@ -164,7 +164,7 @@ class EventGrid:
     async def _send(
         self, http: httpx.AsyncClient, method: str, url: str, body: Any, headers: Mapping[str, str]
     ) -> httpx.Response | None:
-        """A handshake, kept among the callbacks; no fault of the callbacks is done to it."""
+        """Send and record a request of a handshake. Callback faults do not apply to it."""
         import httpx
 
         content = {} if body is None else {"json": body}
@@ -178,12 +178,12 @@ class EventGrid:
         return reply
 
     def _with_secret(self, url: str) -> str:
-        """The address with the secret in its query, unless it has one already."""
+        """The address with the secret in its query, unless it already has one."""
         parts = urlsplit(url)
         given = parse_qsl(parts.query, keep_blank_values=True)
-        if any(name == _PARAMETER for name, _ in given):
+        if any(name == _QUERY_PARAMETER for name, _ in given):
             return url
-        query = urlencode([*given, (_PARAMETER, self._secret)])
+        query = urlencode([*given, (_QUERY_PARAMETER, self._secret)])
         return urlunsplit(parts._replace(query=query))
 
 

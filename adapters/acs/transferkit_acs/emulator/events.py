@@ -1,6 +1,6 @@
-"""What the service says of a call: CloudEvents to the application's address, each in an array of one.
+"""The events of a call: CloudEvents, posted to the application's address in an array of one.
 
-Shapes: learn.microsoft.com Call Automation webhook events, and the official SDKs' models, by api-version.
+Shapes: learn.microsoft.com Call Automation webhook events, and the official SDKs' models, by API version.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from uuid import uuid4
 
 from transferkit.emulators import Emulator
 from transferkit_acs.emulator.calls import Call
-from transferkit_acs.emulator.codes import DONE, Outcome
+from transferkit_acs.emulator.outcomes import DONE, Outcome
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["PREFIX", "Announcer", "wire_time"]
+__all__ = ["PREFIX", "EventSender", "wire_time"]
 
 PREFIX = "Microsoft.Communication."
-_LAST_DIGIT = 1  # .NET leaves out trailing zeros
+_LAST_DIGIT = 1  # not 0, because .NET omits trailing zeros
 
 
 def wire_time(time: datetime, *, zone: str = "+00:00") -> str:
-    """A time as recorded: seven digits of a second, one more than Python's clock has, and the zone."""
+    """A time in the recorded form: seven decimals of a second, one more than Python has, and a zone."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}{_LAST_DIGIT}{zone}"
 
 
 @final
-class Announcer:
-    """Posts events in the emulator's name, each with a fresh token for the resource."""
+class EventSender:
+    """Posts events, each with a fresh token for the resource."""
 
     def __init__(self, emulator: Emulator, *, resource_id: str) -> None:
         self._emulator = emulator
@@ -35,45 +35,45 @@ class Announcer:
 
     async def connected(self, call: Call) -> None:
         """`CallConnected`."""
-        await self.say(call, "CallConnected", **_context(call), **_told(call, DONE))
+        await self.send(call, "CallConnected", **_context(call), **_result(call, DONE))
 
     async def roster(self, call: Call) -> None:
-        """`ParticipantsUpdated`, which alone is numbered."""
+        """`ParticipantsUpdated`, the only event with a sequence number."""
         call.rosters += 1
-        people = [call.participant(one, call.shape) for one in call.roster]
-        await self.say(
+        people = [call.participant(person, call.event_version) for person in call.roster]
+        await self.send(
             call,
             "ParticipantsUpdated",
             participants=people,
             sequenceNumber=call.rosters,
-            **_told(call, DONE),
+            **_result(call, DONE),
         )
 
     async def disconnected(self, call: Call, outcome: Outcome) -> None:
-        """`CallDisconnected`, after which nothing more is said of the call."""
-        await self.say(call, "CallDisconnected", **_context(call), **_told(call, outcome))
+        """`CallDisconnected`, the last event of a call."""
+        await self.send(call, "CallDisconnected", **_context(call), **_result(call, outcome))
 
     async def not_established(self, call: Call, outcome: Outcome) -> None:
         """`CreateCallFailed` and then `CallDisconnected`, as recorded; `AnswerFailed` for an answered call.
 
         Before 2024-09-15 there was only `CallDisconnected`.
         """
-        has_event = call.shape >= ApiVersion.V2024_09_15
+        has_event = call.event_version >= ApiVersion.V2024_09_15
         if has_event:
             name = "AnswerFailed" if call.incoming else "CreateCallFailed"
-            await self.say(call, name, **_context(call), **_told(call, outcome))
+            await self.send(call, name, **_context(call), **_result(call, outcome))
         if not (has_event and call.incoming):
             await self.disconnected(call, outcome)
 
-    async def verdict(
+    async def operation_ended(
         self, call: Call, name: str, outcome: Outcome, *, url: str | None, context: str | None, **data: Any
     ) -> None:
-        """How an operation ended: to its own callback address, else to the call's."""
+        """The end of an operation, posted to its own callback address if it has one, else to the call's."""
         echo = {} if context is None else {"operationContext": context}
-        told = {"resultInformation": outcome.json(call.shape)}
-        await self.say(call, name, url=url, **echo, **told, **data)
+        result = {"resultInformation": outcome.json(call.event_version)}
+        await self.send(call, name, url=url, **echo, **result, **data)
 
-    async def say(self, call: Call, name: str, *, url: str | None = None, **data: Any) -> None:
+    async def send(self, call: Call, name: str, *, url: str | None = None, **data: Any) -> None:
         """Post one event about a call."""
         address = f"calling/callConnections/{call.id}"
         event = {
@@ -82,7 +82,7 @@ class Announcer:
             "type": f"{PREFIX}{name}",
             "data": {
                 **data,
-                "version": call.shape.value,
+                "version": call.event_version.value,
                 "callConnectionId": call.id,
                 "serverCallId": call.server_call_id,
                 "correlationId": call.correlation_id,
@@ -98,12 +98,12 @@ class Announcer:
 
 
 def _context(call: Call) -> dict[str, Any]:
-    """The context of the call itself, absent if none was given."""
+    """The operation context of the call, if one was given."""
     return {} if call.context is None else {"operationContext": call.context}
 
 
-def _told(call: Call, outcome: Outcome) -> dict[str, Any]:
-    """Before 2024-09-15 nobody said how it came about."""
-    if call.shape < ApiVersion.V2024_09_15:
+def _result(call: Call, outcome: Outcome) -> dict[str, Any]:
+    """The result information, which events have since 2024-09-15."""
+    if call.event_version < ApiVersion.V2024_09_15:
         return {}
-    return {"resultInformation": outcome.json(call.shape)}
+    return {"resultInformation": outcome.json(call.event_version)}

@@ -1,7 +1,7 @@
-"""What the service does at each published request, and how it answers it.
+"""The operations: what each request does, and its response.
 
-Every operation checks, executes and returns how it is answered: a repetition is answered by the state that
-there is then.
+An operation checks and executes a request, and returns a function that makes the response. The response to a
+repetition is made later, from the state at that time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from uuid import uuid4
 from transferkit.emulators import Emulator, Reply
 from transferkit.identifiers import CommunicationUser, Identifier, PhoneNumber
 from transferkit.testing.scenarios import scenario_for
-from transferkit_acs.emulator.calls import CHAIN_ID, Call, CallState, IncomingCall, Switchboard
-from transferkit_acs.emulator.refusals import Refusal, invalid
-from transferkit_acs.emulator.repeatability import Answer
-from transferkit_acs.emulator.stories import Operation, Stories
+from transferkit_acs.emulator.call_flows import CallFlows, Operation
+from transferkit_acs.emulator.calls import CHAIN_ID, Call, Calls, CallState, IncomingCall
+from transferkit_acs.emulator.errors import AcsError, invalid
+from transferkit_acs.emulator.repeatability import Respond
 from transferkit_acs.identities import identifier_of
 from transferkit_acs.settings import ApiVersion
 
@@ -29,29 +29,29 @@ Body = Mapping[str, Any]
 
 @final
 class Operations:
-    """The operations of one resource, whose own user is `identity`. Bodies have been checked before."""
+    """The operations of one resource, whose user is `identity`. `routes` has checked the bodies."""
 
     def __init__(
-        self, emulator: Emulator, switchboard: Switchboard, stories: Stories, *, identity: CommunicationUser
+        self, emulator: Emulator, calls: Calls, flows: CallFlows, *, identity: CommunicationUser
     ) -> None:
         self._emulator = emulator
-        self._switchboard = switchboard
-        self._stories = stories
+        self._calls = calls
+        self._flows = flows
         self._identity = identity
 
     # --- calls begin and end --------------------------------------------------------------------------
 
-    def create(self, body: Body, version: ApiVersion) -> Answer:
+    def create(self, body: Body, version: ApiVersion) -> Respond:
         """`createCall`: to one target, or to several at once."""
-        targets = tuple(_someone(target, "targets") for target in body["targets"])
+        targets = tuple(_identifier(target, "targets") for target in body["targets"])
         caller_id = _number(body.get("sourceCallerIdNumber"))
         if caller_id is None and any(isinstance(target, PhoneNumber) for target in targets):
             field = "sourceCallerIdNumber"
-            raise invalid(f"request.{field} is required where a phone number is called", target=field)
-        self._admit(body["callbackUri"], *targets)
+            raise invalid(f"{field} is required to call a phone number", target=field)
+        self._reject_by_scenario(body["callbackUri"], *targets)
         given = (body.get("source") or {}).get("id")
-        own = self._identity if given is None else _someone({"rawId": given}, "source")
-        call = self._switchboard.add(
+        own = self._identity if given is None else _identifier({"rawId": given}, "source")
+        call = self._calls.add(
             Call(
                 own=own,
                 callback_url=body["callbackUri"],
@@ -64,15 +64,15 @@ class Operations:
                 display_name=body.get("sourceDisplayName"),
             )
         )
-        self._emulator.start(self._stories.created(call))
-        return lambda: _about(call, HTTPStatus.CREATED, call.properties(version))
+        self._emulator.start(self._flows.created(call))
+        return lambda: _call_reply(call, HTTPStatus.CREATED, call.properties(version))
 
-    def answer(self, body: Body, version: ApiVersion) -> Answer:
+    def answer(self, body: Body, version: ApiVersion) -> Respond:
         """`answerCall`."""
-        incoming = self._take(body)
+        incoming = self._take_incoming(body)
         given = (body.get("answeredBy") or {}).get("id")
-        own = self._identity if given is None else _someone({"rawId": given}, "answeredBy")
-        call = self._switchboard.add(
+        own = self._identity if given is None else _identifier({"rawId": given}, "answeredBy")
+        call = self._calls.add(
             Call(
                 own=own,
                 callback_url=body["callbackUri"],
@@ -86,141 +86,137 @@ class Operations:
                 correlation_id=incoming.correlation_id,
             )
         )
-        self._emulator.start(self._stories.answered(call))
-        return lambda: _about(call, HTTPStatus.OK, call.properties(version))
+        self._emulator.start(self._flows.answered(call))
+        return lambda: _call_reply(call, HTTPStatus.OK, call.properties(version))
 
-    def reject(self, body: Body) -> Answer:
-        """`rejectCall`: no event about the call follows."""
-        incoming = self._take(body)
-        return lambda: _about(incoming, HTTPStatus.NO_CONTENT)
+    def reject(self, body: Body) -> Respond:
+        """`rejectCall`: no event follows."""
+        incoming = self._take_incoming(body)
+        return lambda: _call_reply(incoming, HTTPStatus.NO_CONTENT)
 
-    def redirect(self, body: Body) -> Answer:
-        """`redirectCall`: no event about the call follows, whatever the target does."""
-        target = _someone(body["target"], "target")
-        self._admit(self._switchboard.ringing_call(body["incomingCallContext"]).id, target)
-        incoming = self._take(body)
+    def redirect(self, body: Body) -> Respond:
+        """`redirectCall`: no event follows, whatever the target does."""
+        target = _identifier(body["target"], "target")
+        self._reject_by_scenario(self._calls.ringing_call(body["incomingCallContext"]).id, target)
+        incoming = self._take_incoming(body)
         incoming.executions += 1
-        return lambda: _about(incoming, HTTPStatus.NO_CONTENT)
+        return lambda: _call_reply(incoming, HTTPStatus.NO_CONTENT)
 
-    def get(self, call_id: str, version: ApiVersion) -> Answer:
+    def get(self, call_id: str, version: ApiVersion) -> Respond:
         """`getCall`."""
-        call = self._switchboard.open_call(call_id)
-        return lambda: _about(call, HTTPStatus.OK, call.properties(version))
+        call = self._calls.open_call(call_id)
+        return lambda: _call_reply(call, HTTPStatus.OK, call.properties(version))
 
-    def hang_up(self, call_id: str) -> Answer:
-        """`hangupCall` and `terminateCall`: the application's own leg ends either way."""
-        call = self._switchboard.open_call(call_id)
-        self._stories.hang_up(call)
-        return lambda: _about(call, HTTPStatus.NO_CONTENT)
+    def hang_up(self, call_id: str) -> Respond:
+        """`hangupCall` and `terminateCall`: both end the application's leg."""
+        call = self._calls.open_call(call_id)
+        self._flows.hang_up(call)
+        return lambda: _call_reply(call, HTTPStatus.NO_CONTENT)
 
     # --- transfers ------------------------------------------------------------------------------------
 
-    def transfer(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
+    def transfer(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
         """`transferToParticipant`."""
-        call = self._switchboard.connected_call(call_id)
-        target = _someone(body["targetParticipant"], "targetParticipant")
-        transferee = _optional(body.get("transferee"), "transferee")
+        call = self._calls.connected_call(call_id)
+        target = _identifier(body["targetParticipant"], "targetParticipant")
+        transferee = _identifier(body["transferee"], "transferee") if body.get("transferee") else None
         if call.group and transferee is None:
-            raise Refusal(
+            raise AcsError(
                 HTTPStatus.BAD_REQUEST, "8505", "The call has several participants: name the transferee."
             )
         if transferee is not None and not call.has(transferee):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "8558", "The transferee is not on the call.")
-        self._admit(call.id, target)
+            raise AcsError(HTTPStatus.BAD_REQUEST, "8558", "The transferee is not on the call.")
+        self._reject_by_scenario(call.id, target)
         call.version = call.version or version
         call.state = CallState.TRANSFERRING
         call.executions += 1
         operation = _operation(body, target, transferee)
-        self._emulator.start(self._stories.transferred(call, operation))
-        return _echo(call, body)
+        self._emulator.start(self._flows.transferred(call, operation))
+        return _accepted(call, body)
 
     # --- participants ---------------------------------------------------------------------------------
 
-    def participants(self, call_id: str, version: ApiVersion) -> Answer:
-        """`getParticipants`; there is never a second page."""
-        call = self._switchboard.open_call(call_id)
-        people = [call.participant(one, version) for one in call.roster]
-        return lambda: _about(call, HTTPStatus.OK, {"value": people})
+    def participants(self, call_id: str, version: ApiVersion) -> Respond:
+        """`getParticipants`; always one page."""
+        call = self._calls.open_call(call_id)
+        people = [call.participant(person, version) for person in call.roster]
+        return lambda: _call_reply(call, HTTPStatus.OK, {"value": people})
 
-    def participant(self, call_id: str, raw_id: str, version: ApiVersion) -> Answer:
+    def participant(self, call_id: str, raw_id: str, version: ApiVersion) -> Respond:
         """`getParticipant`."""
-        call = self._switchboard.open_call(call_id)
-        for one in call.roster:
-            if one.raw_id == raw_id:
-                shown = call.participant(one, version)
-                return lambda: _about(call, HTTPStatus.OK, shown)
-        raise Refusal(HTTPStatus.NOT_FOUND, "8558", "The participant is not on the call.")
+        call = self._calls.open_call(call_id)
+        for person in call.roster:
+            if person.raw_id == raw_id:
+                participant = call.participant(person, version)
+                return lambda: _call_reply(call, HTTPStatus.OK, participant)
+        raise AcsError(HTTPStatus.NOT_FOUND, "8558", "The participant is not on the call.")
 
-    def add(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
+    def add(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
         """`addParticipant`."""
-        call = self._switchboard.connected_call(call_id)
-        someone = _someone(body["participantToAdd"], "participantToAdd")
-        self._admit(call.id, someone)
+        call = self._calls.connected_call(call_id)
+        person = _identifier(body["participantToAdd"], "participantToAdd")
+        self._reject_by_scenario(call.id, person)
         call.version = call.version or version
-        self._emulator.start(self._stories.added(call, _operation(body, someone)))
+        self._emulator.start(self._flows.added(call, _operation(body, person)))
         more = {"invitationId": str(uuid4())} if version >= ApiVersion.V2023_10_15 else {}
-        return _echo(call, body, participant=call.participant(someone, version), **more)
+        return _accepted(call, body, participant=call.participant(person, version), **more)
 
-    def remove(self, call_id: str, body: Body, version: ApiVersion) -> Answer:
+    def remove(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
         """`removeParticipant`."""
-        call = self._switchboard.connected_call(call_id)
-        someone = _someone(body["participantToRemove"], "participantToRemove")
-        if not call.has(someone):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
+        call = self._calls.connected_call(call_id)
+        person = _identifier(body["participantToRemove"], "participantToRemove")
+        if not call.has(person):
+            raise AcsError(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
         call.version = call.version or version
-        self._emulator.start(self._stories.removed(call, _operation(body, someone)))
-        return _echo(call, body)
+        self._emulator.start(self._flows.removed(call, _operation(body, person)))
+        return _accepted(call, body)
 
-    # --- what they share ------------------------------------------------------------------------------
+    # --- shared ---------------------------------------------------------------------------------------
 
-    def _take(self, body: Body) -> IncomingCall:
-        """The call that rings under this context, which rings no longer."""
-        incoming = self._switchboard.ringing_call(body["incomingCallContext"])
+    def _take_incoming(self, body: Body) -> IncomingCall:
+        """The incoming call with the context of the body; it stops ringing. Raises `AcsError`."""
+        incoming = self._calls.ringing_call(body["incomingCallContext"])
         incoming.rings = False
         return incoming
 
-    def _admit(self, about: str, *targets: Identifier) -> None:
-        """Turn the request away where a target's scenario says so. Raises `Refusal`."""
+    def _reject_by_scenario(self, key: str, *targets: Identifier) -> None:
+        """Raise `AcsError` if the scenario of a target rejects the request."""
         for target in targets:
-            status = self._emulator.rejection_status(about, scenario_for(target))
+            status = self._emulator.rejection_status(key, scenario_for(target))
             if status == HTTPStatus.TOO_MANY_REQUESTS:
                 seconds = math.ceil(self._emulator.pace)
-                raise Refusal(
+                raise AcsError(
                     status, "8516", "There are too many requests.", headers={"Retry-After": f"{seconds}"}
                 )
             if status is not None:
-                raise Refusal(status, "7504", "The resource may not do this.")
+                raise AcsError(status, "7504", "The resource does not have the permission.")
 
 
-def _about(call: Call | IncomingCall, status: HTTPStatus, body: Any = None) -> Reply:
-    """A response about a call: as recorded, its chain id is the `correlationId` of the call's events."""
+def _call_reply(call: Call | IncomingCall, status: HTTPStatus, body: Any = None) -> Reply:
+    """A response about a call. As recorded, its chain id is the `correlationId` of the call's events."""
     return Reply(status=status, body=body, headers={CHAIN_ID: call.correlation_id})
 
 
-def _echo(call: Call, body: Body, **more: Any) -> Answer:
-    """An accepted operation, with its context if it had one."""
+def _accepted(call: Call, body: Body, **more: Any) -> Respond:
+    """The response to an accepted operation, with its context if it has one."""
     context = {"operationContext": body["operationContext"]} if "operationContext" in body else {}
-    return lambda: _about(call, HTTPStatus.ACCEPTED, {**more, **context})
+    return lambda: _call_reply(call, HTTPStatus.ACCEPTED, {**more, **context})
 
 
-def _operation(body: Body, someone: Identifier, transferee: Identifier | None = None) -> Operation:
+def _operation(body: Body, person: Identifier, transferee: Identifier | None = None) -> Operation:
     return Operation(
-        someone=someone,
+        person=person,
         transferee=transferee,
         context=body.get("operationContext"),
         callback_url=body.get("operationCallbackUri"),
     )
 
 
-def _someone(model: object, field: str) -> Identifier:
-    found = identifier_of(model)
-    if found is None:
-        raise invalid(f"request.{field} names no identifier", target=field)
-    return found
-
-
-def _optional(model: object, field: str) -> Identifier | None:
-    return None if model is None else _someone(model, field)
+def _identifier(model: object, field: str) -> Identifier:
+    identifier = identifier_of(model)
+    if identifier is None:
+        raise invalid(f"{field} is not a known identifier", target=field)
+    return identifier
 
 
 def _number(model: object) -> PhoneNumber | None:

@@ -1,4 +1,4 @@
-"""The published paths, and what is checked before an operation is executed."""
+"""The published paths, and the checks before an operation is executed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from attrs import frozen
 from transferkit.emulators import EmulatedRequest
 from transferkit.emulators.schema import Record, find_problems
 from transferkit_acs.emulator import schema
+from transferkit_acs.emulator.errors import AcsError, invalid
 from transferkit_acs.emulator.operations import Operations
-from transferkit_acs.emulator.refusals import Refusal, invalid
-from transferkit_acs.emulator.repeatability import Answer
+from transferkit_acs.emulator.repeatability import Respond
 from transferkit_acs.payloads import read_json
 from transferkit_acs.settings import ApiVersion
 
@@ -26,15 +26,15 @@ Ids = Mapping[str, str]
 @final
 @frozen(kw_only=True)
 class Route:
-    """One published operation: `body` checks its body, None is one that has none.
+    """One published operation; `body` is the shape of its body, None if it has no body.
 
-    `confirmed` is whether recorded responses carry `Repeatability-Result`: those of transfer, of adding and
-    removing a participant and of terminate do; those of create (since 2023), answer and reject do not.
+    `confirmed` is whether recorded responses have the header `Repeatability-Result`. Those of transfer, add
+    participant, remove participant and terminate do; those of create (since 2023), answer and reject do not.
     """
 
     method: str
     path: re.Pattern[str]
-    run: Callable[[Operations, Ids, Any, ApiVersion], Answer]
+    run: Callable[[Operations, Ids, Any, ApiVersion], Respond]
     body: Record | None = None
     repeatable: bool = False
     confirmed: bool = False
@@ -46,18 +46,18 @@ _CALL = f"{_CALLS}/(?P<call>[^/:]+)"
 
 def _post(
     path: str,
-    run: Callable[[Operations, Ids, Any, ApiVersion], Answer],
+    run: Callable[[Operations, Ids, Any, ApiVersion], Respond],
     body: Record | None = None,
     *,
     confirmed: bool = False,
 ) -> Route:
-    """Everything that is posted may be repeated."""
+    """A POST; all are repeatable."""
     return Route(
         method="POST", path=re.compile(path), run=run, body=body, repeatable=True, confirmed=confirmed
     )
 
 
-def _other(method: str, path: str, run: Callable[[Operations, Ids, Any, ApiVersion], Answer]) -> Route:
+def _other(method: str, path: str, run: Callable[[Operations, Ids, Any, ApiVersion], Respond]) -> Route:
     return Route(method=method, path=re.compile(path), run=run)
 
 
@@ -102,24 +102,24 @@ _NOT_EMULATED = re.compile(
 
 
 def route_for(request: EmulatedRequest) -> tuple[Route, Ids]:
-    """The operation that is meant, and the ids in its path. Raises `Refusal`."""
+    """The operation of a request, and the ids in its path. Raises `AcsError`."""
     found = [(route, match) for route in _ROUTES if (match := route.path.fullmatch(request.path))]
     for route, match in found:
         if route.method == request.method:
             return route, match.groupdict()
     if found:
-        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "405", "Method not allowed.")
+        raise AcsError(HTTPStatus.METHOD_NOT_ALLOWED, "405", "Method not allowed.")
     if _NOT_EMULATED.fullmatch(request.path):
-        raise Refusal(HTTPStatus.NOT_IMPLEMENTED, "501", "The emulator does not offer this operation.")
-    raise Refusal(HTTPStatus.NOT_FOUND, "404", "Resource not found.")
+        raise AcsError(HTTPStatus.NOT_IMPLEMENTED, "501", "The emulator does not offer this operation.")
+    raise AcsError(HTTPStatus.NOT_FOUND, "404", "Resource not found.")
 
 
 def execution(
     route: Route, operations: Operations, request: EmulatedRequest, ids: Ids, version: ApiVersion
-) -> Callable[[], Answer]:
-    """What executes the request: checks its body first. It raises `Refusal`."""
+) -> Callable[[], Respond]:
+    """A function that checks the body and executes the request. It raises `AcsError`."""
 
-    def execute() -> Answer:
+    def execute() -> Respond:
         body = None if route.body is None else _checked(request, route.body, version)
         return route.run(operations, ids, body, version)
 
@@ -127,10 +127,10 @@ def execution(
 
 
 def _checked(request: EmulatedRequest, record: Record, version: ApiVersion) -> Any:
-    """The body's fields of the api-version, if it has the published shape. Raises `Refusal`."""
+    """The fields of the body that the API version has. Raises `AcsError`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
+        raise AcsError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
     try:
         body = read_json(request.body)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The resource that clients talk to: who may ask, what is published, and what tests may let happen."""
+"""The emulator of one ACS resource: requests, credentials, and what tests control."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from transferkit.provider.json import EMPTY
 from transferkit.testing.signing import CallbackSigner
 from transferkit_acs.callbacks import canonical_call_id
 from transferkit_acs.emulator.access import AUDIENCE, check_signature, check_token
-from transferkit_acs.emulator.calls import CHAIN_ID, Call, CallState, IncomingCall, Switchboard
+from transferkit_acs.emulator.call_flows import CallFlows
+from transferkit_acs.emulator.calls import CHAIN_ID, Call, Calls, CallState, IncomingCall
+from transferkit_acs.emulator.errors import AcsError
 from transferkit_acs.emulator.eventgrid import Delivery, EventGrid, EventSchema
-from transferkit_acs.emulator.events import Announcer
+from transferkit_acs.emulator.events import EventSender
 from transferkit_acs.emulator.operations import Operations
-from transferkit_acs.emulator.refusals import Refusal
 from transferkit_acs.emulator.repeatability import RepeatableRequests
 from transferkit_acs.emulator.routes import execution, route_for
-from transferkit_acs.emulator.stories import Stories
 from transferkit_acs.settings import ApiVersion
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ _THROTTLED, _SERVER_ERROR = "8516", "9999"
 class AcsEmulator(Emulator):
     """One ACS resource, its Event Grid topic, and the keys that sign its callbacks.
 
-    Requests are signed with `access_key`, or carry a token of `token()` or of an issuer that it was told to
-    `trust`. Event Grid's deliveries carry `eventgrid_secret` in their address. `identity` is the
-    application's own on its calls, unless a request names another. `clock` decides how old a repeatable
-    request may be and which tokens are valid. Not emulated: media, recording, rooms and `connect`, muting,
-    cancelling an invitation, moving participants.
+    * `access_key`: the key that signs requests. Requests may instead have a token from `token()`, or from an
+      issuer that was passed to `trust`.
+    * `eventgrid_secret`: the secret in the addresses of Event Grid's deliveries.
+    * `identity`: the application's identity on its calls, unless a request names another.
+    * `clock`: decides which repeatable requests and tokens are still valid.
+
+    Not emulated: media, recording, rooms and `connect`, muting, cancelling an invitation, and moving
+    participants.
     """
 
     name: ClassVar[str] = "acs"
@@ -73,17 +76,15 @@ class AcsEmulator(Emulator):
         self._entra = CallbackSigner(issuer=f"https://sts.windows.net/{uuid4()}/", clock=self.clock)
         self._issuers = [self._entra]
         self._repeatable = RepeatableRequests()
-        self._switchboard = Switchboard()
-        self._announcer = Announcer(self, resource_id=self.resource_id)
-        self._stories = Stories(self, self._announcer)
+        self._calls = Calls()
+        self._flows = CallFlows(self, EventSender(self, resource_id=self.resource_id))
         self.identity = CommunicationUser(f"8:acs:{self.resource_id}_{uuid4()}")
-        self._operations = Operations(self, self._switchboard, self._stories, identity=self.identity)
+        self._operations = Operations(self, self._calls, self._flows, identity=self.identity)
         topic = f"/subscriptions/{uuid4()}/resourceGroups/emulator/providers/{_RESOURCE_TYPE}/emulator"
         self._event_grid = EventGrid(self, topic=topic, secret=self.eventgrid_secret)
         self._deliveries: dict[str, Delivery] = {}
 
     def config(self, base_url: str, *, ca_file: Path | None = None) -> dict[str, Any]:
-        """The `[providers.acs]` table that points an adapter at this emulator."""
         table = {
             "connection_string": f"endpoint={base_url};accesskey={self.access_key}",
             "resource_id": self.resource_id,
@@ -93,14 +94,14 @@ class AcsEmulator(Emulator):
         }
         return table | ({"ca_file": str(ca_file)} if ca_file else {})
 
-    # --- who may ask ----------------------------------------------------------------------------------
+    # --- credentials ----------------------------------------------------------------------------------
 
     def token(self, *, lifetime: timedelta | float = _TOKEN_LIFETIME) -> str:
-        """A token as Entra issues it for ACS, valid for `lifetime` (seconds or a timedelta)."""
+        """A token such as Entra issues for ACS, valid for `lifetime` (seconds or a timedelta)."""
         return self._entra.token(audience=AUDIENCE, lifetime=lifetime)
 
     def trust(self, issuer: CallbackSigner) -> None:
-        """Accept tokens of this issuer, too, if they are for `https://communication.azure.com`."""
+        """Also accept tokens of this issuer for the audience `https://communication.azure.com`."""
         self._issuers.append(issuer)
 
     def _authenticate(self, request: EmulatedRequest) -> None:
@@ -123,12 +124,12 @@ class AcsEmulator(Emulator):
             return self._published_keys(request)
         try:
             reply = self._execute(request)
-        except Refusal as refusal:
-            reply = refusal.reply
+        except AcsError as error:
+            reply = error.reply
         return evolve(reply, headers={**_common_headers(request), **reply.headers})
 
     def _published_keys(self, request: EmulatedRequest) -> Reply:
-        """The OpenID document of the callbacks' signer, or its keys; anybody may read them."""
+        """The OpenID document of the callbacks' signer, or its keys; they need no credentials."""
         if request.method != "GET":
             return Reply(status=HTTPStatus.METHOD_NOT_ALLOWED)
         if request.path == _KEYS_PATH:
@@ -137,7 +138,7 @@ class AcsEmulator(Emulator):
         return Reply(status=HTTPStatus.OK, body=document)
 
     def _execute(self, request: EmulatedRequest) -> Reply:
-        """Raises `Refusal`."""
+        """Execute a request to ACS. Raises `AcsError`."""
         self._authenticate(request)
         version = _version(request)
         route, ids = route_for(request)
@@ -148,15 +149,15 @@ class AcsEmulator(Emulator):
                     request, execute, confirmed=route.confirmed, now=self.clock.now()
                 )
             return execute()()
-        except Refusal as refusal:
-            return self._about_call(refusal.reply, ids)
+        except AcsError as error:
+            return self._with_chain_id(error.reply, ids)
 
-    def _about_call(self, refusal: Reply, ids: Mapping[str, str]) -> Reply:
-        """The refusal, with the chain id of the call that it is about, unless that call is over."""
-        call = self._switchboard.calls.get(canonical_call_id(ids.get("call", "")))
+    def _with_chain_id(self, reply: Reply, ids: Mapping[str, str]) -> Reply:
+        """An error response with the chain id of the request's call, unless that call has ended."""
+        call = self._calls.by_id.get(canonical_call_id(ids.get("call", "")))
         if call is None or not call.is_open:
-            return refusal
-        return evolve(refusal, headers={CHAIN_ID: call.correlation_id, **refusal.headers})
+            return reply
+        return evolve(reply, headers={CHAIN_ID: call.correlation_id, **reply.headers})
 
     def reply_to_fault(self, fault: Fault) -> Reply:
         reply = super().reply_to_fault(fault)
@@ -166,9 +167,9 @@ class AcsEmulator(Emulator):
     # --- calls ----------------------------------------------------------------------------------------
 
     def place_call(self, *, callback_url: str, group: bool = False) -> str:
-        """An established call, as after the application answered; returns its id.
+        """Add an established call, as after the application answered; returns its id.
 
-        The caller is a phone number; on a group call there is an ACS user, too.
+        The caller is a phone number; a group call also has an ACS user.
         """
         call = Call(
             own=self.identity,
@@ -178,9 +179,9 @@ class AcsEmulator(Emulator):
             state=CallState.CONNECTED,
             incoming=True,
         )
-        for someone in [CALLER, COLLEAGUE] if group else [CALLER]:
-            call.join(someone)
-        self._switchboard.add(call)
+        for person in [CALLER, COLLEAGUE] if group else [CALLER]:
+            call.join(person)
+        self._calls.add(call)
         self.journal.notify()
         return call.id
 
@@ -193,14 +194,14 @@ class AcsEmulator(Emulator):
         custom_context: Mapping[str, Any] = EMPTY,
         age: timedelta | float = 0,
     ) -> RingingCall:
-        """Let a call ring: Event Grid delivers its IncomingCall to `callback_url` (`…/acs/eventgrid`).
+        """Add an incoming call, whose event Event Grid delivers to `callback_url` (`…/acs/eventgrid`).
 
-        An endpoint that is not subscribed yet is greeted first, and gets nothing where it does not answer as
-        published. `age` (seconds or a timedelta) is how long the call has rung when the event arrives, as
-        when earlier deliveries failed. Needs a running event loop.
+        A new endpoint is subscribed first; nothing is delivered if it does not answer the handshake. `age`
+        (seconds or a timedelta) is how long the call has been ringing, as if earlier deliveries had failed.
+        Needs a running event loop.
         """
         call = IncomingCall(caller=caller, callee=callee, custom_context=custom_context)
-        self._switchboard.incoming[call.context] = call
+        self._calls.incoming[call.context] = call
         span = age if isinstance(age, timedelta) else timedelta(seconds=age)
         self.start(self._announce(callback_url, call, span))
         self.journal.notify()
@@ -212,42 +213,37 @@ class AcsEmulator(Emulator):
             self._deliveries[call.id] = delivery
 
     async def subscribe(self, url: str, *, schema: EventSchema = EventSchema.EVENT_GRID) -> bool:
-        """Subscribe an endpoint to the calls that ring; returns whether it answered the handshake."""
+        """Subscribe an endpoint to incoming calls; returns whether it answered the handshake."""
         return await self._event_grid.subscribe(url, schema)
 
     def redeliver(self, call_id: str) -> None:
-        """Deliver the IncomingCall of a ringing call once more, unchanged, as Event Grid may.
+        """Deliver the event of an incoming call again, unchanged, as Event Grid may.
 
-        Needs a running event loop. Raises `KeyError` for a call that was not delivered.
+        Needs a running event loop. Raises `KeyError` for a call whose event was not delivered.
         """
         self.start(self._event_grid.deliver(self._deliveries[call_id]))
 
     def hang_up(self, call_id: str) -> None:
-        """Let the caller hang up, on a created call whoever was called. Needs a running event loop.
-
-        Raises `KeyError` for an unknown call.
-        """
-        incoming = self._switchboard.incoming_call(call_id)
+        """Have the other party hang up. Needs a running event loop. Raises `KeyError` for an unknown call."""
+        incoming = self._calls.incoming_call(call_id)
         if incoming is not None:
             incoming.rings = False
             self.journal.notify()
             return
-        call = self._switchboard.calls[canonical_call_id(call_id)]
+        call = self._calls.by_id[canonical_call_id(call_id)]
         if call.state is CallState.TRANSFERRING and self.end_ringing(call.id, "caller_leaves"):
             return
         if call.is_open:
-            self.start(self._stories.gone(call, call.first))
-            self.end_ringing(call.id, "caller_leaves")  # nobody rings for a call that is over
+            self.start(self._flows.left(call, call.other_party))
+            self.end_ringing(call.id, "caller_leaves")  # a target does not ring for an ended call
 
     def executions(self, call_id: str) -> int:
-        """How many transfers of this call, or redirects of this ringing call, were executed."""
-        found = self._switchboard.calls.get(canonical_call_id(call_id))
-        found_ringing = self._switchboard.incoming_call(call_id)
-        return sum(one.executions for one in (found, found_ringing) if one is not None)
+        call = self._calls.by_id.get(canonical_call_id(call_id)) or self._calls.incoming_call(call_id)
+        return 0 if call is None else call.executions
 
     def calls(self) -> tuple[CallView, ...]:
-        """All calls: those that ring or rang, then the others."""
-        rang = (
+        """All calls, the incoming ones first."""
+        incoming = (
             CallView(
                 id=call.id,
                 provider=self.name,
@@ -257,21 +253,21 @@ class AcsEmulator(Emulator):
                 executions=call.executions,
                 marks=(call.context, call.correlation_id),
             )
-            for call in self._switchboard.incoming.values()
+            for call in self._calls.incoming.values()
         )
         others = (
             CallView(
                 id=call.id,
                 provider=self.name,
                 state=call.state.value,
-                parties=tuple(someone.raw_id for someone in call.people),
+                parties=tuple(person.raw_id for person in call.people),
                 group=call.group,
                 executions=call.executions,
                 marks=(call.correlation_id, call.server_call_id),
             )
-            for call in self._switchboard.calls.values()
+            for call in self._calls.by_id.values()
         )
-        return (*rang, *others)
+        return (*incoming, *others)
 
 
 def _version(request: EmulatedRequest) -> ApiVersion:
@@ -279,13 +275,13 @@ def _version(request: EmulatedRequest) -> ApiVersion:
         return ApiVersion(request.query.get("api-version", ""))
     except ValueError:
         message = "api-version is missing or not supported."
-        raise Refusal(HTTPStatus.BAD_REQUEST, "8523", message, target="api-version") from None
+        raise AcsError(HTTPStatus.BAD_REQUEST, "8523", message, target="api-version") from None
 
 
 def _common_headers(request: EmulatedRequest) -> dict[str, str]:
-    """The recorded headers of every response; a client's own id is returned.
+    """The recorded headers of every response, including the client's request id.
 
-    A response that is not about an open call has a chain id of its own.
+    A response that does not belong to an open call has a random chain id.
     """
     headers = {CHAIN_ID: str(uuid4()), "X-Cache": "CONFIG_NOCACHE"}
     client_id = request.headers.get("x-ms-client-request-id")

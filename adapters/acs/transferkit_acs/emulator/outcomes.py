@@ -1,7 +1,7 @@
-"""The codes with which ACS says how something ended, and which of them a scenario ends with.
+"""The codes with which operations and calls end, and the codes of each scenario.
 
-Codes: learn.microsoft.com communication-services troubleshooting codes (Call Automation, calling, PSTN).
-How a transfer fails is published for legs to the telephone network; of other targets only some codes are.
+Codes: learn.microsoft.com communication-services troubleshooting codes (Call Automation, calling, PSTN). The
+codes of failed transfers are published for phone numbers; for other targets only some are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from transferkit_acs.settings import ApiVersion
 
 __all__ = [
     "CALLER_GONE",
+    "CALL_ENDED",
     "DONE",
-    "ENDED",
     "FAILURES",
     "LEFT_EARLY",
     "REMOVED",
@@ -32,26 +32,26 @@ __all__ = [
 @final
 @frozen
 class Outcome:
-    """A `resultInformation`: HTTP's or SIP's code, the subcode, and a text for people."""
+    """A `resultInformation`: the code of HTTP or SIP, the subcode, and a message."""
 
     code: int
     subcode: int
     message: str
 
     def json(self, version: ApiVersion) -> dict[str, Any]:
-        """As events have it; what the telephone network itself said came with 2026-03-12."""
+        """The JSON in events; 2026-03-12 added the codes of the telephone network."""
         body: dict[str, Any] = {"code": self.code, "subCode": self.subcode, "message": self.message}
-        said = _SAID_BY_NETWORK.get(self.code)
-        if version >= ApiVersion.V2026_03_12 and said and self.subcode // 1000 == _OUTBOUND_LEG:
-            phrase, q850, words = said
+        network = _NETWORK_CODES.get(self.code)
+        if version >= ApiVersion.V2026_03_12 and network and self.subcode // 1000 == _OUTBOUND_LEG:
+            phrase, q850, message = network
             body["sipDetails"] = {"code": self.code, "message": phrase}
-            body["q850Details"] = {"code": q850, "message": words}
+            body["q850Details"] = {"code": q850, "message": message}
         return body
 
 
 DONE: Final = Outcome(200, 0, "")
 TRANSFERRED: Final = Outcome(200, TRANSFER_COMPLETED, "The transfer operation completed successfully.")
-ENDED: Final = Outcome(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
+CALL_ENDED: Final = Outcome(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
 CALLER_GONE: Final = Outcome(200, 4521, "The participant disconnected.")
 REMOVED: Final = Outcome(200, 5300, "The participant was removed by another participant. DiagCode: 0#5300.@")
 LEFT_EARLY: Final = Outcome(487, 0, "The caller hung up before the call was established.")
@@ -70,7 +70,7 @@ FAILURES: Final[Mapping[FailureReason, Outcome]] = {
     FailureReason.TARGET_NOT_ALLOWED: Outcome(403, 510403, "The number may not be called."),
     FailureReason.CALLER_LEFT: LEFT_EARLY,
 }
-"""How a call to a phone number fails."""
+"""The codes of a failed call to a phone number."""
 
 _OTHER_FAILURES: Final[Mapping[FailureReason, Outcome]] = {
     FailureReason.BUSY: _BUSY,
@@ -79,7 +79,7 @@ _OTHER_FAILURES: Final[Mapping[FailureReason, Outcome]] = {
 }
 
 # RFC 3261 and ITU-T Q.850, by SIP code.
-_SAID_BY_NETWORK: Final[Mapping[int, tuple[str, int, str]]] = {
+_NETWORK_CODES: Final[Mapping[int, tuple[str, int, str]]] = {
     404: ("Not Found", 1, "Unallocated number"),
     480: ("Temporarily Unavailable", 19, "No answer from user"),
     486: ("Busy Here", 17, "User busy"),
@@ -89,7 +89,7 @@ _OUTBOUND_LEG: Final = 560
 
 
 def failure_of(reason: FailureReason | None, target: Identifier) -> Outcome:
-    """With what a call to `target` fails for this reason."""
+    """The codes of a call to `target` that fails for this reason."""
     why = reason or FailureReason.UNREACHABLE
     others = {} if isinstance(target, PhoneNumber) else _OTHER_FAILURES
     return others.get(why) or FAILURES[why]

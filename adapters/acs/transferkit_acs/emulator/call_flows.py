@@ -1,4 +1,4 @@
-"""What becomes of calls after a request was taken: the scenarios, in ACS's own words."""
+"""What happens to a call after a request, step by step, and the events of each step."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier
 from transferkit.testing.scenarios import Ending, Scenario, scenario_for
 from transferkit_acs.emulator.calls import Call, CallState
-from transferkit_acs.emulator.codes import (
+from transferkit_acs.emulator.events import EventSender
+from transferkit_acs.emulator.outcomes import (
+    CALL_ENDED,
     CALLER_GONE,
     DONE,
-    ENDED,
     LEFT_EARLY,
     REMOVED,
     TRANSFERRED,
     Outcome,
     failure_of,
 )
-from transferkit_acs.emulator.events import Announcer
 from transferkit_acs.identities import response_model_of
 from transferkit_acs.settings import ApiVersion
 
-__all__ = ["Operation", "Stories"]
+__all__ = ["CallFlows", "Operation"]
 
 _ANSWERED = frozenset({Ending.COMPLETES, Ending.CALLER_LEAVES, Ending.RETURNED})
 
@@ -32,93 +32,93 @@ _ANSWERED = frozenset({Ending.COMPLETES, Ending.CALLER_LEAVES, Ending.RETURNED})
 @final
 @frozen(kw_only=True)
 class Operation:
-    """Something asked for about a person: a transfer target, or somebody to add or remove.
+    """An operation on a person: a transfer target, or a participant to add or remove.
 
-    Its verdict goes to `callback_url`, else to the call's own.
+    The event of its end is posted to `callback_url`, or to that of the call if this is None.
     """
 
-    someone: Identifier
+    person: Identifier
     transferee: Identifier | None = None
     context: str | None = field(default=None, repr=False)
     callback_url: str | None = field(default=None, repr=False)
 
 
 @final
-class Stories:
-    """Plays what follows. Whoever hangs up meanwhile ends a story: each looks at the call's state."""
+class CallFlows:
+    """Runs what happens to the calls of an emulator. Each step first checks whether somebody hung up."""
 
-    def __init__(self, emulator: Emulator, announcer: Announcer) -> None:
+    def __init__(self, emulator: Emulator, events: EventSender) -> None:
         self._emulator = emulator
-        self._announcer = announcer
+        self._events = events
 
     # --- calls begin and end --------------------------------------------------------------------------
 
     async def answered(self, call: Call) -> None:
-        """The application answered: the caller is connected."""
+        """The application answered an incoming call."""
         await self._emulator.pause()
         if call.state is CallState.CONNECTING:
             call.join(call.source)
             await self._established(call)
 
     async def created(self, call: Call) -> None:
-        """The application called: whoever answers is connected, and the call is when the first one does."""
+        """The application calls the targets one after the other; the first who answers connects the call."""
         await self._emulator.pause()
-        refusal: Outcome | None = None
+        failure: Outcome | None = None
         for target in call.targets:
             line = await self._ring(call, target)
             if not call.is_open:
                 return
             if line.ending is Ending.FAILS:
-                refusal = failure_of(line.reason, target)
+                failure = failure_of(line.reason, target)
             elif line.ending in _ANSWERED:
                 call.join(target)
                 await self._established(call)
                 if line.ending is Ending.CALLER_LEAVES:
                     await self._emulator.pause()
-                    await self.gone(call, target)
-        if call.state is CallState.CONNECTING and refusal is not None:
+                    await self.left(call, target)
+        if call.state is CallState.CONNECTING and failure is not None:
             self._change(call, CallState.DISCONNECTED)
-            await self._announcer.not_established(call, refusal)
+            await self._events.not_established(call, failure)
 
     async def _established(self, call: Call) -> None:
-        """Somebody is connected; the first one connects the call."""
+        """A participant joined; the first one connects the call."""
         if call.state is CallState.CONNECTING:
             self._change(call, CallState.CONNECTED)
-            await self._announcer.connected(call)
-        await self._announcer.roster(call)
+            await self._events.connected(call)
+        await self._events.roster(call)
 
-    async def gone(self, call: Call, someone: Identifier, outcome: Outcome = CALLER_GONE) -> None:
-        """A participant left: the others stay on a group call, any other call ends with this outcome."""
+    async def left(self, call: Call, person: Identifier, outcome: Outcome = CALLER_GONE) -> None:
+        """A participant left. If nobody else is on the call, it ends with this outcome."""
         connecting = call.state is CallState.CONNECTING
-        call.leave(someone)
+        call.leave(person)
         if call.people and call.is_open:
             self._change(call, call.state)
-            await self._announcer.roster(call)
+            await self._events.roster(call)
         elif connecting:
             self._change(call, CallState.DISCONNECTED)
-            await self._announcer.not_established(call, LEFT_EARLY)
+            await self._events.not_established(call, LEFT_EARLY)
         else:
             await self._ended(call, outcome)
 
     def hang_up(self, call: Call) -> None:
-        """The application hangs up, and is gone when it is told so."""
+        """The application hangs up."""
         self._change(call, CallState.DISCONNECTED)
-        self._emulator.end_ringing(call.id, "caller_leaves")  # nobody rings for a call that is over
-        self._emulator.start(self._announcer.disconnected(call, ENDED))
+        self._emulator.end_ringing(call.id, "caller_leaves")  # a target does not ring for an ended call
+        self._emulator.start(self._events.disconnected(call, CALL_ENDED))
 
     async def _ended(self, call: Call, outcome: Outcome) -> None:
         if call.is_open:
             self._change(call, CallState.DISCONNECTED)
-            await self._announcer.disconnected(call, outcome)
+            await self._events.disconnected(call, outcome)
 
     # --- transfers ------------------------------------------------------------------------------------
 
     async def transferred(self, call: Call, operation: Operation) -> None:
-        """What follows a transfer that was taken."""
+        """A transfer was accepted."""
         await self._emulator.pause()
         if call.state is not CallState.TRANSFERRING:
             return
-        line = await self._ring(call, operation.someone)
+        line = await self._ring(call, operation.person)
         if call.state is not CallState.TRANSFERRING:
             return
         match line.ending:
@@ -128,21 +128,21 @@ class Stories:
                 await self._left_in_transfer(call, operation)
             case Ending.FAILS:
                 self._change(call, CallState.CONNECTED)
-                await self._verdict(
-                    call, "CallTransferFailed", failure_of(line.reason, operation.someone), operation
+                await self._operation_ended(
+                    call, "CallTransferFailed", failure_of(line.reason, operation.person), operation
                 )
-            case Ending.RETURNED:  # ACS has no word for it but this, which proves nothing
+            case Ending.RETURNED:  # the only event that ACS has for this, which proves nothing
                 self._change(call, CallState.CONNECTED)
-                await self._announcer.connected(call)
+                await self._events.connected(call)
             case _:
                 await self._complete(call, operation)
 
     async def _complete(self, call: Call, operation: Operation) -> None:
-        """Out of a 1:1 call the application goes, out of a group call the transferee does."""
-        leaving = operation.transferee or call.first
+        """The application leaves a 1:1 call; the transferee leaves a group call."""
+        leaving = operation.transferee or call.other_party
         self._change(call, CallState.CONNECTED if call.group else CallState.TRANSFER_ACCEPTED)
         call.leave(leaving)
-        await self._verdict(
+        await self._operation_ended(
             call,
             "CallTransferAccepted",
             TRANSFERRED,
@@ -150,66 +150,66 @@ class Stories:
             **_since(
                 call,
                 ApiVersion.V2023_10_15,
-                transferTarget=response_model_of(operation.someone),
+                transferTarget=response_model_of(operation.person),
                 transferee=response_model_of(leaving),
             ),
         )
         await self._emulator.pause()
         if call.group:
-            await self._announcer.roster(call)
+            await self._events.roster(call)
         else:
             await self._ended(call, TRANSFERRED)
 
     async def _left_in_transfer(self, call: Call, operation: Operation) -> None:
-        """The one who was to be transferred hung up: a 1:1 call ends, a group call's transfer fails."""
-        leaving = operation.transferee or call.first
+        """The transferee hung up: a 1:1 call ends, the transfer of a group call fails."""
+        leaving = operation.transferee or call.other_party
         if call.group:
             self._change(call, CallState.CONNECTED)
-            await self._verdict(call, "CallTransferFailed", LEFT_EARLY, operation)
-        await self.gone(call, leaving)
+            await self._operation_ended(call, "CallTransferFailed", LEFT_EARLY, operation)
+        await self.left(call, leaving)
 
     # --- participants ---------------------------------------------------------------------------------
 
     async def added(self, call: Call, operation: Operation) -> None:
-        """What follows when somebody is to be added."""
+        """The application adds a participant."""
         await self._emulator.pause()
-        line = await self._ring(call, operation.someone)
+        line = await self._ring(call, operation.person)
         if not call.is_open or line.ending is Ending.SILENT:
             return
-        participant = {"participant": response_model_of(operation.someone)}
+        participant = {"participant": response_model_of(operation.person)}
         if line.ending is Ending.FAILS:
-            failure = failure_of(line.reason, operation.someone)
-            await self._verdict(call, "AddParticipantFailed", failure, operation, **participant)
+            failure = failure_of(line.reason, operation.person)
+            await self._operation_ended(call, "AddParticipantFailed", failure, operation, **participant)
         else:
-            call.join(operation.someone)
-            await self._verdict(call, "AddParticipantSucceeded", DONE, operation, **participant)
-            await self._announcer.roster(call)
+            call.join(operation.person)
+            await self._operation_ended(call, "AddParticipantSucceeded", DONE, operation, **participant)
+            await self._events.roster(call)
 
     async def removed(self, call: Call, operation: Operation) -> None:
-        """What follows when a participant was removed; the call ends when the application is alone on it."""
+        """The application removed a participant; the call ends if the application is alone on it."""
         await self._emulator.pause()
-        participant = {"participant": response_model_of(operation.someone)}
-        await self._verdict(call, "RemoveParticipantSucceeded", DONE, operation, **participant)
-        await self.gone(call, operation.someone, REMOVED)
+        participant = {"participant": response_model_of(operation.person)}
+        await self._operation_ended(call, "RemoveParticipantSucceeded", DONE, operation, **participant)
+        await self.left(call, operation.person, REMOVED)
 
-    # --- what they share ------------------------------------------------------------------------------
+    # --- shared ---------------------------------------------------------------------------------------
 
     async def _ring(self, call: Call, target: Identifier) -> Scenario:
         return await self._emulator.ring_target(call.id, scenario_for(target))
 
-    async def _verdict(
+    async def _operation_ended(
         self, call: Call, name: str, outcome: Outcome, operation: Operation, **data: Any
     ) -> None:
-        await self._announcer.verdict(
+        await self._events.operation_ended(
             call, name, outcome, url=operation.callback_url, context=operation.context, **data
         )
 
     def _change(self, call: Call, state: CallState) -> None:
-        """Whoever watches the calls is told."""
+        """Change the state and notify whoever watches the journal."""
         call.state = state
         self._emulator.journal.notify()
 
 
 def _since(call: Call, version: ApiVersion, **data: Any) -> dict[str, Any]:
-    """Fields that there are since an api-version."""
-    return data if call.shape >= version else {}
+    """Fields that exist since an API version."""
+    return data if call.event_version >= version else {}

@@ -1,4 +1,4 @@
-"""Answers other than success, with the published error body."""
+"""ACS's error responses, with the published body."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from http import HTTPStatus
 
 from transferkit.emulators import Reply
 
-__all__ = ["Refusal", "call_not_found", "invalid"]
+__all__ = ["AcsError", "call_not_found", "invalid"]
 
 
-class Refusal(Exception):
-    """An error response (`CommunicationErrorResponse`): its code is a number in a string.
+class AcsError(Exception):
+    """A request that ACS rejects (`CommunicationErrorResponse`); `code` is a number as text.
 
-    `target` names the field that is wrong. As recorded, errors about the state of a call have none.
+    `target` names the invalid field. As recorded, errors about the state of a call have no target.
     """
 
     def __init__(
@@ -33,18 +33,18 @@ class Refusal(Exception):
 
     @property
     def reply(self) -> Reply:
-        """The answer as it is sent."""
+        """The response."""
         target = {} if self.target is None else {"target": self.target}
         error = {"code": self.code, "message": str(self), **target}
         return Reply(status=self.status, body={"error": error}, headers=self.headers)
 
 
-def invalid(problem: str, *more: str, target: str | None = None) -> Refusal:
+def invalid(problem: str, *more: str, target: str | None = None) -> AcsError:
     """A request that does not have the published shape; `target` is the field of the first problem."""
     message = f"Invalid argument: {'; '.join((problem, *more))}."
-    return Refusal(HTTPStatus.BAD_REQUEST, "8523", message, target=target)
+    return AcsError(HTTPStatus.BAD_REQUEST, "8523", message, target=target)
 
 
-def call_not_found() -> Refusal:
-    """A call that has ended, or never was. So says ACS of its own leg after a transfer, too."""
-    return Refusal(HTTPStatus.NOT_FOUND, "8522", "Call not found.")
+def call_not_found() -> AcsError:
+    """The call does not exist or has ended; also after a transfer, which ends the application's leg."""
+    return AcsError(HTTPStatus.NOT_FOUND, "8522", "Call not found.")
