@@ -1,4 +1,4 @@
-"""aiohttp: the receiver as a handler."""
+"""aiohttp: the callback receiver is a handler."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from transferkit import AsyncClient, CallbackRequest, UsageError, parse_identifi
 client = AsyncClient.from_config()
 
 
-async def callbacks(asked: web.Request) -> web.Response:
-    """Answer the provider with what the client says, and not before."""
-    url, headers = asked.raw_path.removeprefix("/callbacks"), list(asked.headers.items())
-    received = CallbackRequest(method=asked.method, url=url, headers=headers, body=await asked.read())
+async def callbacks(request: web.Request) -> web.Response:
+    """Pass a callback to the client and return its response."""
+    url, headers = request.raw_path.removeprefix("/callbacks"), list(request.headers.items())
+    received = CallbackRequest(method=request.method, url=url, headers=headers, body=await request.read())
     answer = await client.receive(received)
     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
 
-async def transfer(asked: web.Request) -> web.Response:
-    """Hand a call over; what became of it is asked for by the transfer's id."""
+async def transfer(request: web.Request) -> web.Response:
+    """Start a transfer and return its id."""
     try:
-        begun = await client.transfer(asked.match_info["call"], to=parse_identifier(asked.query["to"]))
+        started = await client.transfer(request.match_info["call"], to=parse_identifier(request.query["to"]))
     except (UsageError, ValueError) as error:
         return web.json_response({"error": str(error)}, status=409)
-    return web.json_response({"id": begun.id}, status=202)
+    return web.json_response({"id": started.id}, status=202)
 
 
-async def opened(_: web.Application) -> AsyncGenerator[None]:
-    """Open the client as long as the application runs."""
+async def open_client(_: web.Application) -> AsyncGenerator[None]:
+    """Keep the client open while the application runs."""
     async with client:
         yield
 
 
 app = web.Application()
-app.cleanup_ctx.append(opened)
+app.cleanup_ctx.append(open_client)
 app.router.add_route("*", "/callbacks/{rest:.*}", callbacks)
 app.router.add_post("/calls/{call}/transfer", transfer)

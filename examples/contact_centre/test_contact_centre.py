@@ -1,4 +1,4 @@
-"""The application's own tests: no network, no account, no waiting. The fake provider does what it is told."""
+"""The tests of the application. They use the fake provider and need no network and no waiting."""
 
 import asyncio
 
@@ -20,28 +20,28 @@ def client(transferkit_client):
     return transferkit_client
 
 
-async def test_the_agent_takes_the_call(client):
+async def test_the_caller_is_transferred_to_the_agent(client):
     async with client:
         result = await ContactCentre(client, [AGENT, VOICEMAIL]).hand_over("call-1", case="42")
-    assert (result.ending, result.taken_by) == (Ending.HANDED_OVER, AGENT)
+    assert (result.ending, result.target) == (Ending.TRANSFERRED, AGENT)
 
 
-async def test_a_busy_agent_leads_to_voicemail(client, transferkit_fake):
+async def test_the_caller_is_transferred_to_voicemail_if_the_agent_is_busy(client, transferkit_fake):
     async with client:
         result = await ContactCentre(client, [BUSY, VOICEMAIL]).hand_over("call-1", case="42")
-    assert (result.ending, result.taken_by) == (Ending.HANDED_OVER, VOICEMAIL)
-    assert result.refusals == (FailureReason.BUSY,)
+    assert (result.ending, result.target) == (Ending.TRANSFERRED, VOICEMAIL)
+    assert result.failures == (FailureReason.BUSY,)
     assert [sent.request.to for sent in transferkit_fake.submissions] == [BUSY, VOICEMAIL]
 
 
-async def test_when_nobody_takes_it_the_caller_is_still_ours(client):
+async def test_the_caller_stays_connected_if_no_target_answers(client):
     async with client:
         result = await ContactCentre(client, [BUSY, BUSY]).hand_over("call-1", case="42")
-    assert result.ending is Ending.NOBODY_TOOK_IT
+    assert result.ending is Ending.NOT_TRANSFERRED
 
 
-async def _advance_once_open(client, clock, seconds, *, after):
-    """Let time pass as soon as the stream has shown `after`."""
+async def _advance(client, clock, seconds, *, after):
+    """Advance the clock after an event of the kind `after`."""
     async with client.events() as events:
         async for event in events:
             if event.kind == after:
@@ -49,29 +49,31 @@ async def _advance_once_open(client, clock, seconds, *, after):
                 return
 
 
-async def test_nobody_is_tried_after_the_caller_left(client, transferkit_clock, transferkit_fake):
+async def test_no_further_target_is_tried_after_the_caller_hung_up(
+    client, transferkit_clock, transferkit_fake
+):
     async with client:
-        hanging_up = asyncio.create_task(_advance_once_open(client, transferkit_clock, 6, after="call.ended"))
+        hanging_up = asyncio.create_task(_advance(client, transferkit_clock, 6, after="call.ended"))
         await asyncio.sleep(0)
         result = await ContactCentre(client, [CALLER_LEAVES, VOICEMAIL]).hand_over("call-1", case="42")
         await hanging_up
-    assert result.ending is Ending.CALLER_GONE
+    assert result.ending is Ending.CALLER_LEFT
     assert len(transferkit_fake.submissions) == 1
 
 
-async def test_nobody_is_tried_after_an_uncertain_transfer(client, transferkit_clock, transferkit_fake):
+async def test_no_further_target_is_tried_after_a_transfer_whose_result_is_not_known(
+    client, transferkit_clock, transferkit_fake
+):
     async with client:
-        waiting = asyncio.create_task(
-            _advance_once_open(client, transferkit_clock, 150, after="transfer.submitted")
-        )
+        waiting = asyncio.create_task(_advance(client, transferkit_clock, 150, after="transfer.submitted"))
         await asyncio.sleep(0)
         result = await ContactCentre(client, [SILENT, VOICEMAIL]).hand_over("call-1", case="42")
         await waiting
-    assert result.ending is Ending.UNCERTAIN
+    assert result.ending is Ending.UNKNOWN
     assert len(transferkit_fake.submissions) == 1
 
 
-async def test_out_of_hours_a_call_is_redirected_unanswered(client, transferkit_fake):
+async def test_an_incoming_call_is_redirected_outside_office_hours(client, transferkit_fake):
     async with client, client.events() as events:
         (incoming,) = await transferkit_fake.ring("call-2", source=PhoneNumber("+14255550107"), target=AGENT)
         assert isinstance(incoming, CallIncoming)

@@ -1,4 +1,4 @@
-"""Django: the receiver as a view. In a project, settings and URLs are in files of their own."""
+"""Django: the callback receiver is a view. In a project, settings and URLs are in their own files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ client = Client.from_config()
 
 @csrf_exempt
 def callbacks(request: HttpRequest, rest: str) -> HttpResponse:
-    """Answer the provider with what the client says, and not before."""
+    """Pass a callback to the client and return its response."""
     url = f"/{rest}?{request.META['QUERY_STRING']}"
     received = CallbackRequest(method=request.method, url=url, headers=request.headers, body=request.body)
     answer = client.receive(received)
@@ -25,12 +25,12 @@ def callbacks(request: HttpRequest, rest: str) -> HttpResponse:
 
 @csrf_exempt
 def transfer(request: HttpRequest, call_id: str) -> HttpResponse:
-    """Hand a call over; what became of it is asked for by the transfer's id."""
+    """Start a transfer and return its id."""
     try:
-        begun = client.transfer(call_id, to=parse_identifier(request.GET["to"]))
+        started = client.transfer(call_id, to=parse_identifier(request.GET["to"]))
     except (UsageError, ValueError) as error:
         return JsonResponse({"error": str(error)}, status=409)
-    return JsonResponse({"id": begun.id}, status=202)
+    return JsonResponse({"id": started.id}, status=202)
 
 
 urlpatterns = [path("callbacks/<path:rest>", callbacks), path("calls/<call_id>/transfer", transfer)]

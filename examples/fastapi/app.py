@@ -1,4 +1,4 @@
-"""FastAPI: the receiver mounted, the client opened by the application's lifespan."""
+"""FastAPI: the callback receiver is mounted, and the lifespan of the application opens the client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ client = AsyncClient.from_config()
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    """Open the client as long as the application runs; a mounted app gets no lifespan of its own."""
+    """Keep the client open while the application runs."""
     async with client:
         yield
 
@@ -25,7 +25,7 @@ app.mount("/callbacks", client.asgi())
 
 @app.post("/calls/{call_id}/transfer", status_code=202)
 async def transfer(call_id: str, to: str) -> dict[str, str]:
-    """Hand a call over; what became of it is asked for by the transfer's id."""
+    """Start a transfer and return its id."""
     try:
         return {"id": (await client.transfer(call_id, to=parse_identifier(to))).id}
     except (UsageError, ValueError) as error:

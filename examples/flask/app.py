@@ -1,4 +1,4 @@
-"""Flask: the receiver as a WSGI app beside the application's own routes."""
+"""Flask: the callback receiver is a WSGI app beside the routes of the application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from transferkit import Client, UsageError, parse_identifier
 
-# It opens at its first use in each worker, so it may be made before they are forked.
+# The client opens at its first use in each worker, so it can be created before the workers are forked.
 client = Client.from_config()
 
 app = Flask(__name__)
@@ -16,7 +16,7 @@ app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/callbacks": client.wsgi()})
 
 @app.post("/calls/<call_id>/transfer")
 def transfer(call_id: str) -> tuple[dict[str, str], int]:
-    """Hand a call over; what became of it is asked for by the transfer's id."""
+    """Start a transfer and return its id."""
     try:
         return {"id": client.transfer(call_id, to=parse_identifier(request.args["to"])).id}, 202
     except (UsageError, ValueError) as error:

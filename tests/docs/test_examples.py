@@ -1,6 +1,6 @@
-"""The example applications, each in its framework against both providers' emulators, and as its README says.
+"""Each example application transfers a call on both emulators, in its framework and as its README describes.
 
-An application's own route begins a transfer; the emulator's signed callbacks come back to it over a socket.
+The application's route starts a transfer, and the emulator posts signed callbacks to the application.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+import textwrap
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from shutil import copytree
@@ -34,7 +35,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PROVIDERS = [name for name in ("acs", "graph") if name in announced(EMULATORS)]
 
 
-# --- how each is served -----------------------------------------------------------------------------
+# --- servers for each framework -----------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -54,14 +55,14 @@ async def asgi(example, port):
         await task
 
 
-class Quiet(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
     def log_message(self, *_):
         pass
 
 
 @asynccontextmanager
 async def wsgi(example, port):
-    server = make_server("127.0.0.1", port, example.app, handler_class=Quiet)
+    server = make_server("127.0.0.1", port, example.app, handler_class=QuietHandler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -89,12 +90,12 @@ async def aiohttp(example, port):
 
 @asynccontextmanager
 async def functions(example, port):
-    """What the host of Azure Functions does: routes below /api, a thread for each request, and the timer."""
+    """A replacement of the Azure Functions host: routes below /api, a thread for each request, the timer."""
     import azure.functions as func
 
     from transferkit.testing import serve
 
-    found = {one.get_function_name(): one.get_user_function() for one in example.app.get_functions()}
+    functions = {each.get_function_name(): each.get_user_function() for each in example.app.get_functions()}
 
     async def host(scope, receive, send):
         body, more = b"", True
@@ -111,15 +112,16 @@ async def functions(example, port):
             route_params={"call_id": rest[0]},
             body=body,
         )
-        answer = await asyncio.to_thread(found["transfer" if name == "calls" else "callbacks"], request)
-        headers = [(key.encode(), value.encode()) for key, value in answer.headers.items()]
-        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.get_body()})
+        function = functions["transfer" if name == "calls" else "callbacks"]
+        response = await asyncio.to_thread(function, request)
+        headers = [(key.encode(), value.encode()) for key, value in response.headers.items()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": response.get_body()})
 
     async def timer():
         while True:
             await asyncio.sleep(0.05)
-            await asyncio.to_thread(found["due"], None)
+            await asyncio.to_thread(functions["due"], None)
 
     async with serve(host, port=port) as server:
         ticking = asyncio.create_task(timer())
@@ -131,7 +133,7 @@ async def functions(example, port):
             await asyncio.to_thread(example.client.close)
 
 
-SERVED = {
+FRAMEWORKS = {
     "fastapi": ("fastapi", asgi),
     "flask": ("flask", wsgi),
     "django": ("django", wsgi),
@@ -140,25 +142,25 @@ SERVED = {
 }
 
 
-# --- one story for all ------------------------------------------------------------------------------
+# --- a transfer in each framework -------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def running(name, provider, tmp_path, monkeypatch, port):
-    """The application, served; where; the emulator that it is configured for."""
-    framework, served = SERVED[name]
+    """Serve an application; yields its module, its URL and the emulator that it uses."""
+    framework, serve_in_framework = FRAMEWORKS[name]
     pytest.importorskip(framework)
     url = f"http://127.0.0.1:{port}" + ("/api" if name == "azure_functions" else "")
     async with emulators(providers=[provider]) as emulated:
         file = tmp_path / "transferkit.toml"
-        lines = [f'provider = "{provider}"', 'store = "sqlite:///kept.db"', "[callbacks]"]
+        lines = [f'provider = "{provider}"', 'store = "sqlite:///transfers.db"', "[callbacks]"]
         lines += [f'public_url = "{url}/callbacks"', f"[providers.{provider}]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in emulated.tables[provider].items()]
         file.write_text("\n".join(lines))
         monkeypatch.setenv("TRANSFERKIT_CONFIG", str(file))
         example = load(name)
         try:
-            async with served(example, port):
+            async with serve_in_framework(example, port):
                 yield example, url, emulated.running[provider]
         finally:
             sys.modules.pop(example.__name__, None)
@@ -169,8 +171,8 @@ def file_of(name):
 
 
 def load(name):
-    """The application as a module of its own, as often as it is wanted."""
-    if name == "django":  # one process has one Django, set up once
+    """Import the application as a new module."""
+    if name == "django":  # Django is configured once in a process
         from django.conf import settings
         from django.urls import clear_url_caches
         from django.utils.functional import empty
@@ -185,13 +187,13 @@ def load(name):
 
 
 def every_example(test):
-    for name, values in (("provider", PROVIDERS), ("name", SERVED)):
+    for name, values in (("provider", PROVIDERS), ("name", FRAMEWORKS)):
         test = pytest.mark.parametrize(name, values)(test)
     return test
 
 
 @every_example
-async def test_a_transfer_begins_and_its_signed_callbacks_end_it(
+async def test_a_transfer_completes_by_its_signed_callbacks(
     name, provider, tmp_path, monkeypatch, unused_tcp_port
 ):
     async with (
@@ -201,17 +203,17 @@ async def test_a_transfer_begins_and_its_signed_callbacks_end_it(
     ):
         callbacks = f"{url}/callbacks/{provider}"
         call = emulator.place_call(callback_url=callbacks)
-        begun = await http.post(
+        started = await http.post(
             f"{url}/calls/{call}/transfer", params={"to": scenario("manual").number.raw_id}
         )
-        assert begun.status_code == 202, begun.text
+        assert started.status_code == 202, started.text
         forged = await http.post(callbacks, json=[], headers={"authorization": "Bearer a.b.c"})
         assert forged.status_code == 401
         again = await http.post(f"{url}/calls/{call}/transfer", params={"to": "+14255550100"})
         assert again.status_code == 409
         while not emulator.end_ringing(call, "answers"):  # noqa: ASYNC110 - until the target rings
             await asyncio.sleep(0.01)
-        outcome = await outcome_of(example, begun.json()["id"])
+        outcome = await outcome_of(example, started.json()["id"])
         await emulator.settle()
     assert isinstance(outcome, TransferCompleted)
     assert {sent.status for sent in emulator.callbacks} <= {200, 202}
@@ -223,9 +225,9 @@ async def outcome_of(example, transfer_id):
     return await asyncio.to_thread(example.client.outcome, transfer_id, timeout=20)
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.skipif("acs" not in PROVIDERS, reason="transferkit-acs is not installed")
-async def test_event_grid_is_answered_in_both_handshakes(name, tmp_path, monkeypatch, unused_tcp_port):
+async def test_both_handshakes_of_event_grid_are_answered(name, tmp_path, monkeypatch, unused_tcp_port):
     from transferkit_acs.emulator.eventgrid import EventSchema
 
     async with (
@@ -236,36 +238,37 @@ async def test_event_grid_is_answered_in_both_handshakes(name, tmp_path, monkeyp
             assert await emulator.subscribe(f"{url}/callbacks/acs/eventgrid", schema=schema)
 
 
-def test_every_example_is_run_and_fits_on_a_page():
+def test_every_example_has_at_most_40_lines_and_is_tested_here():
     folders = {file.parent.name for name in ("app", "function_app") for file in EXAMPLES.glob(f"*/{name}.py")}
-    assert folders == SERVED.keys()
+    assert folders == FRAMEWORKS.keys()
     assert all(len(file_of(name).read_text().splitlines()) <= 40 for name in folders)
 
 
-@pytest.mark.parametrize("name", SERVED)
-def test_no_folder_takes_the_place_of_its_framework(name):
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_no_example_folder_can_be_imported_instead_of_its_framework(name):
     assert not (EXAMPLES / name / "__init__.py").exists()
     assert EXAMPLES not in map(Path, sys.path)
 
 
-def test_the_host_of_azure_functions_finds_its_files():
+def test_the_settings_of_azure_functions_are_complete():
     folder = EXAMPLES / "azure_functions"
     assert json.loads((folder / "host.json").read_text())["version"] == "2.0"
     settings = json.loads((folder / "local.settings.json.example").read_text())["Values"]
     assert settings["FUNCTIONS_WORKER_RUNTIME"] == "python"
     assert all(isinstance(value, str) for value in settings.values())
-    wanted = {line.partition("[")[0] for line in (folder / "requirements.txt").read_text().splitlines()}
-    assert wanted == {"azure-functions", "transferkit"}
+    required = {line.partition("[")[0] for line in (folder / "requirements.txt").read_text().splitlines()}
+    assert required == {"azure-functions", "transferkit"}
 
 
-# --- as each README says ----------------------------------------------------------------------------
+# --- the steps of the READMEs -------------------------------------------------------------------------
 
-UNTIL_IT_IS_OVER = 'until transferkit show "$transfer" | grep -q completed; do sleep 0.2; done'
+UNTIL_COMPLETED = 'until transferkit show "$transfer" | grep -q completed; do sleep 0.2; done'
 
 
-def said_by(name):
-    """What README.md gives to type in three terminals, and what it shows of the last one's output."""
-    return re.findall(r"```(?:sh|text)\n(.*?)```", (EXAMPLES / name / "README.md").read_text(), re.DOTALL)
+def code_blocks(path):
+    """The shell blocks and their output; those of a numbered list are indented."""
+    text = (EXAMPLES / path).read_text(encoding="utf-8")
+    return [textwrap.dedent(block) for block in re.findall(r"```(?:sh|text)\n(.*?) *```", text, re.DOTALL)]
 
 
 @asynccontextmanager
@@ -276,7 +279,7 @@ async def terminal(text, folder):
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(folder),  # where gunicorn keeps a socket
+            "HOME": str(folder),  # gunicorn creates a socket there
         },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -292,16 +295,16 @@ async def terminal(text, folder):
 
 
 def three_ports():
-    """The first of three free ports in a row: the emulators' page and what follows it."""
-    # Below those that the system gives out, and away from those of other processes of this run.
+    """The first of three consecutive free ports, for the page of the emulators and the two emulators."""
+    # Below the ports that the system assigns, and different for each process of this test run.
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = 20_000 + worker % 4 * 3_000
     for port in range(first + os.getpid() % 2_000, first + 3_000, 3):
         with ExitStack() as stack, suppress(OSError):
-            for one in range(port, port + 3):
-                stack.enter_context(socket.create_server(("127.0.0.1", one)))
+            for each in range(port, port + 3):
+                stack.enter_context(socket.create_server(("127.0.0.1", each)))
             return port
-    raise AssertionError("no three ports in a row are free")
+    raise AssertionError("no three consecutive ports are free")
 
 
 async def listening(port, process):
@@ -314,38 +317,35 @@ async def listening(port, process):
     pytest.fail((await process.stdout.read()).decode())
 
 
-def blotted(printed):
-    """What differs from one run to the next is left out: ids, times and spans."""
-    known = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d [\d:]{8}|\d+\.\d+", "…", printed)
-    return [line.strip() for line in known.strip().splitlines()]
+def without_variable_parts(printed):
+    """The lines without ids, times and durations, which differ in each run."""
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d [\d:]{8}|\d+\.\d+", "…", printed)
+    return [line.strip() for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize("name", [name for name in SERVED if name != "azure_functions"])
-@pytest.mark.skipif(PROVIDERS != ["acs", "graph"], reason="a README is about both adapters")
-async def test_its_readme_says_what_to_type_and_what_is_printed(name, tmp_path, unused_tcp_port):
+@pytest.mark.parametrize("name", [name for name in FRAMEWORKS if name != "azure_functions"])
+@pytest.mark.skipif(PROVIDERS != ["acs", "graph"], reason="the READMEs use both adapters")
+async def test_the_steps_of_the_readme_print_the_documented_output(name, tmp_path, unused_tcp_port):
     pytest.importorskip(name)
-    emulate, serve, ask, shown = said_by(name)
+    emulate, transfer, output = code_blocks("README.md")
+    (serve,) = code_blocks(f"{name}/README.md")
     pytest.importorskip("gunicorn" if "gunicorn" in serve else "uvicorn")
     page, folder = three_ports(), copytree(EXAMPLES / name, tmp_path / name)
-    emulate += f" --port {page} --callback-url http://127.0.0.1:{unused_tcp_port}/callbacks --pace 0.05"
-    emulate, serve, ask = (
+    emulate = emulate.strip() + f" --port {page} --pace 0.05"
+    emulate += f" --callback-url http://127.0.0.1:{unused_tcp_port}/callbacks"
+    emulate, serve, transfer = (
         re.sub(r"uv run (--group examples )?", "", text)
         .replace("8000", str(unused_tcp_port))
         .replace("4301", str(page + 1))
-        for text in (emulate.replace("\n", ""), serve, ask.replace("sleep 5", UNTIL_IT_IS_OVER))
+        for text in (emulate, serve, transfer.replace("sleep 5", UNTIL_COMPLETED))
     )
     async with asyncio.timeout(120), terminal(emulate, folder) as first:
         await listening(page, first)
-        while not (folder / "emulators.toml").exists():  # noqa: ASYNC110 - another process writes it
+        while not (folder / "emulators.toml").exists():  # noqa: ASYNC110 - another process writes the file
             await asyncio.sleep(0.05)
         async with terminal(serve, folder) as second:
             await listening(unused_tcp_port, second)
-            async with terminal(ask, folder) as third:
+            async with terminal(transfer, folder) as third:
                 printed, _ = await third.communicate()
                 assert third.returncode == 0, printed.decode()
-    assert blotted(printed.decode()) == blotted(shown)
-
-
-def test_that_of_azure_functions_differs_in_where_it_is_served_only():
-    _, _, asked = said_by("azure_functions")
-    assert said_by("fastapi")[2] == asked.replace("7071/api/calls", "8000/calls")
+    assert without_variable_parts(printed.decode()) == without_variable_parts(output)

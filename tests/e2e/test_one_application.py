@@ -77,9 +77,9 @@ async def test_silence_is_never_called_a_success(on_stage):
 async def test_the_contact_centre_runs_unchanged(on_stage):
     centre = ContactCentre(on_stage.client, [scenario("busy").teams_user, scenario("answers").number])
     result = await centre.hand_over(on_stage.place_call(), case=f"case-{on_stage.provider}")
-    assert result.ending is Ending.HANDED_OVER
-    assert result.taken_by == scenario("answers").number
-    assert result.refusals == (FailureReason.BUSY,)
+    assert result.ending is Ending.TRANSFERRED
+    assert result.target == scenario("answers").number
+    assert result.failures == (FailureReason.BUSY,)
 
 
 async def test_each_transfer_is_executed_once(on_stage):
