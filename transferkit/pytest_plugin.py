@@ -1,7 +1,7 @@
-"""pytest fixtures for applications: a fake provider, a clock that stands still, a client on both; emulators.
+"""pytest fixtures for applications: a fake provider, a manual clock, a client with both, and the emulators.
 
-Synchronous on purpose, so that they work with any asyncio plug-in: enter the client, or the emulators, in the
-test.
+The fixtures are synchronous, so they work with every asyncio plug-in; the test itself enters the client or
+the emulators.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["transferkit_client", "transferkit_clock", "transferkit_emulators", "
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "transferkit_faults(*texts): what goes wrong in transferkit_emulators, such as "
+        "transferkit_faults(*texts): faults of transferkit_emulators, such as "
         "'reset_after,match=transfer' or 'duplicate,times=always'",
     )
 
 
 @pytest.fixture
 def transferkit_clock() -> ManualClock:
-    """A clock that only the test moves."""
+    """A clock that only the test advances."""
     from transferkit.testing.clock import ManualClock
 
     return ManualClock()
@@ -40,7 +40,7 @@ def transferkit_clock() -> ManualClock:
 
 @pytest.fixture
 def transferkit_fake(transferkit_clock: ManualClock) -> FakeAdapter:
-    """The fake provider on that clock."""
+    """The fake provider, with the clock of `transferkit_clock`."""
     from transferkit.testing.fake import FakeAdapter
 
     return FakeAdapter(clock=transferkit_clock)
@@ -48,7 +48,7 @@ def transferkit_fake(transferkit_clock: ManualClock) -> FakeAdapter:
 
 @pytest.fixture
 def transferkit_client(transferkit_fake: FakeAdapter, transferkit_clock: ManualClock) -> AsyncClient:
-    """A client whose only provider is that fake, not yet open: `async with transferkit_client:`."""
+    """A client whose provider is `transferkit_fake`; the test opens it: `async with transferkit_client:`."""
     from transferkit.client import AsyncClient
     from transferkit.config import Config
 
@@ -58,9 +58,10 @@ def transferkit_client(transferkit_fake: FakeAdapter, transferkit_clock: ManualC
 
 @pytest.fixture
 def transferkit_emulators(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Emulators]:
-    """Every installed emulator, not yet served: `async with transferkit_emulators as emulated:`.
+    """Every installed emulator; the test starts them: `async with transferkit_emulators as emulated:`.
 
-    With the marker `transferkit_faults` these go wrong; `emulated.running["acs"].faults` is for the rest.
+    The marker `transferkit_faults` switches faults on in all of them, `emulated.running["acs"].faults` in
+    one.
     """
     from transferkit.emulators import Fault
     from transferkit.emulators.environments import emulators

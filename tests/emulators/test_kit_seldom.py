@@ -314,7 +314,7 @@ async def proxied():
 
 @contextlib.asynccontextmanager
 async def answering():
-    async with adapter_contract._misbehaving(b"") as (url, _):
+    async with adapter_contract._unclear_provider(b"") as (url, _):
         yield url
 
 
@@ -407,7 +407,7 @@ def test_any_map_is_written():
 
 
 async def test_a_client_that_gives_up_is_no_request():
-    async with adapter_contract._misbehaving(b"") as (url, requests):
+    async with adapter_contract._unclear_provider(b"") as (url, requests):
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.close()
         await writer.wait_closed()

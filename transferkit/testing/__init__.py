@@ -1,4 +1,4 @@
-"""Tools for the tests of users and adapter authors: a fake provider, a clock, contracts and emulators.
+"""Tools for the tests of applications and adapters: a fake provider, a clock, contracts, a signer, a server.
 
 `__init__.pyi` lists the names. Each is imported when it is first used, so the fake needs no pytest and pytest
 needs no server.

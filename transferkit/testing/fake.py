@@ -1,8 +1,8 @@
-"""A provider in this process: no network, no account, and it does what the test says.
+"""A fake provider in the process of the test, which needs no network and no account.
 
-Name it in the configuration (`provider = "fake"`) and application code runs unchanged. What happens is
-chosen by the target (the table in `transferkit.testing.scenarios`) or by a script. Its callbacks are JSON of
-a form of its own, so that the whole way in is exercised as with a real provider.
+Select it in the configuration (`provider = "fake"`); the application code stays the same. The target
+(`transferkit.testing.scenarios`) or a script decides what happens. Its callbacks are JSON, so that they are
+received and decoded like those of a real provider.
 """
 
 from __future__ import annotations
@@ -51,30 +51,30 @@ __all__ = ["FakeAdapter", "FakeSettings", "Say", "Script"]
 @final
 @frozen(kw_only=True)
 class FakeSettings:
-    """`[providers.fake]`. `like` borrows an installed provider's capabilities (`"acs"`, `"graph"`)."""
+    """`[providers.fake]`. `like`: an installed provider whose capabilities the fake has (`"acs"`)."""
 
     like: str | None = None
 
 
-def _signals(said: Signal | tuple[Signal, ...]) -> tuple[Signal, ...]:
-    return (said,) if isinstance(said, Signal) else said
+def _signals(given: Signal | tuple[Signal, ...]) -> tuple[Signal, ...]:
+    return (given,) if isinstance(given, Signal) else given
 
 
 @final
 @frozen
 class Say:
-    """One callback of the fake: what it says about the call."""
+    """One callback of the fake: the signals about the call, and the reason of a failure."""
 
     signals: tuple[Signal, ...] = field(converter=_signals)
     reason: FailureReason | None = field(default=None, kw_only=True)
     id: str = field(factory=lambda: str(uuid4()), kw_only=True)
-    """A callback with the same id is a repetition."""
+    """The delivery id. A callback with the id of an earlier one is a repetition."""
 
 
 @final
 @frozen(kw_only=True)
 class Script:
-    """How one submission goes: callbacks that overtake the answer, the answer, callbacks after it."""
+    """What happens to one submission: callbacks before the response, the response, callbacks after it."""
 
     before: tuple[Say, ...] = ()
     answer: SubmitResult = field(factory=Submitted)
@@ -132,9 +132,11 @@ _EVERYTHING = Capabilities(
 class FakeAdapter(Adapter):
     """The fake provider.
 
-    `submissions` records what was sent. `will(script)` says how the next submission goes; without a script
-    the target's scenario plays; `answer_target` and `decline_target` end the ringing of `manual`. `say` sends
-    a callback, `ring` offers an incoming call, and `presence` tells what an inspection of a call finds.
+    * `submissions`: what was sent, in order.
+    * `will(script)`: what happens to the next submission. Without a script, the target's scenario plays;
+      `answer_target` and `decline_target` end the ringing of the scenario `manual`.
+    * `say`: send a callback. `ring`: send an incoming call.
+    * `presence`: the result of inspections, by call id; a call that is not in it is connected.
     """
 
     name: ClassVar[str] = "fake"
@@ -148,25 +150,25 @@ class FakeAdapter(Adapter):
         self._deliver: Deliver | None = None
         self._scripts: deque[Script] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._undecided: set[str] = set()
+        self._ringing: set[str] = set()
         self.submissions: list[Submission] = []
         self.presence: dict[str, Presence] = {}
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything, or what the borrowed provider can carry."""
+        """Everything, or the capabilities of the provider named by `like`."""
         return self._like.capabilities if self._like else _EVERYTHING
 
     def plan(self, request: Request) -> Plan:
-        """As the borrowed provider would."""
+        """Plan the request as the provider named by `like` does."""
         return self._like.plan(request) if self._like else super().plan(request)
 
     def will(self, *scripts: Script) -> None:
-        """The next submissions go like this, one script each."""
+        """Set what happens to the next submissions, one script each."""
         self._scripts.extend(scripts)
 
     async def wire(self, submission: Submission) -> WireRequest:
-        """The fake's own form: the request as JSON."""
+        """The request as JSON."""
         kind = "redirect" if isinstance(submission.request, Redirect) else "transfer"
         return WireRequest(
             method="POST",
@@ -176,13 +178,13 @@ class FakeAdapter(Adapter):
         )
 
     async def submit(self, submission: Submission) -> SubmitResult:
-        """Play the script, or the target's scenario; nothing of either if the deadline has passed."""
+        """Play the script or the target's scenario. Raises `DeadlinePassed` if the deadline has passed."""
         submission.deadline.check()
         self.submissions.append(submission)
         script = self._scripts.popleft() if self._scripts else self._scenario(submission)
         call_id = submission.request.call.id
-        for said in script.before:
-            await self.say(call_id, said)
+        for callback in script.before:
+            await self.say(call_id, callback)
         if script.after:
             self._play(self._say_all(call_id, script.after))
         return script.answer
@@ -194,50 +196,50 @@ class FakeAdapter(Adapter):
             result = Result(code=line.status, reason=line.reason or FailureReason.THROTTLED)
             return Script(answer=Rejected(result=result) if line.refusals is None else NotSent(result=result))
         if line.ending is Ending.MANUAL:
-            self._undecided.add(submission.request.call.id)
+            self._ringing.add(submission.request.call.id)
         return Script(after=_story(line))
 
     def answer_target(self, call_id: str) -> bool:
-        """The target of the scenario `manual` picks up; returns whether it rang for this call."""
+        """Have the target of the scenario `manual` answer; returns whether it was ringing."""
         return self._decide(call_id, scenario("answers"))
 
     def decline_target(self, call_id: str) -> bool:
-        """The target of the scenario `manual` declines; returns whether it rang for this call."""
+        """Have the target of the scenario `manual` decline; returns whether it was ringing."""
         return self._decide(call_id, scenario("declined"))
 
     def _decide(self, call_id: str, line: Scenario) -> bool:
-        if call_id not in self._undecided:
+        if call_id not in self._ringing:
             return False
-        self._undecided.remove(call_id)
+        self._ringing.remove(call_id)
         self._play(self._say_all(call_id, _story(line)[1:]))
         return True
 
     async def _say_all(self, call_id: str, script: tuple[Say, ...]) -> None:
-        for said in script:
-            await asyncio.sleep(0)  # let the answer, or whoever awaits the step before, go first
-            await self.say(call_id, said)
+        for callback in script:
+            await asyncio.sleep(0)  # let the response and waiting tasks continue first
+            await self.say(call_id, callback)
 
     def _play(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def say(self, call_id: str, said: Say) -> tuple[Event, ...]:
-        """Deliver one callback about a call; returns the events that it became."""
-        if Signal.CALL_ENDED in said.signals:
+    async def say(self, call_id: str, callback: Say) -> tuple[Event, ...]:
+        """Deliver one callback about a call; returns the events that resulted."""
+        if Signal.CALL_ENDED in callback.signals:
             self.presence[call_id] = Presence.GONE
         return await self._send(
             {
-                "id": said.id,
+                "id": callback.id,
                 "call_id": call_id,
                 "time": self._clock.now().isoformat(),
-                "signals": list(said.signals),
-                "reason": said.reason,
+                "signals": list(callback.signals),
+                "reason": callback.reason,
             }
         )
 
     async def ring(self, call_id: str, *, source: Identifier, target: Identifier) -> tuple[Event, ...]:
-        """Offer an incoming call; the first event is the `CallIncoming`."""
+        """Deliver an incoming call; returns the resulting events, the first of which is `CallIncoming`."""
         return await self._send(
             {
                 "id": str(uuid4()),
@@ -249,33 +251,34 @@ class FakeAdapter(Adapter):
 
     async def _send(self, body: Mapping[str, Any]) -> tuple[Event, ...]:
         if self._deliver is None:
-            raise RuntimeError("the fake delivers callbacks to an open client: enter the client first")
+            raise RuntimeError("the fake delivers callbacks only to an open client: enter the client first")
         callback = Callback(body=json.dumps(body).encode(), received_at=self._clock.now())
         return await self._deliver(callback, adapter=self)
 
     def listen(self, deliver: Deliver) -> None:
-        """Keep the way in."""
+        """Store the function that delivers callbacks."""
         self._deliver = deliver
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - the fake has no tenants
-        """What `presence` says of the call; connected unless told or ended."""
+        """The entry of the call in `presence`, otherwise connected."""
         return Inspection(presence=self.presence.get(call.id, Presence.CONNECTED))
 
     def route(self, path: str) -> CallbackRoute | None:
-        """Callbacks may also be posted to `/fake`."""
+        """Callbacks can also be posted to `/fake`."""
         return CallbackRoute(name="fake", policy=None) if not path else None
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
-        """One fact a body: see `say` and `ring`."""
+        """Decode a callback of `say` or `ring` into one fact."""
         try:
-            said = json.loads(callback.body)
-            return (_fact(cls.name, callback, said),)
+            return (_fact(cls.name, callback, json.loads(callback.body)),)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise MalformedCallback(cls.name, "body", f"{type(error).__name__} in a fake callback") from None
+            raise MalformedCallback(
+                cls.name, "body", f"a callback of the fake cannot be decoded ({type(error).__name__})"
+            ) from None
 
     async def aclose(self) -> None:
-        """Stop whatever still plays."""
+        """Cancel the scripts and scenarios that are still playing."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -289,7 +292,7 @@ def _like(name: str | None) -> Adapter | None:
 
 
 def _story(line: Scenario) -> tuple[Say, ...]:
-    """What the fake says after it took the request."""
+    """The callbacks of a scenario after the request was accepted."""
     started = Say(Signal.STARTED)
     match line.ending:
         case Ending.COMPLETES:
@@ -306,15 +309,15 @@ def _story(line: Scenario) -> tuple[Say, ...]:
             return ()
 
 
-def _fact(provider: str, callback: Callback, said: dict[str, Any]) -> Fact:
+def _fact(provider: str, callback: Callback, body: dict[str, Any]) -> Fact:
     common: dict[str, Any] = {
-        "time": datetime.fromisoformat(said["time"]).astimezone(UTC),
+        "time": datetime.fromisoformat(body["time"]).astimezone(UTC),
         "provider": provider,
-        "call_id": str(said["call_id"]),
-        "raw": freeze(said),
+        "call_id": str(body["call_id"]),
+        "raw": freeze(body),
     }
-    delivery = Delivery(str(said["id"]))
-    if incoming := said.get("incoming"):
+    delivery = Delivery(str(body["id"]))
+    if incoming := body.get("incoming"):
         return Fact(
             event=CallIncoming(
                 source=parse_identifier(incoming["source"]),
@@ -324,8 +327,8 @@ def _fact(provider: str, callback: Callback, said: dict[str, Any]) -> Fact:
             ),
             delivery=delivery,
         )
-    signals = tuple(Signal(word) for word in said["signals"])
-    reason = FailureReason(said["reason"]) if said.get("reason") else FailureReason.UNKNOWN
+    signals = tuple(Signal(word) for word in body["signals"])
+    reason = FailureReason(body["reason"]) if body.get("reason") else FailureReason.UNKNOWN
     event: Event
     if Signal.CALL_ENDED in signals:
         event = CallEnded(**common)

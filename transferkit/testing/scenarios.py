@@ -1,7 +1,7 @@
-"""What a target does is the caller's choice: one table of magic targets for the fake and all emulators.
+"""The scenarios of the fake and of all emulators, each with a magic target that selects it.
 
-Transfer or redirect to a number or id of this table and the scenario plays; any other target answers. The
-numbers are of the range that is reserved for fiction.
+A transfer or redirect to the number or id of a scenario plays that scenario; any other target answers. The
+numbers are in the range that is reserved for fiction.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ class Ending(StrEnum):
     CALLER_LEAVES = "caller_leaves"
     SILENT = "silent"
     RETURNED = "returned"
-    """The call is back with the application, and nobody says why: no outcome."""
+    """The call returns to the application without an outcome."""
     MANUAL = "manual"
-    """As somebody decides while the target rings."""
+    """The target rings until the test ends the ringing."""
     REFUSED = "refused"
-    """The request itself is answered with an error."""
+    """The provider rejects the request."""
 
 
 @final
 @frozen(kw_only=True)
 class Scenario:
-    """One line of the table."""
+    """One scenario."""
 
     name: str
     suffix: str
-    """The last four digits of the number and of the id."""
+    """The last four digits of the magic number and the magic id."""
     ending: Ending
     reason: FailureReason | None = None
     paces: int = 1
-    """How many steps the target rings."""
+    """How many steps of a scenario the target rings."""
     status: int | None = None
-    """The HTTP status with which the request is turned away, 429 with a `Retry-After`."""
+    """The HTTP status of a rejected request; 429 has a `Retry-After`."""
     refusals: int | None = None
-    """How many requests about one call are turned away so, before one is taken; None is all of them."""
+    """How many requests about a call are rejected before one is accepted; None rejects all."""
     description: str
 
     @property
@@ -57,7 +57,7 @@ class Scenario:
 
     @property
     def object_id(self) -> str:
-        """The magic object id, for a Teams user or app, or the user part of an ACS user."""
+        """The magic object id: of a Teams user or app, or the user part of an ACS user."""
         return f"00000000-0000-4000-8000-00000000{self.suffix}"
 
     @property
@@ -67,12 +67,12 @@ class Scenario:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario(name="answers", suffix="0100", ending=Ending.COMPLETES, description="The target picks up."),
+    Scenario(name="answers", suffix="0100", ending=Ending.COMPLETES, description="The target answers."),
     Scenario(
         name="voicemail",
         suffix="0111",
         ending=Ending.COMPLETES,
-        description="Voicemail picks up: for both providers that is a success.",
+        description="Voicemail answers, which both providers report as a success.",
     ),
     Scenario(
         name="busy",
@@ -86,7 +86,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         suffix="0180",
         ending=Ending.FAILS,
         reason=FailureReason.NO_ANSWER,
-        description="Nobody picks up.",
+        description="The target does not answer.",
     ),
     Scenario(
         name="declined",
@@ -100,14 +100,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         suffix="0181",
         ending=Ending.FAILS,
         reason=FailureReason.UNREACHABLE,
-        description="The target has no endpoint that can be reached.",
+        description="No endpoint of the target is reachable.",
     ),
     Scenario(
         name="not_found",
         suffix="0104",
         ending=Ending.FAILS,
         reason=FailureReason.TARGET_NOT_FOUND,
-        description="There is no such target.",
+        description="The target does not exist.",
     ),
     Scenario(
         name="caller_leaves",
@@ -120,33 +120,33 @@ SCENARIOS: tuple[Scenario, ...] = (
         name="silent",
         suffix="0199",
         ending=Ending.SILENT,
-        description="The provider takes the transfer and never calls back.",
+        description="The provider accepts the transfer and sends no callback.",
     ),
     Scenario(
         name="slow",
         suffix="0101",
         ending=Ending.COMPLETES,
         paces=10,
-        description="The target rings ten times as long, then picks up.",
+        description="The target rings ten times as long, then answers.",
     ),
     Scenario(
         name="manual",
         suffix="0102",
         ending=Ending.MANUAL,
-        description="The target rings until you answer or decline, or let the caller hang up.",
+        description="The target rings until you have it answer or decline, or have the caller hang up.",
     ),
     Scenario(
         name="not_allowed",
         suffix="0105",
         ending=Ending.FAILS,
         reason=FailureReason.TARGET_NOT_ALLOWED,
-        description="The target may not be called.",
+        description="The target is not allowed to be called.",
     ),
     Scenario(
         name="returned",
         suffix="0188",
         ending=Ending.RETURNED,
-        description="The call is back with the application, and the provider does not say why.",
+        description="The call returns to the application, and the provider does not report a reason.",
     ),
     Scenario(
         name="forbidden",
@@ -154,7 +154,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ending=Ending.REFUSED,
         reason=FailureReason.FORBIDDEN,
         status=403,
-        description="The provider refuses the request: the application lacks the permission.",
+        description="The provider rejects the request because the application lacks a permission.",
     ),
     Scenario(
         name="throttled",
@@ -162,7 +162,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ending=Ending.COMPLETES,
         status=429,
         refusals=1,
-        description="The provider wants to be asked again a little later, then the target picks up.",
+        description="The provider throttles the first request and accepts the next; the target answers.",
     ),
 )
 
@@ -170,12 +170,12 @@ _BY_NAME = {line.name: line for line in SCENARIOS}
 
 
 def scenario(name: str) -> Scenario:
-    """The scenario of that name. Raises `KeyError`."""
+    """The scenario with this name. Raises `KeyError`."""
     return _BY_NAME[name]
 
 
 def scenario_for(target: Identifier) -> Scenario:
-    """What happens to a call that is sent to `target`."""
+    """The scenario of a call to `target`."""
     text = target.raw_id
     for line in SCENARIOS:
         if text.endswith((line.number.number, line.object_id)):

@@ -1,4 +1,4 @@
-"""Serves an ASGI app on loopback, with or without TLS, inside the running event loop."""
+"""Serves an ASGI app on loopback, over http or https, in the running event loop."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["ABORT", "Server", "serve", "stop_accepting"]
 
 ABORT: Final = "transferkit.abort"
-"""The ASGI extension with which an app resets the connection that its request came by: call it."""
+"""The ASGI extension that resets the connection of a request: a function without arguments."""
 
 _HOST = "127.0.0.1"
 _TICK_SECONDS = 0.1
-_TURNS_TO_ACCEPT = 5  # of the loop: a protocol knows of its connection three after the acceptance
-_AT_ONCE = struct.pack("ii", 1, 0)  # linger no seconds: closing sends RST
+_TURNS_TO_ACCEPT = 5  # iterations of the event loop; asyncio needs three to set up an accepted connection
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing the socket sends RST
 
 
 @final
 @frozen(kw_only=True)
 class Server:
-    """Where an app is served; `ca_file` is the throw-away CA to trust where it is served over TLS."""
+    """The address of a served app. With TLS, `ca_file` is the CA to trust, which is made for this server."""
 
     url: str
     port: int
@@ -41,9 +41,9 @@ class Server:
 
 @asynccontextmanager
 async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGenerator[Server]:
-    """Serve `app` on loopback until the block ends; port 0 takes a free one.
+    """Serve `app` on loopback until the block ends; port 0 uses a free port.
 
-    Raises `OSError` where the port is taken.
+    Raises `OSError` if the port is in use.
     """
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listener(port))
@@ -68,12 +68,12 @@ async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGener
 
 
 async def stop_accepting(*servers: asyncio.Server) -> None:
-    """Close listeners, once the protocol of each connection that they accepted knows of it.
+    """Close the listeners, after asyncio has set up the connections that they have accepted.
 
-    Closed at once, asyncio would forget a connection that it has just accepted, and leave it open.
+    If a listener is closed immediately, asyncio leaves a connection open that it has just accepted.
     """
     try:
-        with contextlib.suppress(NotImplementedError):  # a loop without readers
+        with contextlib.suppress(NotImplementedError):  # the event loop has no readers
             for listener in (listener for server in servers for listener in server.sockets):
                 asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(_TURNS_TO_ACCEPT):
@@ -87,7 +87,7 @@ def _listener(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by each connection; else answers wait for ACKs.
+        # Each connection inherits it. Without it, responses wait for ACKs.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((_HOST, port))
         listener.listen(128)
@@ -98,13 +98,13 @@ def _listener(port: int) -> socket.socket:
 
 
 def _server(app: ASGIApp, certificates: dict[str, Any]) -> tuple[uvicorn.Server, asyncio.Event]:
-    """The server, and what to set for it to stop."""
+    """The server, and the event that stops it."""
     import uvicorn
 
     stop = asyncio.Event()
 
-    class Quiet(uvicorn.Server):
-        """Leaves the process's signals alone, which are the host's, and stops when told, not a tick later."""
+    class EmbeddedServer(uvicorn.Server):
+        """Does not handle signals, and stops immediately."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -119,11 +119,11 @@ def _server(app: ASGIApp, certificates: dict[str, Any]) -> tuple[uvicorn.Server,
                         await stop.wait()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            await _end_what_rests(self)
+            await _close_idle_connections(self)
             if self.server_state.connections or self.server_state.tasks:
                 await super().shutdown(sockets)
             for connection in tuple(self.server_state.connections):
-                connection.transport.abort()  # it outlasted the grace, and nothing of it may outlast the loop
+                connection.transport.abort()  # the graceful shutdown has timed out
             await asyncio.sleep(0)
 
     async def abortable(scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,24 +141,24 @@ def _server(app: ASGIApp, certificates: dict[str, Any]) -> tuple[uvicorn.Server,
         timeout_graceful_shutdown=1,
         **certificates,
     )
-    server = Quiet(config)
+    server = EmbeddedServer(config)
     return server, stop
 
 
-async def _end_what_rests(server: uvicorn.Server) -> None:
-    """Accept no more, and end every connection on which no request is being answered."""
+async def _close_idle_connections(server: uvicorn.Server) -> None:
+    """Stop accepting connections, and close those without a request in progress."""
     await stop_accepting(*server.servers)
     for connection in tuple(server.server_state.connections):
         connection.shutdown()
-    await asyncio.sleep(0)  # closed, it takes a turn until it is gone
+    await asyncio.sleep(0)  # a closed connection is removed in the next iteration
 
 
 def _abort(server: uvicorn.Server, scope: Scope) -> None:
-    """Reset the client's connection: no answer, and nothing that looks like an orderly end."""
+    """Reset the connection of a request."""
     for connection in tuple(server.server_state.connections):
         if getattr(connection, "client", None) == scope["client"]:
             transport: asyncio.Transport = connection.transport
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             transport.abort()
 
 

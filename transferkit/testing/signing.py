@@ -1,7 +1,7 @@
-"""Signs callbacks as a provider does, and forges them as an attacker would.
+"""Signs callbacks as a provider does, and forges tokens as an attacker would.
 
-A test or an emulator holds one `CallbackSigner`, serves its two documents and signs with it. The receiver
-under test is pointed at the documents, and verifies as it verifies the provider's own.
+A test or an emulator creates a `CallbackSigner`, serves its OpenID document and its keys, and signs callbacks
+with it. The receiver under test fetches both documents and verifies callbacks as in production.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = ["CallbackSigner", "Forgery"]
 
 _BITS = 2048
 _EXPONENT = 65537
-_LIFETIME = timedelta(minutes=5)  # as published for ACS and as observed on Graph
-_A_DAY = 86_400
+_LIFETIME = timedelta(minutes=5)  # published for ACS and observed on Graph
+_DAY_SECONDS = 86_400
 _OVERSIZED_CHARACTERS = 100_000
 
 Sign = Callable[[bytes], bytes]
 
 
 class Forgery(StrEnum):
-    """Tokens that no receiver may accept, each wrong in exactly one way."""
+    """Tokens that a receiver must reject; each is wrong in one way."""
 
     NONE_ALGORITHM = "none_algorithm"
-    """`alg` none and no signature."""
+    """`alg` is `none`, and there is no signature."""
     HS256_WITH_PUBLIC_KEY = "hs256_with_public_key"
-    """An HMAC keyed with the published key."""
+    """An HMAC whose key is the published public key."""
     PS256 = "ps256"
-    """Signed with the right key by another algorithm."""
+    """Signed with the right key, but with another algorithm."""
     WRONG_KEY = "wrong_key"
-    """Signed with another key under a published key's id."""
+    """Signed with another key, with the id of a published key."""
     UNKNOWN_KEY_ID = "unknown_key_id"
-    """Signed with a key that is not published, under an id of its own: a new one each time."""
+    """Signed with a key that is not published, with a new id in each token."""
     NO_KEY_ID = "no_key_id"
     TAMPERED = "tampered"
-    """Claims changed after they were signed."""
+    """The claims were changed after they were signed."""
     WRONG_ISSUER = "wrong_issuer"
     WRONG_AUDIENCE = "wrong_audience"
     WRONG_TENANT = "wrong_tenant"
@@ -61,20 +61,20 @@ class Forgery(StrEnum):
 
 @final
 class CallbackSigner:
-    """A provider's signing keys, made for one test or one emulator.
+    """A provider's signing keys, for one test or emulator.
 
-    `issuer` is who signs unless a token says otherwise. The newest key signs; every key that is not
-    withdrawn is published. Keys are made when first needed.
+    `issuer` is the issuer of tokens that name no other. The newest key signs; all keys are published until
+    they are withdrawn. Keys are created on first use.
     """
 
     def __init__(self, *, issuer: str, clock: Clock | None = None) -> None:
         self.issuer = issuer
         self._clock = clock or SystemClock()
-        self._made: list[_Key] = []
+        self._keys: list[_Key] = []
 
     @property
     def key_id(self) -> str:
-        """The `kid` of the key that signs now."""
+        """The `kid` of the current signing key."""
         return self._key.id
 
     def token(
@@ -89,7 +89,7 @@ class CallbackSigner:
     ) -> str:
         """A signed token (RS256), valid from now for `lifetime` (seconds or a timedelta).
 
-        `claims` and `headers` are merged over what is usual; None takes one away.
+        `claims` and `headers` replace or add to the usual ones; None removes one.
         """
         key = self._key
         return _compact(
@@ -114,10 +114,10 @@ class CallbackSigner:
         return f"Bearer {token}"
 
     def forge(self, forgery: Forgery, *, audience: str, tenant_id: str | None = None) -> str:
-        """A token that is right but for what `forgery` names."""
-        key, stranger = self._key, _Key()
+        """A token that is valid except for what `forgery` names."""
+        key, other_key = self._key, _Key()
         claims = self._claims(audience, tenant_id, self.issuer, _LIFETIME, None)
-        said = _merged(claims, _wrong_claims(forgery, claims))
+        sent_claims = _merged(claims, _wrong_claims(forgery, claims))
         header: dict[str, Any] = _header(key)
         sign: Sign = key.rs256
         match forgery:
@@ -128,27 +128,27 @@ class CallbackSigner:
             case Forgery.PS256:
                 header, sign = header | {"alg": "PS256"}, key.ps256
             case Forgery.WRONG_KEY:
-                sign = stranger.rs256
+                sign = other_key.rs256
             case Forgery.UNKNOWN_KEY_ID:
-                header, sign = _header(stranger), stranger.rs256
+                header, sign = _header(other_key), other_key.rs256
             case Forgery.NO_KEY_ID:
                 del header["kid"]
             case Forgery.TAMPERED:
                 genuine = key.rs256(_signing_input(header, claims))
-                sign = lambda _: genuine  # noqa: E731 - a signature of something else
-        return _compact(header, said, sign)
+                sign = lambda _: genuine  # noqa: E731 - the signature of the original claims
+        return _compact(header, sent_claims, sign)
 
     def rotate(self, *, withdraw: bool = False) -> None:
-        """Sign with a new key from now on; `withdraw` takes the older ones out of `jwks`."""
-        self._made = [_Key()] if withdraw else [*self._made, _Key()]
+        """Create a new signing key; `withdraw` removes the older keys from `jwks`."""
+        self._keys = [_Key()] if withdraw else [*self._keys, _Key()]
 
     def jwks(self) -> dict[str, Any]:
-        """The published keys: what the `jwks_uri` of the OpenID document answers (RFC 7517)."""
+        """The published keys, which are served at the `jwks_uri` of the OpenID document (RFC 7517)."""
         _ = self._key
-        return {"keys": [key.jwk() for key in self._made]}
+        return {"keys": [key.jwk() for key in self._keys]}
 
     def openid_configuration(self, base_url: str) -> dict[str, Any]:
-        """The OpenID document, for keys that are served at `{base_url}/keys`."""
+        """The OpenID document for keys at `{base_url}/keys`."""
         return {
             "issuer": self.issuer,
             "jwks_uri": f"{base_url.rstrip('/')}/keys",
@@ -157,19 +157,19 @@ class CallbackSigner:
             "subject_types_supported": ["public"],
         }
 
-    async def fetch(self, url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:  # noqa: ARG002 - as `Fetch` has it
-        """Both documents without a network: `AsyncClient(…, fetch_keys=signer.fetch)`.
+    async def fetch(self, url: str, *, ca_file: Path | None = None, public: bool = False) -> bytes:  # noqa: ARG002 - the signature of `Fetch`
+        """Return either document without a network: `AsyncClient(…, fetch_keys=signer.fetch)`.
 
-        An address that ends in `/keys` is that of the keys; any other is the OpenID document's.
+        A URL that ends in `/keys` returns the keys; any other returns the OpenID document.
         """
         document = self.jwks() if url.endswith("/keys") else self.openid_configuration(url)
         return json.dumps(document).encode()
 
     @property
     def _key(self) -> _Key:
-        if not self._made:
-            self._made.append(_Key())
-        return self._made[-1]
+        if not self._keys:
+            self._keys.append(_Key())
+        return self._keys[-1]
 
     def _claims(
         self,
@@ -192,7 +192,7 @@ class CallbackSigner:
 
 @final
 class _Key:
-    """One RSA key and all that can be made with it."""
+    """One RSA key."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
@@ -235,12 +235,12 @@ class _Key:
 
 def _wrong_claims(forgery: Forgery, claims: Mapping[str, Any]) -> dict[str, Any]:
     wrong: dict[Forgery, dict[str, Any]] = {
-        Forgery.TAMPERED: {"sub": "somebody else"},
+        Forgery.TAMPERED: {"sub": "other-subject"},
         Forgery.WRONG_ISSUER: {"iss": "https://issuer.example"},
         Forgery.WRONG_AUDIENCE: {"aud": str(uuid.uuid4())},
         Forgery.WRONG_TENANT: {"tid": str(uuid.uuid4())},
-        Forgery.EXPIRED: {"nbf": claims["nbf"] - _A_DAY, "exp": claims["exp"] - _A_DAY},
-        Forgery.NOT_YET_VALID: {"nbf": claims["nbf"] + _A_DAY, "exp": claims["exp"] + _A_DAY},
+        Forgery.EXPIRED: {"nbf": claims["nbf"] - _DAY_SECONDS, "exp": claims["exp"] - _DAY_SECONDS},
+        Forgery.NOT_YET_VALID: {"nbf": claims["nbf"] + _DAY_SECONDS, "exp": claims["exp"] + _DAY_SECONDS},
         Forgery.NO_EXPIRY: {"exp": None},
         Forgery.OVERSIZED: {"padding": "x" * _OVERSIZED_CHARACTERS},
     }
@@ -248,7 +248,7 @@ def _wrong_claims(forgery: Forgery, claims: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _header(key: _Key) -> dict[str, Any]:
-    # `cty` as Graph sends it, although the payload is not nested: strict libraries stumble over it.
+    # Graph sends `cty`, although the payload is not nested; some strict libraries reject it.
     return {"alg": "RS256", "kid": key.id, "typ": "JWT", "cty": "JWT"}
 
 
@@ -273,6 +273,6 @@ def _signing_input(header: Mapping[str, Any], claims: Mapping[str, Any]) -> byte
 
 
 def _compact(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Sign) -> str:
-    """JWS in its compact form (RFC 7515): by hand, as libraries refuse to make what is forged here."""
+    """A JWS in compact form (RFC 7515). Libraries refuse to create the forged ones."""
     signed = _signing_input(header, claims)
     return f"{signed.decode()}.{_base64url(sign(signed))}"

@@ -72,4 +72,4 @@ class TestGraphAdapter(AdapterContract):
 
 async def test_a_connection_of_httpx_s_own_that_comes_after_the_deadline_carries_nothing(monkeypatch):
     monkeypatch.setattr(transport, "find_spec", lambda _: None)
-    await TestGraphAdapter().test_a_request_whose_deadline_passes_while_it_is_prepared_is_not_sent()
+    await TestGraphAdapter().test_a_request_is_not_sent_if_its_deadline_passes_while_it_is_prepared()

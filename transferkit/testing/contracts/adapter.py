@@ -1,9 +1,9 @@
-"""What every adapter must do, as a test class to subclass.
+"""The contract of adapters, as a test class to subclass.
 
     class TestMyAdapter(AdapterContract):
         samples = ContractSamples(adapter=lambda: MyAdapter(MySettings(...)), ...)
 
-Run with pytest, pytest-asyncio (in either mode) and hypothesis; see `docs/how_to/write_an_adapter.md`.
+Needs pytest, pytest-asyncio (in either mode) and hypothesis; see `docs/how_to/write_an_adapter.md`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from transferkit.testing.server import stop_accepting
 
 __all__ = ["AdapterContract", "ContractSamples"]
 
-# The same inherited test runs once for each adapter, which hypothesis would take for a mistake.
+# Each adapter runs the same inherited tests, which hypothesis would report as a health problem.
 _for_every_subclass = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.differing_executors]
 )
@@ -45,14 +45,14 @@ _AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 @final
 @attrs.frozen(kw_only=True)
 class ContractSamples:
-    """What the contract needs to know about one adapter.
+    """The adapter under test, and sample data for it.
 
-    * `adapter`: makes an adapter with full settings, whose credentials are `secrets`.
-    * `unreachable`: makes one whose provider does not listen; None where nothing can be unreachable.
-    * `at`: makes one whose provider is at an address of loopback (`http://127.0.0.1:40123`), where the
-      contract lets requests go wrong; None where the provider cannot be spoken to without TLS.
-    * `requests`: requests that the provider carries; the first is a transfer.
-    * `callbacks`: bodies and the signals that they are.
+    * `adapter`: creates an adapter with complete settings, whose credentials are `secrets`.
+    * `unreachable`: creates an adapter whose provider cannot be connected to; None if the provider is local.
+    * `at`: creates an adapter whose provider is at an address on loopback (`http://127.0.0.1:40123`), where
+      the contract responds in unexpected ways; None if the adapter supports only https.
+    * `requests`: requests that the provider supports; the first is a transfer.
+    * `callbacks`: bodies of callbacks, each with the signals that it decodes to.
     """
 
     adapter: Callable[[], Adapter]
@@ -69,7 +69,7 @@ def _submission(request: Request, *, deadline: Deadline | None = None) -> Submis
 
 
 def _facts(adapter: type[Adapter], body: bytes) -> tuple[Fact, ...]:
-    """What decoding gives, the good part of a malformed body included."""
+    """The facts of a body, including the valid part of a malformed body."""
     try:
         return adapter.decode(Callback(body=body, received_at=_AT))
     except MalformedCallback as error:
@@ -79,22 +79,22 @@ def _facts(adapter: type[Adapter], body: bytes) -> tuple[Fact, ...]:
     return malformed.facts
 
 
-# What an answer may be that proves nothing: neither that the request was executed nor that it was not.
-_NO_PROOFS = {
+# Responses that prove neither that the request was executed nor that it was not.
+_UNCLEAR_RESPONSES = {
     "connection closed": b"",
-    "answer cut short": b"HTTP/1.1 202 Accepted\r\nContent-Le",
-    "no HTTP": b"220 mail.example ESMTP\r\n",
+    "response cut short": b"HTTP/1.1 202 Accepted\r\nContent-Le",
+    "not HTTP": b"220 mail.example ESMTP\r\n",
     "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "502 of a proxy": b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>",
-    "503 without a wait": (
+    "503 without Retry-After": (
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     ),
 }
 
 
 @asynccontextmanager
-async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """A provider that reads each request and answers so: its address, and the first lines of what it got."""
+async def _unclear_provider(response: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """Run a provider that responds to each request with `response`; yields its URL and the request lines."""
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,7 +103,7 @@ async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
             await reader.readexactly(int(length[1]) if length else 0)
             requests.append(head.partition(b"\r\n")[0])
-            writer.write(answer)
+            writer.write(response)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return  # the client gave up
@@ -119,8 +119,8 @@ async def _misbehaving(answer: bytes) -> AsyncGenerator[tuple[str, list[bytes]]]
 
 
 @final
-class _PassesOnConnection:
-    """A clock that is a minute ahead as soon as a client has connected to a socket."""
+class _ClockAdvancedByConnection:
+    """A clock that advances by a minute when a client has connected to a socket."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
@@ -130,39 +130,39 @@ class _PassesOnConnection:
         return _AT + timedelta(minutes=1 if connected else 0)
 
     async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
-        """No deadline is waited for."""
+        """Return immediately; the adapter does not wait for a deadline."""
 
 
 class AdapterContract:
-    """Subclass, set `samples`, and pytest does the rest."""
+    """The tests of the contract. Subclass it and set `samples`."""
 
     samples: ClassVar[ContractSamples]
 
     @pytest.fixture
     def adapter(self) -> Adapter:
-        """A fresh adapter."""
+        """A new adapter."""
         return self.samples.adapter()
 
-    # --- values -------------------------------------------------------------------------------------
+    # --- the adapter and its settings ---------------------------------------------------------------
 
-    def test_has_a_name_and_attrs_settings(self, adapter: Adapter) -> None:
+    def test_an_adapter_has_a_name_and_attrs_settings(self, adapter: Adapter) -> None:
         assert adapter.name.isidentifier()
         assert attrs.has(adapter.settings_class)
 
-    def test_can_be_made_with_no_settings_at_all(self, adapter: Adapter) -> None:
+    def test_an_adapter_can_be_created_with_default_settings(self, adapter: Adapter) -> None:
         assert isinstance(type(adapter)(adapter.settings_class()).capabilities, Capabilities)
 
-    def test_settings_do_not_show_secrets(self, adapter: Adapter) -> None:
+    def test_the_repr_of_an_adapter_shows_no_secrets(self, adapter: Adapter) -> None:
         shown = repr(vars(adapter))
         assert not [secret for secret in self.samples.secrets if secret in shown]
 
-    def test_capabilities_are_values(self, adapter: Adapter) -> None:
+    def test_capabilities_are_constant_and_describe_what_they_accept(self, adapter: Adapter) -> None:
         capabilities = adapter.capabilities
         assert capabilities == adapter.capabilities
         for limits in (capabilities.transfer, capabilities.redirect):
             assert all(limit.accepts for limit in (limits or {}).values())
 
-    def test_a_canonical_call_id_stays_as_it_is(self, adapter: Adapter) -> None:
+    def test_the_canonical_form_of_a_canonical_call_id_is_the_same_id(self, adapter: Adapter) -> None:
         for request in self.samples.requests:
             canonical = adapter.canonical_call_id(request.call.id)
             assert adapter.canonical_call_id(canonical) == canonical
@@ -180,35 +180,35 @@ class AdapterContract:
         for request in self.samples.requests:
             assert adapter.plan(request) == adapter.plan(request)
 
-    def test_a_target_of_an_unknown_kind_is_refused(self, adapter: Adapter) -> None:
+    def test_a_target_of_an_unknown_kind_is_rejected_before_sending(self, adapter: Adapter) -> None:
         request = attrs.evolve(self._transfer(), to=UnknownIdentifier("99:nobody"))
         problems = adapter.plan(request).problems
         assert [problem.field for problem in problems] == ["to"]
         assert problems[0].accepts
 
-    def test_all_problems_are_found_at_once(self, adapter: Adapter) -> None:
+    def test_planning_reports_all_problems_at_once(self, adapter: Adapter) -> None:
         unknown = UnknownIdentifier("99:nobody")
         request = attrs.evolve(self._transfer(), to=unknown, transferee=unknown)
         assert {"to", "transferee"} <= {problem.field for problem in adapter.plan(request).problems}
 
-    def test_what_cannot_be_carried_is_dropped_only_on_request(self, adapter: Adapter) -> None:
+    def test_unsupported_fields_are_dropped_only_if_the_request_allows_it(self, adapter: Adapter) -> None:
         limits = adapter.capabilities.transfer or {}
-        lacking = {"context.sip", "context.voip", "region", "language_id"} - set(limits)
+        unsupported = {"context.sip", "context.voip", "region", "language_id"} - set(limits)
         plain = self._transfer()
         context = CallingContext(
-            sip={"X-a": "1"} if "context.sip" in lacking else plain.context.sip,
-            voip={"a": "1"} if "context.voip" in lacking else plain.context.voip,
+            sip={"X-a": "1"} if "context.sip" in unsupported else plain.context.sip,
+            voip={"a": "1"} if "context.voip" in unsupported else plain.context.voip,
             teams=plain.context.teams,
         )
         full = attrs.evolve(
             plain,
             context=context,
-            region="amer" if "region" in lacking else plain.region,
-            language_id="en-us" if "language_id" in lacking else plain.language_id,
+            region="amer" if "region" in unsupported else plain.region,
+            language_id="en-us" if "language_id" in unsupported else plain.language_id,
         )
-        assert {problem.field for problem in adapter.plan(full).problems} == lacking
+        assert {problem.field for problem in adapter.plan(full).problems} == unsupported
         planned = adapter.plan(attrs.evolve(full, on_unsupported=OnUnsupported.DROP))
-        assert set(planned.dropped) == lacking
+        assert set(planned.dropped) == unsupported
         assert planned.problems == ()
         assert planned.request == attrs.evolve(plain, on_unsupported=OnUnsupported.DROP)
 
@@ -217,10 +217,10 @@ class AdapterContract:
         assert isinstance(first, Transfer)
         return first
 
-    # --- the way out --------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------
 
     @pytest.mark.asyncio
-    async def test_wire_shows_the_request_and_no_credential(self, adapter: Adapter) -> None:
+    async def test_the_previewed_request_shows_no_credentials(self, adapter: Adapter) -> None:
         for request in self.samples.requests:
             submission = _submission(request)
             wire = await adapter.wire(submission)
@@ -231,71 +231,71 @@ class AdapterContract:
         await adapter.aclose()
 
     @pytest.mark.asyncio
-    async def test_wire_needs_no_credentials(self, adapter: Adapter) -> None:
+    async def test_a_request_can_be_previewed_without_credentials(self, adapter: Adapter) -> None:
         bare = type(adapter)(adapter.settings_class())
         assert (await bare.wire(_submission(self._transfer()))).url
         await bare.aclose()
 
     @pytest.mark.asyncio
-    async def test_the_same_submission_is_the_same_wire(self, adapter: Adapter) -> None:
+    async def test_the_same_submission_results_in_the_same_request(self, adapter: Adapter) -> None:
         submission = _submission(self._transfer())
         first, second = await adapter.wire(submission), await adapter.wire(submission)
         assert (first.method, first.url, first.body) == (second.method, second.url, second.body)
         await adapter.aclose()
 
     @pytest.mark.asyncio
-    async def test_an_unreachable_provider_is_no_exception(self) -> None:
+    async def test_a_submission_to_an_unreachable_provider_returns_not_sent(self) -> None:
         if self.samples.unreachable is None:
             return
         adapter = self.samples.unreachable()
         answer = await adapter.submit(_submission(self._transfer()))
-        assert isinstance(answer, NotSent), f"no connection was made, so nothing was sent; it said {answer}"
-        self._failed_on_this_side(answer.result)
-        self._shows_no_secret(answer.result)
+        assert isinstance(answer, NotSent), f"there was no connection; the adapter returned {answer}"
+        self._assert_local_failure(answer.result)
+        self._assert_no_secret(answer.result)
         inspection = await adapter.inspect(self._transfer().call)
         assert inspection.presence is Presence.UNKNOWN
         await adapter.aclose()
         again = await adapter.submit(_submission(self._transfer()))
-        assert isinstance(again, NotSent), f"an adapter that was closed may be used again; it said {again}"
+        assert isinstance(again, NotSent), f"a closed adapter can be used again; the adapter returned {again}"
         await adapter.aclose()
 
     @pytest.mark.asyncio
-    @pytest.mark.parametrize("answer", _NO_PROOFS, ids=_NO_PROOFS)
-    async def test_a_request_that_may_have_been_executed_is_neither_refused_nor_unsent(
-        self, answer: str
-    ) -> None:
+    @pytest.mark.parametrize("response", _UNCLEAR_RESPONSES, ids=_UNCLEAR_RESPONSES)
+    async def test_a_submission_with_an_unclear_response_returns_maybe_sent(self, response: str) -> None:
         if self.samples.at is None:
             return
-        async with _misbehaving(_NO_PROOFS[answer]) as (url, requests):
+        async with _unclear_provider(_UNCLEAR_RESPONSES[response]) as (url, requests):
             adapter = self.samples.at(url)
-            said = await adapter.submit(_submission(self._transfer()))
-            assert requests, "nothing was sent to the address that `at` was given"
+            result = await adapter.submit(_submission(self._transfer()))
+            assert requests, "nothing was sent to the address that was passed to `at`"
             assert len(requests) == 1, (
-                "an adapter sends once and repeats nothing; when to repeat is decided above it"
+                "an adapter sends each submission once; the engine decides about retries"
             )
-            assert isinstance(said, MaybeSent), f"this may have been executed; it said {said}"
-            self._shows_no_secret(said.result)
+            assert isinstance(result, MaybeSent), (
+                f"the request may have been executed; the adapter returned {result}"
+            )
+            self._assert_no_secret(result.result)
             assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
             await adapter.aclose()
 
     @pytest.mark.asyncio
-    async def test_a_request_whose_deadline_passes_while_it_is_prepared_is_not_sent(self) -> None:
-        """A token or a connection can take long: the last check is right before the request is written."""
+    async def test_a_request_is_not_sent_if_its_deadline_passes_while_it_is_prepared(self) -> None:
+        """The deadline is checked immediately before the request is written, after token and connection."""
         if self.samples.at is None:
             return
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            deadline = Deadline(_AT + timedelta(seconds=30), _PassesOnConnection(listening))
+            deadline = Deadline(_AT + timedelta(seconds=30), _ClockAdvancedByConnection(listening))
             adapter = self.samples.at(f"http://127.0.0.1:{listening.getsockname()[1]}")
             late = self._submit_late(adapter, _submission(self._transfer(), deadline=deadline))
             answer = await asyncio.wait_for(late, timeout=30)
             await adapter.aclose()
-            listening.settimeout(0)  # it has connected, or was too late for that, too
+            listening.settimeout(0)  # the adapter may have connected
             with suppress(BlockingIOError):
                 arrived, _ = listening.accept()
                 with arrived:
                     assert arrived.recv(1) == b"", "the request was written after its deadline"
-        assert isinstance(answer, NotSent), f"nothing was sent; it said {answer}"
-        self._failed_on_this_side(answer.result)
+        assert isinstance(answer, NotSent), f"nothing was sent; the adapter returned {answer}"
+        self._assert_local_failure(answer.result)
 
     async def _submit_late(self, adapter: Adapter, submission: Submission) -> SubmitResult:
         try:
@@ -304,70 +304,72 @@ class AdapterContract:
             return late.answer
 
     @pytest.mark.asyncio
-    async def test_missing_credentials_are_no_exception(self, adapter: Adapter) -> None:
+    async def test_a_submission_without_credentials_returns_a_local_failure(self, adapter: Adapter) -> None:
         if not self.samples.secrets:
             return
         bare = type(adapter)(adapter.settings_class())
         answer = await bare.submit(_submission(self._transfer()))
-        assert isinstance(answer, (Rejected, NotSent)), f"nothing can have been sent; it said {answer}"
-        self._failed_on_this_side(answer.result)
+        assert isinstance(answer, (Rejected, NotSent)), (
+            f"nothing can have been sent; the adapter returned {answer}"
+        )
+        self._assert_local_failure(answer.result)
         assert (await bare.inspect(self._transfer().call)).presence is Presence.UNKNOWN
         await bare.aclose()
 
     @pytest.mark.asyncio
-    async def test_closing_twice_is_fine(self, adapter: Adapter) -> None:
+    async def test_an_adapter_can_be_closed_twice(self, adapter: Adapter) -> None:
         await adapter.aclose()
         await adapter.aclose()
 
-    def _failed_on_this_side(self, result: Result) -> None:
+    def _assert_local_failure(self, result: Result) -> None:
         assert result.basis is Basis.LOCAL, (
-            f"the provider said nothing, so nothing is stated; it said {result}"
+            f"the provider did not respond, so the basis must be local; the result is {result}"
         )
         assert result.message
-        assert result.advice, f"a failure on this side says what to do; it said {result}"
+        assert result.advice, f"a local failure must have advice; the result is {result}"
 
-    def _shows_no_secret(self, result: Result) -> None:
+    def _assert_no_secret(self, result: Result) -> None:
         shown = f"{result.message} {result.advice} {result.request_id}"
         assert not [secret for secret in self.samples.secrets if secret in shown]
 
-    # --- before anything depends on it --------------------------------------------------------------
+    # --- checks -------------------------------------------------------------------------------------
 
     @pytest.mark.asyncio
-    async def test_a_check_without_credentials_says_what_to_do(self, adapter: Adapter) -> None:
+    async def test_a_check_without_credentials_assert_check_fails(self, adapter: Adapter) -> None:
         if self.samples.secrets:
             bare = type(adapter)(adapter.settings_class())
-            await self._fails_with_advice(bare)
+            await self._assert_check_fails(bare)
 
     @pytest.mark.asyncio
-    async def test_a_check_of_an_unreachable_provider_says_what_to_do(self) -> None:
+    async def test_a_check_of_an_unreachable_provider_assert_check_fails(self) -> None:
         if self.samples.unreachable is not None:
-            await self._fails_with_advice(self.samples.unreachable())
+            await self._assert_check_fails(self.samples.unreachable())
 
-    async def _fails_with_advice(self, adapter: Adapter) -> None:
+    async def _assert_check_fails(self, adapter: Adapter) -> None:
         results = await adapter.check()
         await adapter.aclose()
         failed = [result for result in results if result.ok is False]
-        assert failed, f"a check of what cannot work must fail and say so; it said {results}"
+        assert failed, f"at least one check must fail; the results are {results}"
         assert all(result.name and result.message and result.advice for result in failed)
         assert not [secret for secret in self.samples.secrets if secret in repr(results)]
 
-    def test_every_path_for_callbacks_is_known(self, adapter: Adapter) -> None:
+    def test_every_callback_path_has_a_route(self, adapter: Adapter) -> None:
         assert all(adapter.route(path) for path in adapter.callback_paths)
 
-    # --- the way in ---------------------------------------------------------------------------------
+    # --- callbacks ----------------------------------------------------------------------------------
 
-    def test_an_unknown_path_is_nobodys(self, adapter: Adapter) -> None:
+    def test_an_unknown_path_has_no_route(self, adapter: Adapter) -> None:
         assert adapter.route("/no/such/path") is None
         route = adapter.route("")
         assert route is not None
         assert 200 <= route.success_status < 300  # noqa: PLR2004 - the range of success
 
-    def test_sample_callbacks_say_what_they_say(self, adapter: Adapter) -> None:
+    def test_callbacks_decode_to_their_signals(self, adapter: Adapter) -> None:
         for body, signals in self.samples.callbacks:
             facts = adapter.decode(Callback(body=body, received_at=_AT))
             assert tuple(signal for fact in facts for signal in fact.signals) == signals
 
-    def test_facts_are_unrecorded_events_of_this_provider(self, adapter: Adapter) -> None:
+    def test_facts_contain_unrecorded_events_of_this_provider(self, adapter: Adapter) -> None:
         for body, _ in self.samples.callbacks:
             for fact in adapter.decode(Callback(body=body, received_at=_AT)):
                 event = fact.event
@@ -379,17 +381,17 @@ class AdapterContract:
                 assert event.sequence is None
                 assert fact.delivery is not None
 
-    def test_decoding_is_pure(self, adapter: Adapter) -> None:
+    def test_decoding_the_same_callback_again_gives_the_same_facts(self, adapter: Adapter) -> None:
         for body, _ in self.samples.callbacks:
             assert _facts(type(adapter), body) == _facts(type(adapter), body)
 
-    def test_a_repeated_callback_is_recognised_whenever_it_comes(self, adapter: Adapter) -> None:
+    def test_a_repeated_callback_has_the_same_delivery_key_at_any_time(self, adapter: Adapter) -> None:
         for body, _ in self.samples.callbacks:
             first = adapter.decode(Callback(body=body, received_at=_AT))
             again = adapter.decode(Callback(body=body, received_at=_AT + timedelta(seconds=7)))
             assert [fact.delivery for fact in first] == [fact.delivery for fact in again]
 
-    def test_callbacks_are_told_apart(self, adapter: Adapter) -> None:
+    def test_different_callbacks_have_different_delivery_keys(self, adapter: Adapter) -> None:
         facts = [
             fact
             for body in {body for body, _ in self.samples.callbacks}
@@ -397,29 +399,29 @@ class AdapterContract:
         ]
         keys = {fact.delivery.key for fact in facts if fact.delivery is not None}
         assert len(facts) == 1 or len(keys) > 1, (
-            "all have one key: every callback but the first is a repetition"
+            "all callbacks have the same key, so all but the first would be treated as repetitions"
         )
 
-    def test_a_verified_tenant_and_a_named_transfer_reach_the_facts(self, adapter: Adapter) -> None:
-        named = str(UUID(int=1))
+    def test_facts_carry_the_verified_tenant_and_the_transfer_of_the_address(self, adapter: Adapter) -> None:
+        transfer_id = str(UUID(int=1))
         for body, _ in self.samples.callbacks:
             plain = adapter.decode(Callback(body=body, received_at=_AT))
-            told = adapter.decode(
-                Callback(body=body, received_at=_AT, tenant_id="tenant-1", transfer_id=named)
+            named = adapter.decode(
+                Callback(body=body, received_at=_AT, tenant_id="tenant-1", transfer_id=transfer_id)
             )
-            for before, after in zip(plain, told, strict=True):
-                assert after.transfer_id in {before.transfer_id, named}
+            for before, after in zip(plain, named, strict=True):
+                assert after.transfer_id in {before.transfer_id, transfer_id}
                 assert before.tenant_id is None
                 assert after.tenant_id in {None, "tenant-1"}
 
     @_for_every_subclass
     @given(body=st.binary(max_size=300))
-    def test_any_bytes_are_facts_or_malformed(self, body: bytes) -> None:
+    def test_any_bytes_decode_to_facts_or_are_malformed(self, body: bytes) -> None:
         _facts(type(self.samples.adapter()), body)
 
     @_for_every_subclass
     @given(data=st.data())
-    def test_any_mutation_of_a_callback_is_facts_or_malformed(self, data: st.DataObject) -> None:
+    def test_any_mutation_of_a_callback_decodes_to_facts_or_is_malformed(self, data: st.DataObject) -> None:
         body, _ = data.draw(st.sampled_from(self.samples.callbacks))
         at = data.draw(st.integers(0, len(body) - 1))
         end = data.draw(st.integers(at, min(at + 20, len(body))))
