@@ -1,5 +1,6 @@
-"""The configuration: strict, every problem at once, no secret shown."""
+"""The configuration: where it is loaded from, strict validation, secrets and paths."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
@@ -54,9 +55,7 @@ STUB = """
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """Nothing of the machine's own environment counts."""
-    import os
-
+    """The machine's own TRANSFERKIT_* variables are not set."""
     for name in list(os.environ):
         if name.startswith("TRANSFERKIT_"):
             monkeypatch.delenv(name)
@@ -64,7 +63,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def stub(install_adapter):
-    """An installed adapter named `stub`, whose settings are of every type."""
+    """An installed adapter named `stub`, whose settings have a field of every type."""
     install_adapter("stub", STUB)
 
 
@@ -74,10 +73,10 @@ def problems(source=None):
     return {problem.field: problem for problem in raised.value.problems}
 
 
-# --- where it comes from ----------------------------------------------------------------------------
+# --- sources -------------------------------------------------------------------------
 
 
-def test_a_dict_is_a_configuration():
+def test_a_dict_is_loaded_with_defaults_for_what_it_leaves_out():
     config = load_config({"provider": "fake", "providers": {"fake": {}}})
     assert config.provider == "fake"
     assert config.store == "memory:"
@@ -85,7 +84,7 @@ def test_a_dict_is_a_configuration():
     assert config.lifecycle == LifecycleConfig()
 
 
-def test_so_is_a_file(tmp_path):
+def test_a_toml_file_is_loaded(tmp_path):
     path = tmp_path / "transferkit.toml"
     path.write_text(
         dedent(
@@ -116,7 +115,7 @@ def test_so_is_a_file(tmp_path):
         assert config.base == tmp_path
 
 
-def test_so_is_the_environment(stub, monkeypatch):
+def test_variables_are_loaded(stub, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDER", "stub")
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS__ACCEPT_UNVERIFIED", "true")
     monkeypatch.setenv("TRANSFERKIT_LIFECYCLE__GRACE", "2.5")
@@ -135,12 +134,12 @@ def test_so_is_the_environment(stub, monkeypatch):
     assert settings.key.resolve() == "xyzzy"
 
 
-def test_a_number_in_a_variable_is_text_where_text_is_wanted(stub, monkeypatch):
+def test_a_number_in_a_variable_is_text_if_the_key_accepts_text(stub, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "42")
     assert load_config().providers["stub"].resource == "42"
 
 
-def test_a_variable_may_name_a_file_and_others_win_over_it(stub, tmp_path, monkeypatch):
+def test_a_variable_names_a_file_and_other_variables_override_it(stub, tmp_path, monkeypatch):
     path = tmp_path / "transferkit.toml"
     path.write_text(
         '[providers.stub]\nresource = "file"\nport = 1\n[callbacks]\nmax_body_bytes = 7\n', encoding="utf-8"
@@ -154,7 +153,7 @@ def test_a_variable_may_name_a_file_and_others_win_over_it(stub, tmp_path, monke
     assert config.base == tmp_path
 
 
-def test_a_file_that_code_names_is_the_whole_configuration(tmp_path, monkeypatch):
+def test_variables_are_ignored_beside_a_path_or_a_dict(tmp_path, monkeypatch):
     path = tmp_path / "transferkit.toml"
     path.write_text('provider = "fake"\n', encoding="utf-8")
     monkeypatch.setenv("TRANSFERKIT_STORE", "sqlite:///variable.db")
@@ -163,30 +162,30 @@ def test_a_file_that_code_names_is_the_whole_configuration(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("make", [load_config, AsyncClient.from_config])
-def test_what_is_no_source_is_said_to_be_none(make):
+def test_another_source_raises_type_error(make):
     with pytest.raises(TypeError, match=r"configuration: expected a file's path, a dict, or None .*got int"):
         make(123)
 
 
-def test_a_table_and_a_text_of_the_same_name_are_a_problem_not_a_crash(monkeypatch):
+def test_a_variable_for_a_table_beside_one_for_its_key_is_a_problem(monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS", "x")
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS__PUBLIC_URL", "https://x")
     assert any(field.startswith("callbacks") for field in problems())
 
 
 @pytest.mark.parametrize("name", ["nothing.toml", "."])
-def test_a_file_that_cannot_be_read_is_said_so(tmp_path, name):
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, name):
     found = problems(tmp_path / name)
     assert "cannot be read" in found["file"].message
 
 
 @pytest.mark.parametrize("content", [b"provider = ", b"\xff\xfe", b"[a]\n[a]\n"])
-def test_a_file_that_is_no_toml_is_said_so(tmp_path, content):
+def test_a_file_that_is_not_toml_is_a_problem(tmp_path, content):
     (tmp_path / "transferkit.toml").write_bytes(content)
     assert "is not TOML" in problems(tmp_path / "transferkit.toml")["file"].message
 
 
-def test_reading_resolves_no_secret_and_opens_nothing(stub):
+def test_loading_resolves_no_secret(stub):
     config = load_config({"providers": {"stub": {"resource": "r", "key": {"env": "NO_SUCH_VARIABLE"}}}})
     AsyncClient(config)
     with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
@@ -200,7 +199,7 @@ def test_the_only_provider_is_the_default_one():
     assert load_config({"providers": {"fake": {}}}).provider == "fake"
 
 
-def test_of_several_one_must_be_named(stub):
+def test_one_of_several_providers_must_be_named(stub):
     tables = {"fake": {}, "stub": {"resource": "r"}}
     found = problems({"providers": tables})
     assert found.keys() == {"provider"}
@@ -209,18 +208,18 @@ def test_of_several_one_must_be_named(stub):
     assert load_config({"provider": "stub", "providers": tables}).provider == "stub"
 
 
-def test_the_default_must_be_configured():
+def test_the_default_provider_must_be_configured():
     found = problems({"provider": "acs", "providers": {"fake": {}}})
     assert "'acs' has no [providers.acs] table" in found["provider"].message
     assert found["provider"].accepts == "fake"
 
 
-def test_nothing_at_all_lacks_a_provider():
+def test_an_empty_configuration_lacks_a_provider():
     assert problems({}).keys() == {"provider"}
 
 
 @pytest.mark.parametrize("named", [None, ""])
-def test_an_environment_that_says_nothing_is_told_how_to_name_a_file(monkeypatch, named):
+def test_without_any_configuration_the_problem_says_how_to_name_a_file(monkeypatch, named):
     if named is not None:
         monkeypatch.setenv("TRANSFERKIT_CONFIG", named)
     (problem,) = problems().values()
@@ -267,7 +266,7 @@ def test_every_problem_is_reported_at_once(stub):
 
 
 @pytest.mark.parametrize(
-    ("table", "field", "says", "accepts"),
+    ("table", "field", "message", "accepts"),
     [
         ({"provder": "fake"}, "provder", "not a known key", "provider, store, callbacks"),
         ({"callbacks": {"url": "x"}}, "callbacks.url", "not a known key", "public_url"),
@@ -282,9 +281,9 @@ def test_every_problem_is_reported_at_once(stub):
         ({"callbacks": {"max_body_bytes": True}}, "callbacks.max_body_bytes", "True", "whole number"),
         ({"callbacks": {"max_body_bytes": 1.5}}, "callbacks.max_body_bytes", "1.5", "whole number"),
         ({"callbacks": {"public_url": 5}}, "callbacks.public_url", "5", "text"),
-        ({"callbacks": 5}, "callbacks", "5 is no table", "table"),
+        ({"callbacks": 5}, "callbacks", "5 is not a table", "table"),
         ({"lifecycle": {"grace": -1}}, "lifecycle.grace", "-1", "seconds"),
-        ({"lifecycle": {"grace": "5s"}}, "lifecycle.grace", "'5s'", "number"),
+        ({"lifecycle": {"grace": "5s"}}, "lifecycle.grace", "'5s'", "seconds"),
         ({"lifecycle": {"grace": float("nan")}}, "lifecycle.grace", "nan", "seconds"),
         ({"lifecycle": {"grace": float("inf")}}, "lifecycle.grace", "inf", "seconds"),
         ({"lifecycle": {"grace": 0}}, "lifecycle.grace", "0", "more than 0 and no more than a day"),
@@ -307,7 +306,7 @@ def test_every_problem_is_reported_at_once(stub):
         ({"groups": {"start": "end"}}, "groups.start", "'end'", "beginning, now"),
         ({"groups": {"start": 5}}, "groups.start", "5", "beginning, now"),
         ({"groups": {"lease": 0}}, "groups.lease", "0", "more than 0"),
-        ({"groups": {"lease": "x"}}, "groups.lease", "'x'", "number"),
+        ({"groups": {"lease": "x"}}, "groups.lease", "'x'", "seconds"),
         ({"groups": {"max_attempts": 0}}, "groups.max_attempts", "0", "1 or more"),
         ({"groups": {"lease": 1e6}}, "groups.lease", "1000000", "no more than a day"),
         ({"groups": {"max_attempts": 10**30}}, "groups.max_attempts", "1000", "a billion"),
@@ -316,14 +315,14 @@ def test_every_problem_is_reported_at_once(stub):
         ({"retention": {"age": 0}}, "retention.age", "0", "more than 0"),
         ({"retention": {"group_idle": -1}}, "retention.group_idle", "-1", "seconds"),
         ({"retention": {"every": 1e13}}, "retention.every", "10000000000000", "a century"),
-        ({"retention": {"every": 10**400}}, "retention.every", "1000", "number"),
+        ({"retention": {"every": 10**400}}, "retention.every", "1000", "seconds"),
         ({"retention": {"every": 0.5}}, "retention.every", "0.5", "from 1 to a century"),
         ({"store": 5}, "store", "is a int, not text", "memory:"),
         ({"store": "sqlite:///x.db?busy_timeout=30"}, "store", "takes no options", "sqlite:///FILE"),
         ({"store": "sqlite:///x.db#1"}, "store", "write %23", "sqlite:///FILE"),
         ({"provider": 5}, "provider", "5", "stub"),
-        ({"providers": 5}, "providers", "5 is no table", "[providers.NAME]"),
-        ({"providers": {"stub": 5}}, "providers.stub", "5 is no table", "table"),
+        ({"providers": 5}, "providers", "5 is not a table", "[providers.NAME]"),
+        ({"providers": {"stub": 5}}, "providers.stub", "5 is not a table", "table"),
         ({"providers": {"stub": {}}}, "providers.stub.resource", "missing", "text"),
         ({"providers": {"stub": {"resource": 5}}}, "providers.stub.resource", "5", "text"),
         ({"providers": {"stub": {"resource": " "}}}, "providers.stub.resource", "' '", "not empty"),
@@ -338,7 +337,7 @@ def test_every_problem_is_reported_at_once(stub):
         ({"providers": {"stub": {"tenants": [1]}}}, "providers.stub.tenants", "1", "text"),
         ({"providers": {"stub": {"port": "80"}}}, "providers.stub.port", "'80'", "whole number"),
         ({"providers": {"stub": {"certificate": 5}}}, "providers.stub.certificate", "5", "path"),
-        ({"providers": {"stub": {"timeout": "x"}}}, "providers.stub.timeout", "'x'", "number"),
+        ({"providers": {"stub": {"timeout": "x"}}}, "providers.stub.timeout", "'x'", "seconds"),
         (
             {"providers": {"stub": {"resourse": "r"}}},
             "providers.stub.resourse",
@@ -350,9 +349,9 @@ def test_every_problem_is_reported_at_once(stub):
         ({"providers": {"stub": {"key": {"env": "A", "file": "b"}}}}, "providers.stub.key", "dict", "env"),
     ],
 )
-def test_a_problem_names_the_key_what_it_holds_and_what_is_accepted(stub, table, field, says, accepts):
+def test_a_problem_names_the_key_its_value_and_what_is_accepted(stub, table, field, message, accepts):
     found = problems({"providers": {"stub": {"resource": "r"}}, **table})
-    assert says in found[field].message
+    assert message in found[field].message
     assert accepts in found[field].accepts
 
 
@@ -377,7 +376,7 @@ def test_a_problem_names_the_key_what_it_holds_and_what_is_accepted(stub, table,
         "https://me:s3cr3t@app.contoso.com/callbacks",
     ],
 )
-def test_a_public_url_is_one_that_a_path_can_be_added_to(url):
+def test_a_public_url_that_no_path_can_be_added_to_is_refused_without_its_secret(url):
     found = problems({"provider": "fake", "callbacks": {"public_url": url}})["callbacks.public_url"]
     assert found.message.startswith("got ")
     assert "https://HOST/PATH" in found.accepts
@@ -395,11 +394,11 @@ def test_a_public_url_is_one_that_a_path_can_be_added_to(url):
         "http://app:8000/callbacks",
     ],
 )
-def test_and_may_be_plain_http_as_emulators_call_it(url):
+def test_a_public_url_may_be_http_for_emulators(url):
     assert load_config({"provider": "fake", "callbacks": {"public_url": url}}).callbacks.public_url == url
 
 
-def test_the_extremes_of_every_key_are_accepted():
+def test_the_limits_of_every_key_are_accepted():
     day, century = timedelta(days=1), timedelta(days=36_500)
     data = {
         "provider": "fake",
@@ -414,7 +413,7 @@ def test_the_extremes_of_every_key_are_accepted():
     assert (config.groups.max_attempts, config.retention.age) == (10**9, century)
 
 
-def test_what_is_left_out_is_not_what_is_empty(stub, monkeypatch):
+def test_an_empty_variable_is_a_problem(stub, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "")
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__TENANTS", " , ")
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__KEY__ENV", "")
@@ -427,7 +426,7 @@ def test_what_is_left_out_is_not_what_is_empty(stub, monkeypatch):
     }
 
 
-def test_a_text_in_a_variable_must_still_be_a_number(stub, monkeypatch):
+def test_a_variable_must_contain_what_its_key_accepts(stub, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__RESOURCE", "r")
     monkeypatch.setenv("TRANSFERKIT_PROVIDERS__STUB__PORT", "eighty")
     monkeypatch.setenv("TRANSFERKIT_CALLBACKS__ACCEPT_UNVERIFIED", "maybe")
@@ -436,7 +435,7 @@ def test_a_text_in_a_variable_must_still_be_a_number(stub, monkeypatch):
     assert "'maybe'" in found["callbacks.accept_unverified"].message
 
 
-def test_the_message_names_the_source_and_lists_everything(tmp_path):
+def test_the_error_names_the_source_and_lists_every_problem(tmp_path):
     path = tmp_path / "transferkit.toml"
     path.write_text("store = 5\nprovider = 6\n", encoding="utf-8")
     with pytest.raises(ConfigError) as raised:
@@ -446,7 +445,7 @@ def test_the_message_names_the_source_and_lists_everything(tmp_path):
     assert len(lines) == len(raised.value.problems) == 2
 
 
-def test_what_an_adapters_settings_object_to_is_one_of_the_problems(stub, planted):
+def test_an_error_of_an_adapters_settings_class_is_one_of_the_problems(stub, planted):
     settings = {"resource": planted.number, "loud": True, "ratio": -1}
     found = problems({"lifecycle": {"lease": 0}, "providers": {"stub": settings}})
     assert found.keys() == {"lifecycle.lease", "providers.stub"}
@@ -459,7 +458,7 @@ def test_a_missing_adapter_is_one_of_the_problems():
     assert "fake" in found["providers.carrier-pigeon"].accepts
 
 
-def test_whole_numbers_are_fine_where_numbers_are(stub):
+def test_a_whole_number_is_accepted_for_a_number(stub):
     settings = load_config({"providers": {"stub": {"resource": "r", "ratio": 2, "timeout": 3}}}).providers[
         "stub"
     ]
@@ -474,7 +473,7 @@ def test_a_store_of_an_unknown_kind_is_refused_without_showing_a_password():
     assert "memory:" in str(found["store"])
 
 
-def test_groups_and_retention_have_sane_defaults():
+def test_groups_and_retention_have_defaults():
     config = load_config({"provider": "fake"})
     assert config.groups == GroupConfig(
         start=GroupStart.BEGINNING, lease=timedelta(seconds=30), max_attempts=5
@@ -484,7 +483,7 @@ def test_groups_and_retention_have_sane_defaults():
     )
 
 
-def test_groups_and_retention_are_settings(monkeypatch):
+def test_groups_and_retention_can_be_set(monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_PROVIDER", "fake")
     monkeypatch.setenv("TRANSFERKIT_GROUPS__START", "now")
     monkeypatch.setenv("TRANSFERKIT_GROUPS__LEASE", "0.5")
@@ -498,7 +497,7 @@ def test_groups_and_retention_are_settings(monkeypatch):
 # --- secrets and paths ------------------------------------------------------------------------------
 
 
-def test_secrets_are_text_or_a_place(stub, tmp_path, monkeypatch):
+def test_a_secret_is_text_a_variable_or_a_file(stub, tmp_path, monkeypatch):
     monkeypatch.setenv("STUB_KEY", "from env")
     (tmp_path / "key.txt").write_text("from file\n", encoding="utf-8")
     path = tmp_path / "transferkit.toml"
@@ -513,13 +512,13 @@ def test_secrets_are_text_or_a_place(stub, tmp_path, monkeypatch):
         assert key.resolve() == secret
 
 
-def test_a_secret_knows_its_key(stub):
+def test_an_error_of_a_secret_names_its_key(stub):
     config = load_config({"providers": {"stub": {"resource": "r", "key": {"file": "/no/such/file"}}}})
     with pytest.raises(ConfigError, match=r"providers\.stub\.key: .*/no/such/file"):
         config.providers["stub"].key.resolve()
 
 
-def test_relative_paths_are_relative_to_the_file(stub, tmp_path, monkeypatch):
+def test_relative_paths_are_relative_to_the_configuration_file(stub, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     path = elsewhere / "transferkit.toml"
@@ -529,7 +528,7 @@ def test_relative_paths_are_relative_to_the_file(stub, tmp_path, monkeypatch):
         assert load_config(source).providers["stub"].certificate == elsewhere / "cert.pem"
 
 
-def test_or_to_the_working_directory_where_there_is_no_file(stub, tmp_path, monkeypatch):
+def test_without_a_file_relative_paths_are_relative_to_the_working_directory(stub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = {"resource": "r", "certificate": "cert.pem"}
     assert load_config({"providers": {"stub": table}}).providers["stub"].certificate == tmp_path / "cert.pem"
@@ -537,7 +536,7 @@ def test_or_to_the_working_directory_where_there_is_no_file(stub, tmp_path, monk
     assert absolute.providers["stub"].certificate == Path("/etc/cert.pem")
 
 
-def test_no_configuration_shows_a_secret(stub, planted):
+def test_a_configuration_does_not_show_its_secrets(stub, planted):
     config = load_config({"providers": {"stub": {"resource": "r", "key": planted.client_secret}}})
     assert config.providers["stub"].key.resolve() == planted.client_secret
     assert not planted.shown_in(f"{config!r} {config} {config.providers!r} {config.providers['stub']!r}")
@@ -547,10 +546,16 @@ def test_no_configuration_shows_a_secret(stub, planted):
 @pytest.mark.parametrize(
     "wrong", [lambda s: [s], lambda s: {"value": s}, lambda s: {"env": [s]}, lambda s: {s: s}]
 )
-def test_no_problem_shows_a_secret(stub, planted, wrong):
+def test_a_problem_does_not_show_a_secret(stub, planted, wrong):
     with pytest.raises(ConfigError) as raised:
         load_config({"providers": {"stub": {"key": wrong(planted.client_secret), "port": planted.number}}})
     assert "providers.stub.key" in str(raised.value)
     assert not planted.shown_in(f"{raised.value} {raised.value!r}")
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None or raised.value.__suppress_context__
+
+
+def test_a_settings_field_of_another_type_raises_type_error(install_adapter):
+    install_adapter("stub", STUB.replace("port: int", "port: complex"))
+    with pytest.raises(TypeError, match="complex"):
+        load_config({"providers": {"stub": {"resource": "r", "port": 1}}})

@@ -90,63 +90,38 @@ def emulate(
       transferkit emulate --https --write-ca ca.pem
     """
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # the page shows it all
+    callback_url = callback_url.rstrip("/")
+
+    async def run() -> None:
+        stop = _stop_event()
+        async with AsyncExitStack() as stack:
+            running = emulators(
+                pace=pace, providers=provider, port=port and port + 1, tls=https, faults=fault or []
+            )
+            emulated = await stack.enter_async_context(running)
+            for name, emulator in emulated.running.items():
+                emulator.callback_url = f"{callback_url}/{name}"
+                if chaos is not None:
+                    emulator.faults.chaos(seed=chaos)
+            addresses = {name: server.url for name, server in emulated.servers.items()}
+            page = Page(emulated.running, addresses=addresses)
+            page_server = await stack.enter_async_context(serve(page.app, port=port))
+            stack.callback(page.close)
+            config = _toml(emulated, callback_url)
+            if write_ca is not None:
+                _write(write_ca, _authorities(emulated), option="--write-ca")
+            if write_config is not None:  # last, so that whoever waits for this file finds all the rest
+                _write(write_config, config, option="--write-config")
+            _print_addresses(emulated, page_server, config, chaos=chaos, as_json=as_json)
+            await stop.wait()
+
     try:
         with needs_extra("emulators"), contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(
-                _emulate(
-                    providers=provider,
-                    port=port,
-                    callback_url=callback_url.rstrip("/"),
-                    pace=pace,
-                    faults=fault or [],
-                    chaos=chaos,
-                    https=https,
-                    write_ca=write_ca,
-                    write_config=write_config,
-                    as_json=as_json,
-                )
-            )
+            asyncio.run(run())
     except KeyError as error:
         raise unusable(f"no emulator of {error} is installed: pip install 'transferkit[all]'") from None
     except OSError as error:
         raise unusable(f"cannot serve: {error.strerror or error}; choose another --port") from None
-
-
-async def _emulate(
-    *,
-    providers: list[str] | None,
-    port: int,
-    callback_url: str,
-    pace: float,
-    faults: list[Fault],
-    chaos: int | None,
-    https: bool,
-    write_ca: Path | None,
-    write_config: Path | None,
-    as_json: bool,
-) -> None:
-    stop = _stop_event()
-    async with AsyncExitStack() as stack:
-        first = port and port + 1
-        emulated = await stack.enter_async_context(
-            emulators(pace=pace, providers=providers, port=first, tls=https, faults=faults)
-        )
-        for name, emulator in emulated.running.items():
-            emulator.callback_url = f"{callback_url}/{name}"
-            if chaos is not None:
-                emulator.faults.chaos(seed=chaos)
-        page = Page(
-            emulated.running, addresses={name: server.url for name, server in emulated.servers.items()}
-        )
-        page_server = await stack.enter_async_context(serve(page.app, port=port))
-        stack.callback(page.close)
-        config = _toml(emulated, callback_url)
-        if write_ca is not None:
-            _write(write_ca, _authorities(emulated), option="--write-ca")
-        if write_config is not None:  # last, so that whoever waits for this file finds all the rest
-            _write(write_config, config, option="--write-config")
-        _print_addresses(emulated, page_server, config, chaos=chaos, as_json=as_json)
-        await stop.wait()
 
 
 def _stop_event() -> asyncio.Event:

@@ -1,0 +1,290 @@
+"""The configuration: a TOML file, a dict or `TRANSFERKIT_*` variables, validated strictly.
+
+Every problem is reported at once, each with its key, its value and what is accepted. Loading does no other
+I/O and resolves no secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, final
+
+from attrs import field, frozen
+
+from transferkit._util.frozenmap import EMPTY, FrozenMap
+from transferkit._util.log_events import LogEvent
+from transferkit.config.sources import (
+    CONFIG_VARIABLE,
+    merge,
+    read_toml,
+    read_variables,
+    settings_in_environment,
+)
+from transferkit.config.values import Limit, read_table, show
+from transferkit.errors import ConfigError, Problem
+from transferkit.provider.registry import adapter_class
+from transferkit.provider.urls import split_url
+from transferkit.stores.address import ADDRESSES, problem_with
+from transferkit.stores.consumer_groups import GroupStart
+
+__all__ = [
+    "CallbackConfig",
+    "Config",
+    "GroupConfig",
+    "LifecycleConfig",
+    "RetentionConfig",
+    "is_in_environment",
+    "load_config",
+    "settings_in_environment",
+]
+
+_log = logging.getLogger("transferkit.config")
+
+_ZERO = timedelta()
+_SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+_CENTURY = timedelta(days=36_500)
+_BILLION = 1_000_000_000
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether the URL is absolute, a path can be added to it, and it contains nothing secret."""
+    parts = split_url(url)
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" ?#")
+    return plain and parts.scheme in {"https", "http"} and bool(parts.hostname) and "@" not in parts.netloc
+
+
+# The upper limits keep every computed time within the calendar, and every count within any store.
+_Wait = Annotated[
+    timedelta, Limit("seconds, more than 0 and no more than a day", lambda span: _ZERO < span <= _DAY)
+]
+_Age = Annotated[
+    timedelta, Limit("seconds, more than 0 and no more than a century", lambda span: _ZERO < span <= _CENTURY)
+]
+_Pause = Annotated[timedelta, Limit("seconds, from 1 to a century", lambda span: _SECOND <= span <= _CENTURY)]
+_Skew = Annotated[timedelta, Limit("seconds, from 0 to an hour", lambda span: span <= _HOUR)]
+_Lease = Annotated[
+    timedelta,
+    Limit("seconds, from 1 to a day; longer than a request takes", lambda span: _SECOND <= span <= _DAY),
+]
+_Count = Annotated[
+    int, Limit("a whole number, 1 or more and no more than a billion", lambda count: 1 <= count <= _BILLION)
+]
+_Url = Annotated[
+    str, Limit("https://HOST/PATH without user name, query or fragment; not empty", _is_base_url)
+]
+
+
+@final
+@frozen(kw_only=True)
+class CallbackConfig:
+    """`[callbacks]`: where callbacks arrive, how large they may be and how they are verified.
+
+    * `public_url`: the URL at which providers reach the receiver; paths are added to it.
+    * `accept_unverified`: let anyone on the network report outcomes. Only for tests on loopback.
+    * `max_body_bytes`: the largest body that is accepted.
+    * `body_timeout`: seconds within which a body must arrive.
+    * `clock_skew`: seconds by which the clocks of the provider and this machine may differ when the times of
+      a token are checked.
+    * `key_refresh`: seconds after which signing keys are fetched again.
+    * `key_cooldown`: the least seconds between two fetches for unknown key ids.
+    """
+
+    public_url: _Url | None = None
+    accept_unverified: bool = False
+    max_body_bytes: _Count = 1_048_576
+    body_timeout: _Wait = timedelta(seconds=10)
+    clock_skew: _Skew = timedelta(minutes=2)
+    key_refresh: _Age = timedelta(hours=1)
+    key_cooldown: _Wait = timedelta(seconds=5)
+
+
+@final
+@frozen(kw_only=True)
+class LifecycleConfig:
+    """`[lifecycle]`: how long to wait for what.
+
+    * `grace`: seconds to wait for a proof after the end of the call.
+    * `inspect_gap`: the least seconds between two queries about one transfer.
+    * `max_attempts`: how often a request is sent at most.
+    * `lease`: seconds after which another process takes over the work of one that is silent. Longer than a
+      request takes, which is three times the provider's `timeout`: for a token, a connection and a response.
+    """
+
+    grace: _Wait = timedelta(seconds=5)
+    inspect_gap: _Wait = timedelta(seconds=5)
+    max_attempts: _Count = 6
+    lease: _Lease = timedelta(seconds=120)
+
+
+@final
+@frozen(kw_only=True)
+class GroupConfig:
+    """`[groups]`: how consumer groups read the stream.
+
+    * `start`: where a new group starts to read.
+    * `lease`: seconds after which other consumers take over the calls of one that is silent.
+    * `max_attempts`: how often an event is delivered before it is parked.
+    """
+
+    start: GroupStart = GroupStart.BEGINNING
+    lease: _Wait = timedelta(seconds=30)
+    max_attempts: _Count = 5
+
+
+@final
+@frozen(kw_only=True)
+class RetentionConfig:
+    """`[retention]`: how long calls are kept.
+
+    * `age`: seconds for which a call is kept after its last event.
+    * `group_idle`: seconds without a consumer after which a group no longer prevents removal.
+    * `every`: the pause between two removals, in seconds.
+    """
+
+    age: _Age = timedelta(days=30)
+    group_idle: _Age = timedelta(days=30)
+    every: _Pause = timedelta(hours=1)
+
+
+@final
+@frozen(kw_only=True)
+class Config:
+    """The whole configuration, read and validated.
+
+    `source` names where it comes from, `provider` is the default one, `providers` has each adapter's settings
+    by name, and relative paths are relative to `base`.
+    """
+
+    source: str
+    provider: str
+    store: str = field(default="memory:", repr=False)
+    callbacks: CallbackConfig = field(factory=CallbackConfig)
+    lifecycle: LifecycleConfig = field(factory=LifecycleConfig)
+    groups: GroupConfig = field(factory=GroupConfig)
+    retention: RetentionConfig = field(factory=RetentionConfig)
+    providers: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
+    base: Path = field(factory=Path.cwd)
+
+
+_SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "callbacks": CallbackConfig,
+    "lifecycle": LifecycleConfig,
+    "groups": GroupConfig,
+    "retention": RetentionConfig,
+}
+_KEYS: Final = ("provider", "store", *_SECTIONS, "providers")
+
+
+def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
+    """Load a configuration from a TOML file, a dict or, with None, the environment.
+
+    With None, `TRANSFERKIT_CONFIG` may name a file. Other variables set keys, which override the file; a
+    double underscore separates table and key (`TRANSFERKIT_CALLBACKS__PUBLIC_URL`). A path or a dict is the
+    whole configuration: variables are then ignored. Raises `ConfigError`.
+    """
+    if source is None:
+        return _load_from_environment()
+    if isinstance(source, Mapping):
+        return _read("configuration", source, Path.cwd())
+    if not isinstance(source, str | os.PathLike):
+        accepted = "a file's path, a dict, or None for the environment"
+        raise TypeError(f"configuration: expected {accepted}, got {type(source).__name__}")
+    path = Path(source)
+    if ignored := settings_in_environment():
+        _log.warning(
+            "variables are ignored, because %s is the whole configuration: %s; for variables to override a "
+            "file, name the file by TRANSFERKIT_CONFIG instead",
+            path,
+            ", ".join(ignored),
+            extra={"event": LogEvent.CONFIG_VARIABLES_IGNORED},
+        )
+    return _read(str(path), read_toml(path), path.resolve().parent)
+
+
+def is_in_environment() -> bool:
+    """Whether the environment has settings or names a file, which `load_config(None)` would load."""
+    return bool(os.environ.get(CONFIG_VARIABLE) or settings_in_environment())
+
+
+def _load_from_environment() -> Config:
+    variables = read_variables()
+    if name := os.environ.get(CONFIG_VARIABLE):
+        path = Path(name)
+        return _read(f"{name} and environment", merge(read_toml(path), variables), path.resolve().parent)
+    if not variables:
+        ways = "give --config FILE, set TRANSFERKIT_CONFIG=FILE, or in Python call from_config(PATH)"
+        raise ConfigError("environment", [Problem("configuration", f"there is none: {ways}")])
+    return _read("environment", variables, Path.cwd())
+
+
+def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
+    problems = [Problem(str(key), "is not a known key", ", ".join(_KEYS)) for key in data if key not in _KEYS]
+    sections = {
+        name: read_table(data[name], cls, name, base, problems)
+        for name, cls in _SECTIONS.items()
+        if name in data
+    }
+    providers = _providers(data, base, problems)
+    provider = _default_provider(data.get("provider"), providers, problems)
+    store = data.get("store", "memory:")
+    if not isinstance(store, str):
+        problems.append(Problem("store", f"is a {type(store).__name__}, not text", ADDRESSES))
+    elif problem := problem_with(store):  # the address is not shown: it may contain a password
+        problems.append(Problem("store", problem, ADDRESSES))
+    if problems:
+        raise ConfigError(source, problems)
+    return Config(
+        source=source,
+        provider=provider,
+        store=str(store),
+        providers=FrozenMap(providers),
+        base=base,
+        **sections,
+    )
+
+
+def _providers(data: Mapping[str, Any], base: Path, problems: list[Problem]) -> dict[str, Any]:
+    """The settings of each provider. One that needs no settings may be named by `provider` alone."""
+    tables = data.get("providers", {})
+    if not isinstance(tables, Mapping):
+        problems.append(Problem("providers", f"{show(tables)} is not a table", "[providers.NAME] tables"))
+        return {}
+    settings: dict[str, Any] = {}
+    for name, table in tables.items():
+        try:
+            cls = adapter_class(str(name)).settings_class
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            settings[str(name)] = read_table(table, cls, f"providers.{name}", base, problems)
+    name = data.get("provider")
+    if isinstance(name, str) and name not in tables and _needs_no_settings(name):
+        settings[name] = adapter_class(name).settings_class()
+    return settings
+
+
+def _needs_no_settings(name: str) -> bool:
+    try:
+        return not adapter_class(name).needs_settings
+    except ConfigError:  # reported as a provider without a table
+        return False
+
+
+def _default_provider(value: object, providers: Mapping[str, Any], problems: list[Problem]) -> str:
+    """The named provider, or the only one that is configured."""
+    accepted = ", ".join(sorted(providers)) or "a name that has a [providers.NAME] table"
+    if value is None and len(providers) == 1:
+        return next(iter(providers))
+    if value is None:
+        problems.append(Problem("provider", "is missing", accepted))
+    elif not isinstance(value, str):
+        problems.append(Problem("provider", f"{show(value)} is not text", accepted))
+    elif value not in providers and not any(p.field.startswith(f"providers.{value}") for p in problems):
+        problems.append(Problem("provider", f"{value!r} has no [providers.{value}] table", accepted))
+    return str(value)
