@@ -142,7 +142,7 @@ def request_command(request_class: type[Transfer | Redirect], description: str) 
 def _parameters(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Parameter]:
     yield _parameter("call", str, typer.Argument(help="The provider's id of the call.", metavar="CALL"))
     hints = get_type_hints(request_class)
-    for field in attrs.fields(request_class):
+    for field in sorted(attrs.fields(request_class), key=lambda field: field.default is not attrs.NOTHING):
         if field.name in _HELP:
             yield _option_of(field, hints[field.name])
     provider = typer.Option("--provider", "-p", metavar="NAME", help="The configured provider of the call.")
