@@ -17,9 +17,9 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 
 import attrs
 import typer.main
-from transferkit_acs import reasons as acs
+from transferkit_acs.reasons import ACS
 from transferkit_acs.settings import ApiVersion
-from transferkit_graph import reasons as graph
+from transferkit_graph.reasons import GRAPH
 from transferkit_microsoft import codes as microsoft
 from typer.testing import CliRunner
 
@@ -212,11 +212,11 @@ def failure_reasons() -> str:
 
 
 def _codes() -> Iterator[tuple[str, str, microsoft.Meaning]]:
-    for name, own in (("Graph", graph), ("ACS", acs)):
-        for code, meaning in own.HTTP_CODES.items():
-            yield f"{name}, HTTP error", _pair(None, code), meaning
-        for status, meaning in own.HTTP_STATUSES.items():
-            yield f"{name}, HTTP error", _pair(status, None), meaning
+    for own in (GRAPH, ACS):
+        for code, meaning in own.codes.items():
+            yield f"{own.name}, HTTP error", _pair(None, code), meaning
+        for status, meaning in {**microsoft.HTTP_STATUSES, **own.statuses}.items():
+            yield f"{own.name}, HTTP error", _pair(status, None), meaning
     for pair, meaning in microsoft.PAIRS.items():
         yield "Microsoft", _pair(*pair), meaning
     for subcode, meaning in microsoft.SUBCODES.items():

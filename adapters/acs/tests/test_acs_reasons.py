@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from transferkit_acs.answers import Reply
 from transferkit_acs.emulator.outcomes import FAILURES as EMULATED
-from transferkit_acs.reasons import HTTP_CODES, HTTP_STATUSES
-from transferkit_microsoft.codes import call_end
+from transferkit_acs.reasons import ACS
+from transferkit_microsoft.codes import HTTP_STATUSES, call_end
+from transferkit_microsoft.responses import HttpResponse
 
 from transferkit.events import FailureReason as R
 
@@ -14,7 +14,8 @@ from transferkit.events import FailureReason as R
 def refused(status, code=None, **error):
     body = {"error": {"code": str(code), "message": "Said so.", **error}} if code or error else None
     content = json.dumps(body).encode() if body else b""
-    return Reply(status=status, headers={"x-microsoft-skype-chain-id": "chain"}, body=content).result
+    headers = {"x-microsoft-skype-chain-id": "chain"}
+    return ACS.result(HttpResponse(status=status, headers=headers, body=content))
 
 
 REFUSALS = [
@@ -120,5 +121,5 @@ def test_the_emulators_codes_mean_what_their_scenarios_say(reason):
 
 @pytest.mark.parametrize("reason", [R.UNAUTHORIZED, R.FORBIDDEN, R.CONFLICT])
 def test_every_row_that_the_user_can_do_something_about_has_advice(reason):
-    rows = [*HTTP_CODES.values(), *HTTP_STATUSES.values()]
+    rows = [*ACS.codes.values(), *ACS.statuses.values(), *HTTP_STATUSES.values()]
     assert all(row.advice for row in rows if row.reason is reason)

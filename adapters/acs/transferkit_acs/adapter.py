@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from uuid import uuid4
 
 from attrs import evolve
+from transferkit_microsoft.ids import GUID
+from transferkit_microsoft.responses import HttpResponse, NoResponse
 
+from transferkit.errors import ConfigError
 from transferkit.provider.adapter import (
     Adapter,
     Callback,
@@ -25,11 +28,13 @@ from transferkit.provider.adapter import (
 from transferkit.provider.capabilities import Capabilities, Plan, plan
 from transferkit.provider.clock import SystemClock
 from transferkit.provider.facts import Fact
+from transferkit.provider.http import misconfigured
 from transferkit.provider.results import Presence, SubmitResult
 from transferkit.requests import Call, Request, WireRequest
 from transferkit_acs import callbacks, handshakes
-from transferkit_acs.answers import NoReply, Reply, answer_of, answer_without_reply, inspection_of
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
+from transferkit_acs.inspection import inspection_of
+from transferkit_acs.reasons import ACS
 from transferkit_acs.settings import AcsSettings
 from transferkit_acs.sip_headers import with_uui
 
@@ -41,7 +46,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AcsAdapter"]
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(GUID)
+_CHECK_KEY = (
+    "Copy the connection string from the resource's keys again, and check this machine's clock, which the "
+    "signature depends on."
+)
+_CHECK_TOKEN = "Check endpoint, tenant_id and client_id of [providers.acs], or managed_identity."  # noqa: S105 - advice
+_CHECK_ROLE = "Give the application or identity a role on the Communication Services resource."
 
 Operation = Callable[["CallAutomationClient", dict[str, Any]], Awaitable[object]]
 
@@ -89,52 +100,58 @@ class AcsAdapter(Adapter):
         return await show(self._settings, submission)
 
     async def submit(self, submission: Submission) -> SubmitResult:
-        """Send once and say how it went."""
         from transferkit_acs.sdk import send
 
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
             await send(client, submission, self._settings, **options)
 
         with submission.deadline.in_force():
-            came = await self._ask(operation)
-        return answer_of(came, now=self._clock.now()) if isinstance(came, Reply) else came
+            response = await self._exchange(operation)
+        if isinstance(response, HttpResponse):
+            return ACS.submit_result(response, now=self._clock.now())
+        return response
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - ACS has none
-        """Ask ACS about the call. Of a call that still rings it says nothing."""
         if call.id.startswith(RINGING):
             return Inspection(presence=Presence.UNKNOWN)
-
-        async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await client.get_call_connection(call.id).get_call_properties(**options)
-
-        came = await self._ask(operation)
-        if isinstance(came, Reply):
-            return inspection_of(came)
-        return Inspection(presence=Presence.UNKNOWN, result=came.result)
+        response = await self._query(call.id)
+        if isinstance(response, HttpResponse):
+            return inspection_of(response)
+        return Inspection(presence=Presence.UNKNOWN, result=response.result)
 
     async def check(self) -> tuple[CheckResult, ...]:
-        """Ask ACS for a call that there is not: who may ask is told that there is none."""
-        from transferkit_acs.check import judged
+        """Query a call that does not exist: ACS responds 404 to credentials that may query calls."""
+        response = await self._query(str(uuid4()))
+        credentials = _CHECK_TOKEN if self._settings.uses_entra else _CHECK_KEY
+        refusals = {401: credentials, 403: _CHECK_ROLE}
+        return (ACS.check_result(response, refusals=refusals, now=self._clock.now()),)
 
+    async def _query(self, call_id: str) -> HttpResponse | NoResponse:
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await client.get_call_connection(str(uuid4())).get_call_properties(**options)
+            await client.get_call_connection(call_id).get_call_properties(**options)
 
-        came = await self._ask(operation)
-        return judged(came, self._settings, now=self._clock.now())
+        return await self._exchange(operation)
 
-    async def _ask(self, operation: Operation) -> Reply | NoReply:
-        """One call of the SDK: the answer that came, whatever the SDK makes of it, or why none came."""
+    async def _exchange(self, operation: Operation) -> HttpResponse | NoResponse:
+        """One operation of the SDK: the response, whatever the SDK makes of it, or why there is none."""
+        from transferkit_acs.auth import NoToken
         from transferkit_acs.sdk import Exchange
 
         exchange = Exchange()
         try:
-            # Bounds an answer that trickles in: each of its parts is within the SDK's own limit.
+            # Limits a response that arrives byte by byte: the SDK's limit is for each part.
             async with asyncio.timeout(2 * self._settings.timeout):
                 await operation(self._open(), {"exchange": exchange})
-        except Exception as error:  # noqa: BLE001 - nothing that comes from outside may be raised
-            if exchange.answer is None:
-                return answer_without_reply(error, left=exchange.left)
-        return exchange.reply
+        except ConfigError as error:
+            return misconfigured(error)
+        except NoToken as error:
+            return error.answer
+        except Exception as error:  # noqa: BLE001 - no exception of the SDK or the network may be raised
+            if exchange.response is None:
+                # The SDK has one error for all failures, also after the request was sent: the cause decides.
+                cause = getattr(error, "inner_exception", None) or error
+                return ACS.failure(cause, sent=exchange.sent)
+        return exchange.result
 
     def _open(self) -> CallAutomationClient:
         """The SDK's client, made when first needed. Raises `ConfigError`."""

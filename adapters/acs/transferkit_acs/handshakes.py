@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Mapping
 
+from transferkit_microsoft.lenient_json import JsonObject
+
 from transferkit.provider.adapter import Callback, HandshakeResponse
 from transferkit.provider.facts import MalformedCallback
+from transferkit.provider.json import read_json
 from transferkit_acs.callbacks import EVENT_GRID, PROVIDER
-from transferkit_acs.payloads import member, read_json, text_of
 
 __all__ = ["handshake", "looks_like_event_grid"]
 
@@ -49,12 +51,12 @@ def _validate(callback: Callback) -> HandshakeResponse | None:
         return None
     try:
         value = read_json(callback.body)
-    except ValueError:
-        return None  # decoding says what is wrong
-    elements = value if isinstance(value, list) else [value]
-    if not all(text_of(element, "eventType") == _VALIDATION for element in elements):
-        return None  # an answer to the handshake would acknowledge the other events, which nobody keeps
-    code = text_of(member(elements[0], "data"), "validationCode")
+    except (ValueError, RecursionError):
+        return None  # `decode` reports it
+    elements = [JsonObject(element) for element in (value if isinstance(value, list) else [value])]
+    if not elements or any(element.text("eventtype") != _VALIDATION for element in elements):
+        return None  # a response to the handshake would acknowledge the other events, which would be lost
+    code = elements[0].child("data").text("validationcode")
     if not code or len(code) > _LONGEST_CODE:
         raise MalformedCallback(PROVIDER, "data.validationCode", "is missing or too long")
     return HandshakeResponse(

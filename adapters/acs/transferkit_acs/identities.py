@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from transferkit_microsoft.lenient_json import JsonObject
+
 from transferkit.identifiers import (
     Cloud,
     CommunicationUser,
@@ -20,7 +22,6 @@ from transferkit.identifiers import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit_acs.payloads import member, text_of
 from transferkit_acs.settings import ApiVersion
 
 __all__ = ["KINDS_SINCE", "identifier_of", "kinds_of", "model_of", "phone_model_of", "response_model_of"]
@@ -86,35 +87,37 @@ def _typed(someone: Identifier) -> tuple[str, dict[str, Any]]:
 
 
 def identifier_of(model: object) -> Identifier | None:
-    """Who a received model names; None where it names nobody. Never raises."""
-    if model is None:
-        return None
+    """The identifier in a received model; None if it names nobody. Never raises."""
+    members = JsonObject(model)
     try:
-        raw_id = text_of(model, "rawId")
-        return parse_identifier(raw_id) if raw_id else _of_typed(model)
+        raw_id = members.text("rawid")
+        return parse_identifier(raw_id) if raw_id else _of_typed(members)
     except ValueError:
         return None
 
 
-def _of_typed(model: object) -> Identifier | None:
-    if number := text_of(member(model, "phoneNumber"), "value"):
-        asserted = text_of(member(model, "phoneNumber"), "assertedId") or None
+def _of_typed(model: JsonObject) -> Identifier | None:
+    phone = model.child("phonenumber")
+    if number := phone.text("value"):
+        asserted = phone.text("assertedid")
         return PhoneNumber(number, asserted_id=asserted) if asserted else parse_identifier(f"4:{number}")
-    if user := text_of(member(model, "communicationUser"), "id"):
+    if user := model.child("communicationuser").text("id"):
         return parse_identifier(user)
-    if user := text_of(typed := member(model, "microsoftTeamsUser"), "userId"):
-        return TeamsUser(user, cloud=_cloud(typed), anonymous=member(typed, "isAnonymous") is True)
-    if app := text_of(typed := member(model, "microsoftTeamsApp"), "appId"):
+    typed = model.child("microsoftteamsuser")
+    if user := typed.text("userid"):
+        return TeamsUser(user, cloud=_cloud(typed), anonymous=typed.flag("isanonymous") is True)
+    typed = model.child("microsoftteamsapp")
+    if app := typed.text("appid"):
         return TeamsApp(app, cloud=_cloud(typed))
-    typed = member(model, "teamsExtensionUser")
-    user, tenant, resource = (text_of(typed, name) for name in ("userId", "tenantId", "resourceId"))
+    typed = model.child("teamsextensionuser")
+    user, tenant, resource = (typed.text(name) for name in ("userid", "tenantid", "resourceid"))
     if user and tenant and resource:
         return TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource, cloud=_cloud(typed))
     return None
 
 
-def _cloud(typed: object) -> Cloud:
+def _cloud(typed: JsonObject) -> Cloud:
     try:
-        return Cloud((text_of(typed, "cloud") or Cloud.PUBLIC).lower())
+        return Cloud((typed.text("cloud") or Cloud.PUBLIC).lower())
     except ValueError:
         return Cloud.PUBLIC

@@ -22,11 +22,11 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
+from transferkit_microsoft.responses import HttpResponse
 
 from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import check_deadline
 from transferkit.requests import Transfer, WireRequest
-from transferkit_acs.answers import Reply
 from transferkit_acs.auth import placeholder
 from transferkit_acs.requests import body_of, headers_of
 from transferkit_acs.settings import AcsSettings
@@ -43,22 +43,22 @@ _NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
 class Exchange:
     """What passed in one call of the SDK, which is given it as the option `exchange`."""
 
-    left: bool = False
-    """Whether a request was handed to the transport. What fails before that was not sent."""
-    answer: AsyncHttpResponse | None = None
-    """The answer to the last request, as soon as its headers have come."""
+    sent: bool = False
+    """Whether a request reached the transport. A failure before that means that nothing was sent."""
+    response: AsyncHttpResponse | None = None
+    """The response to the last request, as soon as its headers have arrived."""
 
     @property
-    def reply(self) -> Reply:
-        """The answer; its body is empty where it broke off."""
-        if self.answer is None:
+    def result(self) -> HttpResponse:
+        """The response, with an empty body if it broke off."""
+        if self.response is None:
             raise RuntimeError("the SDK sent nothing")  # pragma: no cover - it sends or raises
-        headers = {name.lower(): value for name, value in self.answer.headers.items()}
+        headers = {name.lower(): value for name, value in self.response.headers.items()}
         try:
-            body = self.answer.content
+            body = self.response.content
         except Exception:  # noqa: BLE001 - not all of it came, or it is not encoded as it says
             body = b""
-        return Reply(status=self.answer.status_code, headers=headers, body=body)
+        return HttpResponse(status=self.response.status_code, headers=headers, body=body)
 
 
 @final
@@ -71,7 +71,7 @@ class _Watch(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             context["exchange"] = context.options.pop("exchange")
         exchange: Exchange | None = context.get("exchange")
         if exchange is not None:
-            exchange.left, exchange.answer = True, None
+            exchange.sent, exchange.response = True, None
 
     def on_response(
         self,
@@ -80,7 +80,7 @@ class _Watch(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     ) -> None:
         exchange: Exchange | None = request.context.get("exchange")
         if exchange is not None:
-            exchange.answer = response.http_response
+            exchange.response = response.http_response
 
 
 def open_client(

@@ -101,9 +101,7 @@ NEVER_CONNECTED_AIOHTTP = {
 CANNOT_BE_SENT_AIOHTTP = {
     "InvalidURL",
     "InvalidUrlClientError",
-    "InvalidUrlRedirectClientError",
     "NonHttpUrlClientError",
-    "NonHttpUrlRedirectClientError",
 }
 
 

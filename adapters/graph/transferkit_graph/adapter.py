@@ -1,4 +1,4 @@
-"""The Graph adapter: one HTTP request a submission, and what came of it."""
+"""The Graph adapter: one HTTP request for each submission, and what its response proves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from attrs import evolve
 from transferkit_microsoft.credentials import Token
+from transferkit_microsoft.responses import HttpResponse, NoResponse
 from transferkit_microsoft.tokens import OWN_TENANT_ONLY, Tokens
 
 from transferkit.errors import ConfigError
@@ -21,16 +22,17 @@ from transferkit.provider.deadline import CHECKED, check_deadline
 from transferkit.provider.facts import Fact, Result
 from transferkit.provider.http import misconfigured
 from transferkit.provider.json import thaw
-from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
+from transferkit.provider.results import Presence, Rejected, SubmitResult
 from transferkit.provider.secret import MASK
 from transferkit.requests import Call, Request, WireRequest
 from transferkit_graph import callbacks
-from transferkit_graph.answers import answer_of, presence_of
 from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
-from transferkit_graph.check import UNTRIED, answered, permitted, without_token
+from transferkit_graph.check import REFUSALS, UNTRIED, permitted
+from transferkit_graph.inspection import inspection_of
+from transferkit_graph.reasons import GRAPH
 from transferkit_graph.requests import action_url, body_of, call_url
 from transferkit_graph.settings import GraphSettings
-from transferkit_graph.transport import failure_of, open_client, unsent
+from transferkit_graph.transport import open_client, origin_of, read_response
 
 if TYPE_CHECKING:
     import httpx
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphAdapter"]
 
-_CALLBACK_ACCEPTED = 202  # 204 asks for the form before Graph's, 3xx sends the notification elsewhere
-_UNLIKED = frozenset({401, 403})
+_CALLBACK_ACCEPTED = 202  # 204 requests the format before Graph's, 3xx redirects the notification
+_TOKEN_REFUSED = frozenset({401, 403})
 _CLOSED = Result(
     message="the HTTP client is closed",
     advice="Keep the client that was given to the adapter open for as long as the adapter is used.",
@@ -52,7 +54,7 @@ _CLOSED = Result(
 class GraphAdapter(Adapter):
     """Microsoft Graph cloud communications: `call: transfer` and `call: redirect`.
 
-    `http` is an httpx client to use instead of an own one, on any transport; whoever gives it closes it.
+    `http` is an httpx client to use instead of the adapter's own, on any transport. It is not closed.
     """
 
     name: ClassVar[str] = "graph"
@@ -106,20 +108,21 @@ class GraphAdapter(Adapter):
     async def submit(self, submission: Submission) -> SubmitResult:
         tenant = submission.request.call.tenant_id or submission.tenant_id
         with submission.deadline.in_force():
-            reply = await self._send(self.wire(submission), tenant)
-        answer = (
-            reply if isinstance(reply, (Rejected, NotSent, MaybeSent)) else answer_of(reply, now=self._now())
-        )
-        if isinstance(answer, Rejected) and answer.result.reason is FailureReason.TENANT_MISMATCH:
-            return self._of_another_tenant(answer)
-        return answer
+            response = await self._send(self.wire(submission), tenant)
+        if not isinstance(response, HttpResponse):
+            return response
+        result = GRAPH.submit_result(response, now=self._now())
+        if isinstance(result, Rejected) and self._settings.managed_identity is not None:
+            refusal = result.result
+            if refusal.reason is FailureReason.TENANT_MISMATCH:
+                return Rejected(result=evolve(refusal, advice=OWN_TENANT_ONLY))
+        return result
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
-        reply = await self._send(self._question(call.id), call.tenant_id or tenant_id)
-        if isinstance(reply, (Rejected, NotSent, MaybeSent)):
-            return Inspection(presence=Presence.UNKNOWN, result=reply.result)
-        presence, result = presence_of(reply)
-        return Inspection(presence=presence, result=result)
+        response = await self._send(self._query(call.id), call.tenant_id or tenant_id)
+        if isinstance(response, HttpResponse):
+            return inspection_of(response)
+        return Inspection(presence=Presence.UNKNOWN, result=response.result)
 
     async def check(self) -> tuple[CheckResult, ...]:
         settings = self._settings
@@ -128,9 +131,10 @@ class GraphAdapter(Adapter):
             return (UNTRIED,)
         token = await self._tokens.get(settings.scope)
         if not isinstance(token, Token):
-            return (without_token(token),)
-        reply = await self._send(self._question(str(uuid4())), None)
-        return answered(reply, now=self._now()), permitted(token.value, settings)
+            return (GRAPH.check_result(token, refusals=REFUSALS, now=self._now()),)
+        response = await self._send(self._query(str(uuid4())), None)
+        credentials = GRAPH.check_result(response, refusals=REFUSALS, now=self._now())
+        return credentials, permitted(token.value, settings)
 
     def route(self, path: str) -> CallbackRoute | None:
         if path:
@@ -152,17 +156,15 @@ class GraphAdapter(Adapter):
             await self._own_http.aclose()
             self._own_http = None
 
-    async def _question(self, call_id: str) -> WireRequest:
-        """The request that asks about a call."""
+    async def _query(self, call_id: str) -> WireRequest:
+        """The request that queries a call."""
         headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
         return WireRequest(method="GET", url=call_url(self._settings, call_id), headers=headers)
 
-    async def _send(
-        self, made: Awaitable[WireRequest], tenant: str | None
-    ) -> httpx.Response | Rejected | NotSent | MaybeSent:
-        """Send the request once, with the real token in place of the mask.
+    async def _send(self, made: Awaitable[WireRequest], tenant: str | None) -> HttpResponse | NoResponse:
+        """Send the request once, with the token in place of the mask.
 
-        The answer counts from when its headers have come: it may lack its body.
+        A response counts as soon as its headers have arrived. Its body may be missing.
         """
         try:
             wire = await made
@@ -173,14 +175,14 @@ class GraphAdapter(Adapter):
             token = await self._tokens.get(self._settings.scope, tenant)
         except ConfigError as error:
             return misconfigured(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing has left
-            return unsent(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
+            return GRAPH.failure(error, sent=False)
         if not isinstance(token, Token):
             return token
         response: httpx.Response | None = None
         try:
-            check_deadline()  # and again when the connection is there, where the transport allows it
-            # httpx limits each wait; an answer that drips in has to end at some time, too.
+            check_deadline()  # and again when the connection is made, if the transport supports it
+            # httpx limits each wait, so a response that arrives byte by byte needs a limit of its own.
             async with (
                 asyncio.timeout(2 * self._settings.timeout),
                 client.stream(
@@ -194,18 +196,12 @@ class GraphAdapter(Adapter):
                 ) as response,
             ):
                 await response.aread()
-        except Exception as error:  # noqa: BLE001 - a transport may raise anything, and the request may be out
+        except Exception as error:  # noqa: BLE001 - a transport may raise anything
             if response is None:
-                return failure_of(error)
-        if response.status_code in _UNLIKED:
+                return GRAPH.failure(origin_of(error))
+        if response.status_code in _TOKEN_REFUSED:
             self._tokens.forget(tenant)
-        return response
-
-    def _of_another_tenant(self, answer: Rejected) -> Rejected:
-        """The refusal, advising what can be done with the credential that there is."""
-        if self._settings.managed_identity is None:
-            return answer
-        return evolve(answer, result=evolve(answer.result, advice=OWN_TENANT_ONLY))
+        return read_response(response)
 
     def _http(self) -> httpx.AsyncClient:
         if self._given_http is not None:

@@ -5,12 +5,13 @@ Types: the v1.0 schema's `identitySet` and `communicationsIdentitySet`, open typ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import evolve
-from transferkit_microsoft.lenient import folded, is_object, text_of
+from transferkit_microsoft.lenient_json import JsonObject
 
+from transferkit.events import Participant
 from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
@@ -21,7 +22,15 @@ from transferkit.identifiers import (
     parse_identifier,
 )
 
-__all__ = ["CLASSLESS", "KINDS", "identity_set", "read_identity_set"]
+__all__ = [
+    "CLASSLESS",
+    "KINDS",
+    "identity_set",
+    "read_identities",
+    "read_identity_set",
+    "read_legacy_parties",
+    "read_roster",
+]
 
 KINDS: tuple[type[Identifier], ...] = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser)
 """The kinds that an `identitySet` has a member for."""
@@ -38,13 +47,13 @@ _RANKS = {word: rank for rank, word in enumerate(dict.fromkeys(_FIRST))}
 
 
 def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
-    """`someone` as an `identitySet`. Raises `TypeError` for a kind that has no member in it.
+    """An identifier as an `identitySet`. Raises `TypeError` for a kind that has no member in it.
 
-    Not `typed`, types are left out where the schema says them: of a member that `identitySet` declares.
+    If not `typed`, types are left out where the schema implies them: of a member that `identitySet` declares.
 
     A `TeamsApp` is the member `application`, as in Microsoft's example of a redirect to a bot, and as
-    Microsoft advises for queues and auto attendants (microsoft-graph-comms-samples issue 260). Who needs the
-    member `applicationInstance` says `UnknownIdentifier(id, kind="applicationInstance")`.
+    Microsoft advises for queues and auto attendants (microsoft-graph-comms-samples issue 260). For the member
+    `applicationInstance`, use `UnknownIdentifier(id, kind="applicationInstance")`.
     """
     match someone:
         case TeamsUser(id=identity):
@@ -59,39 +68,34 @@ def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
             pass
         case _:
             raise TypeError(f"Graph has no identity for a {someone.kind_name}")
-    said = {
+    members = {
+        "@odata.type": "#microsoft.graph.identity" if typed or word not in _DECLARED else None,
         "id": identity,
         "tenantId": getattr(someone, "tenant_id", None),
         "displayName": getattr(someone, "display_name", None),
     }
-    member = {name: value for name, value in said.items() if value is not None}
-    if typed or word not in _DECLARED:
-        member = {"@odata.type": "#microsoft.graph.identity", **member}
+    member = {name: value for name, value in members.items() if value is not None}
     return {"@odata.type": "#microsoft.graph.identitySet", word: member} if typed else {word: member}
 
 
 def read_identity_set(value: object) -> Identifier | None:
-    """Who an `identitySet` of Graph's names; None where it names nobody. Raises nothing.
+    """The identifier in an `identitySet`; None if it names nobody. Raises nothing.
 
-    An `applicationInstance` is a resource account, so a `TeamsApp`; an unknown member keeps its word.
+    An `applicationInstance` is a resource account, so a `TeamsApp`. An unknown member keeps its name.
     """
-    if not is_object(value):
-        return None
-    members = [word for word, identity in value.items() if is_object(identity)]
-    if len(members) > 1:
-        members.sort(key=lambda word: _RANKS.get(word, len(_RANKS)))
-    for word in members:
-        someone = _read(word, folded(value[word]))
+    members = value if isinstance(value, Mapping) else {}
+    for word in sorted(members, key=lambda word: _RANKS.get(word, len(_RANKS))):
+        someone = _read(word, JsonObject(members[word]))
         if someone is not None:
             return someone
     return None
 
 
-def _read(word: str, identity: Mapping[str, Any]) -> Identifier | None:
-    id_ = text_of(identity.get("id"))
+def _read(word: str, identity: JsonObject) -> Identifier | None:
+    id_ = identity.text("id")
     if id_ is None:
         return None
-    tenant_id, display_name = text_of(identity.get("tenantid")), text_of(identity.get("displayname"))
+    tenant_id, display_name = identity.text("tenantid"), identity.text("displayname")
     try:
         if word == _USER:
             return TeamsUser(id_, tenant_id=tenant_id, display_name=display_name)
@@ -105,3 +109,34 @@ def _read(word: str, identity: Mapping[str, Any]) -> Identifier | None:
         return UnknownIdentifier(id_, kind=word, tenant_id=tenant_id, display_name=display_name)
     except ValueError:
         return None
+
+
+def read_identities(infos: Iterable[object]) -> tuple[Identifier, ...]:
+    """The identifiers in a list of `participantInfo`."""
+    found = (read_identity_set(JsonObject(info).get("identity")) for info in infos)
+    return tuple(someone for someone in found if someone is not None)
+
+
+def read_roster(entries: Iterable[object]) -> tuple[Participant, ...]:
+    """The participants in a list of `participant`. One without an identity is known by its participant id."""
+    participants: list[Participant] = []
+    for entry in map(JsonObject, entries):
+        own_id = entry.text("id")
+        someone = read_identity_set(entry.child("info").get("identity"))
+        if someone is None and own_id:
+            someone = UnknownIdentifier(own_id, kind="participant")
+        if someone is not None:
+            participants.append(Participant(identifier=someone, id=own_id, muted=entry.flag("ismuted")))
+    return tuple(participants)
+
+
+def read_legacy_parties(participants: Iterable[object]) -> tuple[list[Identifier], list[Identifier]]:
+    """Callers and called parties of the format before Graph's: raw ids, with the caller marked."""
+    callers: list[Identifier] = []
+    called: list[Identifier] = []
+    for entry in map(JsonObject, participants):
+        raw_id = entry.text("identity")
+        someone = parse_identifier(raw_id) if raw_id else read_identity_set(entry.get("identity"))
+        if someone is not None:
+            (callers if entry.flag("originator") else called).append(someone)
+    return callers, called

@@ -8,7 +8,6 @@ from transferkit_microsoft.codes import (
     SUBCODES,
     Meaning,
     call_end,
-    not_the_provider,
     refusal,
 )
 from transferkit_microsoft.errors import ErrorBody
@@ -280,10 +279,3 @@ def test_the_message_beside_the_code_is_kept_else_the_outermost():
 def test_the_request_id_of_the_headers_comes_before_that_of_the_body():
     assert refused(403, request_id="in the headers").request_id == "in the headers"
     assert refused(403).request_id == "in the body"
-
-
-def test_a_page_in_front_of_the_provider_is_named_and_says_what_to_check():
-    result = not_the_provider("ACS", 200)
-    assert (result.code, result.reason) == (200, R.PROVIDER_ERROR)
-    assert "ACS was not reached" in result.message
-    assert "proxy" in result.advice

@@ -20,6 +20,7 @@ Sources, by name in the tables:
 * *graph*: learn.microsoft.com call-delete (v1.0), the table of end reasons; call-transfer, the failed
   notifications;
 * *call end*, *call automation*, *pstn*: learn.microsoft.com communication-services troubleshooting codes;
+* *errors*: learn.microsoft.com graph/errors, the table of statuses;
 * *issues*: microsoft-graph-docs 7080 and 10845, microsoft-graph-comms-samples 171, 173, 413, 432 and 512,
   azure-sdk-for-js 28369;
 * *sip*: RFC 3261, section 21.
@@ -35,17 +36,19 @@ from attrs import frozen
 from transferkit.events import FailureReason
 from transferkit.provider.facts import Result
 from transferkit_microsoft.errors import ErrorBody
+from transferkit_microsoft.lenient_json import JsonObject
 
 __all__ = [
     "CODES",
+    "HTTP_STATUSES",
     "PAIRS",
     "SIP_STATUSES",
     "SUBCODES",
     "TRANSFER_COMPLETED",
     "Meaning",
     "call_end",
-    "not_the_provider",
     "refusal",
+    "result_info",
 ]
 
 TRANSFER_COMPLETED: Final = 7015
@@ -107,10 +110,6 @@ _THROTTLED = Meaning(
     FailureReason.THROTTLED, "Send fewer requests, or have the limits raised (support request)."
 )
 _RETARGET = Meaning(FailureReason.UNSUPPORTED, "The call's other party cannot be moved to this target.")
-_TEAMS = Meaning(
-    FailureReason.TARGET_NOT_ALLOWED,
-    "The target needs a Phone licence, its tenant federation (Set-CsTeamsAcsFederationConfiguration).",
-)
 _SETUP_FAILED = Meaning(
     FailureReason.UNREACHABLE,
     "A client's media or network could not be connected: check that client's network and firewall.",
@@ -125,131 +124,74 @@ _UNSAID = Meaning(
 )
 
 SUBCODES: Mapping[int, Meaning] = {
-    # graph
+    # graph. "All other participants have left" (5002) and "only one participant remained" (5010) do not say
+    # who: a participant that was transferred left, too. The initiator (5007) may be the application.
+    **dict.fromkeys((4097, 18503), _CALLER_LEFT),
+    **dict.fromkeys((5001, 5002, 5003, 5007, 5012, 5014, 5020, 5030, 5855, 10550), _ENDED),
     1005: Meaning(FailureReason.PROVIDER_ERROR, "The application's media endpoint could not connect."),
     1106: Meaning(FailureReason.TIMEOUT, "Answer, redirect or reject a call within 15 seconds."),
-    4097: _CALLER_LEFT,
-    5001: _ENDED,
-    5002: _ENDED,  # "all other participants have left": a participant that was transferred left, too
-    5003: _ENDED,  # *call end* has "all callee endpoints declined", *graph* only "the conversation has ended"
-    5007: _ENDED,  # the initiator may be the application itself
-    5012: _ENDED,
-    5014: _ENDED,
-    5020: _ENDED,
-    5030: _ENDED,
-    5855: _ENDED,
     10134: _UNAVAILABLE,
     10199: Meaning(
         FailureReason.TARGET_NOT_ALLOWED,
         "Private calling is turned off for the target: see its calling policy.",
     ),
-    10550: _ENDED,
-    18503: _CALLER_LEFT,
     # call end
-    7: _CONNECTION_LOST,
-    3100: _SETUP_FAILED,
-    3101: _CONNECTION_LOST,
-    3111: _SETUP_FAILED,
-    3112: _SETUP_FAILED,
+    **dict.fromkeys((7, 3101, 4502, 301005), _CONNECTION_LOST),
+    **dict.fromkeys((3100, 3111, 3112, 301004), _SETUP_FAILED),
+    **dict.fromkeys((4501, 10024), _DECLINED),
+    **dict.fromkeys((4506, 10004), _NO_ANSWER),
+    **dict.fromkeys((4507, 10009, 71005), _CREDENTIALS),
+    **dict.fromkeys((5000, 5010, 5013, 5300, 5317, 7000, 10110), _ENDED),
+    **dict.fromkeys((10057, 10076, 10077, 10078, 10315, 10317), _UNREACHABLE),
+    TRANSFER_COMPLETED: _ENDED,  # a success, which the decoders report with a signal of its own
     4500: _CALL_UNKNOWN,
-    4501: _DECLINED,
-    4502: _CONNECTION_LOST,
-    4506: _NO_ANSWER,
-    4507: _CREDENTIALS,
     4521: _CALLER_LEFT,
-    5000: _ENDED,
-    5010: _ENDED,  # "only one participant remained": as 5002, and that one may be the caller
-    5013: _ENDED,
-    5300: _ENDED,
-    5317: _ENDED,
-    7000: _ENDED,
-    TRANSFER_COMPLETED: _ENDED,  # a success, to which the decoders give a signal of its own
     10003: Meaning(FailureReason.CONFLICT, "The call was accepted by another endpoint."),
-    10004: _NO_ANSWER,
-    10009: _CREDENTIALS,
-    10024: _DECLINED,
     10037: Meaning(
         FailureReason.UNREACHABLE,
-        "The target has no endpoint: check that its client is online and, for a bot, call queue or auto "
-        "attendant, that it is given as a TeamsApp.",
+        "The target has no endpoint: check that its client is online. A bot, call queue or auto attendant "
+        "must be a TeamsApp.",
     ),
     10045: _PROVIDER,
-    10057: _UNREACHABLE,
-    10076: _UNREACHABLE,
-    10077: _UNREACHABLE,
-    10078: _UNREACHABLE,
-    10110: _ENDED,
-    10315: _UNREACHABLE,
-    10317: _UNREACHABLE,
-    71005: _CREDENTIALS,
-    301004: _SETUP_FAILED,
-    301005: _CONNECTION_LOST,
     # call automation
-    7500: _CREDENTIALS,
-    7501: _CREDENTIALS,
-    7502: _PERMISSION,
-    7504: _PERMISSION,
-    7505: _TENANT,
-    7506: _CREDENTIALS,
-    7507: _PERMISSION,
-    7508: _CREDENTIALS,
+    **dict.fromkeys((7500, 7501, 7506, 7508, 7510), _CREDENTIALS),
+    **dict.fromkeys((7502, 7504, 7507, 7600, 7601, 7603), _PERMISSION),
+    **dict.fromkeys((7505, 8517), _TENANT),
+    **dict.fromkeys((8500, 8519, 8555, 8583), _CONFLICT),
+    **dict.fromkeys((8501, 8502, 8585), _NOT_ESTABLISHED),
+    **dict.fromkeys((8508, 8528), _ENDED),
+    **dict.fromkeys((8516, 8529, 8530), _THROTTLED),
+    **dict.fromkeys((8518, 8546, 8606, 9001, 9003, 9998), _PROVIDER),
+    **dict.fromkeys((8521, 8541, 8544), _UNAVAILABLE),
+    **dict.fromkeys((8522, 8543), _CALL_UNKNOWN),
+    **dict.fromkeys((8539, 8540), _BUSY),
+    **dict.fromkeys((8549, 8550, 8551), _RETARGET),
+    **dict.fromkeys((8586, 8587, 9002), _TIMEOUT),
     7509: Meaning(
         FailureReason.UNAUTHORIZED, "The signature is wrong: check the access key and this machine's clock."
     ),
-    7510: _CREDENTIALS,
-    7600: _PERMISSION,
-    7601: _PERMISSION,
     7602: Meaning(FailureReason.TARGET_NOT_ALLOWED, "The target's identity is not valid for this resource."),
-    7603: _PERMISSION,
-    7604: _TEAMS,
-    8500: _CONFLICT,
-    8501: _NOT_ESTABLISHED,
-    8502: _NOT_ESTABLISHED,
+    7604: Meaning(
+        FailureReason.TARGET_NOT_ALLOWED,
+        "The target needs a Phone licence, its tenant federation (Set-CsTeamsAcsFederationConfiguration).",
+    ),
     8505: Meaning(FailureReason.CONFLICT, "The call has several participants: name the transferee."),
-    8508: _ENDED,
-    8516: _THROTTLED,
-    8517: _TENANT,
-    8518: _PROVIDER,
-    8519: _CONFLICT,
     8520: _UNSUPPORTED,
-    8521: _UNAVAILABLE,
-    8522: _CALL_UNKNOWN,
     8523: _INVALID,
-    8528: _ENDED,
-    8529: _THROTTLED,
-    8530: _THROTTLED,
     8537: Meaning(FailureReason.TIMEOUT, "On Graph, call keepAlive every 15 to 45 minutes."),
     8538: _DECLINED,
-    8539: _BUSY,
-    8540: _BUSY,
-    8541: _UNAVAILABLE,
     8542: _CALLER_LEFT,
-    8543: _CALL_UNKNOWN,
-    8544: _UNAVAILABLE,
-    8546: _PROVIDER,
     8548: Meaning(FailureReason.UNSUPPORTED, "The call is not a group call: leave out the transferee."),
-    8549: _RETARGET,
-    8550: _RETARGET,
-    8551: _RETARGET,
-    8555: _CONFLICT,
     8558: Meaning(FailureReason.UNSUPPORTED, "The transferee is not in the call."),
-    8583: _CONFLICT,
-    8585: _NOT_ESTABLISHED,
-    8586: _TIMEOUT,
-    8587: _TIMEOUT,
-    8606: _PROVIDER,
     8607: Meaning(
         FailureReason.CONFLICT, "The call is being transferred already: wait for that transfer's outcome."
     ),
-    9001: _PROVIDER,
-    9002: _TIMEOUT,
-    9003: _PROVIDER,
-    9998: _PROVIDER,
     9999: Meaning(
         FailureReason.PROVIDER_ERROR,
-        "An error within the calling service: if it lasts, give Microsoft's support the request id.",
+        "The calling service had an internal error. If it lasts, give the request id to Microsoft's support.",
     ),
-    # pstn
+    # pstn. 540000 and 560000 say that a person hung up or that a media agent ended the call, not which.
+    **dict.fromkeys((540000, 560000), _ENDED),
     500001: _TIMEOUT,
     510403: _NOT_ALLOWED,
     511404: _NO_NUMBER,
@@ -259,8 +201,6 @@ SUBCODES: Mapping[int, Meaning] = {
     531004: Meaning(
         FailureReason.UNREACHABLE, "The media could not connect: check the SBC and the firewall."
     ),
-    540000: _ENDED,  # a person hung up or a media agent ended the call: not published which
-    560000: _ENDED,
     560603: Meaning(
         FailureReason.DECLINED,
         "Declined by the target or by fraud detection, or more calls at once than the number allows.",
@@ -291,64 +231,50 @@ PAIRS: Mapping[tuple[int, int], Meaning] = {
 """Subcodes whose meaning the code changes."""
 
 SIP_STATUSES: Mapping[int, Meaning] = {
-    401: _NOT_ALLOWED,
-    402: _NOT_ALLOWED,
-    403: _NOT_ALLOWED,
-    404: _NO_NUMBER,
-    407: _NOT_ALLOWED,
-    408: _NO_ANSWER,
-    410: _NO_NUMBER,
-    416: _NO_NUMBER,
+    **dict.fromkeys((401, 402, 403, 407), _NOT_ALLOWED),
+    **dict.fromkeys((404, 410, 416, 484, 485, 604), _NO_NUMBER),
+    **dict.fromkeys((408, 480), _NO_ANSWER),
+    **dict.fromkeys((486, 600), _BUSY),
+    **dict.fromkeys((500, 501, 502, 503, 580), _PROVIDER),
+    **dict.fromkeys((603, 607, 608), _DECLINED),
     429: _THROTTLED,
-    480: _NO_ANSWER,
     481: _CALL_UNKNOWN,
-    484: _NO_NUMBER,
-    485: _NO_NUMBER,
-    486: _BUSY,
     487: _CALLER_LEFT,
     488: Meaning(
         FailureReason.UNREACHABLE, "The target's side does not accept the call's media: check the SBC."
     ),
-    500: _PROVIDER,
-    501: _PROVIDER,
-    502: _PROVIDER,
-    503: _PROVIDER,
     504: _TIMEOUT,
-    580: _PROVIDER,
-    600: _BUSY,
-    603: _DECLINED,
-    604: _NO_NUMBER,
     606: _UNAVAILABLE,
-    607: _DECLINED,
-    608: _DECLINED,
 }
-"""What a phone leg ended with: *sip*, and *pstn* for those that Microsoft publishes."""
+"""How a phone leg ended: *sip*, and *pstn* for the statuses that Microsoft publishes."""
 
 CODES: Mapping[int, Meaning] = {
-    0: _ENDED,
-    200: _ENDED,
+    **dict.fromkeys((0, 200), _ENDED),
+    **dict.fromkeys((408, 430, 480), _UNREACHABLE),
+    **dict.fromkeys((410, 490, 491, 496, 497, 498), _CONNECTION_LOST),
+    **dict.fromkeys((481, 500, 502, 503), _PROVIDER),
+    **dict.fromkeys((486, 600), _BUSY),
     403: Meaning(FailureReason.TARGET_NOT_ALLOWED, "Check that the target may be called from here."),
     404: Meaning(FailureReason.TARGET_NOT_FOUND, "Check that the target exists."),
-    408: _UNREACHABLE,
-    410: _CONNECTION_LOST,
-    430: _UNREACHABLE,
-    480: _UNREACHABLE,
-    481: _PROVIDER,
-    486: _BUSY,
     487: _CALLER_LEFT,
-    490: _CONNECTION_LOST,
-    491: _CONNECTION_LOST,
-    496: _CONNECTION_LOST,
-    497: _CONNECTION_LOST,
-    498: _CONNECTION_LOST,
-    500: _PROVIDER,
-    502: _PROVIDER,
-    503: _PROVIDER,
     504: _TIMEOUT,
-    600: _BUSY,
     603: _DECLINED,
 }
-"""A code with no subcode: *call end*, *call automation* and, for 486 and 600, *sip*."""
+"""A code without a subcode: *call end*, *call automation* and, for 486 and 600, *sip*."""
+
+HTTP_STATUSES: Mapping[int, Meaning] = {
+    **dict.fromkeys((400, 406, 413, 415, 422), _INVALID),
+    **dict.fromkeys((405, 426, 501), _UNSUPPORTED),
+    **dict.fromkeys((409, 412, 423), _CONFLICT),
+    **dict.fromkeys((429, 509), _THROTTLED),
+    **dict.fromkeys((408, 504), _TIMEOUT),
+    401: _CREDENTIALS,
+    403: _PERMISSION,
+    404: _CALL_UNKNOWN,
+    410: _ENDED,
+}
+"""Statuses of HTTP errors whose body has no code with a meaning: *errors*, *call automation*. Every other 5xx
+is an error of the provider."""
 
 _NO_CODES = Meaning(FailureReason.UNKNOWN)
 _PSTN_LEGS = frozenset({540, 560})
@@ -357,7 +283,7 @@ _PSTN_LEGS = frozenset({540, 560})
 def call_end(
     code: int | None, subcode: int | None = None, *, sip: int | None = None, message: str | None = None
 ) -> Result:
-    """How a call or a transfer ended. `sip` is the status that the carrier reported (`sipDetails`)."""
+    """What the codes of a call or a transfer mean. `sip` is the status that the carrier reported."""
     meaning = (
         _published(code, subcode)
         or _phone_leg(code, subcode, sip)
@@ -365,6 +291,18 @@ def call_end(
         or _unpublished(code, subcode)
     )
     return Result(code=code, subcode=subcode, message=message, reason=meaning.reason, advice=meaning.advice)
+
+
+def result_info(value: object) -> Result | None:
+    """Read `resultInfo` of Graph or `resultInformation` of ACS, with the `sipDetails` that ACS adds.
+
+    Returns None if there is none.
+    """
+    info = JsonObject(value)
+    if not info:
+        return None
+    sip = info.child("sipdetails").number("code")
+    return call_end(info.number("code"), info.number("subcode"), sip=sip, message=info.text("message"))
 
 
 def refusal(
@@ -382,13 +320,14 @@ def refusal(
     """
     meaning, message = None, body.message
     code = body.codes[0][0] if body.codes else None
-    for known, said in body.codes:
-        meaning = own.get(known) or _published(status, known)
+    for each, own_message in body.codes:
+        meaning = own.get(each) or _published(status, each)
         if meaning:
-            code, message = known, said or message
+            code, message = each, own_message or message
             break
-    server_error = status >= 500  # noqa: PLR2004 - the range of server errors
-    meaning = meaning or statuses.get(status) or (_PROVIDER if server_error else _NO_CODES)
+    if meaning is None:
+        otherwise = _PROVIDER if status >= 500 else _NO_CODES  # noqa: PLR2004 - the range of server errors
+        meaning = statuses.get(status) or HTTP_STATUSES.get(status) or otherwise
     return Result(
         code=status,
         subcode=code,
@@ -396,16 +335,6 @@ def refusal(
         reason=meaning.reason,
         advice=meaning.advice,
         request_id=request_id or body.request_id,
-    )
-
-
-def not_the_provider(name: str, status: int) -> Result:
-    """A redirect, or an HTML page with a success status: what responded is a proxy or a login page."""
-    return Result(
-        code=status,
-        reason=FailureReason.PROVIDER_ERROR,
-        message=f"{name} was not reached: the response is a redirect or an HTML page",
-        advice=f"Check the proxy and the configured address on the way to {name}.",
     )
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, final
 
 from attrs import frozen
 
 from transferkit.provider.json import read_json
-from transferkit_microsoft.lenient import folded, number, text_of
+from transferkit_microsoft.lenient_json import JsonObject
 
 __all__ = ["ErrorBody", "is_page", "read_error"]
 
@@ -62,7 +62,7 @@ def read_error(body: bytes) -> ErrorBody:
         whole = None if is_page(body) else body.decode(errors="replace")
     parts = list(_parts(whole))
     messages = [_message(part) for part in parts] or [_plain(whole)]
-    request_ids = [_line(id_) for part in parts for name in _REQUEST_IDS if (id_ := text_of(part.get(name)))]
+    request_ids = [_line(id_) for part in parts for name in _REQUEST_IDS if (id_ := part.text(name))]
     return ErrorBody(
         codes=tuple((code, _message(part)) for part in parts if (code := _code(part)) is not None),
         message=next(filter(None, messages), None),
@@ -70,7 +70,7 @@ def read_error(body: bytes) -> ErrorBody:
     )
 
 
-def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
+def _parts(value: object, depth: int = 0) -> Iterator[JsonObject]:
     """Every object in it that can be an error, its names in lower case, outer ones before inner ones."""
     if isinstance(value, str):
         value = _nested(value)
@@ -80,7 +80,7 @@ def _parts(value: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         for each in value:
             yield from _parts(each, depth + 1)
     elif isinstance(value, dict):
-        names = folded(value)
+        names = JsonObject(value)
         yield names
         for name in _INNER:
             yield from _parts(names.get(name), depth + 1)
@@ -96,28 +96,28 @@ def _nested(text: str) -> dict[str, Any] | None:
             value, _ = _DECODER.raw_decode(attempt)
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and folded(value).keys() & _OF_ERRORS:
+        if isinstance(value, dict) and JsonObject(value).keys() & _OF_ERRORS:
             return value
     return None
 
 
-def _code(part: Mapping[str, Any]) -> int | None:
-    found = (number(part.get(name)) for name in _CODES)
+def _code(part: JsonObject) -> int | None:
+    found = (part.number(name) for name in _CODES)
     return next((code for code in found if code is not None and code >= _LEAST_CODE), None)
 
 
-def _message(part: Mapping[str, Any]) -> str | None:
+def _message(part: JsonObject) -> str | None:
     """The part's own text for people, not the JSON text of an inner part."""
     for name in _MESSAGES:
-        text = text_of(part.get(name))
+        text = part.text(name)
         if text and _nested(text) is None:
             return _line(text)
     return _line(" ".join(_problem_details(part)))
 
 
-def _problem_details(part: Mapping[str, Any]) -> Iterator[str]:
+def _problem_details(part: JsonObject) -> Iterator[str]:
     """Title and detail (RFC 9457), and what is wrong with which field, which .NET lists beside them."""
-    yield from filter(None, (text_of(part.get("title")), text_of(part.get("detail"))))
+    yield from filter(None, (part.text("title"), part.text("detail")))
     errors = part.get("errors")
     for name, wrong in errors.items() if isinstance(errors, dict) else ():
         for text in wrong if isinstance(wrong, list) else [wrong]:

@@ -10,8 +10,10 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from transferkit_acs import AcsAdapter, AcsSettings
-from transferkit_acs.answers import Reply, answer_of, answer_without_reply, inspection_of
+from transferkit_acs.inspection import inspection_of
+from transferkit_acs.reasons import ACS
 from transferkit_acs.requests import body_of, headers_of
+from transferkit_microsoft.responses import HttpResponse
 
 from provider_walks.clock import START
 from provider_walks.provider import Order, Provider, Unanswered, Unconnected
@@ -259,11 +261,11 @@ class AcsWalker(AcsAdapter):
             try:
                 status, headers, body = await self._model.exchange(order)
             except Unconnected:
-                return answer_without_reply(OSError("no connection"), left=False)
+                return ACS.failure(OSError("no connection"), sent=False)
             except (TimeoutError, Unanswered) as error:
-                return answer_without_reply(error, left=True)
-            reply = Reply(status=status, headers=headers, body=json.dumps(body).encode())
-            return answer_of(reply, now=self._clock.now())
+                return ACS.failure(error)
+            response = HttpResponse(status=status, headers=headers, body=json.dumps(body).encode())
+            return ACS.submit_result(response, now=self._clock.now())
 
     async def inspect(self, call, *, tenant_id=None):
         with self._model.walk.guard():
@@ -271,7 +273,7 @@ class AcsWalker(AcsAdapter):
                 status, body = await self._model.query(call.id)
             except Unanswered:
                 return Inspection(presence=Presence.UNKNOWN)
-            return inspection_of(Reply(status=status, body=json.dumps(body).encode()))
+            return inspection_of(HttpResponse(status=status, body=json.dumps(body).encode()))
 
     def decode(self, callback):
         return self._model.walk.decoded(super().decode(callback))

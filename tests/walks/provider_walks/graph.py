@@ -9,9 +9,10 @@ import json
 
 import httpx
 from transferkit_graph import GraphAdapter, GraphSettings
-from transferkit_graph.answers import answer_of, presence_of
+from transferkit_graph.inspection import inspection_of
+from transferkit_graph.reasons import GRAPH
 from transferkit_graph.requests import body_of
-from transferkit_graph.transport import failure_of
+from transferkit_graph.transport import read_response
 
 from provider_walks.provider import Order, Provider, Unanswered, Unconnected
 from transferkit.provider.adapter import Inspection
@@ -282,12 +283,13 @@ class GraphWalker(GraphAdapter):
             try:
                 status, headers, body = await self._model.exchange(order)
             except Unconnected:
-                return failure_of(httpx.ConnectError("no connection"))
+                return GRAPH.failure(httpx.ConnectError("no connection"))
             except TimeoutError:
-                return failure_of(httpx.ReadTimeout("no answer"))
+                return GRAPH.failure(httpx.ReadTimeout("no answer"))
             except Unanswered:
-                return failure_of(httpx.RemoteProtocolError("the connection broke"))
-            return answer_of(httpx.Response(status, headers=headers, json=body), now=self._now())
+                return GRAPH.failure(httpx.RemoteProtocolError("the connection broke"))
+            response = read_response(httpx.Response(status, headers=headers, json=body))
+            return GRAPH.submit_result(response, now=self._now())
 
     async def inspect(self, call, *, tenant_id=None):
         with self._model.walk.guard():
@@ -295,8 +297,7 @@ class GraphWalker(GraphAdapter):
                 status, body = await self._model.query(call.id)
             except Unanswered:
                 return Inspection(presence=Presence.UNKNOWN)
-            presence, result = presence_of(httpx.Response(status, json=body))
-            return Inspection(presence=presence, result=result)
+            return inspection_of(read_response(httpx.Response(status, json=body)))
 
     def decode(self, callback):
         return self._model.walk.decoded(super().decode(callback))

@@ -11,11 +11,11 @@ from attrs import frozen
 
 from transferkit.emulators import EmulatedRequest
 from transferkit.emulators.schema import Record, find_problems
+from transferkit.provider.json import read_json
 from transferkit_acs.emulator import schema
 from transferkit_acs.emulator.errors import AcsError, invalid
 from transferkit_acs.emulator.operations import Operations
 from transferkit_acs.emulator.repeatability import Respond
-from transferkit_acs.payloads import read_json
 from transferkit_acs.settings import ApiVersion
 
 __all__ = ["Route", "execution", "route_for"]
@@ -133,8 +133,8 @@ def _checked(request: EmulatedRequest, record: Record, version: ApiVersion) -> A
         raise AcsError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
     try:
         body = read_json(request.body)
-    except ValueError as error:
-        raise invalid(f"request {error}") from None
+    except (ValueError, RecursionError):
+        raise invalid("request is not JSON") from None
     if problems := find_problems(record, body, version=version):
         raise invalid(*map(str, problems), target=problems[0].path or None)
     return record.known_fields(body, version)
