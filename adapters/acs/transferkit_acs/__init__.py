@@ -1,9 +1,11 @@
-"""The Azure Communication Services adapter of transferkit: `transferToParticipant` and `redirectCall`.
+"""The transferkit adapter for Azure Communication Services: `transferToParticipant` and `redirectCall`.
 
-From the ground up: `settings` says where requests go, `identities` who they are about, `capabilities` what
-can be carried. The way out: `requests`, `certificates`, `tokens`, `auth`, `sdk`, `answers`.
-The way in: `payloads`, `callbacks`. `reasons` says what HTTP errors mean, `transferkit_microsoft.codes` what
-call end codes mean. `adapter` puts them together; `emulator` is the other side of the wire.
+* `settings`, `auth`: where requests go and how they are authenticated.
+* `capabilities`, `sip_headers`: what can be sent. `requests` writes bodies and headers, `sdk` sends them with the
+  official SDK.
+* `reasons`: what HTTP errors mean. `inspection` reads the state of a call, `callbacks` the events, both with
+  `identities`. `handshakes`: validation of Event Grid subscriptions.
+* `testing`: signed callbacks for tests. `emulator`: ACS on loopback.
 """
 
 from transferkit_acs.adapter import AcsAdapter

@@ -1,9 +1,10 @@
-"""The Microsoft Graph adapter of transferkit: `call: transfer` and `call: redirect` of cloud communications.
+"""The transferkit adapter for Microsoft Graph: `call: transfer` and `call: redirect` of cloud communications.
 
-From the ground up: `clouds` and `settings` say where requests go, `reasons` what HTTP errors mean (call end
-codes: `transferkit_microsoft.codes`), `wording` how Graph writes, `identities` who is meant, `capabilities`
-what can be carried; `requests`, `transport` and `answers` are the way out, `callbacks` the way in,
-`credentials` and `auth` get tokens. `adapter` puts them together; `emulator` is the other side of the wire.
+* `clouds`, `settings`: where requests go and how they are authenticated.
+* `capabilities`: what can be sent. `requests` writes URLs and bodies, `transport` is the HTTP client.
+* `reasons`: what HTTP errors mean. `inspection` reads the state of a call, `callbacks` the notifications, both
+  with `identities`.
+* `check`: the application's permissions. `testing`: signed callbacks for tests. `emulator`: Graph on loopback.
 """
 
 from transferkit_graph.adapter import GraphAdapter
