@@ -109,3 +109,9 @@ def test_every_relative_link_leads_to_a_file():
         if "_generated" not in target and not (path.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_every_test_file_that_the_security_page_names_exists():
+    named = re.findall(r"`(test_\w+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    found = {path.name for folder in ("tests", "adapters") for path in (ROOT / folder).rglob("test_*.py")}
+    assert set(named) - found == set()
