@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The oldest releases that the pyproject.toml files allow, tested: `bash .ci/dependencies.sh`. The newest are
-# what every other step of CI installs. Quick: what touches a dependency's interface, not the whole suite.
-# `bash .ci/dependencies.sh highest` tests the newest in the same way.
+# Tests with the oldest releases that the pyproject.toml files allow: `bash .ci/dependencies.sh`. All other steps of CI
+# use the newest releases. It runs only the tests that use the interfaces of dependencies.
+# `bash .ci/dependencies.sh highest` runs the same tests with the newest releases.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
@@ -23,5 +23,5 @@ timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
     adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
     tests/test_{codec,config}.py tests/cli/test_{app,serve,transfer}.py tests/provider/test_http.py tests/testing \
     tests/callbacks/test_{asgi,forged_callbacks,receiver,tokens}.py tests/stores/test_sqlite_store.py tests/telemetry/test_telemetry.py
-# Where a PostgreSQL server answers, as in .ci/run; elsewhere these are skipped.
+# These are skipped if no PostgreSQL server runs.
 timeout --kill-after=30 120 "$python" -m pytest -q -p no:cacheprovider -m heavy -k "not Proxy" tests/stores/test_postgres_store.py

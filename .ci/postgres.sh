@@ -1,6 +1,6 @@
-# Sourced by .ci/run: makes sure that a PostgreSQL server and PgBouncer are here, so that no test of them is
-# skipped, and names the server in TRANSFERKIT_TEST_POSTGRES. A server that was named before is used as it is.
-# Packages are installed, and a server is started, only where there is none; that needs root, or sudo.
+# Sourced by .ci/run: provides a PostgreSQL server and PgBouncer for the tests, and exports the server's address as
+# TRANSFERKIT_TEST_POSTGRES. A server that is already named there is used. Otherwise it uses a running server, or
+# installs the packages and starts one, which needs root or sudo.
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -23,17 +23,17 @@ postgres_find() {
 }
 
 postgres_install() {
-    local wanted=()
-    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || wanted+=(postgresql)
-    command -v psql >/dev/null || wanted+=(postgresql-client)
-    [ -x /usr/sbin/pgbouncer ] || wanted+=(pgbouncer)
-    [ "${#wanted[@]}" -ne 0 ] || return 0
-    echo "installing ${wanted[*]}"
+    local packages=()
+    compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || packages+=(postgresql)
+    command -v psql >/dev/null || packages+=(postgresql-client)
+    [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+    [ "${#packages[@]}" -ne 0 ] || return 0
+    echo "installing ${packages[*]}"
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
 }
 
-# A server in a folder of its own, for this run; stopped and removed by `postgres_stop`.
+# Starts a server in a temporary folder. `postgres_stop` stops and removes it.
 postgres_start() {
     local bin
     bin=$(compgen -G "/usr/lib/postgresql/*/bin" | sort -V | tail -n 1)

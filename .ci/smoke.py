@@ -1,7 +1,7 @@
-"""Check the distributions as their users get them: installed by name, away from the checkout.
+"""Check the installed distributions, outside the checkout.
 
-Usage: `python -I smoke.py CHECKOUT DIST`, with the python of the environment under test and from a
-folder that holds nothing importable. DIST holds the wheels and the sdists of what was installed.
+Usage: `python -I smoke.py CHECKOUT DIST`, with the Python of the environment under test, from a folder
+without Python modules. DIST contains the wheels and sdists that were installed.
 """
 
 import importlib
@@ -32,7 +32,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
 def check(condition: object, what: str) -> None:
-    """Print what holds, or stop the run with what does not."""
+    """Print the condition if it is true, otherwise exit with an error."""
     if not condition:
         sys.exit(f"FAILED: {what}")
     print(f"ok: {what}")
@@ -41,7 +41,7 @@ def check(condition: object, what: str) -> None:
 def run(*arguments: str) -> str:
     """Run the installed `transferkit` command and return what it printed."""
     command = [sys.executable, "-I", str(SCRIPTS / "transferkit"), *arguments]
-    done = subprocess.run(  # noqa: S603 - the command is made of constants
+    done = subprocess.run(  # noqa: S603 - the command consists of constants
         command, capture_output=True, text=True, timeout=120, check=False
     )
     name = " ".join(("transferkit", *arguments))
@@ -52,7 +52,7 @@ def run(*arguments: str) -> str:
 
 
 def check_files(checkout: Path, dist: Path) -> None:
-    """The packages are those of the wheels and the sdists, and come from nowhere else."""
+    """The installed packages equal those in the wheels and sdists, and are imported from site-packages."""
     check(SITE.is_relative_to(Path(sys.prefix).resolve()), "this is the environment under test")
     for package in PACKAGES.values():
         file = Path(importlib.import_module(package).__file__ or "").resolve()
@@ -67,27 +67,27 @@ def check_files(checkout: Path, dist: Path) -> None:
             same = all((SITE / name).read_bytes() == archive.read(name) for name in modules)
             licensed = any(name.endswith("/licenses/LICENSE") for name in archive.namelist())
         strays = {name.split("/")[0] for name in modules} - set(PACKAGES.values())
-        check(modules and same, f"{wheel.name} is what is installed")
-        check(not strays, f"{wheel.name} holds its package only")
-        check(licensed, f"{wheel.name} holds the licence")
+        check(modules and same, f"{wheel.name} equals the installed files")
+        check(not strays, f"{wheel.name} contains only its package")
+        check(licensed, f"{wheel.name} contains the licence")
         check_sdist(dist, wheel, set(modules))
 
 
 def check_sdist(dist: Path, wheel: Path, modules: set[str]) -> None:
-    """The sdist that a wheel was built from holds the same package, what describes it, and nothing else."""
+    """The sdist of a wheel contains the same package, its metadata, and nothing else."""
     (package,) = {name.split("/")[0] for name in modules}
     sdist = dist / f"{'-'.join(wheel.name.split('-')[:2])}.tar.gz"
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    about = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml"}
+    other = {".gitignore", "LICENSE", "PKG-INFO", "pyproject.toml"}
     if package == "transferkit":
-        about |= {"CHANGELOG.md", "README.md"}
-    check(names - modules == about, f"{sdist.name} holds {', '.join(sorted(about))}")
-    check(modules <= names, f"{sdist.name} holds the same package as the wheel, and nothing else")
+        other |= {"CHANGELOG.md", "README.md"}
+    check(names - modules == other, f"{sdist.name} contains {', '.join(sorted(other))}")
+    check(modules <= names, f"{sdist.name} contains the same package as the wheel")
 
 
 def check_metadata() -> None:
-    """One version everywhere, pinned exactly in both directions."""
+    """All distributions have the same version and pin each other exactly."""
     version = metadata.version("transferkit")
     for name in PACKAGES:
         check(metadata.version(name) == version, f"{name} has version {version}")
@@ -97,7 +97,7 @@ def check_metadata() -> None:
 
 
 def check_entry_points() -> None:
-    """Adapters, the pytest plug-in and the command are announced; the adapters load."""
+    """The entry points of adapters, emulators and the pytest plug-in exist and can be loaded."""
     adapters = metadata.entry_points(group="transferkit.adapters")
     found = sorted(point.name for point in adapters)
     check(found == sorted(ADAPTERS), f"the adapters are {', '.join(found)}")
@@ -110,8 +110,8 @@ def check_entry_points() -> None:
 
 
 def check_command() -> None:
-    """The command explains itself, and its demo prints one JSON object on each line."""
-    check("demo" in run("--help"), "--help names the demo")
+    """The command prints its help, and `demo --json` prints one JSON object per line."""
+    check("demo" in run("--help"), "--help lists the demo")
     lines = run("demo", "--json").splitlines()
     check(lines, "demo --json prints something")
     check(all(isinstance(json.loads(line), dict) for line in lines), "demo --json prints NDJSON")

@@ -1,8 +1,8 @@
 """Print the version of the distributions, or set it: `python .ci/version.py [VERSION]`.
 
-The version is written once, in `transferkit/__init__.py`, where every distribution reads it when it is built.
-Only the exact pins between the distributions repeat it, because `pyproject.toml` has no variable for it; this
-sets them, too.
+The version is in `transferkit/__init__.py`, and every distribution reads it from there when it is built. The
+exact pins between the distributions repeat it, because `pyproject.toml` has no variable for it. This script
+sets both.
 """
 
 import re
@@ -17,15 +17,15 @@ RELEASE = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
 
 
 def current() -> str:
-    """The version that the source states."""
+    """The version in the source."""
     found = VERSION.search(SOURCE.read_text(encoding="utf-8"))
     if found is None:
-        sys.exit(f"{SOURCE} does not state a version")
+        sys.exit(f"{SOURCE} does not contain a version")
     return found.group()
 
 
-def put(version: str) -> None:
-    """Write the version into the source and into every pin between the distributions."""
+def set_version(version: str) -> None:
+    """Set the version in the source and in every pin between the distributions."""
     if not RELEASE.fullmatch(version):
         sys.exit(f"{version!r} is not a version such as 0.2.0 or 0.2.0rc1")
     SOURCE.write_text(VERSION.sub(version, SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
@@ -35,6 +35,6 @@ def put(version: str) -> None:
 
 
 if __name__ == "__main__":
-    if wanted := sys.argv[1:]:
-        put(*wanted)
+    if arguments := sys.argv[1:]:
+        set_version(*arguments)
     print(current())
