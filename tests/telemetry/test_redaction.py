@@ -550,7 +550,7 @@ def run_suite(tmp_path, source, *, workers=0):
 def test_a_leak_in_any_test_fails_the_suite(tmp_path, workers):
     run = run_suite(tmp_path, LEAKS, workers=workers)
     assert run.returncode == 1, run.returncode
-    (summary,) = run.stdout.split("planted values were shown")[1:]
+    (summary,) = run.stdout.split("planted values in output")[1:]
     found = [line.split(":")[2] for line in summary.splitlines() if line.startswith("test_it.py::")]
     leaky = [
         line.split("(")[0].removeprefix("def ") for line in LEAKS.splitlines() if line.startswith("def test_")
@@ -573,4 +573,4 @@ def test_a_suite_without_a_leak_passes(tmp_path):
         tmp_path, "def test_one(planted):\n    assert planted.shown_in(planted.number) == ['phone number']\n"
     )
     assert run.returncode == 0, "a clean suite must pass"
-    assert "planted values were shown" not in run.stdout
+    assert "planted values in output" not in run.stdout
