@@ -69,11 +69,11 @@ async def test_a_transfer_is_directed_and_watched_by_keyboard_alone(opened, set_
 async def test_a_declined_target_and_a_broken_wire(opened, set_up):
     async with opened() as tab:
         page = tab.page
-        await page.get_by_label("Fault").fill("status=503,match=transfer")
+        await page.get_by_label("Fault", exact=True).fill("status=503,match=transfer")
         await page.keyboard.press("Enter")
         await page.get_by_text("Switched on: status=503,match=transfer.").wait_for()
-        await page.get_by_role("button", name="Mend everything").click()
-        await page.get_by_text("Nothing goes wrong on purpose.").wait_for()
+        await page.get_by_role("button", name="Switch all faults off").click()
+        await page.get_by_text("No faults are active.").wait_for()
 
         transfer = await set_up.client.transfer(set_up.place_call(), to=scenario("manual").number)
         await page.get_by_role("button", name="Decline").click()
@@ -84,7 +84,7 @@ async def test_a_declined_target_and_a_broken_wire(opened, set_up):
 async def test_an_incoming_call_rings(opened, set_up):
     async with opened() as tab, set_up.client.events() as stream:
         await tab.page.locator("#call-provider").select_option(set_up.provider)
-        await tab.page.get_by_role("button", name="Let one ring").click()
+        await tab.page.get_by_role("button", name="Ring").click()
         async with asyncio.timeout(30):
             async for event in stream:
                 if event.kind == "call.incoming":

@@ -29,9 +29,9 @@ from transferkit.emulators import (
     callbacks,
 )
 from transferkit.emulators.page import Page, diagram
-from transferkit.emulators.page.actions import ACTIONS, NotDone
-from transferkit.emulators.page.hearing import Heard, hear
-from transferkit.emulators.page.storytelling import Line
+from transferkit.emulators.page.actions import ACTIONS, ActionError
+from transferkit.emulators.page.reported import ReportedEvent, reported_events
+from transferkit.emulators.page.stories import Line
 from transferkit.provider.facts import Signal
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing import serve
@@ -184,14 +184,14 @@ def test_the_page_s_buttons_direct_the_emulator():
     emulator = Small()
     do = {"fake": emulator}
     form = {"provider": "fake", "callback_url": "http://127.0.0.1:1/in"}
-    assert "rings at the application" in ACTIONS["ring"](do, form)
+    assert "is ringing" in ACTIONS["ring"](do, form)
     assert emulator.known == {"call-0": "http://127.0.0.1:1/in/incoming"}
     about = {"provider": "fake", "call_id": "call-0"}
     for verb in ("answer", "decline"):
-        assert ACTIONS[verb](do, about) == "No target rings any more."
+        assert ACTIONS[verb](do, about) == "The target is not ringing."
     assert ACTIONS["hang_up"](do, about) == "The caller hung up."
     assert emulator.hung_up == ["call-0"]
-    with pytest.raises(NotDone, match="no such call"):
+    with pytest.raises(ActionError, match="does not exist"):
         ACTIONS["hang_up"](do, {"provider": "fake", "call_id": "call-1"})
 
 
@@ -228,20 +228,22 @@ def test_what_a_callback_says_where_nobody_can_tell():
     def sent(body):
         return SentCallback(url="http://x", body=body, status=200, at=AT)
 
-    assert hear("nobody", sent(BODY)) == ()
-    assert [heard.kind for heard in hear("fake", sent({"id": "1"}))][-1:] == ["malformed"]
-    line = Line(provider="fake", number=1, what=sent(BODY))
+    assert reported_events("nobody", sent(BODY)) == ()
+    assert [heard.kind for heard in reported_events("fake", sent({"id": "1"}))][-1:] == ["malformed"]
+    line = Line(provider="fake", number=1, record=sent(BODY))
     assert not line.executed
 
 
 def test_why_a_transfer_fails_is_drawn_where_it_is_known():
     callback = SentCallback(url="http://x", body=BODY, status=200, at=AT)
-    known = Line(provider="fake", number=1, what=callback, heard=hear("fake", callback))
-    assert diagram._why(known) == "busy"
-    unknown = Line(provider="fake", number=1, what=callback, heard=(Heard(kind="x", signal=Signal.FAILED),))
-    assert diagram._why(unknown) == "fails"
+    known = Line(provider="fake", number=1, record=callback, events=reported_events("fake", callback))
+    assert diagram._failure(known) == "busy"
+    unknown = Line(
+        provider="fake", number=1, record=callback, events=(ReportedEvent(kind="x", signal=Signal.FAILED),)
+    )
+    assert diagram._failure(unknown) == "fails"
     asked = RecordedRequest(method="POST", path="/x", query={}, headers={}, body=None, status=200, at=AT)
-    assert Line(provider="fake", number=1, what=asked).executed
+    assert Line(provider="fake", number=1, record=asked).executed
 
 
 # --- the proxy and the server -------------------------------------------------------------------------

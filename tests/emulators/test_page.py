@@ -34,10 +34,10 @@ class Graphless(Emulator):
         self.callback_url = "http://127.0.0.1:9/fake"
         self.known = {}
 
-    async def answer(self, request):
+    async def handle(self, request):
         call_id = request.path.split("/")[2]
         line = scenario(request.json()["to"])
-        self.play(self.transfer(call_id, line))
+        self.start(self.transfer(call_id, line))
         return Reply(status=202, body={"said": HOSTILE, "access_token": "planted"})
 
     async def transfer(self, call_id, line):
@@ -185,9 +185,9 @@ async def test_the_buttons_work_without_a_script(site):
     await site.emulator.settle()
     assert ">target rings<" not in await site.get()
     assert site.emulator.callbacks[-1].body["reason"] == "declined"
-    assert (await site.press("break", fault="lose,times=3")).status_code == 303
+    assert (await site.press("add_fault", fault="lose,times=3")).status_code == 303
     assert "lose,times=3" in await site.get()
-    await site.press("mend")
+    await site.press("clear_faults")
     assert site.emulator.faults.active == ()
     await site.press("reset")
     assert site.emulator.requests == ()
@@ -199,8 +199,8 @@ async def test_the_buttons_work_without_a_script(site):
         ("place", {"provider": "nobody"}, "no emulator"),
         ("place", {"callback_url": "javascript:alert(1)"}, "address"),
         ("place", {"callback_url": "http://["}, "address"),
-        ("hang_up", {"call_id": "none"}, "no such call"),
-        ("break", {"fault": "explode"}, "explode"),
+        ("hang_up", {"call_id": "none"}, "does not exist"),
+        ("add_fault", {"fault": "explode"}, "explode"),
     ],
 )
 async def test_what_a_button_cannot_do_is_said(site, verb, form, words):
@@ -245,7 +245,7 @@ async def test_changes_come_as_they_happen(site):
                 told[part["place"]] = part["html"]
             if set(told) == {"calls", "faults", "stories", "wire"}:
                 break
-        assert "No call yet" in told["calls"]
+        assert "No calls yet" in told["calls"]
         site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
         async for line in events:
             if "call-0" in line:

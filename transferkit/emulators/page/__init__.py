@@ -1,9 +1,17 @@
-"""The web page of `transferkit emulate`: what the emulators see and say, live, and buttons to direct them.
+"""The web page of `transferkit emulate`: shows live what the emulators receive and send, and controls them.
 
-`html` builds markup, `hearing` says what transferkit makes of a callback, `storytelling` sorts the journals
-into calls and their transfers, `diagram` draws one transfer, `sections` are the parts that change, `document`
-is the whole, `actions` are its buttons, and `page` serves it. Everything is rendered here; the script in the
-browser only puts new parts in the place of old ones.
+| module | contains |
+|---|---|
+| `page` | serves the page and its live updates |
+| `document` | the whole page |
+| `sections` | the parts of the page that change |
+| `diagram` | the sequence diagram of a transfer |
+| `stories` | the journals, grouped by call and transfer |
+| `reported` | the transferkit events that a callback results in |
+| `actions` | the buttons |
+| `html` | building markup |
+
+The server renders everything; the script in the browser only replaces the parts that have changed.
 """
 
 from transferkit.emulators.page.page import Page

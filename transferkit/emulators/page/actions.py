@@ -1,4 +1,4 @@
-"""The page's buttons: each directs one emulator, or all of them."""
+"""The buttons of the page. Each controls one emulator or all of them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 from transferkit.emulators import Emulator, Fault
 from transferkit.provider.urls import split_url
 
-__all__ = ["ACTIONS", "NotDone"]
+__all__ = ["ACTIONS", "ActionError"]
 
 Emulators = Mapping[str, Emulator]
 Form = Mapping[str, str]
 
 
-class NotDone(Exception):
-    """What was asked for cannot be done; the text says why, to the person at the page."""
+class ActionError(Exception):
+    """An action that cannot be executed; the text is shown on the page."""
 
 
 def _emulator(emulators: Emulators, form: Form) -> Emulator:
     try:
         return emulators[form.get("provider", "")]
     except KeyError:
-        raise NotDone(f"there is no emulator {form.get('provider', '')!r}") from None
+        raise ActionError(f"there is no emulator {form.get('provider', '')!r}") from None
 
 
 def _call(emulators: Emulators, form: Form) -> tuple[Emulator, str]:
     emulator, call_id = _emulator(emulators, form), form.get("call_id", "")
     if call_id not in {call.id for call in emulator.calls()}:
-        raise NotDone("there is no such call any more")
+        raise ActionError("the call does not exist")
     return emulator, call_id
 
 
@@ -36,7 +36,7 @@ def _address(emulator: Emulator, form: Form, path: str = "") -> str:
     address = form.get("callback_url", "").strip() or emulator.callback_url or ""
     parts = split_url(address)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise NotDone("say where the callbacks go: an http or https address")
+        raise ActionError("the callback address must be an http or https address")
     return address + path
 
 
@@ -49,17 +49,17 @@ def _place(emulators: Emulators, form: Form) -> str:
 def _ring(emulators: Emulators, form: Form) -> str:
     emulator = _emulator(emulators, form)
     ringing = emulator.ring(callback_url=_address(emulator, form, emulator.incoming_path))
-    return f"The call {ringing.call_id} rings at the application."
+    return f"The incoming call {ringing.call_id} is ringing."
 
 
 def _answer(emulators: Emulators, form: Form) -> str:
     emulator, call_id = _call(emulators, form)
-    return "The target picked up." if emulator.answer_target(call_id) else "No target rings any more."
+    return "The target answered." if emulator.answer_target(call_id) else "The target is not ringing."
 
 
 def _decline(emulators: Emulators, form: Form) -> str:
     emulator, call_id = _call(emulators, form)
-    return "The target declined." if emulator.decline_target(call_id) else "No target rings any more."
+    return "The target declined." if emulator.decline_target(call_id) else "The target is not ringing."
 
 
 def _hang_up(emulators: Emulators, form: Form) -> str:
@@ -68,27 +68,27 @@ def _hang_up(emulators: Emulators, form: Form) -> str:
     return "The caller hung up."
 
 
-def _break(emulators: Emulators, form: Form) -> str:
+def _add_fault(emulators: Emulators, form: Form) -> str:
     try:
         fault = Fault.parse(form.get("fault", ""))
     except ValueError as error:
-        raise NotDone(f"no fault: {error}") from None
+        raise ActionError(f"fault: {error}") from None
     chosen = form.get("provider", "")
     for emulator in [_emulator(emulators, form)] if chosen else emulators.values():
         emulator.faults.add(fault)
     return f"Switched on: {fault}."
 
 
-def _mend(emulators: Emulators, _: Form) -> str:
+def _clear_faults(emulators: Emulators, _: Form) -> str:
     for emulator in emulators.values():
         emulator.faults.clear()
-    return "Nothing goes wrong on purpose any longer."
+    return "Switched all faults off."
 
 
 def _reset(emulators: Emulators, _: Form) -> str:
     for emulator in emulators.values():
         emulator.reset()
-    return "Forgot all requests and callbacks."
+    return "Deleted all recorded requests and callbacks, and switched all faults off."
 
 
 ACTIONS: Final[Mapping[str, Callable[[Emulators, Form], str]]] = {
@@ -97,8 +97,8 @@ ACTIONS: Final[Mapping[str, Callable[[Emulators, Form], str]]] = {
     "answer": _answer,
     "decline": _decline,
     "hang_up": _hang_up,
-    "break": _break,
-    "mend": _mend,
+    "add_fault": _add_fault,
+    "clear_faults": _clear_faults,
     "reset": _reset,
 }
-"""By the last part of a form's address; each returns what it did, in words, and raises `NotDone`."""
+"""By the last part of the form's address. Each returns a message about what it did. Raises `ActionError`."""

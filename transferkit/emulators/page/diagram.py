@@ -1,4 +1,4 @@
-"""A transfer as a sequence diagram: who said what to whom, from top to bottom. Inline SVG."""
+"""The sequence diagram of a transfer, as inline SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import frozen
 
 from transferkit.emulators import RecordedRequest, SentCallback
 from transferkit.emulators.page.html import Html, element, fragment
-from transferkit.emulators.page.storytelling import Line, Story
+from transferkit.emulators.page.stories import Line, Story
 from transferkit.provider.facts import Signal
 
 __all__ = ["draw"]
@@ -28,7 +28,7 @@ _RINGS: Final = "rings"
 @final
 @frozen(kw_only=True)
 class _Arrow:
-    """One line of the diagram: `kind` is a class of the style sheet, `after` the seconds since the start."""
+    """One arrow: `kind` is a class of the style sheet, `after` the time in seconds since the start."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class _Arrow:
 
 
 def draw(story: Story) -> Html:
-    """The diagram, with a description for those who do not see it."""
+    """The diagram, with a description for screen readers."""
     arrows = list(_arrows(story))
     height = _FIRST + _STEP * len(arrows) + 12
     lanes = ((_APPLICATION, "application"), (_PROVIDER, story.call.provider), (_TARGET, "target"))
@@ -47,9 +47,9 @@ def draw(story: Story) -> Html:
     return element(
         "svg",
         element("title", title, id=f"{story.id}-title"),
-        element("desc", "; ".join(_sentence(arrow) for arrow in arrows), id=f"{story.id}-desc"),
-        [_lane(x, name, height) for x, name in lanes],
-        [_drawn(arrow, _FIRST + _STEP * index) for index, arrow in enumerate(arrows)],
+        element("desc", "; ".join(_description(arrow) for arrow in arrows), id=f"{story.id}-desc"),
+        [_draw_lane(x, name, height) for x, name in lanes],
+        [_draw_arrow(arrow, _FIRST + _STEP * index) for index, arrow in enumerate(arrows)],
         viewBox=f"0 0 {_WIDTH} {height}",
         role="img",
         aria_labelledby=f"{story.id}-title {story.id}-desc",
@@ -62,63 +62,62 @@ def _arrows(story: Story) -> Iterator[_Arrow]:
     ringing = False
     for line in story.lines:
         after = (line.at - start).total_seconds()
-        if isinstance(line.what, RecordedRequest):
-            yield from _asked(line, line.what, after)
-            if line.asks and line.executed and not ringing:
+        if isinstance(line.record, RecordedRequest):
+            yield _request_arrow(line, line.record, after)
+            if line.requested and line.executed and not ringing:
                 ringing = True
                 yield _Arrow(start=_PROVIDER, end=_TARGET, label=_RINGS, kind="inferred")
             continue
-        signals = {heard.signal for heard in line.heard}
+        signals = {event.signal for event in line.events}
         if ringing and signals & {Signal.SUCCEEDED, Signal.FAILED}:
             ringing = False
-            word = "answers" if Signal.SUCCEEDED in signals else _why(line)
-            yield _Arrow(start=_TARGET, end=_PROVIDER, label=word, kind="inferred")
-        yield _told(line, line.what, after)
+            label = "answers" if Signal.SUCCEEDED in signals else _failure(line)
+            yield _Arrow(start=_TARGET, end=_PROVIDER, label=label, kind="inferred")
+        yield _callback_arrow(line, line.record, after)
 
 
-def _asked(line: Line, request: RecordedRequest, after: float) -> Iterator[_Arrow]:
-    what = line.asks or request.method
+def _request_arrow(line: Line, request: RecordedRequest, after: float) -> _Arrow:
     broken = request.status == 0
-    answer = "no answer" if broken else str(request.status)
-    yield _Arrow(
+    response = "no response" if broken else str(request.status)
+    return _Arrow(
         start=_APPLICATION,
         end=_PROVIDER,
-        label=f"{request.method} {what}" if line.asks else f"{request.method} call",
-        note=f"{answer}{_fault(request.fault)}",
+        label=f"{request.method} {line.requested or 'call'}",
+        note=f"{response}{_fault(request.fault)}",
         kind="broken" if broken or request.fault or not line.executed else "plain",
         after=after,
     )
 
 
-def _told(line: Line, callback: SentCallback, after: float) -> _Arrow:
-    answer = "not delivered" if callback.status is None else str(callback.status)
-    verdicts = {heard.signal for heard in line.heard}
-    kind = "good" if Signal.SUCCEEDED in verdicts else "bad" if Signal.FAILED in verdicts else "plain"
+def _callback_arrow(line: Line, callback: SentCallback, after: float) -> _Arrow:
+    response = "not delivered" if callback.status is None else str(callback.status)
+    signals = {event.signal for event in line.events}
+    kind = "good" if Signal.SUCCEEDED in signals else "bad" if Signal.FAILED in signals else "plain"
     return _Arrow(
         start=_PROVIDER,
         end=_APPLICATION,
-        label=", ".join(heard.kind for heard in line.heard) or "callback",
-        note=f"{answer}{_fault(callback.fault)}",
+        label=", ".join(event.kind for event in line.events) or "callback",
+        note=f"{response}{_fault(callback.fault)}",
         kind="broken" if callback.status is None else kind,
         after=after,
     )
 
 
-def _why(line: Line) -> str:
-    return next((heard.detail for heard in line.heard if heard.signal is Signal.FAILED), "") or "fails"
+def _failure(line: Line) -> str:
+    return next((event.detail for event in line.events if event.signal is Signal.FAILED), "") or "fails"
 
 
 def _fault(fault: str | None) -> str:
     return f" ({fault})" if fault else ""
 
 
-def _sentence(arrow: _Arrow) -> str:
+def _description(arrow: _Arrow) -> str:
     names = {_APPLICATION: "application", _PROVIDER: "provider", _TARGET: "target"}
     note = f", {arrow.note}" if arrow.note else ""
     return f"{names[arrow.start]} to {names[arrow.end]}: {arrow.label}{note}"
 
 
-def _lane(x: int, name: str, height: int) -> Html:
+def _draw_lane(x: int, name: str, height: int) -> Html:
     return fragment(
         element("line", x1=x, y1=36, x2=x, y2=height - 4, class_="lane"),
         element("rect", x=x - 62, y=6, width=124, height=30, rx=6, class_="head"),
@@ -126,10 +125,10 @@ def _lane(x: int, name: str, height: int) -> Html:
     )
 
 
-def _drawn(arrow: _Arrow, y: int) -> Html:
-    forth = arrow.end > arrow.start
-    tip = arrow.end - 1 if forth else arrow.end + 1
-    back = tip - 8 if forth else tip + 8
+def _draw_arrow(arrow: _Arrow, y: int) -> Html:
+    to_the_right = arrow.end > arrow.start
+    tip = arrow.end - 1 if to_the_right else arrow.end + 1
+    back = tip - 8 if to_the_right else tip + 8
     middle = (arrow.start + arrow.end) / 2
     return element(
         "g",

@@ -1,4 +1,4 @@
-"""The whole page, as it is when it is loaded: what never changes, and a place for each part that does."""
+"""The whole page as it is loaded, including the parts that change later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WITH_VALUES: Final = {
 
 
 def document(emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str], token: str) -> Html:
-    """The page, which works without its script, too, if it is loaded anew."""
+    """The page. It also works without its script, if it is reloaded."""
     parts = sections(emulators, token=token)
     body = element(
         "body",
@@ -39,10 +39,10 @@ def document(emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str],
         ),
         element(
             "main",
-            element("p", "", id="said", role="status", aria_live="polite"),
+            element("p", "", id="message", role="status", aria_live="polite"),
             _panel(
-                "do",
-                "Do",
+                "controls",
+                "Controls",
                 _call_form(emulators, token),
                 _fault_form(emulators, token),
                 place="faults",
@@ -90,7 +90,7 @@ def _panel(
 
 def _call_form(emulators: Mapping[str, Emulator], token: str) -> Html:
     usual = next((emulator.callback_url for emulator in emulators.values() if emulator.callback_url), None)
-    hint = f"callbacks go to {usual}" if usual else "say where the callbacks go"
+    hint = f"callbacks go to {usual}" if usual else "needs a callback address"
     return element(
         "form",
         _token(token),
@@ -103,7 +103,7 @@ def _call_form(emulators: Mapping[str, Emulator], token: str) -> Html:
         element(
             "div",
             element("button", "Place a call", type="submit", formaction="/do/place", id="place", title=hint),
-            element("button", "Let one ring", type="submit", formaction="/do/ring", id="ring", title=hint),
+            element("button", "Ring", type="submit", formaction="/do/ring", id="ring", title=hint),
             class_="buttons",
         ),
         method="post",
@@ -117,7 +117,7 @@ def _fault_form(emulators: Mapping[str, Emulator], token: str) -> Html:
     return element(
         "form",
         _token(token),
-        _labelled("Break", _select("provider", choices, id_="fault-provider")),
+        _labelled("Emulator", _select("provider", choices, id_="fault-provider")),
         _labelled(
             "Fault",
             element(
@@ -131,9 +131,9 @@ def _fault_form(emulators: Mapping[str, Emulator], token: str) -> Html:
             ),
         ),
         element("datalist", [element("option", value=word) for word in _kinds()], id="kinds"),
-        element("div", element("button", "Break it", type="submit", id="break"), class_="buttons"),
+        element("div", element("button", "Add fault", type="submit", id="add-fault"), class_="buttons"),
         method="post",
-        action="/do/break",
+        action="/do/add_fault",
         class_="row",
     )
 

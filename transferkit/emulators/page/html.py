@@ -1,4 +1,4 @@
-"""Markup that is escaped by construction: only what `element` made is markup, all else is text."""
+"""Builds escaped markup: only the results of `element`, `fragment` and `text` are markup."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final, final
 __all__ = ["Child", "Html", "button", "element", "fragment", "text"]
 
 _VOID: Final = frozenset({"br", "hr", "input", "link", "meta"})
-# Neither HTML nor SVG can say them, not even escaped. Bidirectional controls make text look like another.
+# HTML and SVG do not allow them, even escaped; bidirectional controls can disguise text.
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 @final
 class Html(str):
-    """Markup. `element`, `fragment` and `text` make it, nobody else."""
+    """Markup. Only `element`, `fragment` and `text` create it."""
 
     __slots__ = ()
 
@@ -25,29 +25,29 @@ Child = str | int | float | None | Iterable["Child"]
 
 
 def text(value: object) -> Html:
-    """Any text, as it is to be read."""
+    """Escaped text."""
     return Html(escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))))
 
 
 def fragment(*children: Child) -> Html:
-    """Several children without an element around them."""
+    """Several children without a parent element."""
     return Html("".join(_rendered(child) for child in children))
 
 
 def element(tag: str, *children: Child, **attributes: str | float | bool | None) -> Html:
-    """One element. Text children are escaped, elements are not, None is left out.
+    """One element. Text children are escaped, elements are not, None is omitted.
 
-    Attribute names: `class_` is class, `aria_label` is aria-label. True is an attribute without a value,
-    False and None are none at all.
+    Attribute names: `class_` is class, `aria_label` is aria-label. True is an attribute without a value;
+    attributes with False or None are omitted.
     """
-    said = "".join(
+    rendered = "".join(
         f" {_name(name)}" if value is True else f' {_name(name)}="{text(value)}"'
         for name, value in attributes.items()
         if value is not None and value is not False
     )
     if tag in _VOID:
-        return Html(f"<{tag}{said}>")
-    return Html(f"<{tag}{said}>{fragment(*children)}</{tag}>")
+        return Html(f"<{tag}{rendered}>")
+    return Html(f"<{tag}{rendered}>{fragment(*children)}</{tag}>")
 
 
 def _name(name: str) -> str:
@@ -64,13 +64,13 @@ def _rendered(child: Child) -> str:
     return fragment(*child)
 
 
-def button(verb: str, label: str, token: str, *, key: str = "", said: str = "", **fields: str) -> Html:
-    """A form of one button; `key` tells it from its like when it is drawn anew, `said` is its title."""
+def button(action: str, label: str, token: str, *, key: str = "", title: str = "", **fields: str) -> Html:
+    """A form with one button; with `key` the button has an id, which keeps the focus when it is replaced."""
     hidden = {"token": token, **fields}
     return element(
         "form",
         [element("input", type="hidden", name=name, value=value) for name, value in hidden.items()],
-        element("button", label, type="submit", id=f"{verb}-{key}" if key else None, title=said or None),
+        element("button", label, type="submit", id=f"{action}-{key}" if key else None, title=title or None),
         method="post",
-        action=f"/do/{verb}",
+        action=f"/do/{action}",
     )

@@ -1,19 +1,19 @@
-// Puts each part that the server rendered anew into its place, and sends forms without leaving the page.
-// What the reader has open, where the focus is and how far a part is scrolled stay as they are.
+// Replaces the parts that have changed, and submits forms without leaving the page. Open details, the focus and
+// the scroll position are preserved.
 "use strict";
 
 const connection = document.getElementById("connection");
-const said = document.getElementById("said");
+const message = document.getElementById("message");
 
 function replace(place, html) {
   const old = document.getElementById(place);
   if (!old) return;
-  const open = new Set(Array.from(old.querySelectorAll("details[open]"), (one) => one.id));
+  const open = new Set(Array.from(old.querySelectorAll("details[open]"), (element) => element.id));
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const inside = focused?.closest("[id]")?.id;
   const part = document.createElement("template");
-  part.innerHTML = html; // the server escapes all that is not its own markup
-  for (const one of part.content.querySelectorAll("details[id]")) one.open = open.has(one.id);
+  part.innerHTML = html; // the server has escaped it
+  for (const details of part.content.querySelectorAll("details[id]")) details.open = open.has(details.id);
   old.replaceChildren(part.content);
   if (!focused) return;
   const next = (focused.id && document.getElementById(focused.id)) || document.getElementById(inside);
@@ -31,8 +31,8 @@ function listen() {
     connection.textContent = "disconnected";
     connection.className = "badge bad";
   };
-  stream.onmessage = (message) => {
-    const { place, html } = JSON.parse(message.data);
+  stream.onmessage = (update) => {
+    const { place, html } = JSON.parse(update.data);
     replace(place, html);
   };
 }
@@ -43,16 +43,16 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const action = event.submitter?.getAttribute("formaction") || form.getAttribute("action");
   try {
-    const answer = await fetch(action, {
+    const response = await fetch(action, {
       method: "POST",
       body: new URLSearchParams(new FormData(form)),
       headers: { "X-Requested-By": "page" },
     });
-    said.textContent = await answer.text();
-    said.className = answer.ok ? "" : "bad";
+    message.textContent = await response.text();
+    message.className = response.ok ? "" : "bad";
   } catch {
-    said.textContent = "The emulators do not answer: are they still running?";
-    said.className = "bad";
+    message.textContent = "The emulators do not respond. Are they still running?";
+    message.className = "bad";
   }
 });
 

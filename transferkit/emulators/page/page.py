@@ -1,7 +1,7 @@
-"""Serves the page: once whole, then the parts that change, as server-sent events.
+"""Serves the page, and the parts that change as server-sent events.
 
-It answers this machine alone. A form must bear the page's own token, and come from the page; nothing on it is
-loaded from elsewhere, and the content security policy forbids that anything could be.
+Only this machine can use the page. A form must contain the page's token and have the page's origin. The page
+loads nothing from other sites, which its content security policy also forbids.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl
 
 from transferkit.emulators import Emulator
-from transferkit.emulators.page.actions import ACTIONS, NotDone
+from transferkit.emulators.page.actions import ACTIONS, ActionError
 from transferkit.emulators.page.document import document
 from transferkit.emulators.page.html import Html
 from transferkit.emulators.page.sections import sections
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Page"]
 
-_TICK_SECONDS: Final = 0.5
-_CALM_SECONDS: Final = 0.05
+_LONGEST_WAIT_SECONDS: Final = 0.5
+_COLLECT_SECONDS: Final = 0.05
 _LARGEST_FORM: Final = 10_000
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -48,7 +48,7 @@ _HEADERS: Final = {
 
 @final
 class Page:
-    """The page about these emulators, which `addresses` says the addresses of. Close it before its server."""
+    """The page for these emulators, served at `addresses`. Close it before its server."""
 
     def __init__(self, emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str]) -> None:
         self._emulators = emulators
@@ -63,23 +63,23 @@ class Page:
         from starlette.routing import Route
 
         routes = [
-            Route("/", self._whole),
+            Route("/", self._document),
             Route("/live", self._live),
             Route("/page.css", _asset),
             Route("/page.js", _asset),
-            Route("/do/{verb}", self._do, methods=["POST"]),
+            Route("/do/{action}", self._execute, methods=["POST"]),
         ]
-        return _guarded(Starlette(routes=routes))
+        return _local_only(Starlette(routes=routes))
 
     def close(self) -> None:
-        """End the live streams, for which a server would wait."""
+        """End the live streams, so that the server can stop."""
         self._closed.set()
 
-    async def _whole(self, _: Request) -> Response:
+    async def _document(self, _: Request) -> Response:
         from starlette.responses import HTMLResponse
 
-        whole = document(self._emulators, addresses=self._addresses, token=self._token)
-        return HTMLResponse(whole, headers=_HEADERS)
+        content = document(self._emulators, addresses=self._addresses, token=self._token)
+        return HTMLResponse(content, headers=_HEADERS)
 
     async def _live(self, _: Request) -> Response:
         from starlette.responses import StreamingResponse
@@ -87,18 +87,18 @@ class Page:
         return StreamingResponse(self._changes(), media_type="text/event-stream", headers=_HEADERS)
 
     async def _changes(self) -> AsyncIterator[str]:
-        """Each part that differs from what was told last."""
-        told: dict[str, Html] = {}
+        """The parts that have changed since they were last sent."""
+        sent: dict[str, Html] = {}
         while not self._closed.is_set():
             now = sections(self._emulators, token=self._token)
-            changed = {place: part for place, part in now.items() if told.get(place) != part}
+            changed = {place: part for place, part in now.items() if sent.get(place) != part}
             for place, part in changed.items():
                 yield f"data: {json.dumps({'place': place, 'html': part})}\n\n"
-            told = now
+            sent = now
             await self._next_change()
 
     async def _next_change(self) -> None:
-        """Return when something was said, or a little later, as a call's state may change in silence."""
+        """Return at a change of a journal, or soon, because the state of a call can change without one."""
         waits = [
             asyncio.ensure_future(waiting)
             for waiting in (
@@ -107,35 +107,35 @@ class Page:
             )
         ]
         try:
-            await asyncio.wait(waits, timeout=_TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=_LONGEST_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
         if not self._closed.is_set():
-            await asyncio.sleep(_CALM_SECONDS)  # one rendering for what comes together
+            await asyncio.sleep(_COLLECT_SECONDS)  # collects simultaneous changes
 
-    async def _do(self, request: Request) -> Response:
+    async def _execute(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, RedirectResponse
 
-        body = await _small_body(request)
+        body = await _form_body(request)
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if not secrets.compare_digest(form.get("token", "").encode(), self._token.encode()):
-            return PlainTextResponse("This form is of another page: load the page anew.", 403, _HEADERS)
-        action = ACTIONS.get(request.path_params["verb"])
+            return _forbidden("This form belongs to another page. Reload the page.")
+        action = ACTIONS.get(request.path_params["action"])
         if action is None:
-            return PlainTextResponse("There is no such button.", 404, _HEADERS)
+            return PlainTextResponse("There is no such action.", 404, _HEADERS)
         try:
-            done = action(self._emulators, form)
-        except NotDone as error:
-            return PlainTextResponse(f"Not done: {error}.", 400, _HEADERS)
+            message = action(self._emulators, form)
+        except ActionError as error:
+            return PlainTextResponse(f"Not executed: {error}.", 400, _HEADERS)
         for emulator in self._emulators.values():
             emulator.journal.notify()
         if request.headers.get("x-requested-by") == "page":
-            return PlainTextResponse(done, headers=_HEADERS)
+            return PlainTextResponse(message, headers=_HEADERS)
         return RedirectResponse("/", status_code=303, headers=_HEADERS)
 
 
-async def _small_body(request: Request) -> bytes:
+async def _form_body(request: Request) -> bytes:
     body = b""
     async for part in request.stream():
         body += part
@@ -144,22 +144,27 @@ async def _small_body(request: Request) -> bytes:
     return body
 
 
-def _guarded(app: ASGIApp) -> ASGIApp:
-    """The app, for this machine's own browsers only, and for forms of no other site."""
+def _local_only(app: ASGIApp) -> ASGIApp:
+    """The app, only for browsers on this machine and forms of this page."""
     from starlette.requests import Request
-    from starlette.responses import PlainTextResponse
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         local = request.client is not None and is_loopback(request.client.host)
-        if not local or not is_loopback(request.url.hostname or ""):  # or some name made to point here
-            await PlainTextResponse("Only for this machine.", 403, _HEADERS)(scope, receive, send)
+        if not local or not is_loopback(request.url.hostname or ""):  # DNS rebinding
+            await _forbidden("This page can be used only on this machine.")(scope, receive, send)
         elif request.method == "POST" and request.headers.get("origin") != _origin(request):
-            await PlainTextResponse("Only for forms of this page.", 403, _HEADERS)(scope, receive, send)
+            await _forbidden("Only forms of this page are accepted.")(scope, receive, send)
         else:
             await app(scope, receive, send)
 
     return guard
+
+
+def _forbidden(message: str) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse(message, 403, _HEADERS)
 
 
 def _origin(request: Request) -> str:

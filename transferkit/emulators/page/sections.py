@@ -1,4 +1,4 @@
-"""The parts of the page. Each is rendered anew when something happened."""
+"""The parts of the page that change."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from transferkit._util.redaction import MASK
 from transferkit.emulators import CallView, Emulator, RecordedRequest
 from transferkit.emulators.page.diagram import draw
 from transferkit.emulators.page.html import Html, button, element, fragment
-from transferkit.emulators.page.storytelling import Line, lines, stories
+from transferkit.emulators.page.stories import Line, lines, stories
 
 __all__ = ["sections"]
 
 _STORIES: Final = 12
 _CALLS: Final = 50
 _LINES: Final = 100
-_OVER: Final = frozenset({"disconnected", "terminated", "taken"})
+_ENDED_STATES: Final = frozenset({"disconnected", "terminated", "taken"})
 
 
 def sections(emulators: Mapping[str, Emulator], *, token: str) -> dict[str, Html]:
-    """Every part by the id of its place on the page; `token` proves that a form is this page's own."""
-    told = {name: lines(emulator) for name, emulator in emulators.items()}
+    """All parts, by their element id; `token` is the token of the page's forms."""
+    journals = {name: lines(emulator) for name, emulator in emulators.items()}
     return {
         "calls": _calls(emulators, token),
         "faults": _faults(emulators, token),
-        "stories": _stories(emulators, told),
-        "wire": _wire([line for of_one in told.values() for line in of_one], token),
+        "stories": _stories(emulators, journals),
+        "wire": _wire([line for journal in journals.values() for line in journal], token),
     }
 
 
@@ -38,9 +38,10 @@ def sections(emulators: Mapping[str, Emulator], *, token: str) -> dict[str, Html
 def _calls(emulators: Mapping[str, Emulator], token: str) -> Html:
     shown = [(emulator, call) for emulator in emulators.values() for call in emulator.calls()[-_CALLS:][::-1]]
     if not shown:
-        return _nothing("No call yet. Place one above, or let your application answer one that rings.")
+        return _empty("No calls yet. Place one above, or have your application answer an incoming one.")
     head = element(
-        "tr", [element("th", word, scope="col") for word in ("Call", "State", "Parties", "Executed", "Do")]
+        "tr",
+        [element("th", word, scope="col") for word in ("Call", "State", "Parties", "Executed", "Actions")],
     )
     rows = [_call(emulator, call, token) for emulator, call in shown]
     return element(
@@ -55,20 +56,20 @@ def _calls(emulators: Mapping[str, Emulator], token: str) -> Html:
 
 def _call(emulator: Emulator, call: CallView, token: str) -> Html:
     rings = call.id in emulator.ringing_targets
-    about = {"provider": emulator.name, "call_id": call.id}
+    fields = {"provider": emulator.name, "call_id": call.id}
     buttons = [
-        button("answer", "Answer", token, key=call.id, said="the target picks up", **about)
+        button("answer", "Answer", token, key=call.id, title="the target answers", **fields)
         if rings
         else None,
-        button("decline", "Decline", token, key=call.id, said="the target declines", **about)
+        button("decline", "Decline", token, key=call.id, title="the target declines", **fields)
         if rings
         else None,
-        button("hang_up", "Hang up", token, key=call.id, said="the caller hangs up", **about)
-        if call.state not in _OVER
+        button("hang_up", "Hang up", token, key=call.id, title="the caller hangs up", **fields)
+        if call.state not in _ENDED_STATES
         else None,
     ]
     state = "target rings" if rings else call.state
-    # The roles say again what the elements mean, as a narrow screen's style sheet takes it from them.
+    # The style sheet for narrow screens changes the display of the table, which removes the implicit roles.
     return element(
         "tr",
         element(
@@ -106,25 +107,25 @@ def _faults(emulators: Mapping[str, Emulator], token: str) -> Html:
         for fault in (*map(str, emulator.faults.active), *_chaos(emulator))
     ]
     if not on:
-        return _nothing("Nothing goes wrong on purpose.")
+        return _empty("No faults are active.")
     return fragment(
         element("ul", on, class_="plain"),
-        button("mend", "Mend everything", token, key="mend", said="switch all faults off"),
+        button("clear_faults", "Switch all faults off", token, key="all"),
     )
 
 
 def _chaos(emulator: Emulator) -> Iterable[str]:
-    return () if emulator.faults.seed is None else (f"chaos of seed {emulator.faults.seed}",)
+    return () if emulator.faults.seed is None else (f"chaos with seed {emulator.faults.seed}",)
 
 
 # --- stories ----------------------------------------------------------------------------------------
 
 
-def _stories(emulators: Mapping[str, Emulator], told: Mapping[str, list[Line]]) -> Html:
-    found = [story for name, emulator in emulators.items() for story in stories(emulator, told[name])]
+def _stories(emulators: Mapping[str, Emulator], journals: Mapping[str, list[Line]]) -> Html:
+    found = [story for name, emulator in emulators.items() for story in stories(emulator, journals[name])]
     found.sort(key=lambda story: story.lines[0].at, reverse=True)
     if not found:
-        return _nothing("No transfer or redirect yet.")
+        return _empty("No transfers or redirects yet.")
     return fragment(
         element(
             "article",
@@ -151,30 +152,36 @@ def _stories(emulators: Mapping[str, Emulator], told: Mapping[str, list[Line]]) 
 # --- the wire ---------------------------------------------------------------------------------------
 
 
-def _wire(told: list[Line], token: str) -> Html:
-    if not told:
-        return _nothing("Nothing was said yet.")
-    latest = sorted(told, key=lambda line: line.at, reverse=True)[:_LINES]
+def _wire(journal: list[Line], token: str) -> Html:
+    if not journal:
+        return _empty("No requests or callbacks yet.")
+    latest = sorted(journal, key=lambda line: line.at, reverse=True)[:_LINES]
     return fragment(
-        button("reset", "Forget everything", token, key="all", said="forget all requests and callbacks"),
+        button(
+            "reset",
+            "Delete all",
+            token,
+            key="all",
+            title="delete all requests and callbacks, and switch all faults off",
+        ),
         element("ol", [_entry(line) for line in latest], class_="plain wire"),
     )
 
 
 def _entry(line: Line) -> Html:
-    what = line.what
-    if isinstance(what, RecordedRequest):
-        way, status = f"{what.method} {what.path}", str(what.status or "no answer")
+    record = line.record
+    if isinstance(record, RecordedRequest):
+        title, status = f"{record.method} {record.path}", str(record.status or "no response")
         parts = [
-            _headers("Request headers", what.headers),
-            _json("Request body", what.body),
-            _headers("Answer headers", what.reply_headers),
-            _json("Answer body", what.reply_body),
+            _headers("Request headers", record.headers),
+            _json("Request body", record.body),
+            _headers("Response headers", record.reply_headers),
+            _json("Response body", record.reply_body),
         ]
     else:
-        way = f"callback to {_without_query(what.url)}"
-        status = "not delivered" if what.status is None else str(what.status)
-        parts = [_headers("Callback headers", what.headers), _json("Callback body", what.body)]
+        title = f"callback to {_without_query(record.url)}"
+        status = "not delivered" if record.status is None else str(record.status)
+        parts = [_headers("Callback headers", record.headers), _json("Callback body", record.body)]
     bad = not status.startswith("2")
     return element(
         "li",
@@ -182,14 +189,14 @@ def _entry(line: Line) -> Html:
             "details",
             element(
                 "summary",
-                element("time", f"{what.at:%H:%M:%S.%f}"[:-3], datetime=what.at.isoformat()),
+                element("time", f"{record.at:%H:%M:%S.%f}"[:-3], datetime=record.at.isoformat()),
                 element("span", line.provider, class_=f"provider {line.provider}"),
-                element("span", way, class_="way"),
+                element("span", title, class_="way"),
                 element("span", status, class_="badge bad" if bad else "badge"),
-                element("span", what.fault, class_="badge broken") if what.fault else None,
+                element("span", record.fault, class_="badge broken") if record.fault else None,
                 [
-                    element("span", f"{heard.kind} {heard.detail}".strip(), class_="badge event")
-                    for heard in line.heard
+                    element("span", f"{event.kind} {event.detail}".strip(), class_="badge event")
+                    for event in line.events
                 ],
                 id=f"{line.id}-summary",
             ),
@@ -214,10 +221,10 @@ def _json(title: str, body: Any) -> Html | None:
 
 
 def _without_query(url: str) -> str:
-    """The address; what follows the question mark may be a secret."""
+    """The address without its query, which may contain a secret."""
     address, mark, _ = url.partition("?")
     return f"{address}?{MASK}" if mark else address
 
 
-def _nothing(message: str) -> Html:
+def _empty(message: str) -> Html:
     return element("p", message, class_="dim")
