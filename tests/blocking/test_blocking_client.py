@@ -387,8 +387,8 @@ def test_an_error_of_closing_is_raised_by_close(client, store):
     async def close():
         raise StoreError("the disk is gone")
 
-    client.run_due()
     store.close = close
+    client.run_due()
     with pytest.raises(StoreError, match="disk"):
         client.close()
 
@@ -911,7 +911,7 @@ class TestAtTheEnd:
     def test_a_submission_that_takes_too_long_holds_up_nobody_for_long(self):
         said = run("""
             import transferkit.client
-            transferkit.client._DRAIN_SECONDS = 0.2
+            transferkit._engine.tasks._DRAIN_SECONDS = 0.2
             Slow.moment = 60
             slow().transfer("call", to=ANSWERS)
         """)

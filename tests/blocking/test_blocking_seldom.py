@@ -165,8 +165,8 @@ def test_a_client_that_does_not_close_in_time_is_logged_at_exit(make, store, cap
         await asyncio.to_thread(go.wait, 10)
 
     client = make()
-    client.run_due()
     store.close = close
+    client.run_due()
     client._loop._at_exit()
     assert len(logged(caplog, "exit_cut_short")) == 1
     go.set()
@@ -177,8 +177,8 @@ def test_a_client_that_does_not_close_cleanly_is_logged_at_exit(make, store, cap
         raise StoreError("the disk is full")
 
     client = make()
-    client.run_due()
     store.close = close
+    client.run_due()
     client._loop._at_exit()
     assert len(logged(caplog, "exit_failed")) == 1
     with pytest.raises(StoreError):

@@ -181,7 +181,7 @@ def test_a_client_that_is_given_a_file_says_how_it_is_read(source):
 
 async def test_who_waits_too_long_is_told_that_the_transfer_goes_on(client):
     transfer = await client.transfer(CALL, to=SILENT)
-    with pytest.raises(TimeoutError, match=f"{transfer.id} has no outcome after .* it goes on"):
+    with pytest.raises(TimeoutError, match=f"{transfer.id} has no outcome after .* It goes on"):
         await transfer.outcome(timeout=0.01)
 
 
@@ -878,7 +878,7 @@ async def test_and_for_one_that_it_finds_about_to_begin(make, clock, tmp_path, s
 
 
 async def test_but_not_for_ever(make, clock, store, monkeypatch):
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.01)
     before, slow = our_tasks(), Slow(clock=clock)
     async with make(slow) as client:
         await client.transfer(CALL, to=SILENT)
@@ -1160,8 +1160,8 @@ async def test_an_adapter_that_raises_may_have_sent(make, clock, store, planted,
         outcome = await waiting
     assert outcome.evidence is Evidence.SILENCE
     assert len(fake.submissions) == 1
-    assert "adapter failed while sending" in caplog.text
-    assert "adapter failed while asking" in caplog.text
+    assert "the adapter failed while it sent the request" in caplog.text
+    assert "the adapter failed while it queried the call" in caplog.text
 
 
 @pytest.mark.parametrize(("adapter", "sent"), [(FakeAdapter, 1), (OneShot, 0)])

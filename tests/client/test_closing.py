@@ -63,7 +63,7 @@ def store():
 @pytest.fixture
 def soon(monkeypatch):
     """Submissions under way are not waited for long."""
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)
 
 
 def client_of(adapter, store, **options):

@@ -591,7 +591,7 @@ async def test_a_cancelled_caller_detaches(world):
 
 @pytest.mark.parametrize("executed", [False, True])
 async def test_a_submission_that_a_closing_client_leaves_is_taken_over(world, executed, monkeypatch):
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.01)
     world.proxy.apply(Stall(forwarded=executed), method="POST")
     world.speaking.clear()
     async with world.client() as first:
@@ -621,7 +621,7 @@ async def test_a_submission_that_a_closing_client_leaves_is_taken_over(world, ex
 
 
 async def test_nobody_takes_over_after_the_providers_window(world, monkeypatch):
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.01)
     world.proxy.apply(Stall(forwarded=True), method="POST")
     async with world.client() as first:
         transfer = await first.transfer(world.place_call(), to=SILENT, deadline=1000)

@@ -153,7 +153,7 @@ def logged(caplog, name):
 @pytest.fixture
 def looks(monkeypatch):
     """However often it is looked whether a request is recorded, it takes no time."""
-    monkeypatch.setattr("transferkit._engine.worker._LOOK_PAUSES", (0, 0, 0))
+    monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0, 0, 0))
 
 
 ERRORS = [StoreError("the disk is full"), CommitUnknown("the connection was lost")]
@@ -242,7 +242,7 @@ async def test_what_nobody_knew_to_be_recorded_goes_on_when_its_lease_is_over(
 
 
 async def test_a_look_that_hangs_is_given_up(make, store, fake, monkeypatch):
-    monkeypatch.setattr("transferkit._engine.worker._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.sender._LOOK_SECONDS", 0.01)
     store.hold_up("transfer")
     store.fails["after Requested"] = 1
     async with make(background=False) as client:
@@ -512,7 +512,7 @@ async def test_a_submission_that_is_cut_off_is_taken_over(make, store, clock, mo
         async def submit(self, submission):
             await asyncio.get_running_loop().create_future()
 
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.01)
     async with make(Hangs(clock=clock)) as client:
         transfer = await client.transfer(CALL, to=scenario("answers").number)
     clock.advance(LEASE)

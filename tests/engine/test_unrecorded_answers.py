@@ -69,8 +69,8 @@ class OnceOnly(FakeAdapter):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("transferkit._engine.answers._PAUSES", ())
-    monkeypatch.setattr("transferkit._engine.answers._LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("transferkit._engine.unrecorded._PAUSES", ())
+    monkeypatch.setattr("transferkit._engine.unrecorded._LONGEST_PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ async def test_a_process_that_took_the_transfer_over_meanwhile_changes_nothing(
 async def test_an_answer_is_recorded_before_other_work_on_its_transfer(
     make, store, clock, refused, monkeypatch
 ):
-    monkeypatch.setattr("transferkit._engine.answers._LONGEST_PAUSE", 3600)
+    monkeypatch.setattr("transferkit._engine.unrecorded._LONGEST_PAUSE", 3600)
     async with make() as client:
         transfers = [await refused(client, call=call) for call in (CALL, "call-2")]
         store.takes_no_answers = False
@@ -199,7 +199,7 @@ async def test_an_answer_is_recorded_before_other_work_on_its_transfer(
 
 
 async def test_a_client_that_closes_tries_once_more(make, store, refused, monkeypatch, caplog):
-    monkeypatch.setattr("transferkit._engine.answers._LONGEST_PAUSE", 3600)
+    monkeypatch.setattr("transferkit._engine.unrecorded._LONGEST_PAUSE", 3600)
     async with make() as client:
         transfer = await refused(client)
         store.takes_no_answers = False
@@ -220,7 +220,7 @@ async def test_what_cannot_be_recorded_when_the_client_closes_is_logged(make, st
 async def test_a_store_that_hangs_when_the_client_closes_leaves_a_record_in_the_log(
     make, store, fake, refused, caplog, monkeypatch, kept
 ):
-    monkeypatch.setattr("transferkit.client._DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)
     async with make() as client:
         if kept:
             await refused(client)
@@ -284,7 +284,7 @@ class Forgets(Away):
 
 
 async def test_a_request_that_turns_out_to_be_recorded_is_sent(make, fake, clock, monkeypatch):
-    monkeypatch.setattr("transferkit._engine.worker._LOOK_PAUSES", (0,))
+    monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0,))
     store = Forgets()
     config = Config(source="test", provider="fake")
     fake.will(Script(after=(Say(Signal.SUCCEEDED),)))
@@ -303,7 +303,7 @@ async def test_a_request_that_turns_out_to_be_recorded_is_sent(make, fake, clock
 
 
 async def test_a_request_that_was_not_recorded_leaves_nothing(make, fake, clock, monkeypatch):
-    monkeypatch.setattr("transferkit._engine.worker._LOOK_PAUSES", (0,))
+    monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0,))
     store = Forgets()
     store.commits = False
     config = Config(source="test", provider="fake")

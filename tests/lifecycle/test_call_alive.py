@@ -57,7 +57,7 @@ async def test_call_alive_of_a_rejection_comes_from_one_query(clock, background,
 
 async def test_without_a_background_task_the_query_is_cancelled_at_the_limit(clock, monkeypatch):
     monkeypatch.setattr(
-        "transferkit._engine.worker.Rules", partial(Rules, call_alive_timeout=timedelta(seconds=0.05))
+        "transferkit._engine.sender.Rules", partial(Rules, call_alive_timeout=timedelta(seconds=0.05))
     )
     fake = NeverAnswersQueries(clock=clock)
     fake.will(REFUSED)

@@ -644,7 +644,7 @@ async def test_work_that_nobody_does_in_time_shows(make, seen, store, fake, cloc
         fake.will(Script(answer=NotSent(result=Result(reason=FailureReason.THROTTLED))))
         await until(lambda: seen.points("transferkit.due_work.lateness") == [({}, 0.0)])
         await client.transfer(CALL, to=SILENT)
-        await until(lambda: client._worker._next_due is not None)
+        await until(lambda: client._scheduler._next_due is not None)
         monkeypatch.setattr(store, "next_due", broken)
         clock.advance(170)
         assert seen.points("transferkit.due_work.lateness")[0][1] >= 20

@@ -1,0 +1,86 @@
+"""Queries of providers about calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import final
+
+from transferkit._engine.ledger import Ledger
+from transferkit._lifecycle import CallKey, CallState, DueReached, Inspected, Opened, Work
+from transferkit._telemetry import Telemetry
+from transferkit._telemetry.log_records import about
+from transferkit._util.log_events import LogEvent
+from transferkit._util.tracebacks import safe_traceback
+from transferkit.provider.adapter import Adapter, Inspection
+from transferkit.provider.clock import Clock
+from transferkit.provider.results import Presence
+from transferkit.stores import Store
+
+__all__ = ["Inspector"]
+
+_log = logging.getLogger("transferkit.engine")
+
+
+@final
+class Inspector:
+    """Queries the provider whether a call is present, and records the result."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        adapters: Mapping[str, Adapter],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._adapters = adapters
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def inspect(self, opened: Opened) -> None:
+        """Query the provider about the call of an open transfer, and record the result."""
+        state = await self._store.state(opened.call)
+        with self._telemetry.inspection(opened) as span:
+            inspection = await self._query(opened, state.tenant_id)
+            span.found(inspection)
+        inspected = Inspected(
+            at=self._clock.now(),
+            transfer_id=opened.id,
+            presence=inspection.presence,
+            inspection_round=state.open.inspection_round if state.open else 0,
+        )
+        await self._ledger.commit([(opened.call, inspected)])
+
+    async def inspect_for_failure(self, call: CallKey, state: CallState) -> None:
+        """Query the call at once if a failure waits only for whether the call is alive.
+
+        Without a scheduler in this process, it might be a long time before any process does it.
+        """
+        transfer = state.open
+        if transfer is None or transfer.pending_failure is None:
+            return
+        stored = await self._store.transfer(transfer.id)
+        try:
+            async with asyncio.timeout(transfer.rules.call_alive_timeout.total_seconds()):
+                if stored is not None:  # pragma: no branch - it is open
+                    await self.inspect(stored.opened)
+        except TimeoutError:
+            expired = DueReached(at=self._clock.now(), transfer_id=transfer.id, work=Work.GRACE)
+            await self._ledger.commit([(call, expired)])
+
+    async def _query(self, opened: Opened, tenant_id: str | None) -> Inspection:
+        try:
+            adapter = self._adapters[opened.call.provider]
+            return await adapter.inspect(opened.request.call, tenant_id=tenant_id)
+        except Exception as error:  # noqa: BLE001 - adapters should not raise; if one does, nothing is known
+            _log.error(
+                "the adapter failed while it queried the call\n%s",
+                safe_traceback(error),
+                extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+            )
+            return Inspection(presence=Presence.UNKNOWN)

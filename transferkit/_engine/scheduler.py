@@ -1,0 +1,187 @@
+"""Due work: submissions to resume, queries to make, grace periods and deadlines to expire, calls to remove.
+
+The background task of an open client, `client.run_due()` in a cron job and the clock of a test do the same
+work. Leases in the store keep two processes from doing the same piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import final
+
+from transferkit._engine.inspector import Inspector
+from transferkit._engine.ledger import Ledger, Wakeup
+from transferkit._engine.sender import Sender
+from transferkit._engine.unrecorded import UnrecordedAnswers
+from transferkit._lifecycle import Due, DueReached, Work
+from transferkit._telemetry.contract import Spawn
+from transferkit._telemetry.log_records import about
+from transferkit._util.log_events import LogEvent
+from transferkit._util.tracebacks import safe_traceback
+from transferkit.config import LifecycleConfig, RetentionConfig
+from transferkit.provider.clock import Clock
+from transferkit.stores import Store
+from transferkit.stores.contract import needed_provider
+
+__all__ = ["Scheduler"]
+
+_log = logging.getLogger("transferkit.engine")
+
+_BATCH = 32
+_BUSY_PAUSE = timedelta(milliseconds=200)
+
+
+@final
+class Scheduler:
+    """Does the due work of a store in one process, for the providers that the process has adapters of."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        sender: Sender,
+        inspector: Inspector,
+        unrecorded: UnrecordedAnswers,
+        providers: Collection[str],
+        clock: Clock,
+        timing: LifecycleConfig,
+        retention: RetentionConfig,
+        spawn: Spawn,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._sender = sender
+        self._inspector = inspector
+        self._unrecorded = unrecorded
+        self._providers = providers
+        self._clock = clock
+        self._timing = timing
+        self._retention = retention
+        self._spawn = spawn
+        self._has_looked = False
+        self._next_due: datetime | None = None
+
+    async def run_due(self) -> int:
+        """Do all work that is due and not leased by another process; returns the number of pieces."""
+        done = 0
+        while leased := await self._lease_due(self._clock.now()):
+            await asyncio.gather(*(self._do(due) for due in leased))
+            done += len(leased)
+        return done
+
+    async def run(self) -> None:
+        """Do work whenever it is due, until cancelled."""
+        wakeup = self._ledger.wakeup = (
+            Wakeup()
+        )  # of the running loop; the client may be opened in another later
+        tidy_at = self._clock.now()
+        while True:
+            wakeup.next_look = None
+            wakeup.event.clear()
+            try:
+                if tidy_at <= self._clock.now():
+                    tidy_at = self._clock.now() + self._retention.every
+                    self._spawn(self._tidy())
+                until = await self._start_due()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the deadlines must go on
+                with suppress(Exception):  # the application's log filters may raise
+                    _log.error(
+                        "due work cannot be read from the store\n%s",
+                        safe_traceback(error),
+                        extra={"event": LogEvent.STORE_FAILED},
+                    )
+                until = self._clock.now() + self._timing.inspect_gap
+            if self._store.poll is not None:  # other processes may add work, or end in the middle of it
+                poll = self._clock.now() + self._store.poll
+                until = poll if until is None else min(until, poll)
+            wakeup.next_look = tidy_at if until is None else min(until, tidy_at)
+            await self._clock.wait(wakeup.event, wakeup.next_look)
+
+    def lateness(self) -> float | None:
+        """The seconds that the oldest work is overdue, as far as `run` knows; None if it never ran.
+
+        It grows while the store cannot be read.
+        """
+        if not self._has_looked:
+            return None
+        late = 0.0 if self._next_due is None else (self._clock.now() - self._next_due).total_seconds()
+        return max(late, 0.0)
+
+    async def _start_due(self) -> datetime | None:
+        """Start what is due; returns when the next work is due. Takes no lock if nothing is due."""
+        while True:
+            now = self._clock.now()
+            until = self._next_due = await self._store.next_due(providers=self._providers)
+            self._has_looked = True
+            if until is None or until > now:
+                return until
+            leased = await self._lease_due(now)
+            if not leased:  # another process has locked the rows for the moment
+                return now + _BUSY_PAUSE
+            for due in leased:
+                self._spawn(self._do(due))
+
+    async def _lease_due(self, now: datetime) -> tuple[Due, ...]:
+        return await self._store.lease_due(
+            now=now, lease=self._sender.lease(now), limit=_BATCH, providers=self._providers
+        )
+
+    async def _do(self, due: Due) -> None:
+        fields: dict[str, object] = {"event": LogEvent.WORK_FAILED, "transfer_id": due.transfer_id}
+        try:
+            stored = await self._store.transfer(due.transfer_id)
+            if stored is None:
+                return
+            opened = stored.opened
+            fields = about(opened.call, opened.id, LogEvent.WORK_FAILED)
+            await self._unrecorded.commit_kept(opened.id)
+            needed = needed_provider(opened.call, due.work)
+            if needed is not None and needed not in self._providers:
+                _log.error(
+                    "due work of %s was leased by a process without its adapter; another process will do it",
+                    needed,
+                    extra={**fields, "work": due.work},
+                )
+                return
+            match due.work:
+                case Work.SUBMIT:
+                    await self._sender.resume(opened, due.lease or self._sender.lease(self._clock.now()))
+                case Work.INSPECT:
+                    await self._inspector.inspect(opened)
+                case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
+                    reached = DueReached(at=self._clock.now(), transfer_id=opened.id, work=due.work)
+                    await self._ledger.commit([(opened.call, reached)])
+        except Exception as error:  # noqa: BLE001 - when the lease ends, the work is done again
+            _log.error("due work failed\n%s", safe_traceback(error), extra={**fields, "work": due.work})
+
+    # --- retention ----------------------------------------------------------------------------------
+
+    async def prune(self) -> int:
+        """Remove the finished calls that are older than the retention allows; returns their number."""
+        removed = 0
+        while True:
+            now = self._clock.now()
+            batch = await self._store.prune(
+                before=now - self._retention.age, idle_since=now - self._retention.group_idle, limit=_BATCH
+            )
+            removed += batch
+            if batch < _BATCH:
+                return removed
+
+    async def _tidy(self) -> None:
+        try:
+            removed = await self.prune()
+        except Exception as error:  # noqa: BLE001 - it is tried again later
+            _log.error(
+                "old calls could not be removed\n%s",
+                safe_traceback(error),
+                extra={"event": LogEvent.PRUNE_FAILED},
+            )
+        else:
+            if removed:
+                _log.info("%d old calls removed", removed, extra={"event": LogEvent.PRUNED, "calls": removed})
