@@ -195,7 +195,7 @@ async def test_event_grids_requests_at_a_calls_path_are_refused_with_the_path_th
         assert response.status == (405 if kind == "permission" else 401)
         assert await client._store.read(None) == ()
     (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_refused"]
-    assert "belongs at /acs/eventgrid: correct the endpoint of the event subscription" in record.getMessage()
+    assert "whose path is /acs/eventgrid: correct the endpoint of the event subscription" in record.getMessage()
 
 
 async def test_a_calls_own_refused_callback_gets_no_hint_of_event_grid(make, caplog):
@@ -203,7 +203,7 @@ async def test_a_calls_own_refused_callback_gets_no_hint_of_event_grid(make, cap
         assert (await client.receive(evolve(ACS.call_ended(CALL), headers={}))).status == 401
         wrong = evolve(ACS.incoming_call("c1"), url="/acs/eventgrid?secret=wrong")
         assert (await client.receive(wrong)).status == 401
-    assert "belongs at" not in caplog.text
+    assert "whose path is" not in caplog.text
 
 
 async def test_two_secrets_hold_while_one_takes_the_others_place(make):

@@ -1,6 +1,6 @@
-"""The adapter: Azure Communication Services Call Automation behind transferkit's contract.
+"""The ACS adapter: one operation of the official SDK for each submission, and what its response proves.
 
-The SDK loads when the first request leaves, so that planning and decoding stay cheap.
+The SDK is imported with the first request, so that planning and decoding stay cheap.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class AcsAdapter(Adapter):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the api-version can carry."""
+        """What the api-version supports."""
         return self._capabilities
 
     def plan(self, request: Request) -> Plan:
-        """Hold the request against the capabilities, and against what they cannot say."""
+        """Check the request against the capabilities and the rules for several fields. Pure."""
         if request.context.sip:
             request = evolve(request, context=evolve(request.context, sip=with_uui(request.context.sip)))
         planned = plan(request, self.capabilities)
@@ -88,10 +88,10 @@ class AcsAdapter(Adapter):
 
     @classmethod
     def canonical_call_id(cls, call_id: str) -> str:
-        """A GUID in lower case, as events have it; any other id as it is."""
+        """A GUID in lower case, as events have it; any other id unchanged."""
         return callbacks.canonical_call_id(call_id)
 
-    # --- the way out --------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------
 
     async def wire(self, submission: Submission) -> WireRequest:
         """The exact request that `submit` would send, as the SDK makes it, with placeholder credentials."""
@@ -154,7 +154,7 @@ class AcsAdapter(Adapter):
         return exchange.result
 
     def _open(self) -> CallAutomationClient:
-        """The SDK's client, made when first needed. Raises `ConfigError`."""
+        """The SDK's client, created for the first request. Raises `ConfigError`."""
         from transferkit_acs.auth import EntraCredential, connect
         from transferkit_acs.sdk import open_client
 
@@ -170,13 +170,13 @@ class AcsAdapter(Adapter):
         tokens, self._tokens = self._tokens, None
         if client is not None:
             await client.close()
-        if tokens is not None:  # the SDK leaves it to whoever made it
+        if tokens is not None:  # the SDK does not close it
             await tokens.close()
 
-    # --- the way in ---------------------------------------------------------------------------------
+    # --- callbacks ----------------------------------------------------------------------------------
 
     def route(self, path: str) -> CallbackRoute | None:
-        """`""` and `/<transfer id>` are mid-call callbacks, `/eventgrid` is Event Grid's."""
+        """`""` and `/<transfer id>` are the paths of mid-call callbacks, `/eventgrid` is Event Grid's."""
         if path == f"/{callbacks.EVENT_GRID}":
             return CallbackRoute(
                 name=callbacks.EVENT_GRID,
@@ -197,19 +197,19 @@ class AcsAdapter(Adapter):
         )
 
     def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:
-        """Where Event Grid's requests belong, if they came to a call's path."""
+        """The path for requests of Event Grid, if they arrive at a call's path."""
         if route.name == callbacks.EVENT_GRID or not handshakes.looks_like_event_grid(headers):
             return None
         return (
-            f"it looks like Event Grid's, which belongs at /{self.name}/{callbacks.EVENT_GRID}: "
+            f"it looks like a request of Event Grid, whose path is /{self.name}/{callbacks.EVENT_GRID}: "
             "correct the endpoint of the event subscription"
         )
 
     def handshake(self, callback: Callback) -> HandshakeResponse | None:
-        """Event Grid's two handshakes."""
+        """The response to Event Grid's two handshakes."""
         return handshakes.handshake(callback)
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
-        """What a callback says."""
+        """The facts in a callback."""
         return callbacks.decode(callback)

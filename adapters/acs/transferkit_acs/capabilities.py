@@ -1,4 +1,4 @@
-"""What ACS can carry, by api-version; and what limits on single fields cannot say.
+"""What ACS supports, by api-version, and the rules that concern several fields.
 
 Fields by version: ACS REST 2023-03-06 to 2026-03-12. Header limits: learn.microsoft.com, "custom context".
 Length of an operation context: `OperationContextExceedsMaxLength` of the SDK for .NET.
@@ -31,9 +31,9 @@ from transferkit_acs.sip_headers import SIP_HEADERS
 __all__ = ["RINGING", "TeamsDetails", "capabilities_of", "further_problems"]
 
 RINGING = "incoming:"
-"""How the id begins of a call that still rings: ACS gives such a call a context, but no id of its own."""
+"""The prefix of the id of a call that still rings. ACS gives it a context, but no call connection id."""
 
-# Five minutes on the provider's clock, less what ours may differ and the request may take.
+# Five minutes by the provider's clock, less the difference of the clocks and the time that the request takes.
 _REPEATABLE_FOR = timedelta(minutes=5) - timedelta(seconds=15)
 
 _CALLBACK = Text(
@@ -48,7 +48,7 @@ _VOIP = Headers(max_count=1000, max_name=64, max_value=1024)
 @final
 @frozen(kw_only=True)
 class TeamsDetails(Limit):
-    """`teamsPhoneCallDetails`: whom they may name, and how much Teams shows of them."""
+    """The limits of `teamsPhoneCallDetails`: the people in it, and how much of it Teams shows."""
 
     people: Kinds
     max_topic: int = 48
@@ -56,14 +56,14 @@ class TeamsDetails(Limit):
 
     @property
     def accepts(self) -> str:
-        """For people: what is accepted."""
+        """What is accepted, for messages."""
         return (
             f"a call topic of at most {self.max_topic} characters, at most {self.max_information} entries of "
             f"additional caller information, people who are one of: {self.people.accepts}"
         )
 
     def problems(self, name: str, value: TeamsPhoneCallDetails) -> Iterator[Problem]:
-        """Everything that is wrong with the details."""
+        """A problem for each limit that the details exceed."""
         topic = Text(max_length=self.max_topic)
         if value.call_topic is not None:
             yield from topic.problems(f"{name}.call_topic", value.call_topic)
@@ -87,7 +87,7 @@ def _people(details: TeamsPhoneCallDetails) -> Iterator[tuple[str, Identifier]]:
 
 
 def capabilities_of(version: ApiVersion) -> Capabilities:
-    """What can be carried with an api-version."""
+    """What an api-version supports."""
     someone = Kinds(kinds=kinds_of(version))
     return Capabilities(
         transfer=_transfer(version, someone),
@@ -105,7 +105,7 @@ def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
     }
     if version >= ApiVersion.V2023_10_15:
         limits |= {
-            "transferee": evolve(someone, any_number=True),  # whoever is on the call, a hidden number too
+            "transferee": evolve(someone, any_number=True),  # anyone on the call, also with a withheld number
             "callback_uri": _CALLBACK,
             "context.sip": SIP_HEADERS,
             "context.voip": _VOIP,
@@ -117,25 +117,25 @@ def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
     return limits
 
 
-# The echo of the context and the callback's own address tell which transfer an outcome belongs to.
+# The repeated context and the callback's own address identify the transfer that an outcome belongs to.
 _NOT_IN_EXTRA = {"operationContext": "operation_context", "operationCallbackUri": "callback_uri"}
 
 
 def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]:
-    """What is wrong with fields together, and with what an identifier says beside its id."""
+    """Problems of several fields together, and of the parts of an identifier besides its id."""
     if isinstance(request, Redirect):
         yield from _of_redirect(request)
     elif request.call.id.startswith(RINGING):
         yield Problem(
-            "call", "still rings: it can be redirected, not transferred", "the id of an answered call"
+            "call", "still rings, so it can be redirected but not transferred", "the id of an answered call"
         )
     for name, field in _NOT_IN_EXTRA.items():
         if name in request.extra:
-            yield Problem(f"extra.{name}", "belongs to the request itself", f"the field {field}")
+            yield Problem(f"extra.{name}", "is a field of the request itself", f"the field {field}")
     for where, someone in _everyone(request):
         yield from wrong_ids(where, someone)
         if version < ApiVersion.V2025_06_15 and isinstance(someone, PhoneNumber):
-            for lacking in _newer_words(someone):
+            for lacking in _newer_parts(someone):
                 yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
 
 
@@ -153,11 +153,11 @@ def _of_redirect(request: Redirect) -> Iterator[Problem]:
                 )
 
 
-def _newer_words(number: PhoneNumber) -> Iterator[str]:
+def _newer_parts(number: PhoneNumber) -> Iterator[str]:
     if number.asserted_id is not None:
         yield "asserted id"
     if number.is_anonymous:
-        yield "word for a caller who withholds the number"
+        yield "form for a withheld number"
 
 
 def _everyone(request: Request) -> Iterator[tuple[str, Identifier | None]]:

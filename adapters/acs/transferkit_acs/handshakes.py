@@ -1,8 +1,8 @@
-"""How Event Grid asks whether its events are welcome, in either of its schemas, and what it is answered.
+"""The handshakes by which Event Grid validates an endpoint, in both of its schemas, and their responses.
 
 Shapes: learn.microsoft.com event-grid/end-point-validation-event-grid-events-schema, and the abuse protection
-of CloudEvents (cloudevents/spec, http-webhook section 4). An address in a handshake that may be visited
-instead of answering is left alone.
+of CloudEvents (cloudevents/spec, http-webhook section 4). A handshake also has a URL to visit instead of
+responding; it is not used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _LONGEST_CODE = 1024
 
 
 def looks_like_event_grid(headers: Mapping[str, str]) -> bool:
-    """Whether a request claims to be a delivery or handshake of Event Grid's. Anybody can claim that."""
+    """Whether a request has the headers of Event Grid, which any sender can set."""
     return "webhook-request-origin" in headers or any(name.startswith("aeg-") for name in headers)
 
 
 def handshake(callback: Callback) -> HandshakeResponse | None:
-    """The answer to a handshake; None for anything else. Raises `MalformedCallback`."""
+    """The response to a handshake; None for any other request. Raises `MalformedCallback`."""
     if callback.route != EVENT_GRID:
         return None
     return _allow(callback) if callback.method == "OPTIONS" else _validate(callback)

@@ -1,8 +1,8 @@
-"""Identifiers as ACS writes them (`CommunicationIdentifierModel`), and back.
+"""Identifiers as ACS's `CommunicationIdentifierModel`, and back.
 
-A request carries `kind` and the typed object of that kind, as the published examples do (ACS REST
-2026-03-12); a raw id is optional there and would say nothing more. What arrives is read by its raw id, which
-responses must have, else by whichever typed object is there.
+A request has `kind` and the typed object of that kind, as in the published examples (ACS REST 2026-03-12). A
+raw id is optional there and adds nothing. A received model is read by its raw id, which responses must have,
+else by its typed object.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS_SINCE: dict[type[Identifier], ApiVersion] = {
     TeamsApp: ApiVersion.V2024_04_15,
     TeamsExtensionUser: ApiVersion.V2025_06_15,
 }
-"""The kinds that have a published typed object, and the api-version that brought it."""
+"""The kinds that have a published typed object, and the api-version that added it."""
 
 
 def kinds_of(version: ApiVersion) -> tuple[type[Identifier], ...]:
@@ -42,13 +42,13 @@ def kinds_of(version: ApiVersion) -> tuple[type[Identifier], ...]:
 
 
 def model_of(someone: Identifier) -> dict[str, Any]:
-    """An identifier as requests have it. Raises `TypeError` for a kind that has no published form."""
+    """The model of an identifier in a request. Raises `TypeError` for a kind that has no published form."""
     kind, typed = _typed(someone)
     return {"kind": kind, kind: typed}
 
 
 def response_model_of(someone: Identifier) -> dict[str, Any]:
-    """An identifier as responses and events have it: with its raw id, which is all of an unknown one."""
+    """The model of an identifier in responses and events: with its raw id."""
     if isinstance(someone, UnknownIdentifier):
         return {"kind": "unknown", "rawId": someone.raw_id}
     kind, typed = _typed(someone)

@@ -1,4 +1,4 @@
-"""What the response to a query about a call says.
+"""The state of a call, in the response to a query.
 
 States: `callConnectionState`, ACS REST 2026-03-12. `connecting` and `unknown` say nothing about a call that
 is being transferred.

@@ -10,6 +10,6 @@ __all__ = ["AcsLogEvent"]
 
 @final
 class AcsLogEvent(StrEnum):
-    """What a record of this adapter, or of its emulator, is about."""
+    """The names of the log records of this adapter and its emulator."""
 
     EVENTGRID_NOT_VALIDATED = "acs_eventgrid_not_validated"

@@ -1,4 +1,4 @@
-"""Requests as ACS publishes them: the JSON body and the repeatability headers. Pure.
+"""The JSON bodies and repeatability headers of requests to ACS. Pure.
 
 Bodies: `TransferToParticipantRequest` and `RedirectCallRequest` (ACS REST 2026-03-12). Headers: OASIS
 Repeatable Requests 1.0.
@@ -26,7 +26,7 @@ __all__ = ["body_of", "headers_of"]
 
 
 def body_of(submission: Submission) -> dict[str, Any]:
-    """The body of a request that the plan found nothing wrong with."""
+    """The body of a request that has passed the plan."""
     request = submission.request
     if isinstance(request, Transfer):
         body = _transfer(request, submission.operation_context)
@@ -37,7 +37,7 @@ def body_of(submission: Submission) -> dict[str, Any]:
 
 
 def headers_of(submission: Submission) -> dict[str, str]:
-    """The headers under which ACS executes a submission once, however often it is sent."""
+    """The headers that make ACS execute a submission only once, however often it is sent."""
     return {
         "Repeatability-Request-ID": submission.id,
         "Repeatability-First-Sent": format_datetime(submission.first_sent_at.astimezone(UTC), usegmt=True),

@@ -1,8 +1,8 @@
-"""The official SDK, as it is used here: one try for each call, no redirects, the published body.
+"""The official SDK, configured to send each request once, without redirects, and with the published body.
 
-Tries are counted and spaced by the life cycle, which alone knows whether another is safe. The SDK's models
-lack `kind`, write clouds in upper case, and drop Teams call details that stand alone: so a submission is
-written here, and the SDK's client sends it. Its headers, authentication, transport and errors stay.
+The life cycle decides about retries, because only it knows whether one is safe. The SDK's models lack `kind`,
+write clouds in upper case, and drop Teams call details without SIP or VoIP headers (1.6.0). So the body is
+written here, and the SDK's client sends it with its own headers, authentication and transport.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["Exchange", "open_client", "send", "show"]
 
 _MASK = "***"
 _NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
-"""A policy that does nothing, in the place of one that would do something again or elsewhere."""
+"""A policy that does nothing, in place of the SDK's retries and redirects."""
 
 
 @final
 @define
 class Exchange:
-    """What passed in one call of the SDK, which is given it as the option `exchange`."""
+    """The request and response of one call of the SDK, which gets this as the option `exchange`."""
 
     sent: bool = False
     """Whether a request reached the transport. A failure before that means that nothing was sent."""
@@ -56,18 +56,18 @@ class Exchange:
         headers = {name.lower(): value for name, value in self.response.headers.items()}
         try:
             body = self.response.content
-        except Exception:  # noqa: BLE001 - not all of it came, or it is not encoded as it says
+        except Exception:  # noqa: BLE001 - the body broke off, or its encoding is wrong
             body = b""
         return HttpResponse(status=self.response.status_code, headers=headers, body=body)
 
 
 @final
 class _Watch(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Notes what passes. It stands behind authentication, which may ask for a token, and ask twice."""
+    """Records requests and responses. It runs after authentication, which may send twice."""
 
     def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
         context = request.context
-        if "exchange" in context.options:  # the transport would be given it
+        if "exchange" in context.options:  # the transport would receive it
             context["exchange"] = context.options.pop("exchange")
         exchange: Exchange | None = context.get("exchange")
         if exchange is not None:
@@ -90,7 +90,7 @@ def open_client(
     *,
     transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse] | None = None,
 ) -> CallAutomationClient:
-    """The SDK's client. It connects when first used."""
+    """The SDK's client. It connects for the first request."""
     return CallAutomationClient(
         endpoint,
         credential,
@@ -104,7 +104,7 @@ def open_client(
 
 
 class _CheckedRequest(ClientRequest):
-    """Not written if its deadline has passed when the connection is there."""
+    """A request that is not written if its deadline has passed when the connection is made."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         check_deadline()
@@ -117,7 +117,7 @@ def _open_transport(settings: AcsSettings) -> AioHttpTransport:
         request_class=_CheckedRequest,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
-        # aiohttp would read the environment and ~/.netrc for each request, in a thread each.
+        # aiohttp would read the environment and ~/.netrc in a thread for each request.
         trust_env=False,
     )
     return AioHttpTransport(
@@ -129,7 +129,7 @@ def _open_transport(settings: AcsSettings) -> AioHttpTransport:
 
 
 def _proxies(endpoint: str) -> dict[str, str]:
-    """The proxy that the environment (`HTTPS_PROXY`, `NO_PROXY`, …) has for the endpoint, by scheme."""
+    """The proxy for the endpoint in the environment (`HTTPS_PROXY`, `NO_PROXY`, …), by scheme."""
     parts = urlsplit(endpoint)
     proxy = getproxies().get(parts.scheme)
     bypassed = parts.hostname is None or proxy_bypass(parts.hostname)
@@ -138,7 +138,7 @@ def _proxies(endpoint: str) -> dict[str, str]:
 
 @final
 class _Request(HttpRequest):
-    """Made for one call: the SDK, which changes it, needs no copy of its own."""
+    """A request for one call, so the SDK needs no copy of it."""
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> _Request:
         return self
@@ -147,7 +147,7 @@ class _Request(HttpRequest):
 async def send(
     client: CallAutomationClient, submission: Submission, settings: AcsSettings, **options: Any
 ) -> None:
-    """Have the SDK's client send a submission. Raises what the SDK raises where no answer comes."""
+    """Send a submission with the SDK's client. Raises what the SDK raises if there is no response."""
     request = submission.request
     if isinstance(request, Transfer):
         operation = f"/{quote(request.call.id, safe='')}:transferToParticipant"
@@ -159,16 +159,16 @@ async def send(
         headers={"Accept": "application/json", **headers_of(submission)},
         json=body_of(submission),
     )
-    # The SDK would make an id of the network card's address and the time, which takes far longer.
+    # The SDK's own id contains the address of the network card.
     options["request_id"] = str(uuid4())
-    # As a stream, so that an answer whose body breaks off is still the answer that its headers say.
+    # As a stream, so that a response whose body breaks off still counts by its status.
     sent = client._client.send_request(made, stream=True, **options)  # noqa: SLF001 - public, but for its name
     async with await sent as response:
         await response.read()
 
 
 async def show(settings: AcsSettings, submission: Submission) -> WireRequest:
-    """The request that `send` would make, caught before it leaves. Resolves no secret, connects nowhere."""
+    """The request that `send` would send. Resolves no secret and opens no connection."""
     client = open_client(settings, settings.shown_endpoint, placeholder(settings), transport=_Nowhere())
     try:
         await send(client, submission, settings)
@@ -193,7 +193,7 @@ class _Caught(Exception):
 
 @final
 class _Nowhere(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
-    """A transport that takes hold of the request instead of sending it."""
+    """A transport that raises `_Caught` with the request instead of sending it."""
 
     async def send(self, request: HttpRequest, **_: Any) -> AsyncHttpResponse:
         raise _Caught(request)

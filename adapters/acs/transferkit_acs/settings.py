@@ -24,7 +24,7 @@ _CONNECTION_STRING_FORM = "endpoint=https://NAME.communication.azure.com/;access
 
 
 class ApiVersion(StrEnum):
-    """The Call Automation api-versions that are known here; a later one compares as greater."""
+    """The known api-versions of Call Automation. A later one compares as greater."""
 
     V2023_03_06 = "2023-03-06"
     V2023_10_15 = "2023-10-15"
@@ -46,14 +46,14 @@ def _version(value: str) -> ApiVersion:
 @final
 @frozen(kw_only=True)
 class ConnectionString:
-    """The two parts of a connection string. Their order and the letter case of their names do not matter."""
+    """The two parts of a connection string, in any order and with names in any letter case."""
 
     endpoint: str
     access_key: str = field(repr=False)
 
     @classmethod
     def read(cls, text: str, *, key: str) -> ConnectionString:
-        """Read a connection string. Raises `ConfigError`, which names `key` and shows nothing of `text`."""
+        """Read a connection string. Raises `ConfigError` that names `key` and contains nothing of `text`."""
         parts = {
             name.strip().lower(): value.strip()
             for name, _, value in (part.partition("=") for part in text.split(";"))
@@ -150,13 +150,13 @@ class AcsSettings(EntraSettings):
             yield "endpoint: a token of Entra is sent over https only"
         if self.eventgrid_old_secret is not None and self.eventgrid_secret is None:
             yield "eventgrid_old_secret: needs eventgrid_secret"
-        told = self.eventgrid_openid_url is not None and self.eventgrid_issuers
-        if self.eventgrid_audience is not None and self._eventgrid_tenant is None and not told:
+        own_issuer = self.eventgrid_openid_url is not None and self.eventgrid_issuers
+        if self.eventgrid_audience is not None and self._eventgrid_tenant is None and not own_issuer:
             yield "eventgrid_audience: needs eventgrid_tenant_id"
 
     @property
     def call_policy(self) -> TokenPolicy | None:
-        """The token of a call's own callbacks; None while `resource_id` is missing."""
+        """The token that mid-call callbacks must carry; None without their audience, `resource_id`."""
         if self.resource_id is None:
             return None
         return TokenPolicy(
@@ -168,12 +168,12 @@ class AcsSettings(EntraSettings):
 
     @property
     def eventgrid_secrets(self) -> tuple[Secret, ...]:
-        """The secrets that Event Grid's requests may carry."""
-        return tuple(one for one in (self.eventgrid_secret, self.eventgrid_old_secret) if one is not None)
+        """The secrets that requests of Event Grid may have in their URL."""
+        return tuple(each for each in (self.eventgrid_secret, self.eventgrid_old_secret) if each is not None)
 
     @property
     def eventgrid_policy(self) -> TokenPolicy | None:
-        """Entra's token of Event Grid's deliveries, of either version; None where they are not so protected.
+        """The token of Entra, version 1 or 2, that deliveries must carry; None without `eventgrid_audience`.
 
         Claims: learn.microsoft.com entra/identity-platform/access-token-claims-reference.
         """

@@ -1,4 +1,4 @@
-"""SIP headers of Call Automation: what may be sent, and the one name of the user-to-user information (UUI).
+"""SIP headers of Call Automation: their limits, and the name of the user-to-user information (UUI).
 
 Limits: learn.microsoft.com, "custom context". An incoming call has the UUI as `userToUser`, a request as
 `User-To-User`.
@@ -30,9 +30,9 @@ SIP_HEADERS: Final = Headers(
 
 
 def with_uui(headers: Mapping[str, str]) -> FrozenMap[str]:
-    """The headers, with the UUI under the name that requests have for it, however that is spelled.
+    """The headers, with the UUI under the name that requests use, whatever its spelling was.
 
-    Left as they are where the UUI is there twice: which one is meant is not known.
+    Headers that contain the UUI twice are unchanged, because either can be meant.
     """
     spelled = [name for name in headers if _folded(name) in _UUI_SPELLINGS]
     if len(spelled) != 1:

@@ -1,12 +1,12 @@
-"""ACS's callbacks for tests of your own endpoint: in its published words, signed as it signs them.
+"""ACS's callbacks for tests of your own endpoint: in their published form, and signed like real ones.
 
     signer = CallbackSigner(issuer=ISSUER)
     client = AsyncClient.from_config(config, fetch_keys=signer.fetch)
     acs = AcsCallbacks(signer=signer, resource_id="…", eventgrid_secret="…")
     response = await client.receive(acs.transfer_completed(call_id, transfer_id=transfer.id))
 
-`transferkit_graph.testing` has the same methods, so that a test can be written once. A callback given twice
-is a repetition, as the provider's own would be.
+`transferkit_graph.testing` has the same methods, so a test can be written for both. Receiving the same
+callback twice is a repeated delivery.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transferkit_acs.settings import AcsSettings, ApiVersion
 __all__ = ["ISSUER", "AcsCallbacks"]
 
 ISSUER: Final = AcsSettings().issuers[0]
-"""Who signs real ones."""
+"""The issuer of real callbacks."""
 
 _CALLER: Final = PhoneNumber("+14255550100")
 _CALLED: Final = CommunicationUser(
@@ -40,12 +40,12 @@ _CALLED: Final = CommunicationUser(
 @final
 @frozen(kw_only=True)
 class AcsCallbacks:
-    """Makes signed callbacks of one resource.
+    """Creates signed callbacks of one resource.
 
     * `resource_id`: the resource's immutable id, the audience of its callbacks, as in `[providers.acs]`.
-    * `url`: where the application takes the calls' callbacks; Event Grid's come to `/eventgrid` below it,
-      with `eventgrid_secret` in their query where there is one.
-    * `issuer`: who signs. `api_version`: which version's events they are.
+    * `url`: the application's path for mid-call callbacks. Event Grid's path is `/eventgrid` below it, with
+      `eventgrid_secret` in the query if there is one.
+    * `issuer`: the issuer of the tokens. `api_version`: the version of the events.
     """
 
     signer: CallbackSigner
@@ -57,7 +57,7 @@ class AcsCallbacks:
     clock: Clock = field(factory=SystemClock, repr=False)
 
     def transfer_completed(self, call_id: str, *, transfer_id: str | None = None) -> CallbackRequest:
-        """The transfer succeeded. With `transfer_id`, at the transfer's own address, which names it."""
+        """The transfer succeeded. With `transfer_id`, the URL is the transfer's own."""
         result = {"code": 200, "subCode": 7015, "message": "The transfer operation completed successfully."}
         event = self.event("CallTransferAccepted", call_id, resultInformation=result)
         return self.signed([event], transfer_id=transfer_id)
@@ -71,7 +71,7 @@ class AcsCallbacks:
         subcode: int = 560603,
         message: str = "",
     ) -> CallbackRequest:
-        """The transfer failed; the call goes on. With `transfer_id`, at the transfer's own address."""
+        """The transfer failed and the call continues. With `transfer_id`, the URL is the transfer's own."""
         result = {"code": code, "subCode": subcode, "message": message}
         event = self.event("CallTransferFailed", call_id, resultInformation=result)
         return self.signed([event], transfer_id=transfer_id)
@@ -83,7 +83,7 @@ class AcsCallbacks:
     def call_ended(
         self, call_id: str, *, code: int = 200, subcode: int = 7000, message: str = ""
     ) -> CallbackRequest:
-        """The call is over: unless told, in the ordinary way."""
+        """The call ended, by default normally."""
         result = {"code": code, "subCode": subcode, "message": message}
         return self.signed([self.event("CallDisconnected", call_id, resultInformation=result)])
 
@@ -96,7 +96,7 @@ class AcsCallbacks:
         incoming_context: str = "context",
         rang_at: datetime | None = None,
     ) -> CallbackRequest:
-        """A call rings, says Event Grid. It has no connection yet: `call_id` is its correlation id."""
+        """Event Grid's `IncomingCall`. The call has no connection yet, so `call_id` is its correlation id."""
         data = {
             "to": response_model_of(target),
             "from": response_model_of(source),
@@ -108,17 +108,17 @@ class AcsCallbacks:
         return self.delivery("Microsoft.Communication.IncomingCall", data, time=rang_at)
 
     def validation(self, code: str) -> CallbackRequest:
-        """Event Grid's handshake of a new subscription, which wants `code` back."""
+        """Event Grid's validation of a new subscription. The response must contain `code`."""
         return self.delivery("Microsoft.EventGrid.SubscriptionValidationEvent", {"validationCode": code})
 
     def permission(self, origin: str = "eventgrid.azure.net") -> CallbackRequest:
-        """The handshake of a new subscription in the CloudEvents schema."""
+        """Event Grid's validation of a new subscription in the CloudEvents schema."""
         return CallbackRequest(
             method="OPTIONS", url=self._eventgrid_url, headers={"WebHook-Request-Origin": origin}
         )
 
     def event(self, name: str, call_id: str, **data: Any) -> dict[str, Any]:
-        """One event of a call, in the schema CloudEvents 1.0; `data` is put into its data."""
+        """One event of a call in CloudEvents 1.0. `data` is added to its data."""
         source = f"calling/callConnections/{call_id}"
         kind = f"Microsoft.Communication.{name}"
         return {
@@ -142,7 +142,7 @@ class AcsCallbacks:
     def signed(
         self, body: object, *, transfer_id: str | None = None, token: str | None = None
     ) -> CallbackRequest:
-        """Any body (bytes, or a JSON value) as a call's callback; `token` stands in for the right one."""
+        """Any body (bytes, or a JSON value) as a mid-call callback. `token` replaces the valid token."""
         token = token or self.signer.token(audience=self.resource_id, issuer=self.issuer)
         return CallbackRequest(
             method="POST",
@@ -152,7 +152,7 @@ class AcsCallbacks:
         )
 
     def delivery(self, kind: str, data: dict[str, Any], *, time: datetime | None = None) -> CallbackRequest:
-        """One event of Event Grid's, in its own schema."""
+        """One event of Event Grid in its own schema."""
         event = {
             "id": str(uuid4()),
             "topic": f"/subscriptions/{uuid4()}",

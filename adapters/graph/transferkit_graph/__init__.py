@@ -2,9 +2,9 @@
 
 * `clouds`, `settings`: where requests go and how they are authenticated.
 * `capabilities`: what can be sent. `requests` writes URLs and bodies, `transport` is the HTTP client.
-* `reasons`: what HTTP errors mean. `inspection` reads the state of a call, `callbacks` the notifications, both
-  with `identities`.
-* `check`: the application's permissions. `testing`: signed callbacks for tests. `emulator`: Graph on loopback.
+* `reasons`: what HTTP errors mean. `inspection` reads the state of a call, `callbacks` the notifications with
+  their `identities`.
+* `check`: the application's permissions. `testing`: signed callbacks for tests. `emulator`: a local Graph.
 """
 
 from transferkit_graph.adapter import GraphAdapter

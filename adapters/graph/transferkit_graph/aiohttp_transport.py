@@ -1,4 +1,4 @@
-"""httpx over aiohttp, with the deadline checked when the connection is there."""
+"""httpx over aiohttp, with the deadline checked after the connection is made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Transport(AiohttpTransport):
 
 @final
 class CheckedClient(HttpxAiohttpClient):
-    """Writes no request whose deadline has passed."""
+    """A client that does not write a request whose deadline has passed."""
 
     def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
         return _Transport(**options)

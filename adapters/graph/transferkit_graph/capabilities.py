@@ -1,7 +1,8 @@
-"""What Graph can carry, by cloud, api and body form; and what limits on single fields cannot say.
+"""What Graph supports, by cloud, api and body form, and the rules that concern several fields.
 
 Availability and limits: learn.microsoft.com call-transfer and call-redirect (v1.0, beta), and the published
-schemas: the sovereign ones lack `transferee` and all but `identity` and `replacesCallId` of a target.
+schemas: the sovereign ones have no `transferee`, and of a target only `identity` and
+`replacesCallId`.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ _HTTPS = Text(pattern=r"https://[^\s/].*", form="an https address")
 
 
 def capabilities_of(settings: GraphSettings) -> Capabilities:
-    """What can be carried as configured."""
+    """What the configured cloud, api and body form support."""
     if not_offered(settings):
         return Capabilities(transfer=None, redirect=None)
     return Capabilities(transfer=_transfer(settings), redirect=_redirect(settings))
 
 
 def not_offered(settings: GraphSettings) -> Problem | None:
-    """Why neither a transfer nor a redirect is to be had as configured."""
+    """Why neither transfers nor redirects are available as configured; None if they are."""
     if settings.cloud is GraphCloud.CHINA:
-        return Problem("request", "Graph offers neither transfer nor redirect in China", "another cloud")
+        return Problem("request", "Graph does not support transfer or redirect in China", "another cloud")
     if settings.api is Api.BETA and settings.cloud is not GraphCloud.GLOBAL:
-        return Problem("request", "Graph's beta is offered in the global cloud only", 'api = "v1.0"')
+        return Problem("request", "Graph's beta is available in the global cloud only", 'api = "v1.0"')
     return None
 
 
@@ -64,17 +65,21 @@ def _redirect(settings: GraphSettings) -> dict[str, Limit]:
 
 
 def further_problems(request: Request, settings: GraphSettings) -> Iterator[Problem]:
-    """What is wrong with fields together, with the call's tenant, and with identifiers."""
+    """Problems of several fields together, of the call's tenant, and of identifiers."""
     if isinstance(request, Transfer) and request.participant_id and request.transferee is None:
-        yield Problem("participant_id", "says which endpoint of the transferee", "give the transferee, too")
+        yield Problem(
+            "participant_id",
+            "names an endpoint, but no transferee is given",
+            "a transferee",
+        )
     if not settings.reaches(request.call.tenant_id):
         yield Problem(
             "call.tenant_id",
-            "a managed identity has tokens of its own tenant only",
+            "a managed identity gets tokens of its own tenant only",
             "a call of tenant_id, or a client_secret or certificate",
         )
     for name, someone in _everyone(request):
-        yield from _unsaid(name, someone, settings.cloud_facts.identifiers)
+        yield from _inexpressible(name, someone, settings.cloud_facts.identifiers)
         if isinstance(someone, KINDS):  # of another kind, it is refused already
             yield from wrong_ids(name, someone)
 
@@ -88,15 +93,15 @@ def _everyone(request: Request) -> Iterator[tuple[str, Identifier]]:
         yield "transferee", request.transferee
 
 
-def _unsaid(name: str, someone: Identifier, cloud: Cloud) -> Iterator[Problem]:
-    """What an identifier says that Graph's identity has no room for."""
+def _inexpressible(name: str, someone: Identifier, cloud: Cloud) -> Iterator[Problem]:
+    """The parts of an identifier that Graph's identity cannot express."""
     theirs = getattr(someone, "cloud", Cloud.PUBLIC)
     if theirs not in {Cloud.PUBLIC, cloud}:
-        yield Problem(name, f"is of the cloud {theirs}, which this Graph does not reach", f"cloud {cloud}")
+        yield Problem(name, f"is in the cloud {theirs}, which this Graph does not serve", f"cloud {cloud}")
     if isinstance(someone, TeamsUser) and someone.anonymous:
         yield Problem(
             name,
-            "an anonymous visitor is no user to Graph",
+            "Graph has no identity for an anonymous visitor",
             'UnknownIdentifier(id, kind="guest") for a guest',
         )
     if isinstance(someone, PhoneNumber) and someone.asserted_id is not None:

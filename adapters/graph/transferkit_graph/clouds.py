@@ -1,4 +1,4 @@
-"""The Microsoft clouds that Graph runs in: where each listens, who issues tokens, who signs callbacks.
+"""The Microsoft clouds that Graph runs in: their addresses, token authorities, and signers of callbacks.
 
 Hosts: learn.microsoft.com graph/deployments. Signers of callbacks: learn.microsoft.com
 msteams bots/calls-and-meetings/call-notifications.
@@ -34,8 +34,8 @@ class GraphCloud(StrEnum):
 class CloudFacts:
     """What differs between the clouds.
 
-    `base` is Graph's address and the resource that tokens are for. `identifiers` is the cloud that an
-    identifier of this deployment may name, where it names one.
+    `base` is Graph's address and the resource that tokens are for. `identifiers` is the only cloud, besides
+    the public one, that an identifier of this deployment may name.
     """
 
     base: str
@@ -47,9 +47,9 @@ class CloudFacts:
 
 _SIGNER = "https://api.aps.skype.com/v1/.well-known/OpenIdConfiguration"
 _ISSUERS = ("https://graph.microsoft.com", "https://api.botframework.com")
-# Callbacks of GCC High were reported with the global issuer, once with a slash at its end, and a key that the
-# government's own document lacks (microsoft-graph-comms-samples issue 865, open): hence the settings
-# `openid_url` and `issuers`.
+# Users reported callbacks of GCC High with the global issuer, once with a slash at its end, and with a key
+# that is not in the government's document (microsoft-graph-comms-samples issue 865, open). The settings
+# `openid_url` and `issuers` allow for that.
 _GOVERNMENT_ISSUERS = (*_ISSUERS, "https://api.botframework.com/")
 
 CLOUDS: dict[GraphCloud, CloudFacts] = {

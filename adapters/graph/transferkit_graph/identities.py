@@ -43,7 +43,7 @@ _ACS_USER = "azureCommunicationServicesUser"
 _DECLARED = frozenset({_USER, _APP, "device"})
 _FIRST = (_USER, _PHONE, _APP, _INSTANCE, _ACS_USER, *CLASSLESS)
 _RANKS = {word: rank for rank, word in enumerate(dict.fromkeys(_FIRST))}
-"""Which of several members says who it is; one that is not here comes last."""
+"""The order in which members are read, if there are several. Other members come last."""
 
 
 def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the response to a query about a call says.
+"""The state of a call, in the response to a query.
 
 States: the v1.0 schema's `callState`, and the words of the beta until 2019.
 """

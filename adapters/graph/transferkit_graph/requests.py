@@ -1,8 +1,8 @@
-"""Request values as Graph's URLs and JSON bodies. Pure.
+"""The URLs and JSON bodies of requests to Graph. Pure.
 
 Bodies: learn.microsoft.com call-transfer (v1.0 and beta), call-redirect, and the 2018 documentation of call:
-transfer. `@odata.type` stands where it stands there: everywhere in a consultative transfer, a redirect and
-the body of 2018; in a blind transfer only where the schema does not say the type.
+transfer. `@odata.type` is written where these pages have it: everywhere in a consultative transfer, a
+redirect and the body of 2018; in a blind transfer only where the schema does not imply the type.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def action_url(settings: GraphSettings, request: Request) -> str:
 
 
 def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str, Any]:
-    """The JSON body of `request`, its `extra` merged in.
+    """The JSON body of `request`, with its `extra` merged in.
 
     `submission_id` is the 2018 body's `clientContext`, which an operation's notifications repeat.
     """

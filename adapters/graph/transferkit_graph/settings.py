@@ -18,20 +18,20 @@ __all__ = ["Api", "BodyForm", "CallsPath", "GraphSettings"]
 
 
 class Api(StrEnum):
-    """Graph's version, as it stands in the URL."""
+    """Graph's version, as in the URL."""
 
     V1 = "v1.0"
     BETA = "beta"
 
 
 class CallsPath(StrEnum):
-    """Under which path Graph keeps the calls; all three are published."""
+    """The path of calls; all three are published."""
 
     COMMUNICATIONS = "communications"
     APP = "app"
     """The older alias of `communications`."""
     APPLICATIONS = "applications"
-    """The application named by `app_id` (2018)."""
+    """The path of the application `app_id` (2018)."""
 
 
 class BodyForm(StrEnum):

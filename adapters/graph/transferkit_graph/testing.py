@@ -1,12 +1,12 @@
-"""Graph's callbacks for tests of your own endpoint: in its published words, signed as it signs them.
+"""Graph's callbacks for tests of your own endpoint: in their published form, and signed like real ones.
 
     signer = CallbackSigner(issuer=ISSUER)
     client = AsyncClient.from_config(config, fetch_keys=signer.fetch)
     graph = GraphCallbacks(signer=signer, client_id="…", tenant_id="…")
     response = await client.receive(graph.transfer_completed(call_id))
 
-`transferkit_acs.testing` has the same methods, so that a test can be written once. A callback given twice is
-a repetition, as the provider's own would be.
+`transferkit_acs.testing` has the same methods, so a test can be written for both. Receiving the same callback
+twice is a repeated delivery.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from transferkit_graph.identities import identity_set
 __all__ = ["ISSUER", "GraphCallbacks"]
 
 ISSUER: Final = CLOUDS[GraphCloud.GLOBAL].issuers[-1]
-"""Who signs real ones (observed: microsoft bot-docs issue 2242)."""
+"""The issuer of real callbacks (observed: microsoft bot-docs issue 2242)."""
 
 _CALLER: Final = PhoneNumber("+14255550100")
 _CALLED: Final = PhoneNumber("+14255550101")
@@ -37,12 +37,12 @@ _BLIND: Final = 7000
 @final
 @frozen(kw_only=True)
 class GraphCallbacks:
-    """Makes signed callbacks of one application.
+    """Creates signed callbacks of one application.
 
     * `client_id`: the application's, the audience of its callbacks, as in `[providers.graph]`.
-    * `tenant_id`: the call's tenant, which the token names.
-    * `url`: where the application takes Graph's callbacks.
-    * `issuer`: who signs.
+    * `tenant_id`: the call's tenant, in the token.
+    * `url`: the application's path for Graph's callbacks.
+    * `issuer`: the issuer of the tokens.
     """
 
     signer: CallbackSigner
@@ -52,12 +52,12 @@ class GraphCallbacks:
     issuer: str = ISSUER
 
     def transfer_started(self, call_id: str, *, transfer_id: str | None = None) -> CallbackRequest:
-        """The transfer is under way. Graph's callbacks name no transfer, so `transfer_id` changes nothing."""
+        """The transfer has started. Graph's callbacks name no transfer, so `transfer_id` has no effect."""
         del transfer_id
         return self._call(call_id, "updated", state="transferring")
 
     def transfer_completed(self, call_id: str, *, transfer_id: str | None = None) -> CallbackRequest:
-        """The transfer succeeded, which ends the call."""
+        """The transfer succeeded, which ended the call."""
         del transfer_id
         info = {"code": 0, "subcode": 7015, "message": "GracefulTransferCompleted"}
         return self._call(call_id, "deleted", state="terminated", resultInfo=info)
@@ -71,7 +71,7 @@ class GraphCallbacks:
         subcode: int = _BLIND,
         message: str = "",
     ) -> CallbackRequest:
-        """The transfer failed; the call goes on."""
+        """The transfer failed and the call continues."""
         del transfer_id
         info = {"code": code, "subCode": subcode, "message": message}  # spelled so in published failures
         return self._call(call_id, "updated", state="established", resultInfo=info)
@@ -83,14 +83,14 @@ class GraphCallbacks:
     def call_ended(
         self, call_id: str, *, code: int = 200, subcode: int = 4521, message: str = ""
     ) -> CallbackRequest:
-        """The call is over: unless told, the other side hung up."""
+        """The call ended, by default because the other party hung up."""
         info = {"code": code, "subcode": subcode, "message": message}
         return self._call(call_id, "deleted", state="terminated", resultInfo=info)
 
     def incoming_call(
         self, call_id: str, *, source: Identifier = _CALLER, target: Identifier = _CALLED
     ) -> CallbackRequest:
-        """A call rings."""
+        """An incoming call."""
         return self._call(
             call_id,
             "created",
@@ -107,7 +107,7 @@ class GraphCallbacks:
         )
 
     def signed(self, body: object, *, token: str | None = None) -> CallbackRequest:
-        """Any body (bytes, or a JSON value) as a callback; `token` stands in for the right one."""
+        """Any body (bytes, or a JSON value) as a callback. `token` replaces the valid token."""
         token = token or self.signer.token(
             audience=self.client_id, tenant_id=self.tenant_id, issuer=self.issuer
         )

@@ -3,17 +3,17 @@
 Microsoft Graph (`resultInfo`, `error.code`) and Azure Communication Services (`resultInformation`,
 `error.code`) report the same service, so a code and subcode mean the same on both wires.
 
-`call_end` takes the first of these that applies:
+`call_end` uses the first of these that applies:
 
 1. `PAIRS`: code and subcode together, for the few subcodes whose meaning depends on the code;
 2. `SUBCODES`: the subcode, whatever the code;
-3. `SIP_STATUSES`, for a phone leg's subcodes (540xxx inbound, 560xxx outbound) only: the status that the
+3. `SIP_STATUSES`, only for the subcodes of a phone leg (540xxx inbound, 560xxx outbound): the status that the
    carrier reported, else the last three digits of the subcode, else the code;
-4. `CODES`: the code, only where there is no subcode (absent or 0);
+4. `CODES`: the code, only if there is no subcode (absent or 0);
 5. otherwise the reason is `unknown`, and the advice says that no meaning is published.
 
-So a SIP status decides only about a phone leg: 480 with subcode 10199 is not "no answer", and 410 with
-subcode 301005 is not a wrong number. `message` is never read.
+So a SIP status is used only for a phone leg: 480 with subcode 10199 is not "no answer", and 410 with subcode
+301005 is not a wrong number. The meaning never depends on `message`.
 
 Sources, by name in the tables:
 
@@ -58,7 +58,7 @@ TRANSFER_COMPLETED: Final = 7015
 @final
 @frozen
 class Meaning:
-    """What a code means, and what to do about it where that is known."""
+    """What a code means, and what to do about it if that is known."""
 
     reason: FailureReason
     advice: str | None = None
@@ -88,16 +88,16 @@ _CONFLICT = Meaning(
 )
 _INVALID = Meaning(
     FailureReason.UNSUPPORTED,
-    "The request is not accepted as it is: correct the parameter that the message names.",
+    "The request is not valid: correct the parameter that the message names.",
 )
 _UNSUPPORTED = Meaning(
-    FailureReason.UNSUPPORTED, "This is not offered for this kind of call, target or api-version."
+    FailureReason.UNSUPPORTED, "This is not supported for this kind of call, target or api-version."
 )
 _CALL_UNKNOWN = Meaning(FailureReason.CALL_NOT_FOUND, "The call or the participant has ended or left.")
 _NOT_ESTABLISHED = Meaning(
     FailureReason.CALL_NOT_ESTABLISHED,
-    "Only an established call can be transferred (wait for CallConnected), and only one that still rings can "
-    "be redirected.",
+    "Only an established call can be transferred (wait for CallConnected), and only an unanswered one can be "
+    "redirected.",
 )
 _CREDENTIALS = Meaning(
     FailureReason.UNAUTHORIZED, "Check the credentials: the secret or access key, the tenant, the identity."
@@ -228,7 +228,7 @@ PAIRS: Mapping[tuple[int, int], Meaning] = {
         FailureReason.UNSUPPORTED, "The call was answered without the configuration this needs."
     ),
 }
-"""Subcodes whose meaning the code changes."""
+"""Subcodes whose meaning depends on the code."""
 
 SIP_STATUSES: Mapping[int, Meaning] = {
     **dict.fromkeys((401, 402, 403, 407), _NOT_ALLOWED),
@@ -313,10 +313,9 @@ def refusal(
     statuses: Mapping[int, Meaning],
     request_id: str | None,
 ) -> Result:
-    """An HTTP error response. The first code of the body that has a meaning decides, else the status.
+    """What an HTTP error means, by the first code of its body that has a meaning, else by the status.
 
-    `own` has the codes for which one provider's advice says more than the shared table; `statuses` has its
-    HTTP statuses.
+    `own` and `statuses` have one provider's meanings, which take precedence over the shared tables.
     """
     meaning, message = None, body.message
     code = body.codes[0][0] if body.codes else None

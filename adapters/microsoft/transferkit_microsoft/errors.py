@@ -1,4 +1,4 @@
-"""What the body of an HTTP error response says, in every form that was seen. Nothing here raises.
+"""The body of an HTTP error response, read in every known form. Nothing here raises.
 
 Forms: `{"error": {"code", "message", "innerError", "details"}}` of Graph (learn.microsoft.com graph/errors)
 and of Azure Communication Services (`CommunicationErrorResponse`), with codes as numbers or as text; the
@@ -23,7 +23,7 @@ __all__ = ["ErrorBody", "is_page", "read_error"]
 _DEEPEST: Final = 8
 _LONGEST: Final = 2_000
 _LEAST_CODE: Final = 1_000
-"""Below are HTTP statuses, which bodies repeat; the calling service's codes have four digits or more."""
+"""Smaller codes are HTTP statuses, which bodies repeat. The calling service's have at least 4 digits."""
 
 _CODES: Final = ("code", "errorcode", "subcode")
 _MESSAGES: Final = ("message", "errormessage", "error_description", "error")
@@ -40,7 +40,7 @@ class ErrorBody:
     """The body of an error response.
 
     * `codes`: the calling service's codes (7503, 8522, …), the outermost first, each with its own message.
-    * `message`: the outermost text for people.
+    * `message`: the outermost human-readable text.
     * `request_id`: the id that Microsoft's support needs.
     """
 
@@ -50,12 +50,12 @@ class ErrorBody:
 
 
 def is_page(body: bytes) -> bool:
-    """Whether it is an HTML page: of a gateway, a proxy or a login, not of the provider."""
+    """Whether a body is an HTML page: of a gateway, a proxy or a login, not of the provider."""
     return body.lstrip().startswith(b"<")
 
 
 def read_error(body: bytes) -> ErrorBody:
-    """Read a body. Empty where it says nothing that can be read."""
+    """Read a body. The result is empty if nothing in it can be read."""
     try:
         whole = read_json(body)
     except (ValueError, RecursionError):
@@ -71,7 +71,7 @@ def read_error(body: bytes) -> ErrorBody:
 
 
 def _parts(value: object, depth: int = 0) -> Iterator[JsonObject]:
-    """Every object in it that can be an error, its names in lower case, outer ones before inner ones."""
+    """Every object in the value that can be an error, outer objects before inner ones."""
     if isinstance(value, str):
         value = _nested(value)
     if depth > _DEEPEST:
@@ -87,7 +87,7 @@ def _parts(value: object, depth: int = 0) -> Iterator[JsonObject]:
 
 
 def _nested(text: str) -> dict[str, Any] | None:
-    """An error as JSON inside a text, with or without words before it, its quotes escaped or not."""
+    """An error as JSON inside a text, with or without text before it, with quotes escaped or not."""
     brace = text.find("{")
     if brace < 0:
         return None
@@ -107,7 +107,7 @@ def _code(part: JsonObject) -> int | None:
 
 
 def _message(part: JsonObject) -> str | None:
-    """The part's own text for people, not the JSON text of an inner part."""
+    """The part's own human-readable text, not the JSON text of an inner part."""
     for name in _MESSAGES:
         text = part.text(name)
         if text and _nested(text) is None:
@@ -116,7 +116,7 @@ def _message(part: JsonObject) -> str | None:
 
 
 def _problem_details(part: JsonObject) -> Iterator[str]:
-    """Title and detail (RFC 9457), and what is wrong with which field, which .NET lists beside them."""
+    """Title and detail (RFC 9457), and the problem of each field, which .NET lists in `errors`."""
     yield from filter(None, (part.text("title"), part.text("detail")))
     errors = part.get("errors")
     for name, wrong in errors.items() if isinstance(errors, dict) else ():
@@ -126,11 +126,11 @@ def _problem_details(part: JsonObject) -> Iterator[str]:
 
 
 def _plain(whole: object) -> str | None:
-    """A body that is text; None where its bytes were not text."""
+    """A body that is text; None if its bytes are not text."""
     line = _line(whole) if isinstance(whole, str) else None
     return line if line and line.isprintable() and "\ufffd" not in line else None
 
 
 def _line(text: str) -> str | None:
-    """A text on one line, as much of it as is worth storing."""
+    """The first 2,000 characters of a text, on one line."""
     return " ".join(text[:_LONGEST].encode(errors="replace").decode().split()) or None

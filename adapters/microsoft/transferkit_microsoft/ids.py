@@ -1,4 +1,4 @@
-"""What ids of Microsoft's calling service look like, and which of a request's cannot be one.
+"""The forms of ids of Microsoft's calling service, and the ids of a request that do not have them.
 
 Call ids of Graph and call connection ids of ACS are GUIDs in every published sample and recording; Graph's
 older notifications write them without dashes. Teams users and apps are GUIDs of Entra.
@@ -20,7 +20,7 @@ GUID_FORM: Final = "a GUID such as 411f0b00-0000-4000-8000-123456789abc"
 
 
 def wrong_ids(where: str, someone: Identifier | None) -> Iterator[Problem]:
-    """The parts of a Teams identifier that are not the GUIDs they must be. `where` names the field."""
+    """A problem for each part of a Teams identifier that is not a GUID. `where` names the field."""
     for what, id_ in _guids(someone):
         if not re.fullmatch(GUID, id_):
             yield Problem(where, f"the {what} is not a GUID", f"{GUID_FORM}, not a name or an address")
