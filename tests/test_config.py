@@ -15,6 +15,7 @@ STUB = """
     from datetime import timedelta
     from enum import StrEnum
     from pathlib import Path
+    from typing import Protocol, runtime_checkable
 
     from attrs import frozen
     from transferkit import Secret
@@ -24,6 +25,11 @@ STUB = """
     class Shade(StrEnum):
         LIGHT = "light"
         DARK = "dark"
+
+
+    @runtime_checkable
+    class Closing(Protocol):
+        def close(self): ...
 
 
     @frozen(kw_only=True)
@@ -37,6 +43,7 @@ STUB = """
         port: int | None = None
         ratio: float = 1.0
         loud: bool = False
+        connection: Closing | None = None
 
         def __attrs_post_init__(self):
             if self.loud and self.ratio < 0:
@@ -450,6 +457,20 @@ def test_an_error_of_an_adapters_settings_class_is_one_of_the_problems(stub, pla
     found = problems({"lifecycle": {"lease": 0}, "providers": {"stub": settings}})
     assert found.keys() == {"lifecycle.lease", "providers.stub"}
     assert found["providers.stub"].message == "ratio: -1.0 is not loud, +*********42"
+
+
+def test_an_object_from_python_must_have_the_methods_of_its_type(stub, tmp_path):
+    with (tmp_path / "log.txt").open("w") as file:
+        table = {"resource": "r", "connection": file}
+        assert load_config({"providers": {"stub": table}}).providers["stub"].connection is file
+    found = problems({"providers": {"stub": {"resource": "r", "connection": "s3cr3t"}}})
+    problem = found["providers.stub.connection"]
+    assert problem.message == "a str is not accepted"
+    assert problem.accepts == "a Closing object, from Python only"
+
+
+def test_an_unknown_default_provider_without_a_table_is_a_problem():
+    assert "'nobody' has no [providers.nobody] table" in problems({"provider": "nobody"})["provider"].message
 
 
 def test_a_missing_adapter_is_one_of_the_problems():

@@ -3,7 +3,11 @@
 import json
 
 import pytest
+from attrs import evolve
 from support.command_line import json_lines, run
+
+from transferkit.provider.facts import RequestKind
+from transferkit.testing import FakeAdapter
 
 BUSY = {
     "id": "1",
@@ -59,6 +63,17 @@ def test_a_malformed_body_or_a_missing_file_does_not_stop_the_others(tmp_path):
     assert [line["kind"] for line in json_lines(result)] == ["transfer.failed"]
     assert "bad.json: fake callback, body" in result.stderr
     assert f"cannot read {tmp_path / 'missing.json'}: No such file" in result.stderr
+
+
+def test_a_verdict_on_a_redirect_is_decoded(monkeypatch):
+    decode = FakeAdapter.decode
+    monkeypatch.setattr(
+        FakeAdapter,
+        "decode",
+        lambda callback: [evolve(fact, operation=RequestKind.REDIRECT) for fact in decode(callback)],
+    )
+    result = run("decode", "-p", "fake", stdin=json.dumps(ENDED))
+    assert [line["kind"] for line in json_lines(result)] == ["redirect.completed", "call.ended"]
 
 
 def test_an_unknown_provider_exits_with_2():

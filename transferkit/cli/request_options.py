@@ -53,6 +53,8 @@ _HELP: Final = {
     "extra": "Provider-native JSON, merged into the body (RFC 7396).",
 }
 """The help of every field that becomes the option of its name."""
+_SEVERAL_OPTIONS: Final = frozenset({"call", "context", "on_unsupported"})
+"""The fields that are not made from one option of their name."""
 
 
 def _identifier(text: str) -> Identifier:
@@ -143,7 +145,7 @@ def _parameters(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Pa
     yield _parameter("call", str, typer.Argument(help="The provider's id of the call.", metavar="CALL"))
     hints = get_type_hints(request_class)
     for field in sorted(attrs.fields(request_class), key=lambda field: field.default is not attrs.NOTHING):
-        if field.name in _HELP:
+        if field.name not in _SEVERAL_OPTIONS:
             yield _option_of(field, hints[field.name])
     provider = typer.Option("--provider", "-p", metavar="NAME", help="The configured provider of the call.")
     yield _parameter("provider", str | None, provider, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, final
@@ -264,16 +265,12 @@ def _providers(data: Mapping[str, Any], base: Path, problems: list[Problem]) -> 
         else:
             settings[str(name)] = read_table(table, cls, f"providers.{name}", base, problems)
     name = data.get("provider")
-    if isinstance(name, str) and name not in tables and _needs_no_settings(name):
-        settings[name] = adapter_class(name).settings_class()
+    if isinstance(name, str) and name not in tables:
+        with suppress(ConfigError):  # reported as a provider without a table
+            adapter = adapter_class(name)
+            if not adapter.needs_settings:
+                settings[name] = adapter.settings_class()
     return settings
-
-
-def _needs_no_settings(name: str) -> bool:
-    try:
-        return not adapter_class(name).needs_settings
-    except ConfigError:  # reported as a provider without a table
-        return False
 
 
 def _default_provider(value: object, providers: Mapping[str, Any], problems: list[Problem]) -> str:

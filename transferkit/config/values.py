@@ -236,8 +236,6 @@ def _reader(kind: Any) -> Callable[[Any, Any, Path], Any]:
 
 
 def _accepts(kind: Any) -> str:
-    if get_origin(kind) is Annotated:
-        return str(get_args(kind)[1].accepts)
     if _is_protocol(kind):
         return f"a {kind.__name__} object, from Python only"
     return _WORDS[kind] if kind in _WORDS else ", ".join(member.value for member in kind)

@@ -88,15 +88,9 @@ def _events(fact: Fact) -> Iterator[Event]:
 
 def _event(signal: Signal, fact: Fact) -> Event | None:
     source, result = fact.event, fact.result or Result()
-    common: dict[str, Any] = {
-        "time": source.time,
-        "provider": source.provider,
-        "call_id": source.call_id,
-        "correlation_id": source.correlation_id,
-        "operation_context": source.operation_context,
-        "transfer_id": fact.transfer_id,
-        "raw": source.raw,
-    }
+    names = ("time", "provider", "call_id", "correlation_id", "operation_context", "raw")
+    common: dict[str, Any] = {name: getattr(source, name) for name in names}
+    common["transfer_id"] = fact.transfer_id
     stated: dict[str, Any] = {
         "target": fact.target,
         "transferee": fact.transferee,

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, final
+from typing import Any, Final, final
 
 from attrs import field, frozen
 
@@ -26,6 +26,10 @@ from transferkit.testing.scenarios import scenario
 
 __all__ = ["STORIES", "Story"]
 
+STORIES: Final[list[Story]] = []
+"""All stories, in their order."""
+
+_Run = Callable[["Scene"], Awaitable[Sequence[Outcome]]]
 _CALLS_IN_STORM: Final = 8
 _LEASE_SECONDS: Final = 1.0
 _DELAY_SECONDS: Final = 2.0
@@ -42,43 +46,60 @@ class Story:
 
     name: str
     title: str
-    run: Callable[[Scene], Awaitable[Sequence[Outcome]]] = field(repr=False)
+    run: _Run = field(repr=False)
     expected: type[Outcome]
     reason: FailureReason | None = None
     refusable: str | None = None
 
 
-async def _blind(scene: Scene) -> list[Outcome]:
+def _story(title: str, expected: type[Outcome], **options: Any) -> Callable[[_Run], _Run]:
+    """Add the decorated function to the stories, under its own name."""
+
+    def add(run: _Run) -> _Run:
+        STORIES.append(Story(name=run.__name__, title=title, run=run, expected=expected, **options))
+        return run
+
+    return add
+
+
+@_story("a blind transfer; the target answers", TransferCompleted)
+async def blind(scene: Scene) -> list[Outcome]:
     return [await scene.centre.transfer(scene.place_call(), scenario("answers").number, case="blind")]
 
 
-async def _busy(scene: Scene) -> list[Outcome]:
+@_story("a blind transfer; the target is busy", TransferFailed, reason=FailureReason.BUSY)
+async def busy(scene: Scene) -> list[Outcome]:
     return [await scene.centre.transfer(scene.place_call(), scenario("busy").teams_user, case="busy")]
 
 
-async def _consultative(scene: Scene) -> list[Outcome]:
+@_story("a consultative transfer", TransferCompleted, refusable="replaces")
+async def consultative(scene: Scene) -> list[Outcome]:
     consult = scene.environment.place_call()  # with the target, who agrees to take the caller
     call, target = scene.place_call(), scenario("answers").teams_user
     return [await scene.centre.transfer(call, target, consult_call=consult, case="consultative")]
 
 
-async def _group(scene: Scene) -> list[Outcome]:
+@_story("a transfer of one participant out of a group call", TransferCompleted)
+async def group(scene: Scene) -> list[Outcome]:
     call, target = scene.place_call(group=True), scenario("answers").number
     participant = scene.last_to_join(call)
     return [await scene.centre.transfer(call, target, participant=participant, case="group")]
 
 
-async def _redirect(scene: Scene) -> list[Outcome]:
+@_story("a redirect of an incoming call", RedirectCompleted)
+async def redirect(scene: Scene) -> list[Outcome]:
     incoming = await scene.ring()
     return [await scene.centre.redirect(incoming, scenario("answers").teams_user, case="redirect")]
 
 
-async def _silent(scene: Scene) -> list[Outcome]:
+@_story("a transfer whose outcome the provider never reports", TransferExpired)
+async def silent(scene: Scene) -> list[Outcome]:
     call, target = scene.place_call(), scenario("silent").number
     return [await scene.centre.transfer(call, target, case="silent", deadline=1)]
 
 
-async def _storm(scene: Scene) -> list[Outcome]:
+@_story(f"{_CALLS_IN_STORM} transfers with repeated and reordered callbacks", TransferCompleted)
+async def storm(scene: Scene) -> list[Outcome]:
     """Of every three callbacks one comes after the next one, and two come twice."""
     twice, later = Fault(kind=FaultKind.DUPLICATE, times=2), Fault(kind=FaultKind.REORDER)
     scene.emulator.faults.add(*[later, twice] * (10 * _CALLS_IN_STORM))
@@ -89,7 +110,8 @@ async def _storm(scene: Scene) -> list[Outcome]:
     )
 
 
-async def _crash(scene: Scene) -> list[Outcome]:
+@_story("a transfer whose process is killed; another takes over", TransferCompleted)
+async def crash(scene: Scene) -> list[Outcome]:
     """The request is executed, but the process that sent it is killed before the response.
 
     All callbacks are lost, too. After the lease of the killed process another one takes over, on the same
@@ -151,57 +173,3 @@ async def _process(
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-STORIES: Final = (
-    Story(
-        name="blind",
-        title="a blind transfer; the target answers",
-        run=_blind,
-        expected=TransferCompleted,
-    ),
-    Story(
-        name="busy",
-        title="a blind transfer; the target is busy",
-        run=_busy,
-        expected=TransferFailed,
-        reason=FailureReason.BUSY,
-    ),
-    Story(
-        name="consultative",
-        title="a consultative transfer",
-        run=_consultative,
-        expected=TransferCompleted,
-        refusable="replaces",
-    ),
-    Story(
-        name="group",
-        title="a transfer of one participant out of a group call",
-        run=_group,
-        expected=TransferCompleted,
-    ),
-    Story(
-        name="redirect",
-        title="a redirect of an incoming call",
-        run=_redirect,
-        expected=RedirectCompleted,
-    ),
-    Story(
-        name="silent",
-        title="a transfer whose outcome the provider never reports",
-        run=_silent,
-        expected=TransferExpired,
-    ),
-    Story(
-        name="storm",
-        title=f"{_CALLS_IN_STORM} transfers with repeated and reordered callbacks",
-        run=_storm,
-        expected=TransferCompleted,
-    ),
-    Story(
-        name="crash",
-        title="a transfer whose process is killed; another takes over",
-        run=_crash,
-        expected=TransferCompleted,
-    ),
-)
