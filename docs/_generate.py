@@ -26,8 +26,9 @@ from typer.testing import CliRunner
 from transferkit import FailureReason, Secret
 from transferkit.cli.app import app
 from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
-from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Limit
+from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.facts import RequestKind
+from transferkit.provider.limits import Anything, Identifiers, Limit
 from transferkit.provider.registry import adapter_class
 from transferkit.stores.address import ADDRESSES
 from transferkit.testing.scenarios import SCENARIOS
@@ -306,8 +307,8 @@ def provider_table() -> str:
 
 def _target_kinds(found: Capabilities) -> str:
     limit = (found.transfer or {})["to"]
-    if not isinstance(limit, Kinds):
-        raise TypeError(f"expected targets to be limited by Kinds, not by {type(limit).__name__}")
+    if not isinstance(limit, Identifiers):
+        raise TypeError(f"expected targets to be limited by Identifiers, not by {type(limit).__name__}")
     return ", ".join(kind.kind_name for kind in limit.kinds)
 
 
@@ -317,7 +318,7 @@ def _transfer_fields(*names: str) -> Callable[[Capabilities], str]:
 
 def _redirect_targets(found: Capabilities) -> str:
     limit = (found.redirect or {}).get("to")
-    most = limit.most if isinstance(limit, Kinds) else 0
+    most = limit.max_count if isinstance(limit, Identifiers) else 0
     return f"up to {most} targets" if most > 1 else f"{most or 'no'} target"
 
 

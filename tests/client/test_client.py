@@ -35,8 +35,9 @@ from transferkit import (
     TransferNotFound,
 )
 from transferkit._lifecycle import CallKey
-from transferkit.provider.capabilities import Capabilities, Kinds
+from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.facts import Result, Signal
+from transferkit.provider.limits import Identifiers
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
 from transferkit.testing import FakeAdapter, ManualClock, Say, Script, scenario
 
@@ -59,7 +60,7 @@ class Narrow(FakeAdapter):
 
     @property
     def capabilities(self):
-        return Capabilities(transfer={"to": Kinds(kinds=(PhoneNumber,))}, redirect=None)
+        return Capabilities(transfer={"to": Identifiers(kinds=(PhoneNumber,))}, redirect=None)
 
 
 @pytest.fixture

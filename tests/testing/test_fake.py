@@ -280,7 +280,8 @@ async def test_closing_stops_what_still_plays(transferkit_fake, transferkit_clie
 NARROW = """
     from attrs import frozen
     from transferkit import PhoneNumber, Problem
-    from transferkit.provider.capabilities import Capabilities, Kinds, Plan
+    from transferkit.provider.capabilities import Capabilities, Plan
+    from transferkit.provider.limits import Identifiers
     from transferkit.testing.fake import FakeAdapter
 
     @frozen
@@ -296,7 +297,7 @@ NARROW = """
 
         @property
         def capabilities(self):
-            return Capabilities(transfer={"to": Kinds(kinds=(PhoneNumber,))}, redirect=None)
+            return Capabilities(transfer={"to": Identifiers(kinds=(PhoneNumber,))}, redirect=None)
 
         def plan(self, request):
             if request.extra:

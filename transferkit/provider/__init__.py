@@ -1,1 +1,7 @@
-"""What an adapter author works with: the adapter contract, capabilities, facts, results, HTTP."""
+"""The interface between the core and the adapter of one provider.
+
+* `adapter`: the contract, `Adapter`. `capabilities`: what a provider supports, and `plan`.
+* `facts`: what `decode` returns. `results`: what `submit` and `inspect` return.
+* `deadline`, `http`, `json`, `urls`, `secret`, `clock`: tools for adapters.
+* `registry`: how installed adapters are found.
+"""

@@ -1,9 +1,11 @@
-"""The adapter's contract: all that is known about one provider, behind nine verbs.
+"""The adapter contract: everything that is specific to one provider.
 
-`plan`, `wire`, `submit`, `inspect` lead out; `route`, `handshake` and `decode` lead in; `check` tells people
-whether it will work; `aclose` lets go. An adapter keeps no state of transfers, retries nothing and decides
-nothing: it says what happened, and the life cycle machine concludes. `transferkit.testing.AdapterContract` is
-the test class that every adapter passes.
+Requests: `plan`, `wire`, `submit`, `inspect`. Callbacks: `route`, `handshake`, `decode`, or `listen` for a
+provider without HTTP callbacks. Operation: `check`, `aclose`.
+
+An adapter keeps no state of transfers, retries nothing and decides no outcome. It reports what happened, and
+the life cycle machine draws the conclusions. Every adapter must pass the test class
+`transferkit.testing.AdapterContract`.
 """
 
 from __future__ import annotations
@@ -44,11 +46,13 @@ __all__ = [
 @final
 @frozen(kw_only=True)
 class Submission:
-    """One sending of a stored request.
+    """One attempt to send a stored request.
 
-    `id` and `first_sent_at` stay the same however often it is sent, also after a crash. `deadline` is until
-    when this attempt may leave: an adapter checks it immediately before the request is written, as
-    `transferkit.provider.deadline` says. `tenant_id` is the call's verified tenant where one is known.
+    * `id`: the transfer's id. `id` and `first_sent_at` are the same in every attempt that the provider must
+      recognize as a repetition, also after a crash. A provider's idempotency key is made from them.
+    * `deadline`: until when this attempt may be sent. The adapter checks it immediately before it writes the
+      request; see `transferkit.provider.deadline`.
+    * `tenant_id`: the verified tenant of the call, if it is known.
     """
 
     id: str
@@ -59,10 +63,10 @@ class Submission:
 
     @property
     def operation_context(self) -> str:
-        """What to send where the provider repeats a text of the request in its callbacks.
+        """The text to send to a provider that echoes one in its callbacks.
 
-        The application's operation context, or else the transfer's id, so that every verdict says which
-        transfer it is about.
+        It is the operation context that the application gave, or else the transfer's id, so that every
+        verdict identifies its transfer.
         """
         return self.request.operation_context or self.id
 
@@ -70,7 +74,7 @@ class Submission:
 @final
 @frozen(kw_only=True)
 class Inspection:
-    """What the provider says of a call when asked."""
+    """The result of a query about a call. `result` has the details of the provider's answer, for logs."""
 
     presence: Presence
     result: Result | None = None
@@ -79,16 +83,17 @@ class Inspection:
 @final
 @frozen(kw_only=True)
 class TokenPolicy:
-    """Which bearer tokens of a callback are believed: RS256 only, keys from the OpenID document.
+    """The bearer tokens that authenticate callbacks. Only RS256 signatures are accepted.
 
-    * `openid_url`: the document, https except on loopback; `ca_file` the only authorities to trust for it.
-    * `issuers`, `audience`: `iss` must be one of them as it is written, `aud` must name this one.
-    * `tenant_claim`: the claim with the call's tenant, which must be there, and among `allowed_tenants` where
-      there are any.
-    * `sender_claims`: where the sender's application id may stand; the first that is there must hold one of
-      `allowed_senders`. Not looked at where there are none.
+    * `openid_url`: the OpenID configuration document that leads to the signing keys; https, except on
+      loopback. `ca_file`: the certificate authorities to trust for it, instead of the system's.
+    * `issuers`: the accepted values of `iss`, compared exactly. `audience`: the required value of `aud`.
+    * `tenant_claim`: the claim that contains the tenant of the call. If it is set, the token must have it. If
+      `allowed_tenants` is not empty, the tenant must be one of them.
+    * `sender_claims`: the claims that may contain the sender's application id. If `allowed_senders` is not
+      empty, the first claim that the token has must be one of them.
 
-    Ids (audience, tenants, senders) are compared without regard to letter case.
+    Audience, tenants and senders are compared without regard to letter case.
     """
 
     openid_url: str
@@ -104,15 +109,17 @@ class TokenPolicy:
 @final
 @frozen(kw_only=True)
 class CallbackRoute:
-    """What a callback path means: who must have sent it and how it is answered.
+    """How callbacks of one path are authenticated and answered.
 
-    * `policy`: the token that a callback must carry.
-    * `secrets`: one of them must be in the URL's query, once, as `secret_parameter`. With both, both must
-      hold. With neither, the configuration lacks what verification needs: everything is refused unless
-      callbacks are accepted unverified, and `needs` is what the log says to set.
-    * `methods`: what the path takes. A handshake by another method than POST carries no token, as no
-      provider publishes one for it, but carries the secret.
-    * `transfer_id`: the transfer that the path itself names.
+    * `policy`: the bearer token that a callback must have.
+    * `secrets`: the query parameter `secret_parameter` must appear once and equal one of them. If both
+      `policy` and `secrets` are set, both are required. If neither is set, callbacks cannot be verified and
+      are rejected, unless the configuration accepts unverified callbacks; `needs` names the settings to add,
+      for the log.
+    * `methods`: the accepted HTTP methods. A request by another method than POST is a handshake. It needs the
+      secret but no token, because no provider documents a token for handshakes.
+    * `success_status`: the HTTP status of a successful response.
+    * `transfer_id`: the transfer that the path names.
     """
 
     name: str
@@ -128,7 +135,10 @@ class CallbackRoute:
 @final
 @frozen(kw_only=True)
 class Callback:
-    """A callback as `decode` gets it: authenticated, not yet understood. Header names in lower case."""
+    """An authenticated HTTP request or message from the provider, before it is decoded.
+
+    Header names are in lower case. `route` is the name of its `CallbackRoute`. `tenant_id` is verified.
+    """
 
     body: bytes = field(repr=False)
     received_at: datetime
@@ -142,7 +152,7 @@ class Callback:
 @final
 @frozen(kw_only=True)
 class HandshakeResponse:
-    """The answer to a provider that asks whether its callbacks are welcome. Nothing is stored for it."""
+    """The response to a request by which a provider validates the callback URL. Nothing is stored for it."""
 
     status: int = 200
     headers: Mapping[str, str] = EMPTY
@@ -152,10 +162,11 @@ class HandshakeResponse:
 @final
 @frozen(kw_only=True)
 class CheckResult:
-    """One thing that was looked at before anything depends on it, in words for people. No secret is in them.
+    """One line of the result of `transferkit check`. No text in it contains a secret.
 
-    `name` is two or three words; `ok` is None where it was not, or cannot be, found out. `advice` says what
-    to do. `clock_skew` is by how much this machine's clock is ahead of the one that answered.
+    * `name`: two or three words. `message`: what was found. `advice`: what to do about it.
+    * `ok`: None if it was not or cannot be determined.
+    * `clock_skew`: how far this machine's clock is ahead of the provider's.
     """
 
     name: str
@@ -166,99 +177,115 @@ class CheckResult:
 
 
 class Deliver(Protocol):
-    """Commits what an authenticated callback says; raises `MalformedCallback` and `StoreError`."""
+    """Decodes and commits an authenticated callback that an adapter received over its own connection."""
 
     async def __call__(self, callback: Callback, *, adapter: Adapter) -> tuple[Event, ...]:
-        """The events that the callback became."""
+        """Return the events that were recorded. Raises `MalformedCallback` and `StoreError`."""
         ...
 
 
 class Adapter(ABC):
-    """One provider. Constructed from its own settings; opens nothing before it is first used.
-
-    `name` is the provider's name in configuration and events. `settings_class` is an attrs class, whose
-    fields are the keys of `[providers.<name>]`.
-    """
+    """One provider. Connections are opened when they are first used."""
 
     name: ClassVar[str]
+    """The provider's name in the configuration and in events."""
     settings_class: ClassVar[type[Any]]
+    """An attrs class. Its fields are the keys of `[providers.<name>]` in the configuration."""
     needs_settings: ClassVar[bool] = True
-    """Whether the configuration must have a `[providers.<name>]` table to choose this provider."""
+    """Whether the configuration must have a table `[providers.<name>]` to use this provider."""
     callback_paths: ClassVar[tuple[str, ...]] = ("",)
-    """The paths below `/<name>` that callbacks come to: all that `route` knows, but for transfers' own."""
+    """The callback paths below `/<name>` that `route` accepts, except those of single transfers."""
     noisy_loggers: ClassVar[tuple[str, ...]] = ()
     """Third-party loggers that `transferkit serve` sets to WARNING, such as that of the provider's SDK."""
 
     @abstractmethod
     def __init__(self, settings: Any, *, clock: Clock | None = None) -> None:
-        """Keep the settings. No I/O, no secret is resolved."""
+        """Store the settings, an instance of `settings_class`. Performs no I/O and resolves no secret."""
 
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What can be carried as configured."""
+        """What the provider supports with these settings. Read before every request."""
 
     def plan(self, request: Request) -> Plan:
-        """Hold the request against the capabilities, and against what they cannot say. Pure."""
+        """Check a request against the capabilities, before it is recorded.
+
+        Override it for rules that capabilities cannot express. Pure. It reports problems in the plan and does
+        not raise for the content of a request.
+        """
         return plan(request, self.capabilities)
 
     @classmethod
     def canonical_call_id(cls, call_id: str) -> str:
-        """The form of a call id under which requests and callbacks of one call meet."""
+        """Return the form of a call id that is the same in requests and callbacks. Must be idempotent."""
         return call_id
 
     @abstractmethod
     async def wire(self, submission: Submission) -> WireRequest:
-        """The exact request that `submit` would send, credentials masked. Sends and resolves nothing."""
+        """Return the HTTP request that `submit` would send, with credentials masked.
+
+        Called by `client.preview`. Sends nothing and resolves no secret.
+        """
 
     @abstractmethod
     async def submit(self, submission: Submission) -> SubmitResult:
-        """Send once, never after the deadline, and say how it went.
+        """Send the request once and return the result.
 
-        Raises `DeadlinePassed` if it is too late, and for nothing that a provider or network can do.
+        Called after the request is recorded, once for each attempt. Raises `DeadlinePassed` if the deadline
+        passes before the request is written. Errors of the provider, the network or the configuration are
+        returned, not raised; an exception counts as `MaybeSent`.
         """
 
     @abstractmethod
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
-        """Ask the provider about the call; `Presence.UNKNOWN` where it cannot be asked."""
+        """Query the provider about the call.
+
+        Called when a transfer's outcome is in doubt, and before a failure is published that does not say
+        whether the call is alive. Returns `Presence.UNKNOWN` if the provider offers no query or gives no
+        answer; raises for nothing that a provider or network can do.
+        """
 
     async def check(self) -> tuple[CheckResult, ...]:
-        """Ask the provider, harmlessly, whether the credentials are good and allow what is needed.
+        """Verify that the provider is reachable and that the credentials are valid and sufficient.
 
-        Raises for nothing that a provider, a network or a configuration can do; shows no secret.
+        Called by `transferkit check`. Has no side effects at the provider. Problems are returned as results,
+        not raised.
         """
         return ()
 
     @abstractmethod
     def route(self, path: str) -> CallbackRoute | None:
-        """What a callback path below `/<name>` means (`""`, `"/eventgrid"`); None for an unknown one."""
+        """Return the route of a path below `/<name>`, such as `""` or `"/eventgrid"`; None if unknown."""
 
     def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
-        """What the log adds to why a request was refused at a route: the path that it belongs to, if another.
+        """Return advice for the log about a request that was rejected at a route, such as the right path.
 
-        Nothing is proved about the request, so the text is the adapter's own and quotes none of it. Header
-        names are in lower case.
+        The request is not authenticated, so the advice must not quote it. Header names are in lower case.
         """
         return None
 
     def handshake(self, callback: Callback) -> HandshakeResponse | None:  # noqa: ARG002 - most providers ask nothing
-        """The answer where an authenticated request is a handshake; None where it is a callback.
+        """Return the response to an authenticated handshake; None if the request is a callback.
 
-        Pure and total: raises `MalformedCallback`, for a handshake that cannot be answered, and nothing else.
-        Every request by another method than POST is a handshake.
+        Called before `decode`. Every request by another method than POST is a handshake. Pure. Raises
+        `MalformedCallback` for a handshake that cannot be answered, and nothing else.
         """
         return None
 
     @classmethod
     @abstractmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
-        """What a callback says. Pure and total: raises `MalformedCallback` and nothing else."""
+        """Return the facts in an authenticated callback.
+
+        Called before anything is stored. Pure. Raises `MalformedCallback` with the facts of the valid
+        elements if others are invalid, and nothing else.
+        """
 
     def listen(self, deliver: Deliver) -> None:  # noqa: B027 - most adapters need nothing here
-        """Called when a client opens: `deliver` takes callbacks that do not come through its receiver.
+        """Start to receive callbacks that do not arrive over HTTP, and pass each to `deliver`.
 
-        For a provider that speaks over a connection of the adapter's own; HTTP callbacks need nothing here.
+        Called when a client opens. Not needed for HTTP callbacks.
         """
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to close is fine
-        """Close connections. The adapter may be used again afterwards."""
+        """Close all connections. Called when the client closes; the adapter may be used again afterwards."""

@@ -37,9 +37,10 @@ from transferkit.identifiers import (
     parse_identifier,
 )
 from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
-from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Plan
+from transferkit.provider.capabilities import Capabilities, Plan
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.facts import Delivery, Fact, MalformedCallback, Result, Signal
+from transferkit.provider.limits import Anything, Identifiers
 from transferkit.provider.registry import adapter_class
 from transferkit.provider.results import NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit.requests import Call, Redirect, Request, WireRequest
@@ -85,8 +86,8 @@ _PEOPLE = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, TeamsExtensionUs
 _EVERYTHING = Capabilities(
     transfer=FrozenMap(
         {
-            "to": Kinds(kinds=_PEOPLE),
-            "transferee": Kinds(kinds=_PEOPLE),
+            "to": Identifiers(kinds=_PEOPLE),
+            "transferee": Identifiers(kinds=_PEOPLE),
             **{
                 name: Anything()
                 for name in (
@@ -106,7 +107,7 @@ _EVERYTHING = Capabilities(
     ),
     redirect=FrozenMap(
         {
-            "to": Kinds(kinds=_PEOPLE, most=25),
+            "to": Identifiers(kinds=_PEOPLE, max_count=25),
             **{
                 name: Anything()
                 for name in (

@@ -22,7 +22,8 @@ from transferkit.identifiers import (
     TeamsExtensionUser,
     TeamsUser,
 )
-from transferkit.provider.capabilities import Anything, Capabilities, Headers, Kinds, Limit, Text
+from transferkit.provider.capabilities import Capabilities
+from transferkit.provider.limits import Anything, Headers, Identifiers, Limit, Text
 from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails
 from transferkit_acs.identities import kinds_of
 from transferkit_acs.settings import ApiVersion
@@ -50,7 +51,7 @@ _VOIP = Headers(max_count=1000, max_name=64, max_value=1024)
 class TeamsDetails(Limit):
     """The limits of `teamsPhoneCallDetails`: the people in it, and how much of it Teams shows."""
 
-    people: Kinds
+    people: Identifiers
     max_topic: int = 48
     max_information: int = 10
 
@@ -88,7 +89,7 @@ def _people(details: TeamsPhoneCallDetails) -> Iterator[tuple[str, Identifier]]:
 
 def capabilities_of(version: ApiVersion) -> Capabilities:
     """What an api-version supports."""
-    someone = Kinds(kinds=kinds_of(version))
+    someone = Identifiers(kinds=kinds_of(version))
     return Capabilities(
         transfer=_transfer(version, someone),
         redirect={"to": someone, "incoming_context": Anything()},
@@ -97,7 +98,7 @@ def capabilities_of(version: ApiVersion) -> Capabilities:
     )
 
 
-def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
+def _transfer(version: ApiVersion, someone: Identifiers) -> dict[str, Limit]:
     limits: dict[str, Limit] = {
         "call": _CALL,
         "to": someone,
@@ -111,7 +112,7 @@ def _transfer(version: ApiVersion, someone: Kinds) -> dict[str, Limit]:
             "context.voip": _VOIP,
         }
     if version >= ApiVersion.V2024_09_15:
-        limits["caller_id"] = Kinds(kinds=(PhoneNumber,))
+        limits["caller_id"] = Identifiers(kinds=(PhoneNumber,))
     if version >= ApiVersion.V2026_03_12:
         limits["context.teams"] = TeamsDetails(people=someone)
     return limits

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from transferkit.provider.capabilities import Headers
 from transferkit.provider.json import FrozenMap
+from transferkit.provider.limits import Headers
 
 __all__ = ["SIP_HEADERS", "USER_TO_USER", "with_uui"]
 
@@ -25,7 +25,7 @@ SIP_HEADERS: Final = Headers(
     name_form="names that begin with X-MS-Custom- or X- (other names in X-MS- are reserved)",
     value_pattern=r"[A-Za-z0-9=;.!%*_+~-]*",
     value_form="letters, digits and = ; . ! % * _ + ~ -",
-    apart=(USER_TO_USER,),
+    exempt=(USER_TO_USER,),
 )
 
 

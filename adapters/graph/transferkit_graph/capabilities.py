@@ -13,7 +13,8 @@ from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
 
 from transferkit.errors import Problem
 from transferkit.identifiers import Cloud, Identifier, PhoneNumber, TeamsUser
-from transferkit.provider.capabilities import Anything, Capabilities, Kinds, Limit, Seconds, Text
+from transferkit.provider.capabilities import Capabilities
+from transferkit.provider.limits import Anything, Identifiers, Limit, Seconds, Text
 from transferkit.requests import Redirect, Request, Transfer
 from transferkit_graph.clouds import GraphCloud
 from transferkit_graph.identities import CLASSLESS, KINDS
@@ -21,8 +22,8 @@ from transferkit_graph.settings import Api, BodyForm, GraphSettings
 
 __all__ = ["capabilities_of", "further_problems", "not_offered"]
 
-_SOMEONE = Kinds(kinds=KINDS, unknown=CLASSLESS)
-_REDIRECT_TARGETS = Kinds(kinds=KINDS, unknown=CLASSLESS, most=25)
+_SOMEONE = Identifiers(kinds=KINDS, unknown_kinds=CLASSLESS)
+_REDIRECT_TARGETS = Identifiers(kinds=KINDS, unknown_kinds=CLASSLESS, max_count=25)
 _RING_TIMEOUT = Seconds(15, 90)
 _CALL = Text(pattern=rf"{GUID}|[0-9A-Fa-f]{{32}}", form=f"a call id, {GUID_FORM}")
 _HTTPS = Text(pattern=r"https://[^\s/].*", form="an https address")

@@ -7,17 +7,17 @@ from typing import Any, Final
 import httpx
 
 from transferkit import FailureReason, Inspection, PhoneNumber, Request, Result, Transfer
-from transferkit.provider.capabilities import Capabilities, Headers, Kinds, Text
+from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.http import retry_after
 from transferkit.provider.json import merge_patch
+from transferkit.provider.limits import Headers, Identifiers, Text
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
 
-_CALL: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
+_ID: Final = Text(pattern=r"[A-Za-z0-9-]{1,64}", form="1 to 64 letters, digits and hyphens")
 _HEADERS: Final = Headers(max_count=10, max_name=64, max_value=256, name_pattern=r"X-[A-Za-z0-9-]+")
 
 CAPABILITIES: Final = Capabilities(
-    transfer={"call": _CALL, "to": Kinds(kinds=(PhoneNumber,)), "replaces": _CALL, "context.sip": _HEADERS},
-    redirect=None,  # the PBX answers every call itself
+    transfer={"call": _ID, "to": Identifiers(kinds=(PhoneNumber,)), "replaces": _ID, "context.sip": _HEADERS},
     repeatable_for=timedelta(hours=1),  # the PBX remembers an Idempotency-Key for an hour
 )
 
