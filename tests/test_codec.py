@@ -24,6 +24,7 @@ from transferkit import (
     TransferCompleted,
 )
 from transferkit._lifecycle import CallKey, CallState, Opened
+from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import decode, encode, fingerprint, to_json_line
 from transferkit.events import event_class
 
@@ -263,3 +264,7 @@ def test_a_fingerprint_tells_nothing(planted):
     digest = fingerprint(Transfer(call="a", to=PhoneNumber(planted.number)))
     assert len(digest) == 64
     assert int(digest, 16)
+
+
+def test_a_frozen_map_is_encoded_as_an_object():
+    assert encode(FrozenMap({"one": 1})) == {"one": 1}

@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import attrs
 import pytest
@@ -205,6 +206,10 @@ def test_a_frozen_map_is_equal_to_any_mapping_of_the_same_content(content):
 @given(JSON)
 def test_freezing_is_undone_by_thawing(value):
     assert thaw(freeze(value)) == value
+
+
+def test_thawing_accepts_any_mapping():
+    assert thaw(MappingProxyType({"one": (1, 2)})) == {"one": [1, 2]}
 
 
 def test_a_frozen_map_does_not_change():
