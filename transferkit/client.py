@@ -203,21 +203,21 @@ class AsyncClient:
 
     @takes_arguments_of(Transfer)
     async def transfer(self, request: Transfer) -> TransferHandle:
-        """Transfer the other party of `call` (its id, or a `Call`) to `to`. Returns once that is recorded.
+        """Transfer the other party of `call` to the target `to`. Returns when the request is recorded.
 
-        The arguments are the fields of `Transfer`: `submit(Transfer(…))` does the same. `deadline` is in
-        seconds or a timedelta, 150 s by default. Raises what `submit` raises, and `ValueError` or `TypeError`
-        for an invalid field.
+        The arguments are the fields of `Transfer`, and `submit(Transfer(…))` does the same. `call` is a
+        `Call` or the call's id. `deadline` is in seconds or a timedelta, 150 s by default. Raises what
+        `submit` raises, and `ValueError` or `TypeError` for an invalid field.
         """
         return await self.submit(request)
 
     @takes_arguments_of(redirect_of)
     async def redirect(self, request: Redirect) -> RedirectHandle:
-        """Redirect an incoming call to `to`, one target or several. Returns once that is recorded.
+        """Redirect an incoming call to one target or several. Returns when the request is recorded.
 
-        `call` is the `CallIncoming` event, from which `incoming_context` and `source` are taken, or a `Call`,
-        or the call's id. The other arguments are the fields of `Redirect`: `submit(Redirect(…))` does the
-        same. `ring_timeout` and `deadline` are in seconds or timedeltas. Raises what `submit` raises, and
+        The arguments are the fields of `Redirect`, and `submit(Redirect(…))` does the same. `call` is the
+        `CallIncoming` event, which also sets `incoming_context` and `source`, or a `Call`, or the call's id.
+        `ring_timeout` and `deadline` are in seconds or timedeltas. Raises what `submit` raises, and
         `ValueError` or `TypeError` for an invalid field.
         """
         return await self.submit(request)
@@ -227,12 +227,13 @@ class AsyncClient:
     @overload
     async def submit(self, request: Redirect) -> RedirectHandle: ...
     async def submit(self, request: Request) -> TransferHandle | RedirectHandle:
-        """Record a request and send it; returns once it is recorded.
+        """Record a request and send it. Returns when the request is recorded.
 
-        Raises only while nothing is recorded: `InvalidRequest` with every problem, `TransferInProgress`,
-        `IdempotencyConflict`, `ConfigError`, `StoreError`, `ClientClosed`. After that a refusal is an event
-        and an outcome. Where the store failed and it is not certain that nothing was recorded, the error is
-        `CommitUnknown` and names the transfer. Cancelling the caller detaches it; the transfer goes on.
+        Raises `InvalidRequest` with every problem, `TransferInProgress`, `IdempotencyConflict`,
+        `ConfigError`, `StoreError` or `ClientClosed` if nothing was recorded. Raises `CommitUnknown`, a
+        `StoreError` that names the transfer, if the store failed and the request may have been recorded. A
+        request that the provider refuses later ends with an event, not with an error. Whatever interrupts
+        the caller, the transfer goes on.
         """
         self._lifespan.check_open()
         with self._telemetry.asking(request) as span:
@@ -253,9 +254,9 @@ class AsyncClient:
             return self._handle(recorded)
 
     async def preview(self, request: Request) -> WireRequest:
-        """The exact HTTP request that `submit` would send, credentials masked.
+        """Return the HTTP request exactly as `submit` would send it, with masked credentials.
 
-        Sends nothing, records nothing, needs no credentials and no open client. Raises `InvalidRequest`.
+        Sends and records nothing. Needs no credentials and no open client. Raises `InvalidRequest`.
         """
         opened, _ = self._plan(request)
         submission = Submission(
@@ -268,7 +269,7 @@ class AsyncClient:
         return await self._adapters[opened.call.provider].wire(submission)
 
     def _plan(self, request: Request) -> tuple[Opened, tuple[str, ...]]:
-        """The request as it is recorded, and what was left out. Raises `InvalidRequest`."""
+        """Return the request as it is recorded, and the names of dropped fields. Raises `InvalidRequest`."""
         return plan_request(
             request,
             adapters=self._adapters,
@@ -278,24 +279,24 @@ class AsyncClient:
             trace=self._telemetry.current_trace(),
         )
 
-    # --- asking after -------------------------------------------------------------------------------
+    # --- transfers and events -----------------------------------------------------------------------
 
     async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle:
-        """The handle of a stored transfer or redirect. Raises `TransferNotFound`."""
+        """Return the handle of a stored transfer or redirect. Raises `TransferNotFound`."""
         return self._handle((await self._stored(transfer_id)).opened)
 
     async def outcome(
         self, transfer_id: str, timeout: float | None = None
     ) -> TransferOutcome | RedirectOutcome:
-        """The outcome of a stored transfer or redirect, waited for as by `Handle.outcome`.
+        """Wait for the outcome of a stored transfer or redirect, as its handle's `outcome` does.
 
-        Raises `TransferNotFound`, `ClientClosed`, and `TimeoutError` after `timeout` seconds, which leaves
-        the transfer open.
+        Raises `TransferNotFound`, `ClientClosed`, and `TimeoutError` after `timeout` seconds; the transfer
+        goes on.
         """
         return await (await self.get(transfer_id)).outcome(timeout)
 
     async def history(self, transfer_id: str) -> tuple[Event, ...]:
-        """All events of the call that a stored request is about, in sequence. Raises `TransferNotFound`."""
+        """Return all events of the call of a stored request, in sequence. Raises `TransferNotFound`."""
         return await self._store.call_events((await self._stored(transfer_id)).opened.call)
 
     async def _stored(self, transfer_id: str) -> StoredTransfer:
@@ -307,8 +308,8 @@ class AsyncClient:
 
     def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle:
         if opened.is_redirect:
-            return Handle[RedirectOutcome](opened, self._open_watch)
-        return Handle[TransferOutcome](opened, self._open_watch)
+            return Handle[RedirectOutcome](opened.id, opened.request, self._open_watch)
+        return Handle[TransferOutcome](opened.id, opened.request, self._open_watch)
 
     def _open_watch(self) -> OutcomeWatch:
         self._lifespan.check_open()
@@ -317,11 +318,12 @@ class AsyncClient:
     def events(
         self, group: str | None = None, *, start: GroupStart | str | None = None, follow: bool = True
     ) -> EventStream:
-        """The stream of events: `async with client.events() as stream`, then `async for event in stream`.
+        """Return a stream of events: enter it with `with` or `async with`, then iterate over it.
 
-        Without a group a live tail, from now unless `start` is "beginning". With one at least once and in
-        order per call, shared with the group's other consumers; `start` is for a new group, by default that
-        of `[groups]`. `follow=False` ends it where there is nothing more to read now.
+        Without a group, the stream is a live tail that starts now, or with the oldest stored event if `start`
+        is "beginning". With a group, each event is delivered at least once, in order per call, to one of the
+        group's consumers; `start` applies to a new group and defaults to that of `[groups]`. With
+        `follow=False` the stream ends when there are no more events to read.
         """
         self._lifespan.check_open()
         if start is not None and start not in set(GroupStart):
@@ -340,53 +342,53 @@ class AsyncClient:
         )
 
     async def groups(self) -> tuple[GroupStatus, ...]:
-        """Every consumer group, by name: how far behind it is, what it set aside, who is at it."""
+        """Return the status of every consumer group, by name: its lag, parked events and consumers."""
         self._lifespan.check_open()
         return await self._store.groups()
 
     async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
-        """Events that the group set aside after too many attempts, the oldest first."""
+        """Return the events that the group parked after too many attempts, the oldest first."""
         self._lifespan.check_open()
         return await self._store.parked(group)
 
     async def release(self, group: str, event_id: str) -> bool:
-        """Have a parked event delivered once more; False where the group parked no such event."""
+        """Deliver a parked event again; returns False if the group parked no such event."""
         self._lifespan.check_open()
         return await self._store.release(group, event_id)
 
     async def remove_group(self, group: str) -> bool:
-        """Forget a group, how far it was and what it set aside; False where there is none."""
+        """Delete a group with its position and its parked events; returns False if it does not exist."""
         self._lifespan.check_open()
         return await self._store.remove_group(group)
 
-    # --- being told ---------------------------------------------------------------------------------
+    # --- callbacks and due work ---------------------------------------------------------------------
 
     async def receive(self, request: CallbackRequest) -> CallbackResponse:
-        """Take one callback. Answer the provider with what this returns, and not before."""
+        """Process one callback, and return the response to send to the provider."""
         self._lifespan.check_open()
         return await self._receiver.receive(request)
 
     def asgi(self) -> CallbackApp:
-        """The receiver as an ASGI app, to mount or to serve by itself.
+        """Return an ASGI app that receives callbacks. Mount it in an application, or serve it alone.
 
-        It may be made and mounted before the client is open, and asks senders to come again until it is.
-        Served by itself it opens the client with the server and closes it at the end. A framework that it is
-        mounted in does that in its own lifespan: `async with client: yield`.
+        The app can be mounted before the client is open; until then it responds 503. Served alone, it opens
+        the client when the server starts and closes it when the server stops. If it is mounted, the
+        application opens the client in its own lifespan: `async with client: yield`.
         """
         return CallbackApp(self.receive, opened=lambda: self, config=self._config.callbacks)
 
     async def run_due(self) -> int:
-        """Do all work that is due now, and return how many pieces that was.
+        """Do all work that is due now; returns the number of pieces.
 
-        An open client does this by itself; call it where no client stays open (cron, serverless).
+        An open client does this in the background. Call it where no client stays open (cron, serverless).
         """
         self._lifespan.check_open()
         return await self._scheduler.run_due()
 
     async def prune(self) -> int:
-        """Remove the calls that are older than `[retention]` allows, and return how many that was.
+        """Remove the finished calls that are older than `[retention]` allows; returns their number.
 
-        An open client does this by itself, too, every now and then.
+        An open client does this in the background, too.
         """
         self._lifespan.check_open()
         return await self._scheduler.prune()

@@ -1,4 +1,4 @@
-"""Methods that take the arguments of a constructor, so that its fields are listed once."""
+"""Arguments and docstrings that are written once and shown by several methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["takes_arguments_of"]
+__all__ = ["documented_by", "takes_arguments_of"]
 
 P = ParamSpec("P")
 C = TypeVar("C")
@@ -42,5 +42,15 @@ def takes_arguments_of(
         shown = made.replace(parameters=parameters, return_annotation=own.return_annotation)
         with_arguments.__signature__ = shown  # type: ignore[attr-defined]
         return with_arguments
+
+    return decorate
+
+
+def documented_by(original: Callable[..., object]) -> Callable[[T], T]:
+    """Decorate a function with the docstring of another."""
+
+    def decorate(function: T) -> T:
+        function.__doc__ = original.__doc__
+        return function
 
     return decorate

@@ -1,4 +1,4 @@
-"""The blocking client: the front door for threads."""
+"""The blocking client, and the handles that it returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from weakref import WeakSet
 
 from transferkit._callbacks.verification.fetching import Fetch
 from transferkit._callbacks.wsgi import WsgiCallbackApp
+from transferkit._engine.handles import RecordedRequest
 from transferkit._telemetry import Telemetry
+from transferkit._util.signatures import documented_by
 from transferkit.blocking.loop import CLOSED, LoopThread
 from transferkit.blocking.stream import BlockingEventStream
 from transferkit.client import AsyncClient, Handle, RedirectHandle, TransferHandle
@@ -23,7 +25,7 @@ from transferkit.errors import ClientClosed
 from transferkit.events import Outcome, RedirectOutcome, TransferOutcome
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.clock import Clock
-from transferkit.requests import Call, Redirect, Request, Transfer, WireRequest
+from transferkit.requests import Redirect, Request, Transfer, WireRequest
 from transferkit.stores import Store
 from transferkit.streams import EventStream
 
@@ -35,86 +37,62 @@ O = TypeVar("O", bound=Outcome)  # noqa: E741 - as in the asynchronous client
 
 
 @final
-class BlockingHandle(Generic[O]):
-    """A transfer or redirect that is recorded; wait for its outcome here or in any process on the store."""
+class BlockingHandle(RecordedRequest, Generic[O]):
+    """A recorded transfer or redirect. Any process with the same store can wait for its outcome."""
 
     def __init__(self, client: Client, transfer_id: str, request: Request) -> None:
+        super().__init__(transfer_id, request)
         self._client = client
-        self._id = transfer_id
-        self._request = request
 
-    @property
-    def id(self) -> str:
-        """The transfer's id, on every event of it."""
-        return self._id
-
-    @property
-    def request(self) -> Request:
-        """What was asked for, without the fields that were dropped."""
-        return self._request
-
-    @property
-    def call(self) -> Call:
-        """The call."""
-        return self._request.call
-
+    @documented_by(Handle.outcome)
     def outcome(self, timeout: float | None = None) -> O:
-        """The one terminal event.
-
-        Waits until the provider's verdict, the call's end or the deadline decided. Raises `TimeoutError`
-        after `timeout` seconds and leaves the transfer open; whatever interrupts the wait does the same.
-        Raises `ClientClosed` when the client is closed, or closes before there is an outcome.
-        """
-        return cast("O", self._client.outcome(self._id, timeout))
-
-    def __repr__(self) -> str:
-        return f"<{type(self._request).__name__} {self._id} of {self.call}>"
+        return cast("O", self._client.outcome(self.id, timeout))
 
 
 BlockingTransferHandle = BlockingHandle[TransferOutcome]
 BlockingRedirectHandle = BlockingHandle[RedirectOutcome]
 
 
-def _same(
-    verb: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+def _blocking(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Client, P], T]:
-    """A verb of the asynchronous client: the same parameters and result, blocking."""
+    """The same method, with the same parameters and result, blocking."""
 
-    @wraps(verb)
+    @wraps(method)
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(lambda client: verb(client, *args, **kwargs))
+        return self._run(lambda client: method(client, *args, **kwargs))
 
     return blocking
 
 
-def _handing(
-    verb: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, Handle[O]]],
+def _returning_handle(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, Handle[O]]],
 ) -> Callable[Concatenate[Client, P], BlockingHandle[O]]:
-    """The same for a verb that returns a handle."""
+    """The same for a method that returns a handle."""
 
-    @wraps(verb)
+    @wraps(method)
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingHandle[O]:
-        handle = self._run(lambda client: verb(client, *args, **kwargs))
+        handle = self._run(lambda client: method(client, *args, **kwargs))
         return BlockingHandle(self, handle.id, handle.request)
 
-    return _shown(blocking, verb)
+    return _with_blocking_result(blocking, method)
 
 
-def _streaming(
-    verb: Callable[Concatenate[AsyncClient, P], EventStream],
+def _returning_stream(
+    method: Callable[Concatenate[AsyncClient, P], EventStream],
 ) -> Callable[Concatenate[Client, P], BlockingEventStream]:
-    """The same for a verb that makes a stream."""
+    """The same for a method that returns a stream."""
 
-    @wraps(verb)
+    @wraps(method)
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingEventStream:
-        return BlockingEventStream(self._loop_thread, lambda client: verb(client, *args, **kwargs))
+        return BlockingEventStream(self._loop_thread, lambda client: method(client, *args, **kwargs))
 
-    return _shown(blocking, verb)
+    return _with_blocking_result(blocking, method)
 
 
-def _shown(blocking: T, verb: Callable[..., Any]) -> T:
-    """Have `help` show the blocking class that a verb returns; `wraps` shows that of the original."""
-    original = signature(verb)
+def _with_blocking_result(blocking: T, method: Callable[..., Any]) -> T:
+    """Have `help` show the blocking class that a method returns, where `wraps` shows the original."""
+    original = signature(method)
     returns = f"Blocking{original.return_annotation}"
     blocking.__signature__ = original.replace(return_annotation=returns)  # type: ignore[attr-defined]
     return blocking
@@ -122,22 +100,22 @@ def _shown(blocking: T, verb: Callable[..., Any]) -> T:
 
 @final
 class Client:
-    """`AsyncClient` for threads that block: the same verbs, usable from any thread, of any process.
+    """`AsyncClient` for threads that block: the same methods, for any thread of any process.
 
-    The client opens itself at first use; `with client:` opens it at once, so that a store that is not there
-    is noticed at the start. It runs in a daemon thread with an event loop of its own.
+    The client opens itself when it is first used. `with client:` opens it at once, so that an unreachable
+    store is noticed at the start. It runs in a daemon thread with an event loop of its own.
 
-    * A forked child opens a client of its own at first use and leaves its parent's alone, so one client made
-      before the fork serves all workers. With a store or adapters that were handed over ready-made and are
-      open at the fork, the child's calls raise `ClientClosed`. A store in memory is each process's own.
+    * A forked child opens a client of its own when it first uses it, so one client that is made before the
+      fork serves all workers. If the client was open at the fork, on a ready-made store or ready-made
+      adapters, then the child's calls raise `ClientClosed`. Each process has its own store in memory.
     * Ctrl-C, and whatever else a signal handler raises, ends a wait and nothing more: a transfer that was
-      begun goes on.
-    * `close()` ends all waits with `ClientClosed` and all streams; calls after it raise `ClientClosed` until
-      `with client:` opens the client again. Without `close()`, submissions under way get a few seconds when
-      the interpreter exits, after the last thread that is no daemon; a wait in a daemon thread ends its
-      thread then.
-    * In the client's own thread (an adapter, a store, a log handler) a call raises `RuntimeError`. In
-      another event loop's thread it blocks that loop: use `AsyncClient` there.
+      recorded goes on.
+    * `close()` ends all waits with `ClientClosed`, and all streams. Later calls raise `ClientClosed` until
+      `with client:` opens the client again. Without `close()`, submissions that are being sent get a few
+      seconds when the interpreter exits, after the last non-daemon thread. A wait in a daemon thread then
+      ends its thread.
+    * A call raises `RuntimeError` in the client's own thread (in an adapter, a store, a log handler). In the
+      thread of another event loop, it blocks that loop: use `AsyncClient` there.
     """
 
     def __init__(
@@ -171,6 +149,7 @@ class Client:
         _clients.add(self)
 
     @classmethod
+    @documented_by(AsyncClient.from_config)
     def from_config(
         cls,
         source: str | Path | Mapping[str, Any] | None = None,
@@ -179,17 +158,13 @@ class Client:
         fetch_keys: Fetch | None = None,
         background: bool = True,
     ) -> Self:
-        """A client from a TOML file's path, a dict, or (None) `TRANSFERKIT_*` variables.
-
-        Reads the file and nothing else. Raises `ConfigError` with every problem, each naming its key.
-        """
         return cls(load_config(source), clock=clock, fetch_keys=fetch_keys, background=background)
 
     # --- opening and closing ------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         if self._closed:
-            self.close()  # another thread may still be at it
+            self.close()  # another thread may still be closing it
             self._closed = False
         try:
             self._run(_nothing)
@@ -207,10 +182,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Stop taking requests, let submissions under way finish for a moment, and let go of everything.
+        """Close the client. Waits in other threads raise `ClientClosed`, and streams end.
 
-        A submission that is cut off stays recorded; a process that opens the store again takes it over.
-        Waits in other threads raise `ClientClosed`, and streams end. Closing twice does nothing.
+        It accepts no more requests, waits a few seconds for submissions that are being sent, and closes its
+        connections. A submission that is cut off stays recorded, and a process that opens the store resumes
+        it. Closing twice does nothing.
         """
         if self._loop is not None:
             self._loop.check_thread()
@@ -226,13 +202,13 @@ class Client:
                 self._loop = None
 
     def _loop_thread(self) -> LoopThread:
-        """This process's loop, started by whoever needs it first."""
+        """Return the loop of this process, started when it is first needed."""
         with self._lock:
             if self._left_behind:
                 raise ClientClosed(
-                    "the parent process has this client open on a store or adapters that it was handed "
-                    "ready-made; they cannot be shared with a fork. Nothing was sent. Make a client in this "
-                    "process, or use Client.from_config"
+                    "the client was open in the parent process, on a ready-made store or adapters, which a "
+                    "fork cannot share. Nothing was sent. Make a client in this process, or use "
+                    "Client.from_config"
                 )
             if self._closed:
                 raise ClientClosed(CLOSED)
@@ -250,45 +226,36 @@ class Client:
         return loop.run(opened)
 
     def _forget(self) -> None:
-        """In a forked child: the parent's threads are not here, and what they hold is not to be touched."""
+        """In a forked child, drop the parent's loop, whose thread does not exist here."""
         self._left_behind = self._left_behind or (self._ready_made and self._loop is not None)
         self._client = self._loop = None
         self._lock = RLock()
 
-    # --- asking -------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------
 
-    transfer = _handing(AsyncClient.transfer)
-    redirect = _handing(AsyncClient.redirect)
+    transfer = _returning_handle(AsyncClient.transfer)
+    redirect = _returning_handle(AsyncClient.redirect)
 
     @overload
     def submit(self, request: Transfer) -> BlockingTransferHandle: ...
     @overload
     def submit(self, request: Redirect) -> BlockingRedirectHandle: ...
+    @documented_by(AsyncClient.submit)
     def submit(self, request: Request) -> BlockingTransferHandle | BlockingRedirectHandle:
-        """Record a request and send it; returns once it is recorded.
-
-        Raises only while nothing is recorded: `InvalidRequest` with every problem, `TransferInProgress`,
-        `IdempotencyConflict`, `ConfigError`, `StoreError`, `ClientClosed`. After that a refusal is an event
-        and an outcome. Whatever interrupts the caller detaches it; the transfer goes on.
-        """
-
         async def submit(client: AsyncClient) -> TransferHandle | RedirectHandle:
             return await client.submit(request)
 
         return self._handle(self._run(submit))
 
+    @documented_by(AsyncClient.preview)
     def preview(self, request: Request) -> WireRequest:
-        """The exact HTTP request that `submit` would send, credentials masked.
-
-        Sends nothing, records nothing, needs no credentials and opens nothing. Raises `InvalidRequest`.
-        """
         loop = self._loop_thread()
         return loop.run(lambda: loop.client.preview(request))
 
-    # --- asking after -------------------------------------------------------------------------------
+    # --- transfers and events -----------------------------------------------------------------------
 
+    @documented_by(AsyncClient.get)
     def get(self, transfer_id: str) -> BlockingTransferHandle | BlockingRedirectHandle:
-        """The handle of a stored transfer or redirect. Raises `TransferNotFound`."""
         return self._handle(self._run(lambda client: client.get(transfer_id)))
 
     def _handle(
@@ -298,29 +265,32 @@ class Client:
             return BlockingHandle[RedirectOutcome](self, handle.id, handle.request)
         return BlockingHandle[TransferOutcome](self, handle.id, handle.request)
 
-    outcome = _same(AsyncClient.outcome)
-    history = _same(AsyncClient.history)
+    outcome = _blocking(AsyncClient.outcome)
+    history = _blocking(AsyncClient.history)
 
-    events = _streaming(AsyncClient.events)
-    groups = _same(AsyncClient.groups)
-    parked = _same(AsyncClient.parked)
-    release = _same(AsyncClient.release)
-    remove_group = _same(AsyncClient.remove_group)
+    events = _returning_stream(AsyncClient.events)
+    groups = _blocking(AsyncClient.groups)
+    parked = _blocking(AsyncClient.parked)
+    release = _blocking(AsyncClient.release)
+    remove_group = _blocking(AsyncClient.remove_group)
 
-    # --- being told ---------------------------------------------------------------------------------
+    # --- callbacks and due work ---------------------------------------------------------------------
 
-    receive = _same(AsyncClient.receive)
+    receive = _blocking(AsyncClient.receive)
 
     def wsgi(self) -> WsgiCallbackApp:
-        """The receiver as a WSGI app, to mount or to serve by itself. The first callback opens the client."""
+        """Return a WSGI app that receives callbacks. Mount it in an application, or serve it alone.
+
+        The first callback opens the client.
+        """
         return WsgiCallbackApp(self.receive, config=self._callbacks)
 
-    run_due = _same(AsyncClient.run_due)
-    prune = _same(AsyncClient.prune)
+    run_due = _blocking(AsyncClient.run_due)
+    prune = _blocking(AsyncClient.prune)
 
 
 async def _nothing(_: AsyncClient) -> None:
-    """Opening is all that is wanted."""
+    """Only open the client."""
 
 
 _clients: WeakSet[Client] = WeakSet()
@@ -328,7 +298,7 @@ _clients: WeakSet[Client] = WeakSet()
 
 def _after_fork() -> None:
     for client in list(_clients):
-        client._forget()  # noqa: SLF001 - the hook is the class's own; only it can have one for each process
+        client._forget()  # noqa: SLF001 - the hook belongs to the class
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has no forks

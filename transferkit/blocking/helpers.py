@@ -1,4 +1,4 @@
-"""Threads that help an event loop which must go on working while the interpreter exits."""
+"""Worker threads for an event loop that keeps running while the interpreter exits."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 @final
 class HelperThreads(ThreadPoolExecutor):
-    """A loop's default executor, for what blocks: names to look up, credentials to ask for.
+    """The default executor of a loop, for blocking calls such as DNS lookups and credential requests.
 
-    The standard pool takes no work once the main thread has ended. Here that is when other threads may still
-    ask for transfers, and when the last ones must be sent. Python starts no thread while it exits, so the
-    first is there from the beginning.
+    The standard pool accepts no work after the main thread has ended. Other threads may still request
+    transfers then, and the last ones must be sent. Python starts no thread while it exits, so the first one
+    is started at once.
     """
 
     def __init__(self) -> None:
-        super().__init__(_MOST)  # for its type, which asyncio insists on: it starts no thread of its own
+        super().__init__(_MOST)  # asyncio requires this type; it starts no thread of its own
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = Semaphore(0)
         self._helpers: list[Thread] = []
@@ -41,9 +41,9 @@ class HelperThreads(ThreadPoolExecutor):
         self._helpers.append(helper)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a helper call `fn`. Only the loop's own thread calls this."""
+        """Call `fn` in a helper thread. Only the loop's own thread calls this."""
         if self._ended:
-            raise RuntimeError("the client's loop has ended and takes no more work")
+            raise RuntimeError("the client's loop has ended and accepts no more work")
         future: Future[T] = Future()
 
         def job() -> None:
@@ -55,7 +55,7 @@ class HelperThreads(ThreadPoolExecutor):
 
         self._jobs.put(job)
         if not self._idle.acquire(blocking=False) and len(self._helpers) < _MOST:
-            with suppress(RuntimeError):  # the interpreter exits: those that are there do it
+            with suppress(RuntimeError):  # the interpreter exits: the existing threads do it
                 self._grow()
         return future
 
@@ -69,10 +69,10 @@ class HelperThreads(ThreadPoolExecutor):
             if job is None:
                 return
             job()
-            del job  # whoever waits here for the next holds nothing of the last
+            del job  # so that the wait for the next job keeps no reference
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - the base class's signature
-        """Let the helpers end after what is queued; `wait` waits for them."""
+        """End the helpers after the queued jobs; `wait` waits for them."""
         if not self._ended:
             self._ended = True
             for _ in self._helpers:
@@ -81,7 +81,7 @@ class HelperThreads(ThreadPoolExecutor):
             self.join(None)
 
     def join(self, timeout: float | None) -> None:
-        """Wait for the helpers to end, for at most `timeout` seconds altogether."""
+        """Wait at most `timeout` seconds for all helpers to end."""
         until = None if timeout is None else monotonic() + timeout
         for helper in self._helpers:
             helper.join(None if until is None else max(until - monotonic(), 0))

@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 @final
 class Wait(Generic[T]):
-    """A coroutine in the loop's thread, and the result that another thread waits for."""
+    """A coroutine that runs in the loop's thread, and its result, which another thread waits for."""
 
     def __init__(self) -> None:
         self.future: Future[T] = Future()
         self._task: asyncio.Task[T] | None = None
 
     def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        """In the loop's thread: run the coroutine, in the context of whoever asked for it."""
+        """In the loop's thread: run the coroutine, in the context of the thread that asked for it."""
         self._task = asyncio.get_running_loop().create_task(work())
         self._task.add_done_callback(self._finish)
 
@@ -55,19 +55,19 @@ class Wait(Generic[T]):
             self.future.set_result(task.result())
 
     def fail(self) -> None:
-        """There will be no result: `asyncio.CancelledError` in the waiting thread."""
+        """End the wait without a result: raise `asyncio.CancelledError` in the waiting thread."""
         with suppress(InvalidStateError):
             self.future.set_exception(asyncio.CancelledError())
 
     def cancel(self) -> None:
-        """In the loop's thread: cancel the coroutine if it still runs, or was never begun."""
+        """In the loop's thread: cancel the coroutine, whether it runs or was never started."""
         if self._task is not None:
             self._task.cancel()
         else:
             self.fail()
 
     async def ended(self) -> bool:
-        """In the loop's thread: wait for the coroutine's end; whether it has a result."""
+        """In the loop's thread: wait until the coroutine ends; returns whether it has a result."""
         if self._task is not None:
             await asyncio.wait({self._task})
         return self.future.done() and self.future.exception() is None
@@ -75,9 +75,9 @@ class Wait(Generic[T]):
 
 @final
 class LoopThread:
-    """One process's client, opened at its first use, in a daemon thread's event loop.
+    """The client of one process, opened when it is first used, in the event loop of a daemon thread.
 
-    Nothing here holds a lock that a signal handler, or a fork, could find taken.
+    It uses no lock, because a signal handler or a fork could run while the lock is taken.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -98,17 +98,17 @@ class LoopThread:
 
     @property
     def alive(self) -> bool:
-        """The thread has not ended."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
     @property
     def inherited(self) -> bool:
-        """It is the parent's: this process is a fork and has none of its threads."""
+        """Whether it belongs to the parent: this process is a fork and has none of its threads."""
         return os.getpid() != self._pid
 
     @property
     def stopping(self) -> bool:
-        """The client is closed, or about to be."""
+        """Whether the client is closed or closing."""
         return self._stop.is_set()
 
     # --- in the threads that wait -------------------------------------------------------------------
@@ -116,8 +116,8 @@ class LoopThread:
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine in the loop, in a copy of this thread's context, and wait for its result.
 
-        Whatever interrupts the wait cancels the coroutine and is raised. Raises `ClientClosed` when the
-        client closes first.
+        An exception that interrupts the wait cancels the coroutine. Raises `ClientClosed` if the client
+        closes first.
         """
         wait: Wait[T] = Wait()
         try:
@@ -147,36 +147,33 @@ class LoopThread:
             wait.fail()
 
     def closed(self) -> ClientClosed | SystemExit:
-        """What to raise where the client is closed.
-
-        While the interpreter exits, a daemon thread ends quietly: nobody is there to hear it.
-        """
+        """Return the exception for a closed client. At interpreter exit a daemon thread ends silently."""
         if self._exiting and current_thread().daemon:
             return SystemExit()
         return ClientClosed(CLOSED)
 
     def check_thread(self) -> None:
-        """Raise `RuntimeError` in the loop's own thread, which would wait for itself for ever."""
+        """Raise `RuntimeError` in the loop's own thread, which would wait for itself forever."""
         if current_thread() is self._thread:
             raise RuntimeError(
-                "a blocking call in the client's own loop thread would wait for itself for ever: code that "
-                "the client calls (an adapter, a store, a log handler) must leave such calls to other threads"
+                "a blocking call in the client's own loop thread would wait for itself forever. Code that "
+                "the client calls (an adapter, a store, a log handler) must call it from another thread"
             )
 
     # --- in the loop --------------------------------------------------------------------------------
 
     def _start(self, wait: Wait[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        if self._ending:  # what begins now would never be run to its end
+        if self._ending:  # a coroutine that starts now would never be finished
             wait.fail()
         else:
             wait.start(work)
 
     async def opened(self) -> AsyncClient:
-        """The client, open: whoever comes first opens it, and all wait for that."""
+        """Return the open client. The first caller opens it, and the others wait for that."""
         if self._stop.is_set():
             raise asyncio.CancelledError
         if self._opening is None:
-            # In a context of its own: what it starts outlives the call that happened to come first.
+            # In a context of its own, because what it starts outlives the first caller.
             self._opening = self._loop.create_task(self._open(), context=Context())
         await asyncio.shield(self._opening)
         return self.client
@@ -190,7 +187,7 @@ class LoopThread:
 
     def _main(self) -> None:
         while not self._stop.is_set():
-            # Raised in somebody's coroutine it is that caller's, who gets it, and not this thread's.
+            # If a coroutine raises one, its caller gets it; this thread goes on.
             with suppress(SystemExit, KeyboardInterrupt):
                 self._loop.run_until_complete(self._stop.wait())
         try:
@@ -202,7 +199,7 @@ class LoopThread:
             self._helpers.shutdown(wait=False)
             self._helpers.join(_STRAY_SECONDS)
             self._loop.close()
-            for wait in list(self._waits):  # they came too late for the loop to see
+            for wait in list(self._waits):  # the loop ended before it saw them
                 wait.fail()
 
     async def _close_client(self) -> None:
@@ -222,10 +219,7 @@ class LoopThread:
     # --- ending -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the client, let what is under way finish for a moment, and wait until the thread is gone.
-
-        Raises what closing the client raised.
-        """
+        """Close the client and wait until the thread has ended. Raises what closing the client raised."""
         self.check_thread()
         self._ask_to_stop()
         self._thread.join()
@@ -238,7 +232,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def _at_exit(self) -> None:
-        """After the last thread that is no daemon has ended: submissions under way get their moment."""
+        """When the interpreter exits, after the last non-daemon thread: close the client."""
         if self.inherited:
             return
         self._exiting = True
@@ -246,7 +240,7 @@ class LoopThread:
         self._thread.join(_EXIT_SECONDS)
         if self._thread.is_alive():
             _log.warning(
-                "the client did not close in time; what was under way is taken over by the next process",
+                "the client did not close in time; the next process resumes its submissions",
                 extra={"event": LogEvent.EXIT_CUT_SHORT},
             )
         elif self._error is not None:
@@ -258,13 +252,13 @@ class LoopThread:
 
 
 def _before_exit(work: Callable[[], None]) -> Callable[[], None]:
-    """Have `work` done before the process ends; returns what takes that back."""
+    """Call `work` before the process ends; returns a function that cancels that."""
     undo = ExitStack()
     atexit.register(work)
     undo.callback(atexit.unregister, work)
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
-        # Before Python 3.13 a forked child of multiprocessing leaves without what `atexit` knows.
+        # Before Python 3.13, a forked child of multiprocessing exits without running `atexit` functions.
         from multiprocessing.util import Finalize
 
         undo.callback(Finalize(None, work, exitpriority=-1).cancel)

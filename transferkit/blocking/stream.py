@@ -1,4 +1,4 @@
-"""Reading the one event stream in a thread that blocks."""
+"""Event streams for threads that block."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["BlockingEventStream"]
 class BlockingEventStream:
     """A stream of events for a thread that blocks: a context manager and iterator.
 
-    It ends when the client closes, whichever thread closes it. An interrupted wait loses no event. It
-    belongs to the process that entered it, and is read by one thread at a time.
+    It ends when any thread closes the client. An interrupted wait loses no event. It belongs to the process
+    that entered it, and only one thread at a time may read it.
     """
 
     def __init__(self, loop: Callable[[], LoopThread], make: Callable[[AsyncClient], EventStream]) -> None:
@@ -57,7 +57,7 @@ class BlockingEventStream:
     ) -> None:
         loop, self._loop = self._loop, None
         if loop is None or loop.inherited or loop.stopping:
-            return  # a client that closes gives everything back; a parent's stream stays the parent's
+            return  # a closing client leaves its streams itself; a parent's stream belongs to the parent
 
         async def leave() -> None:
             stream, self._stream = self._stream, None
@@ -67,7 +67,7 @@ class BlockingEventStream:
             if self._next is not None:
                 self._next.cancel()
                 if await self._next.ended():
-                    why = (None, None, None)  # nobody has seen that event, so nobody has failed at it
+                    why = (None, None, None)  # the loop body did not see that event, so it did not fail
             await stream.__aexit__(*why)
 
         with suppress(ClientClosed):
@@ -78,10 +78,10 @@ class BlockingEventStream:
         return self
 
     def __next__(self) -> Event:
-        """The next event, when it comes."""
+        """Wait for the next event."""
         loop, stream = self._entered()
         if not self._reading.acquire(blocking=False):
-            raise RuntimeError("another thread waits for this stream's next event; open one for each thread")
+            raise RuntimeError("another thread reads this stream; open one stream for each thread")
         try:
             return self._wait(loop, stream)
         finally:
@@ -105,7 +105,7 @@ class BlockingEventStream:
             except BaseException as error:
                 if wait.future.done() and wait.future.exception() is error:
                     self._next = None
-                else:  # an interruption: what the wait brings after all is for the next call
+                else:  # interrupted: an event that arrives after all is for the next call
                     loop.cancel(wait)
                 raise
             else:
@@ -113,14 +113,14 @@ class BlockingEventStream:
                 return event
 
     def ack(self) -> None:
-        """Acknowledge the event at hand now rather than by asking for the next; again, it does nothing.
+        """Acknowledge the last event now, instead of when the next one is read. A second call does nothing.
 
-        Means something to a group alone: a live tail remembers nothing.
+        Only the stream of a group is acknowledged; a live tail ignores it.
         """
         loop, stream = self._entered()
 
         async def ack() -> None:
-            # What an interrupted wait has brought is an event that nobody has seen: it is not meant.
+            # An event of an interrupted wait is not acknowledged: the loop body has not seen it.
             if self._next is None or not await self._next.ended():
                 await stream.ack()
 
@@ -132,6 +132,6 @@ class BlockingEventStream:
             raise RuntimeError("enter the stream first: with client.events() as stream")
         if loop.inherited:
             raise ClientClosed(
-                "the stream was entered in the parent process; enter one of this process's own"
+                "the stream was entered in the parent process; enter a new one in this process"
             )
         return loop, stream
