@@ -1,11 +1,11 @@
-"""What it takes to decode a callback, beside `json.loads` alone and the vendors' parsers.
+"""The cost of decoding a callback, compared with `json.loads` and the vendors' parsers.
 
     python benchmarks/decoding.py [--quick] [--graph-sdk-python PATH]
 
-transferkit makes facts of the body: identifiers, times and results as values, the key that tells a
-repetition, the raw JSON frozen. azure-core's `CloudEvent` takes the envelope apart and leaves the data as it
-is; the Graph SDK's parser makes its `Call` model of `resourceData`. CPU time, the best of many rounds in
-turn. The Graph SDK runs in its own interpreter, beside `json.loads` there.
+transferkit creates facts: identifiers, times and results as values, the key of the delivery, the immutable
+JSON. azure-core's `CloudEvent` reads the envelope and leaves the data unchanged. The Graph SDK's parser
+creates its `Call` model from `resourceData`; it runs in its own Python, compared with `json.loads` there. CPU
+time, the best of many alternating rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from measuring import Bar, Report, table
+from measuring import Report, table
 
 CALL: Final = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
 NOTIFICATION: Final[dict[str, Any]] = {
@@ -81,7 +81,7 @@ Arms = Mapping[str, Callable[[], object]]
 
 
 def seconds(arms: Arms, *, number: int, rounds: int) -> dict[str, float]:
-    """CPU seconds of one call of each; they take turns, and the best round of each counts."""
+    """CPU seconds of each arm. The arms alternate, and the best round counts."""
     timers = {name: timeit.Timer(work, timer=time.process_time) for name, work in arms.items()}
     best = dict.fromkeys(timers, float("inf"))
     for _ in range(rounds):
@@ -90,8 +90,8 @@ def seconds(arms: Arms, *, number: int, rounds: int) -> dict[str, float]:
     return best
 
 
-def of_graph() -> Arms:
-    """A notification of Graph's."""
+def graph_arms() -> Arms:
+    """A notification of Graph."""
     from transferkit_graph import GraphAdapter
 
     from transferkit.provider.adapter import Callback
@@ -99,16 +99,16 @@ def of_graph() -> Arms:
     body = json.dumps(NOTIFICATION).encode()
     now = datetime.now(UTC)
     plain = Callback(body=body, received_at=now)
-    numbered = Callback(body=body, received_at=now, headers={"x-microsoft-skype-message-id": "1"})
+    with_id = Callback(body=body, received_at=now, headers={"x-microsoft-skype-message-id": "1"})
     return {
         "json.loads": lambda: json.loads(body),
-        "transferkit, message id in a header": lambda: GraphAdapter.decode(numbered),
-        "transferkit, told by content": lambda: GraphAdapter.decode(plain),
+        "transferkit, with a message id": lambda: GraphAdapter.decode(with_id),
+        "transferkit, without a message id": lambda: GraphAdapter.decode(plain),
     }
 
 
-def of_acs() -> Arms:
-    """A CloudEvent of ACS's."""
+def acs_arms() -> Arms:
+    """A CloudEvent of ACS."""
     from azure.core.messaging import CloudEvent
     from transferkit_acs import AcsAdapter
 
@@ -125,8 +125,8 @@ def of_acs() -> Arms:
     }
 
 
-def of_graph_sdk() -> Arms:
-    """The same notification, for the SDK's own interpreter."""
+def graph_sdk_arms() -> Arms:
+    """The same notification, for the Python that has the SDK."""
     from kiota_serialization_json.json_parse_node import JsonParseNode
     from msgraph_beta.generated.models.call import Call
 
@@ -135,8 +135,8 @@ def of_graph_sdk() -> Arms:
     def parse() -> Any:
         return JsonParseNode(json.loads(body)["value"][0]["resourceData"]).get_object_value(Call)
 
-    if parse().result_info.code != 500:  # noqa: PLR2004 - as the notification says
-        raise RuntimeError("the SDK did not read the call")
+    if parse().result_info.code != 500:  # noqa: PLR2004 - the code in the notification
+        raise RuntimeError("the SDK did not parse the call")
     return {
         "json.loads": lambda: json.loads(body),
         GRAPH_SDK: parse,
@@ -144,50 +144,45 @@ def of_graph_sdk() -> Arms:
 
 
 def in_graph_sdk(python: str, *, number: int, rounds: int) -> dict[str, float]:
-    """`of_graph_sdk`, measured by another interpreter; nothing where it has no SDK."""
+    """Measure `graph_sdk_arms` in another Python; empty if it does not have the SDK."""
     command = [python, __file__, "--graph-sdk-only", str(number), str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
     if done.returncode:
         return {}
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
 
 
 def reports(*, quick: bool, graph_sdk_python: str) -> Iterator[Report]:
-    """One for each provider."""
+    """One report for each provider."""
     number, rounds = (500, 4) if quick else (1500, 20)
-    for name, arms in (("graph", of_graph()), ("acs", of_acs())):
-        found = seconds(arms, number=number, rounds=rounds)
-        rows = [(arm, took, took / found["json.loads"]) for arm, took in found.items()]
+    for name, arms in (("graph", graph_arms()), ("acs", acs_arms())):
+        measured = seconds(arms, number=number, rounds=rounds)
+        rows = [(arm, time, time / measured["json.loads"]) for arm, time in measured.items()]
         missing = ""
         if name == "graph":
             sdk = in_graph_sdk(graph_sdk_python, number=min(number, 20), rounds=rounds)
             rows += [(GRAPH_SDK, sdk[GRAPH_SDK], sdk[GRAPH_SDK] / sdk["json.loads"])] if sdk else []
             missing = "" if sdk else f"\nmsgraph-beta-sdk is not compared: {graph_sdk_python} has none"
-        lines = [(arm, f"{took * 1e6:.1f} µs", f"{ratio:.1f}") for arm, took, ratio in rows]
-        bars = tuple(
-            Bar(f"decoding, {name}, {arm}: times json.loads", ratio, 3.0)
-            for arm, _, ratio in rows
-            if arm.startswith("transferkit")
-        )
-        head = (f"decoding a callback, {name}", "CPU each", "of json.loads")
-        yield Report(table(head, lines) + missing, bars)
+        lines = [(arm, f"{time * 1e6:.1f} µs", f"{ratio:.1f}") for arm, time, ratio in rows]
+        head = (f"decoding a callback, {name}", "CPU", "÷ json.loads")
+        yield Report(table(head, lines) + missing)
 
 
 def main() -> None:
     """Compare and print."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="few rounds")
-    arguments.add_argument("--graph-sdk-python", default=sys.executable, help="an interpreter with the SDK")
-    arguments.add_argument("--graph-sdk-only", type=int, nargs=2, help=argparse.SUPPRESS)
-    asked = arguments.parse_args()
-    if asked.graph_sdk_only:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--graph-sdk-python", default=sys.executable, help="a Python with msgraph-beta-sdk")
+    parser.add_argument("--graph-sdk-only", type=int, nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.graph_sdk_only:
         warnings.simplefilter("ignore")
-        number, rounds = asked.graph_sdk_only
-        print(json.dumps(seconds(of_graph_sdk(), number=number, rounds=rounds)))
+        number, rounds = arguments.graph_sdk_only
+        print(json.dumps(seconds(graph_sdk_arms(), number=number, rounds=rounds)))
         return
-    for found in reports(quick=asked.quick, graph_sdk_python=asked.graph_sdk_python):
-        print(found.text, end="\n\n")
+    for report in reports(quick=arguments.quick, graph_sdk_python=arguments.graph_sdk_python):
+        print(report.text, end="\n\n")
 
 
 if __name__ == "__main__":

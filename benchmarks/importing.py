@@ -1,10 +1,10 @@
-"""How long imports take, and how much is installed, beside the vendors' SDKs.
+"""The time of imports and the size of installations, compared with the vendors' SDKs.
 
     python benchmarks/importing.py [--quick] [--graph-sdk-python PATH]
 
-Each import runs in a fresh interpreter whose own start does not count, bytecode cached by a first run; the
-best of several counts. Installed size: the files that a distribution's own record names, without bytecode,
-for the distribution itself and together with what it needs.
+Each import runs in a new interpreter, without the interpreter's own start and with cached bytecode. The best
+of several runs counts. The size is that of the files of a distribution without bytecode, alone and with its
+dependencies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from measuring import Bar, Report, table
+from measuring import Report, Target, table
 
 STATEMENTS: Final[dict[str, tuple[str, str]]] = {
     "import transferkit": ("", "import transferkit"),
@@ -77,58 +77,58 @@ print(json.dumps([own, sum(seen.values()), len(seen)] if own is not None else No
 
 
 def output(python: str, *arguments: str) -> str | None:
-    """What it prints, with bytecode cached; None where it fails."""
+    """The output of the code, with cached bytecode; None if it fails."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(  # noqa: S603 - the interpreter that was asked for
+    done = subprocess.run(  # noqa: S603 - the selected Python
         [python, "-c", *arguments], capture_output=True, text=True, timeout=120, check=False, env=environment
     )
     return done.stdout if done.returncode == 0 else None
 
 
 def imports(graph_sdk_python: str, *, rounds: int) -> Report:
-    """How long imports take."""
+    """Measure imports."""
     rows: list[tuple[str, ...]] = []
-    bars: list[Bar] = []
-    for name, (where, statement) in STATEMENTS.items():
-        python = graph_sdk_python if where else sys.executable
-        said = [output(python, TIMED.format(statement=statement)) for _ in range(rounds + 1)][1:]
-        if said[0] is None:
+    targets: list[Target] = []
+    for name, (environment, statement) in STATEMENTS.items():
+        python = graph_sdk_python if environment else sys.executable
+        outputs = [output(python, TIMED.format(statement=statement)) for _ in range(rounds + 1)][1:]
+        if outputs[0] is None:
             rows.append((name, "not installed", ""))
             continue
-        best = min(tuple(map(float, one.split())) for one in said if one)
+        best = min(tuple(map(float, line.split())) for line in outputs if line)
         rows.append((name, f"{best[0] * 1e3:.0f} ms", f"{best[1] * 1e3:.0f} ms"))
         if name == "import transferkit":
-            bars.append(Bar(name, best[1] * 1e3, 60.0, unit=" ms"))
-    return Report(table(("import", "CPU", "wall"), rows), tuple(bars))
+            targets.append(Target(name, best[1] * 1e3, 60.0, unit=" ms"))
+    return Report(table(("import", "CPU", "wall"), rows), tuple(targets))
 
 
 def sizes(graph_sdk_python: str) -> Report:
-    """How much is installed."""
+    """Measure installed sizes."""
     rows: list[tuple[str, ...]] = []
-    for name, where in DISTRIBUTIONS.items():
-        found = json.loads(output(graph_sdk_python if where else sys.executable, SIZED, name) or "null")
-        if found is None:
+    for name, environment in DISTRIBUTIONS.items():
+        size = json.loads(output(graph_sdk_python if environment else sys.executable, SIZED, name) or "null")
+        if size is None:
             rows.append((name, "not installed", "", ""))
         else:
-            own, whole, count = found
-            rows.append((name, f"{own / 1e6:.1f} MB", f"{whole / 1e6:.1f} MB", str(count)))
-    return Report(table(("installed", "itself", "with what it needs", "distributions"), rows))
+            own, total, count = size
+            rows.append((name, f"{own / 1e6:.1f} MB", f"{total / 1e6:.1f} MB", str(count)))
+    return Report(table(("installed", "alone", "with dependencies", "distributions"), rows))
 
 
 def reports(*, quick: bool, graph_sdk_python: str) -> Iterator[Report]:
-    """Of time and of size."""
+    """A report of times and one of sizes."""
     yield imports(graph_sdk_python, rounds=2 if quick else 7)
     yield sizes(graph_sdk_python)
 
 
 def main() -> None:
     """Measure and print."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="few rounds")
-    arguments.add_argument("--graph-sdk-python", default=sys.executable, help="an interpreter with the SDK")
-    asked = arguments.parse_args()
-    for found in reports(quick=asked.quick, graph_sdk_python=asked.graph_sdk_python):
-        print(found.text, end="\n\n")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--graph-sdk-python", default=sys.executable, help="a Python with msgraph-beta-sdk")
+    arguments = parser.parse_args()
+    for report in reports(quick=arguments.quick, graph_sdk_python=arguments.graph_sdk_python):
+        print(report.text, end="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: paces, tables, the bars, and a provider that takes everything."""
+"""Shared by the benchmarks: measurements, tables, targets, and a provider that accepts every request."""
 
 from __future__ import annotations
 
@@ -20,58 +20,58 @@ START_SECONDS: Final = 30.0
 
 
 class Pace(NamedTuple):
-    """Seconds for one piece of work: of this process's CPU, all its threads, and on the clock."""
+    """Seconds per operation: CPU time of this process (all threads) and wall-clock time."""
 
     cpu: float
     wall: float
 
 
-class Bar(NamedTuple):
-    """What the project promises itself, and what was found."""
+class Target(NamedTuple):
+    """A limit that the project sets itself, and the measured value."""
 
     what: str
-    found: float
+    measured: float
     limit: float
     at_least: bool = False
     unit: str = ""
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """As a line of the last table."""
-        met = self.found >= self.limit if self.at_least else self.found <= self.limit
-        asked = f"{'at least' if self.at_least else 'at most'} {self.limit:g}{self.unit}"
-        return self.what, asked, f"{self.found:.2f}{self.unit}", "met" if met else "NOT MET"
+        """A row of the table of targets."""
+        met = self.measured >= self.limit if self.at_least else self.measured <= self.limit
+        limit = f"{'at least' if self.at_least else 'at most'} {self.limit:g}{self.unit}"
+        return self.what, limit, f"{self.measured:.2f}{self.unit}", "met" if met else "NOT MET"
 
 
 class Report(NamedTuple):
-    """A table, and the bars that it speaks of."""
+    """A table, and the targets for its values."""
 
     text: str
-    bars: tuple[Bar, ...] = ()
+    targets: tuple[Target, ...] = ()
 
 
 def stopwatch() -> Callable[[int], Pace]:
-    """Starts now; ask it for the pace of so many pieces."""
+    """Start now. The returned function returns the pace of that many operations."""
     wall, cpu = time.perf_counter(), time.process_time()
     return lambda done: Pace((time.process_time() - cpu) / done, (time.perf_counter() - wall) / done)
 
 
 async def paced(work: Callable[[], Awaitable[object]], *, count: int, in_flight: int) -> Pace:
-    """Do `work` so often, by that many tasks at a time, each of which awaits one piece after the other."""
+    """Run `work` `count` times in `in_flight` tasks, each of which awaits one after the other."""
     each = max(count // in_flight, 1)
 
     async def worker(times: int) -> None:
         for _ in range(times):
             await work()
 
-    await asyncio.gather(*(worker(2) for _ in range(in_flight)))  # warms up: connections, caches, imports
+    await asyncio.gather(*(worker(2) for _ in range(in_flight)))  # warm up connections, caches, imports
     pace = stopwatch()
     await asyncio.gather(*(worker(each) for _ in range(in_flight)))
     return pace(each * in_flight)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines in columns: the first to the left, the rest to the right."""
+    """A table with the first column aligned left and the others right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
@@ -81,19 +81,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
-# --- a provider that takes everything ---------------------------------------------------------------
+# --- a provider that accepts every request ------------------------------------------------------------
 
 
 class Provider(NamedTuple):
-    """Where it is. `authority` gives a token to anyone, over TLS, signed by what is in `ca_file`."""
+    """The provider's URL, the URL of its token authority (https), and the CA certificate of the latter."""
 
     url: str
     authority: str
     ca_file: Path
 
 
-class _Taking(asyncio.Protocol):
-    """Answers every request with 202, and every question for a token with one."""
+class _Server(asyncio.Protocol):
+    """Answers every request with 202, and every token request with a token."""
 
     authority = ""
 
@@ -102,12 +102,12 @@ class _Taking(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what to answer on."""
+        """Keep the transport."""
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer whatever is whole."""
+        """Answer every complete request."""
         self._received += data
         while self._transport is not None:
             head, end, rest = self._received.partition(b"\r\n\r\n")
@@ -116,22 +116,22 @@ class _Taking(asyncio.Protocol):
             if not end or len(rest) < length:
                 return
             self._received = rest[length:]
-            self._transport.write(self._answer(head.partition(b"\r\n")[0]))
+            self._transport.write(self._response(head.partition(b"\r\n")[0]))
 
-    def _answer(self, asked: bytes) -> bytes:
+    def _response(self, request_line: bytes) -> bytes:
         body: dict[str, object] | None = None
-        if b"/.well-known/" in asked:
+        if b"/.well-known/" in request_line:
             own = f"{self.authority}/{TENANT}"
             body = {
                 "issuer": f"{own}/v2.0",
                 "authorization_endpoint": f"{own}/oauth2/v2.0/authorize",
                 "token_endpoint": f"{own}/oauth2/v2.0/token",
             }
-        elif b"/token" in asked:
+        elif b"/token" in request_line:
             body = {"token_type": "Bearer", "expires_in": 86400, "access_token": "t" * 1500}
-        elif b":transferToParticipant" in asked:
+        elif b":transferToParticipant" in request_line:
             body = {"operationContext": "case 42"}
-        status = b"200 OK" if body and b":transfer" not in asked else b"202 Accepted"
+        status = b"200 OK" if body and b":transfer" not in request_line else b"202 Accepted"
         content = b"" if body is None else json.dumps(body).encode()
         head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nrequest-id: 2\r\nContent-Length: %d\r\n\r\n"
         return head % (status, len(content)) + content
@@ -142,10 +142,10 @@ def _serve(ready: Connection, pem: Path) -> None:
         loop = asyncio.get_running_loop()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
-        plain = await loop.create_server(_Taking, "127.0.0.1", 0)
-        secure = await loop.create_server(_Taking, "127.0.0.1", 0, ssl=context)
+        plain = await loop.create_server(_Server, "127.0.0.1", 0)
+        secure = await loop.create_server(_Server, "127.0.0.1", 0, ssl=context)
         ports = [server.sockets[0].getsockname()[1] for server in (plain, secure)]
-        _Taking.authority = f"https://127.0.0.1:{ports[1]}"
+        _Server.authority = f"https://127.0.0.1:{ports[1]}"
         ready.send(ports)
         await asyncio.gather(plain.serve_forever(), secure.serve_forever())
 
@@ -154,7 +154,7 @@ def _serve(ready: Connection, pem: Path) -> None:
 
 @contextmanager
 def provider() -> Iterator[Provider]:
-    """The provider, in a process of its own."""
+    """Run the provider in another process."""
     import trustme
 
     with TemporaryDirectory(prefix="transferkit-benchmark-") as folder:

@@ -1,16 +1,17 @@
-"""What a callback costs in the PostgreSQL store: by processes, by what is stored, until another one knows.
+"""The cost of a callback in the PostgreSQL store.
 
     python benchmarks/postgres_store.py [--server URL] [--seconds 3] [--rounds 2] [--stored 1000 1000000]
                                         [--latencies 200] [--only rate|stored|latency]
 
-Rate: callbacks a second with 1, 2 and 4 receiving processes, one at a time and 64 in flight in each; each
-callback is for a call of its own with one open transfer. Stored: seconds for a callback among few and among
-many stored transfers, in PostgreSQL and in SQLite; the stored ones are written by SQL, and the stores take
-turns, round by round. Latency: from a callback's arrival in one process to the outcome in another that awaits
-it, told by NOTIFY and by polling.
+* rate: callbacks per second with 1, 2 and 4 receiving processes, with 1 and 64 callbacks in flight in each.
+  Each callback is for its own call with one open transfer.
+* stored: seconds per callback with few and with many stored transfers, in PostgreSQL and in SQLite.
+  The stores alternate. SQL statements write the stored transfers.
+* latency: from the arrival of a callback in one process to the outcome in another process that waits for it,
+  with NOTIFY and with polling.
 
-It makes a database of its own on the server, by default on the local socket, and drops it. Only ratios within
-one run mean something: how long a commit takes is the disk's affair.
+The script creates its own database on the server (default: the local socket) and drops it. Compare only
+ratios within one run, because the disk determines the duration of a commit.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,84 +36,27 @@ from uuid import uuid4
 
 import psycopg
 from psycopg import sql
+from workload import AT, callback_for, feed, prepare, request_for
 
 from transferkit import AsyncClient, Call
 from transferkit._callbacks.messages import CallbackRequest
-from transferkit._lifecycle import CallKey, Input, Lease, Observed, Opened, Requested, Rules, step
-from transferkit.codec import fingerprint
-from transferkit.events import ProviderOther
-from transferkit.identifiers import PhoneNumber
-from transferkit.provider.facts import Delivery, Fact, Signal
-from transferkit.provider.json import freeze
-from transferkit.requests import Transfer
+from transferkit._lifecycle import CallKey, step
+from transferkit.provider.facts import Signal
 from transferkit.stores import Store
 from transferkit.stores.postgres import PostgresStore
 from transferkit.stores.sqlite import SqliteStore
 from transferkit.testing import scenario
 
-AT: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
-RAW: Final = freeze(
-    {
-        "@odata.type": "#microsoft.graph.commsNotification",
-        "changeType": "updated",
-        "resourceUrl": "/communications/calls/7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001",
-        "resourceData": {"@odata.type": "#microsoft.graph.call", "state": "transferring"},
-    }
-)
 PROCESSES: Final = (1, 2, 4)
 IN_FLIGHT: Final = (1, 64)
 MEASURED: Final = 300
 LOCAL: Final = "postgresql://postgres@/postgres?host=/var/run/postgresql"
 
-Inputs = Sequence[tuple[CallKey, Input]]
+
+# --- rate --------------------------------------------------------------------------------------------
 
 
-def requests_for(calls: Sequence[CallKey]) -> Inputs:
-    """One transfer of each call."""
-    found: list[tuple[CallKey, Input]] = []
-    for call in calls:
-        request = Transfer(call=Call(call.provider, call.id), to=PhoneNumber("+14255550100"))
-        opened = Opened(
-            id=str(uuid4()),
-            call=call,
-            request=request,
-            fingerprint=fingerprint(request),
-            at=AT,
-            legs=(call,),
-        )
-        lease = Lease("benchmark", AT + timedelta(minutes=2))
-        found.append((call, Requested(at=AT, opened=opened, rules=Rules(), sender=lease)))
-    return found
-
-
-def callback_for(call: CallKey, *signals: Signal) -> tuple[CallKey, Input]:
-    """What the provider says of it."""
-    event = ProviderOther(time=AT, provider=call.provider, call_id=call.id, name="updated", raw=RAW)
-    fact = Fact(event=event, signals=signals, delivery=Delivery(str(uuid4())))
-    return call, Observed(at=AT, fact=fact)
-
-
-async def feed(store: Store, inputs: Inputs, *, in_flight: int, seconds: float) -> float:
-    """Callbacks a second: each of `in_flight` tasks awaits one callback after the other."""
-    left, done = iter(inputs), 0
-    began = time.perf_counter()
-
-    async def sender() -> None:
-        nonlocal done
-        for call, happened in left:
-            await store.apply(call, happened, step)
-            done += 1
-            if time.perf_counter() - began >= seconds:
-                return
-
-    await asyncio.gather(*(sender() for _ in range(in_flight)))
-    return done / (time.perf_counter() - began)
-
-
-# --- by processes -------------------------------------------------------------------------------------
-
-
-def receive(url: str, in_flight: int, seconds: float, told: Connection) -> None:
+def receive(url: str, in_flight: int, seconds: float, pipe: Connection) -> None:
     """One receiving process."""
 
     async def run() -> float:
@@ -121,21 +64,20 @@ def receive(url: str, in_flight: int, seconds: float, told: Connection) -> None:
         await store.open()
         count = min(max(int(seconds * 1500), 200), 6000)
         calls = [CallKey("graph", str(uuid4())) for _ in range(count)]
-        for start in range(0, count, 500):
-            await store.apply_all(requests_for(calls[start : start + 500]), step)
-        inputs = [callback_for(call, Signal.STARTED) for call in calls]
-        told.send("ready")
-        told.recv()
+        await prepare(store, calls)
+        callbacks = [callback_for(call, Signal.STARTED) for call in calls]
+        pipe.send("ready")
+        pipe.recv()
         try:
-            return await feed(store, inputs, in_flight=in_flight, seconds=seconds)
+            return 1 / (await feed(store, callbacks, in_flight=in_flight, seconds=seconds)).wall
         finally:
             await store.close()
 
-    told.send(asyncio.run(run()))
+    pipe.send(asyncio.run(run()))
 
 
 def rate(url: str, *, processes: int, in_flight: int, seconds: float) -> float:
-    """Callbacks a second of so many processes together."""
+    """Callbacks per second of all processes together."""
     context = multiprocessing.get_context("spawn")
     pipes: list[Any] = []
     workers = []
@@ -148,30 +90,31 @@ def rate(url: str, *, processes: int, in_flight: int, seconds: float) -> float:
         pipe.recv()
     for pipe in pipes:
         pipe.send("go")
-    found = sum(pipe.recv() for pipe in pipes)
+    total = sum(pipe.recv() for pipe in pipes)
     for worker in workers:
         worker.join()
-    return float(found)
+    return float(total)
 
 
 def compare_processes(url: str, *, seconds: float, rounds: int) -> None:
-    """Print callbacks a second; the best round of each counts."""
+    """Print callbacks per second in the best round."""
     best: dict[tuple[int, int], float] = {}
     for _ in range(rounds):
         for in_flight in IN_FLIGHT:
             for processes in PROCESSES:
-                found = rate(url, processes=processes, in_flight=in_flight, seconds=seconds)
-                best[in_flight, processes] = max(best.get((in_flight, processes), 0.0), found)
-    for (in_flight, processes), found in best.items():
+                measured = rate(url, processes=processes, in_flight=in_flight, seconds=seconds)
+                best[in_flight, processes] = max(best.get((in_flight, processes), 0.0), measured)
+    for (in_flight, processes), measured in best.items():
         print(
-            f"{processes} processes  {in_flight:>3} in flight each  {found:8.0f} callbacks/s  "
-            f"{found / best[in_flight, 1]:5.2f} of one process  {found / best[1, 1]:6.2f} of one at a time"
+            f"{processes} processes  {in_flight:>3} in flight each  {measured:8.0f} callbacks/s  "
+            f"{measured / best[in_flight, 1]:5.2f} of one process  "
+            f"{measured / best[1, 1]:6.2f} of one in flight"
         )
 
 
-# --- by what is stored --------------------------------------------------------------------------------
+# --- stored ---------------------------------------------------------------------------------------
 
-# A finished transfer's rows, with the call's id in the place of the template's.
+# Copies of the rows of a finished transfer, each with another call.
 FILL_POSTGRES: Final = (
     """INSERT INTO calls SELECT -n, 'filled', n::text, state, false, created_at, recorded_at
        FROM calls, generate_series(%(first)s::bigint, %(last)s::bigint) n
@@ -205,17 +148,15 @@ SERIES: Final = (
 
 
 async def template(store: Store) -> CallKey:
-    """A finished transfer."""
+    """Store a finished transfer, whose rows are then copied."""
     call = CallKey("graph", str(uuid4()))
-    await store.apply_all(
-        [*requests_for([call]), callback_for(call, Signal.STARTED), callback_for(call, Signal.SUCCEEDED)],
-        step,
-    )
+    callbacks = (callback_for(call, signal) for signal in (Signal.STARTED, Signal.SUCCEEDED))
+    await store.apply_all([request_for(call), *callbacks], step)
     return call
 
 
 def fill_postgres(url: str, schema: str, call: CallKey, count: int) -> None:
-    """Store finished transfers beside the template."""
+    """Copy a finished transfer `count` times in PostgreSQL."""
     with psycopg.connect(url, autocommit=True) as db:
         db.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
         row = db.execute("SELECT number FROM calls WHERE id = %s", (call.id,)).fetchone()
@@ -226,7 +167,7 @@ def fill_postgres(url: str, schema: str, call: CallKey, count: int) -> None:
 
 
 def fill_sqlite(path: Path, call: CallKey, count: int) -> None:
-    """The same, in a file."""
+    """Copy a finished transfer `count` times in SQLite."""
     db = sqlite3.connect(path, isolation_level=None)
     (number,) = db.execute("SELECT number FROM calls WHERE id = ?", (call.id,)).fetchone()
     db.execute("BEGIN")
@@ -242,20 +183,20 @@ def fill_sqlite(path: Path, call: CallKey, count: int) -> None:
 
 
 async def callback_seconds(store: Store) -> float:
-    """The median of single callbacks for new calls with an open transfer."""
+    """The median time of one callback for a new call with an open transfer."""
     calls = [CallKey("graph", str(uuid4())) for _ in range(MEASURED)]
-    await store.apply_all(requests_for(calls), step)
-    found: list[float] = []
+    await prepare(store, calls)
+    times: list[float] = []
     for call in calls:
-        happened = callback_for(call, Signal.STARTED)
-        began = time.perf_counter()
-        await store.apply(*happened, step)
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        callback = callback_for(call, Signal.STARTED)
+        start = time.perf_counter()
+        await store.apply(*callback, step)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 async def compare_stored(url: str, folder: Path, counts: Sequence[int], *, rounds: int) -> None:
-    """Print the time for a callback among so many stored transfers: in turns, the best round of each."""
+    """Print the time per callback for each number of stored transfers, in the best round."""
     for name in ("PostgreSQL", "SQLite"):
         best = dict.fromkeys(sorted(counts), math.inf)
         stores: dict[int, Store] = {}
@@ -276,39 +217,39 @@ async def compare_stored(url: str, folder: Path, counts: Sequence[int], *, round
             await store.close()
             ratio = best[count] / best[min(best)]
             print(
-                f"{name:<10} {count:>9} stored  {best[count] * 1e3:7.2f} ms a callback  "
-                f"{ratio:5.2f} of the fewest"
+                f"{name:<10} {count:>9} stored  {best[count] * 1e3:7.2f} ms per callback  "
+                f"{ratio:5.2f} of the smallest"
             )
 
 
-# --- until another process knows ------------------------------------------------------------------------
+# --- latency ----------------------------------------------------------------------------------------------
 
 
-def await_outcomes(url: str, asked: Connection) -> None:
-    """A process that awaits one outcome after the other, and says when it knew."""
+def await_outcomes(url: str, pipe: Connection) -> None:
+    """Wait for the outcomes of transfers and send the times at which they were known."""
 
     async def run() -> None:
         config = {"provider": "fake", "store": url, "callbacks": {"accept_unverified": True}}
         async with AsyncClient.from_config(config, background=False) as client:
             loop = asyncio.get_running_loop()
-            while transfer_id := await loop.run_in_executor(None, asked.recv):
+            while transfer_id := await loop.run_in_executor(None, pipe.recv):
                 outcome = asyncio.create_task(client.outcome(transfer_id))
-                await asyncio.sleep(0.03)  # it waits by now, as an application's would
-                asked.send("waiting")
+                await asyncio.sleep(0.03)  # until the task waits
+                pipe.send("waiting")
                 await outcome
-                asked.send(time.time())
+                pipe.send(time.time())
 
     asyncio.run(run())
 
 
 async def latency(url: str, count: int) -> list[float]:
-    """Seconds from a callback's arrival here to its outcome there."""
+    """Seconds from the arrival of a callback to its outcome in another process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=await_outcomes, args=(url, theirs))
     process.start()
     config = {"provider": "fake", "store": url, "callbacks": {"accept_unverified": True}}
-    found: list[float] = []
+    times: list[float] = []
     try:
         async with AsyncClient.from_config(config) as client:
             for number in range(count + 5):
@@ -321,27 +262,27 @@ async def latency(url: str, count: int) -> list[float]:
                 arrived = time.time()
                 await client.receive(request)
                 known = await asyncio.to_thread(ours.recv)
-                if number >= 5:  # noqa: PLR2004 - the first ones warm up
-                    found.append(known - arrived)
+                if number >= 5:  # noqa: PLR2004 - the first five warm up
+                    times.append(known - arrived)
     finally:
         ours.send("")
         process.join()
-    return found
+    return times
 
 
-def print_latency(name: str, found: Sequence[float]) -> None:
-    """Print the middle and the tail."""
-    ordered = sorted(found)
+def print_latency(name: str, times: Sequence[float]) -> None:
+    """Print percentiles."""
+    ordered = sorted(times)
     p50, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
-    print(f"{name:<28} p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  of {len(found)}")
+    print(f"{name:<28} p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  of {len(times)}")
 
 
-# --- all of it ----------------------------------------------------------------------------------------
+# --- main ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def own_database(server: str) -> Iterator[str]:
-    """A database for this run alone."""
+    """Create a database for this run."""
     name = f"transferkit_benchmark_{uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as db:
         db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -353,32 +294,32 @@ def own_database(server: str) -> Iterator[str]:
 
 
 def with_option(url: str, option: str) -> str:
-    """The URL with one more parameter."""
+    """Add a parameter to a URL."""
     return f"{url}{'&' if urlsplit(url).query else '?'}{option}"
 
 
 def main() -> None:
-    """Measure what is asked for."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--server", default=os.environ.get("TRANSFERKIT_TEST_POSTGRES", LOCAL))
-    arguments.add_argument("--seconds", type=float, default=3.0, help="an arm and round, up to 10")
-    arguments.add_argument("--rounds", type=int, default=2, help="up to 5")
-    arguments.add_argument("--stored", type=int, nargs="+", default=[1000, 1_000_000], help="up to a million")
-    arguments.add_argument("--latencies", type=int, default=200, help="up to 2000")
-    arguments.add_argument("--only", choices=["rate", "stored", "latency"])
-    asked = arguments.parse_args()
-    wanted = {asked.only} if asked.only else {"rate", "stored", "latency"}
-    rounds = min(asked.rounds, 5)
-    with own_database(asked.server) as url, TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
-        if "rate" in wanted:
-            compare_processes(url, seconds=min(asked.seconds, 10.0), rounds=rounds)
-        if "stored" in wanted:
-            counts = [min(count, 1_000_000) for count in asked.stored]
+    """Run the selected measurements."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--server", default=os.environ.get("TRANSFERKIT_TEST_POSTGRES", LOCAL))
+    parser.add_argument("--seconds", type=float, default=3.0, help="per arm and round, up to 10")
+    parser.add_argument("--rounds", type=int, default=2, help="up to 5")
+    parser.add_argument("--stored", type=int, nargs="+", default=[1000, 1_000_000], help="up to a million")
+    parser.add_argument("--latencies", type=int, default=200, help="up to 2000")
+    parser.add_argument("--only", choices=["rate", "stored", "latency"])
+    arguments = parser.parse_args()
+    selected = {arguments.only} if arguments.only else {"rate", "stored", "latency"}
+    rounds = min(arguments.rounds, 5)
+    with own_database(arguments.server) as url, TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
+        if "rate" in selected:
+            compare_processes(url, seconds=min(arguments.seconds, 10.0), rounds=rounds)
+        if "stored" in selected:
+            counts = [min(count, 1_000_000) for count in arguments.stored]
             asyncio.run(compare_stored(url, Path(folder), counts, rounds=rounds))
-        if "latency" in wanted:
-            count = min(asked.latencies, 2000)
-            print_latency("told by NOTIFY", asyncio.run(latency(url, count)))
-            print_latency("by polling alone", asyncio.run(latency(with_option(url, "listen=off"), count)))
+        if "latency" in selected:
+            count = min(arguments.latencies, 2000)
+            print_latency("with NOTIFY", asyncio.run(latency(url, count)))
+            print_latency("with polling", asyncio.run(latency(with_option(url, "listen=off"), count)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Every benchmark, one after the other, and whether the bars are met.
+"""Run the benchmarks and print which targets are met.
 
     python benchmarks/run.py [--quick] [--only NAME …] [--graph-sdk-python PATH]
 
-Names: transfers, decoding, receiver, importing; and, only where named, http (`graph_transport.py`), sqlite
-(`sqlite_store.py`) and postgres (`postgres_store.py`, which needs a server). Needs `transferkit[all]` and
-trustme. msgraph-beta-sdk is very large, so that it is looked for in an interpreter of its own, and left out,
-with a line that says so, where there is none: `uv venv X && uv pip install --python X msgraph-beta-sdk`.
+Names: importing, decoding, transfers, receiver. `sqlite` (`sqlite_store.py`) and `postgres`
+(`postgres_store.py`, which needs a server) run only if they are named. Needs `transferkit[all]` and trustme.
 
-Only ratios within one run mean something. About four minutes on two cores, with `--quick` two.
+msgraph-beta-sdk is very large, so it is expected in another environment: `uv venv X && uv pip install
+--python X msgraph-beta-sdk`, then `--graph-sdk-python X/bin/python`. Without it, it is left out of the
+comparison.
+
+Compare only ratios within one run. Takes about four minutes on two cores, two with `--quick`.
 """
 
 from __future__ import annotations
@@ -26,25 +28,24 @@ import decoding
 import importing
 import receiver
 import transfers
-from measuring import Bar, Report, table
+from measuring import Report, Target, table
 
-OWN: Final[dict[str, Callable[..., Iterator[Report]]]] = {
+BENCHMARKS: Final[dict[str, Callable[..., Iterator[Report]]]] = {
     "importing": importing.reports,
     "decoding": decoding.reports,
     "transfers": transfers.reports,
     "receiver": receiver.reports,
 }
-FURTHER: Final = {
-    "http": ("graph_transport.py", "--requests", "500", "--rounds", "1"),
+SCRIPTS: Final = {
     "sqlite": ("sqlite_store.py", "--quick"),
     "postgres": ("postgres_store.py", "--seconds", "1", "--rounds", "1"),
 }
-"""With the arguments of a quick run; without them each has its own."""
+"""Scripts that print their own results, with the arguments of a quick run."""
 
 
 def conditions() -> str:
-    """What the figures were measured on."""
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    """The time, the Python version and the machine."""
+    load = ", ".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.python_implementation()} "
         f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
@@ -52,31 +53,31 @@ def conditions() -> str:
     )
 
 
-def further(name: str, *, quick: bool) -> None:
-    """Run a script that prints its own figures."""
-    script, *few = FURTHER[name]
+def run_script(name: str, *, quick: bool) -> None:
+    """Run a script that prints its own results."""
+    script, *quick_arguments = SCRIPTS[name]
     path = Path(__file__).with_name(script)
-    subprocess.run([sys.executable, path, *(few if quick else ())], check=True)  # noqa: S603 - one of ours
+    subprocess.run([sys.executable, path, *(quick_arguments if quick else ())], check=True)  # noqa: S603 - our own script
 
 
 def main() -> None:
-    """Run them, and print the bars at the end."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="few and short rounds: a rough picture")
-    arguments.add_argument("--only", choices=[*OWN, *FURTHER], action="append", help="only this one")
-    arguments.add_argument("--graph-sdk-python", default=sys.executable, help="an interpreter with the SDK")
-    asked = arguments.parse_args()
+    """Run the benchmarks and print the targets at the end."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few and short rounds")
+    parser.add_argument("--only", choices=[*BENCHMARKS, *SCRIPTS], action="append", help="only this one")
+    parser.add_argument("--graph-sdk-python", default=sys.executable, help="a Python with msgraph-beta-sdk")
+    arguments = parser.parse_args()
     print(conditions(), end="\n\n", flush=True)
-    bars: list[Bar] = []
-    for name in asked.only or OWN:
-        if name in FURTHER:
-            further(name, quick=asked.quick)
+    targets: list[Target] = []
+    for name in arguments.only or BENCHMARKS:
+        if name in SCRIPTS:
+            run_script(name, quick=arguments.quick)
             continue
-        for found in OWN[name](quick=asked.quick, graph_sdk_python=asked.graph_sdk_python):
-            print(found.text, end="\n\n", flush=True)
-            bars += found.bars
-    if bars:
-        print(table(("bar", "asked", "found", ""), [bar.row for bar in bars]))
+        for report in BENCHMARKS[name](quick=arguments.quick, graph_sdk_python=arguments.graph_sdk_python):
+            print(report.text, end="\n\n", flush=True)
+            targets += report.targets
+    if targets:
+        print(table(("target", "limit", "measured", ""), [target.row for target in targets]))
         print(f"\n{conditions()}")
 
 

@@ -1,9 +1,9 @@
-"""One arm of the transfer benchmark, in a process of its own: `benchmarks/transfers.py` starts it.
+"""One arm of the transfer benchmark, in its own process, which `benchmarks/transfers.py` starts.
 
     python benchmarks/transfer_arms.py ARM --url URL --authority URL --ca-file FILE --count N --in-flight N
 
-Prints the CPU and wall-clock seconds of one transfer as a JSON list. Nothing but the standard library is
-imported before the arm is known, as the Graph SDK's environment has no transferkit.
+Prints the CPU and wall-clock seconds of one transfer as a JSON list. Each arm imports its own libraries,
+because the environment of the Graph SDK does not contain transferkit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TARGET: Final = "3fa1c2d4-0000-4000-8000-00000000aaaa"
 NUMBER: Final = "+14255550123"
 TOKEN: Final = "t" * 1500
 KEY: Final = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
-TAKEN: Final = 202
+ACCEPTED: Final = 202
 
 
 # --- Graph ------------------------------------------------------------------------------------------
@@ -56,30 +56,30 @@ async def _bare(client: httpx.AsyncClient, url: str) -> AsyncGenerator[Transfer]
                 }
             },
         )
-        if response.status_code != TAKEN:
-            raise RuntimeError(f"not taken: {response.status_code}")
+        if response.status_code != ACCEPTED:
+            raise RuntimeError(f"not accepted: {response.status_code}")
 
     async with client:
         yield transfer
 
 
-def bare_httpx(asked: argparse.Namespace) -> Arm:
-    """As it comes."""
+def bare_httpx(arguments: argparse.Namespace) -> Arm:
+    """With its own connection pool."""
     import httpx
 
-    return _bare(httpx.AsyncClient(), asked.url)
+    return _bare(httpx.AsyncClient(), arguments.url)
 
 
-def httpx_over_aiohttp(asked: argparse.Namespace) -> Arm:
-    """With aiohttp beneath it, as transferkit-graph uses httpx."""
+def httpx_over_aiohttp(arguments: argparse.Namespace) -> Arm:
+    """Over aiohttp, as transferkit-graph uses httpx."""
     from httpx_aiohttp import HttpxAiohttpClient
 
-    return _bare(HttpxAiohttpClient(), asked.url)
+    return _bare(HttpxAiohttpClient(), arguments.url)
 
 
 @asynccontextmanager
-async def graph_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
-    """msgraph-beta-sdk with a token that it has: nothing asks an authority, nothing looks into a cache."""
+async def graph_sdk(arguments: argparse.Namespace) -> AsyncGenerator[Transfer]:
+    """msgraph-beta-sdk with a fixed token."""
     from kiota_abstractions.authentication import (
         AccessTokenProvider,
         AllowedHostsValidator,
@@ -102,16 +102,16 @@ async def graph_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
             return AllowedHostsValidator([])
 
     adapter = GraphRequestAdapter(BaseBearerTokenAuthenticationProvider(Token()))
-    adapter.base_url = f"{asked.url}/beta"
+    adapter.base_url = f"{arguments.url}/beta"
     client = GraphServiceClient(request_adapter=adapter)
 
     async def transfer() -> None:
-        who = InvitationParticipantInfo(
+        target = InvitationParticipantInfo(
             odata_type="#microsoft.graph.invitationParticipantInfo",
             identity=IdentitySet(user=Identity(id=TARGET)),
         )
         await client.communications.calls.by_call_id(str(uuid4())).transfer.post(
-            TransferPostRequestBody(transfer_target=who)
+            TransferPostRequestBody(transfer_target=target)
         )
 
     yield transfer
@@ -121,13 +121,13 @@ async def graph_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
 
 
 @asynccontextmanager
-async def acs_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
-    """The official SDK, asynchronous, as it comes."""
+async def acs_sdk(arguments: argparse.Namespace) -> AsyncGenerator[Transfer]:
+    """The official asynchronous SDK with its defaults."""
     from azure.communication.callautomation import PhoneNumberIdentifier
     from azure.communication.callautomation.aio import CallAutomationClient
     from azure.core.credentials import AzureKeyCredential
 
-    async with CallAutomationClient(asked.url, AzureKeyCredential(KEY)) as client:
+    async with CallAutomationClient(arguments.url, AzureKeyCredential(KEY)) as client:
 
         async def transfer() -> None:
             await client.get_call_connection(str(uuid4())).transfer_call_to_participant(
@@ -141,8 +141,8 @@ async def acs_sdk(asked: argparse.Namespace) -> AsyncGenerator[Transfer]:
 
 
 @asynccontextmanager
-async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) -> AsyncGenerator[Transfer]:
-    """A transfer from the request to the provider's answer, both recorded."""
+async def transferkit(arguments: argparse.Namespace, name: str, *, durable: bool) -> AsyncGenerator[Transfer]:
+    """From the request to the recorded response of the provider."""
     from transferkit import AsyncClient, Call, PhoneNumber, TeamsUser
     from transferkit._lifecycle import Answered, CallKey, Input
     from transferkit._telemetry import Telemetry
@@ -150,20 +150,20 @@ async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) ->
     from transferkit.provider.results import Submitted
     from transferkit.stores import Applied
 
-    taken: dict[str, asyncio.Future[None]] = {}
+    accepted: dict[str, asyncio.Future[None]] = {}
 
     class Watch(Telemetry):
-        """Learns from what is committed that the provider took a transfer."""
+        """Reports when the provider's response to a transfer is committed."""
 
         def committed(self, inputs: list[tuple[CallKey, Input]], applied: tuple[Applied, ...]) -> None:
             del applied
-            for _, happened in inputs:
-                if isinstance(happened, Answered):
-                    waiting = taken.setdefault(happened.transfer_id, asyncio.Future())
-                    if isinstance(happened.answer, Submitted):
+            for _, item in inputs:
+                if isinstance(item, Answered):
+                    waiting = accepted.setdefault(item.transfer_id, asyncio.Future())
+                    if isinstance(item.answer, Submitted):
                         waiting.set_result(None)
                     else:
-                        waiting.set_exception(RuntimeError(f"not taken: {happened.answer}"))
+                        waiting.set_exception(RuntimeError(f"not accepted: {item.answer}"))
 
     target = TeamsUser(TARGET) if name == "graph" else PhoneNumber(NUMBER)
     with TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
@@ -171,7 +171,7 @@ async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) ->
             {
                 "provider": name,
                 "store": f"sqlite:///{folder}/transfers.db" if durable else "memory:",
-                "providers": {name: _settings(asked)[name]},
+                "providers": {name: _settings(arguments)[name]},
             }
         )
         async with AsyncClient(config, telemetry=Watch()) as client:
@@ -180,53 +180,53 @@ async def transferkit(asked: argparse.Namespace, name: str, *, durable: bool) ->
                 handle = await client.transfer(
                     Call(name, str(uuid4())), to=target, operation_context="case 42"
                 )
-                await taken.setdefault(handle.id, asyncio.Future())
-                del taken[handle.id]
+                await accepted.setdefault(handle.id, asyncio.Future())
+                del accepted[handle.id]
 
             yield transfer
 
 
-def _settings(asked: argparse.Namespace) -> dict[str, dict[str, object]]:
+def _settings(arguments: argparse.Namespace) -> dict[str, dict[str, object]]:
     graph: dict[str, object] = {
         "tenant_id": TENANT,
         "client_id": CLIENT,
-        "client_secret": "made up",
-        "base_url": asked.url,
-        "authority": asked.authority,
-        "ca_file": str(asked.ca_file),
+        "client_secret": "secret",
+        "base_url": arguments.url,
+        "authority": arguments.authority,
+        "ca_file": str(arguments.ca_file),
     }
-    return {"graph": graph, "acs": {"connection_string": f"endpoint={asked.url}/;accesskey={KEY}"}}
+    return {"graph": graph, "acs": {"connection_string": f"endpoint={arguments.url}/;accesskey={KEY}"}}
 
 
 ARMS: Final[dict[str, Callable[[argparse.Namespace], Arm]]] = {
     "httpx": bare_httpx,
     "httpx over aiohttp": httpx_over_aiohttp,
     "msgraph-beta-sdk": graph_sdk,
-    "transferkit-graph, memory": lambda asked: transferkit(asked, "graph", durable=False),
-    "transferkit-graph, SQLite": lambda asked: transferkit(asked, "graph", durable=True),
+    "transferkit-graph, memory": lambda arguments: transferkit(arguments, "graph", durable=False),
+    "transferkit-graph, SQLite": lambda arguments: transferkit(arguments, "graph", durable=True),
     "azure-communication-callautomation": acs_sdk,
-    "transferkit-acs, memory": lambda asked: transferkit(asked, "acs", durable=False),
-    "transferkit-acs, SQLite": lambda asked: transferkit(asked, "acs", durable=True),
+    "transferkit-acs, memory": lambda arguments: transferkit(arguments, "acs", durable=False),
+    "transferkit-acs, SQLite": lambda arguments: transferkit(arguments, "acs", durable=True),
 }
 
 
-async def measure(asked: argparse.Namespace) -> Pace:
-    """What a transfer takes."""
-    async with ARMS[asked.arm](asked) as transfer, asyncio.timeout(120):
-        return await paced(transfer, count=asked.count, in_flight=asked.in_flight)
+async def measure(arguments: argparse.Namespace) -> Pace:
+    """Measure one transfer."""
+    async with ARMS[arguments.arm](arguments) as transfer, asyncio.timeout(120):
+        return await paced(transfer, count=arguments.count, in_flight=arguments.in_flight)
 
 
 def main() -> None:
     """Measure one arm."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("arm", choices=ARMS)
-    arguments.add_argument("--url", required=True)
-    arguments.add_argument("--authority", required=True)
-    arguments.add_argument("--ca-file", type=Path, required=True)
-    arguments.add_argument("--count", type=int, required=True)
-    arguments.add_argument("--in-flight", type=int, required=True)
-    warnings.simplefilter("ignore")  # the SDKs warn of themselves
-    print(json.dumps(asyncio.run(measure(arguments.parse_args()))))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("arm", choices=ARMS)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--authority", required=True)
+    parser.add_argument("--ca-file", type=Path, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--in-flight", type=int, required=True)
+    warnings.simplefilter("ignore")  # the SDKs raise warnings
+    print(json.dumps(asyncio.run(measure(parser.parse_args()))))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What a transfer costs: through transferkit, through the vendor's SDK, and through bare httpx.
+"""The cost of a transfer through transferkit, the vendor's SDK, and plain httpx.
 
     python benchmarks/transfers.py [--quick] [--provider graph|acs] [--graph-sdk-python PATH]
 
-From the request to the provider's 202, one at a time and 50 in flight, each transfer of a call of its own.
-transferkit plans it, stores it, gets its token from msal's cache, sends it and stores the answer: in memory,
-and in SQLite with full sync twice. The SDKs and httpx only send, with a token that they are given. Each arm
-runs in a process of its own, whose CPU seconds are counted, all threads included; the provider, which takes
-everything, runs in another. The arms take turns and the best round of each counts.
+Measures from the request to the provider's 202, with 1 and with 50 transfers in flight, each for another
+call. transferkit plans and stores the request, gets its token from msal's cache, sends the request and stores
+the response: in memory, and in SQLite with two full syncs. The SDKs and httpx only send, with a fixed token.
+Each arm runs in its own process, whose CPU time (all threads) is measured; the provider, which accepts every
+request, runs in another. The arms alternate, and the best round counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from measuring import Bar, Pace, Provider, Report, provider, table
+from measuring import Pace, Provider, Report, Target, provider, table
 
 IN_FLIGHT: Final = (1, 50)
 TIME_LIMIT: Final = 150
@@ -34,19 +34,19 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "acs": ("azure-communication-callautomation", "transferkit-acs, memory", "transferkit-acs, SQLite"),
 }
-"""The vendor's SDK first: the rest is compared with it, and the last is what the bar is for."""
+"""The first arm is the reference, and the target is for the last one."""
 
 
 def has(python: str, module: str) -> bool:
-    """Whether that interpreter has the module; loads nothing of it."""
+    """Whether that Python has the module."""
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    return subprocess.run([python, "-c", code], check=False).returncode == 0  # noqa: S603 - the user's own
+    return subprocess.run([python, "-c", code], check=False).returncode == 0  # noqa: S603 - the user's Python
 
 
-def run(arm: str, python: str, where: Provider, *, count: int, in_flight: int) -> Pace:
-    """One round of one arm."""
+def run(arm: str, python: str, server: Provider, *, count: int, in_flight: int) -> Pace:
+    """Run one round of one arm."""
     command = [python, str(Path(__file__).with_name("transfer_arms.py")), arm]
-    command += ["--url", where.url, "--authority", where.authority, "--ca-file", str(where.ca_file)]
+    command += ["--url", server.url, "--authority", server.authority, "--ca-file", str(server.ca_file)]
     command += ["--count", str(count), "--in-flight", str(in_flight)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)  # noqa: S603
     if done.returncode:
@@ -55,7 +55,7 @@ def run(arm: str, python: str, where: Provider, *, count: int, in_flight: int) -
 
 
 def compare(name: str, *, count: int, rounds: int, graph_sdk_python: str) -> Report:
-    """One provider's arms."""
+    """Compare the arms of one provider."""
     arms = {arm: graph_sdk_python if arm == GRAPH_SDK else sys.executable for arm in ARMS[name]}
     missing = ""
     if GRAPH_SDK in arms and not has(graph_sdk_python, "msgraph_beta"):
@@ -63,14 +63,14 @@ def compare(name: str, *, count: int, rounds: int, graph_sdk_python: str) -> Rep
         del arms[GRAPH_SDK]
     first, durable = next(iter(arms)), ARMS[name][-1]
     rows: list[tuple[str, ...]] = []
-    bars: list[Bar] = []
-    with provider() as where:
+    targets: list[Target] = []
+    with provider() as server:
         for in_flight in IN_FLIGHT:
             best: dict[str, Pace] = {}
             for _ in range(rounds):
                 for arm, python in arms.items():
-                    seen = run(arm, python, where, count=count, in_flight=in_flight)
-                    best[arm] = min(best.get(arm, seen), seen)
+                    pace = run(arm, python, server, count=count, in_flight=in_flight)
+                    best[arm] = min(best.get(arm, pace), pace)
             rows += [
                 (
                     arm,
@@ -82,16 +82,16 @@ def compare(name: str, *, count: int, rounds: int, graph_sdk_python: str) -> Rep
                 for arm, pace in best.items()
             ]
             if first != "httpx":
-                what = f"{durable}, {in_flight} in flight: CPU of {first}'s, undurable"
-                bars.append(Bar(what, best[durable].cpu / best[first].cpu, 1.0))
-    head = (f"transfer, {name}", "in flight", "CPU each", "a second", f"CPU ÷ {first}")
-    return Report(table(head, rows) + missing, tuple(bars))
+                what = f"{durable}, {in_flight} in flight: CPU ÷ {first}"
+                targets.append(Target(what, best[durable].cpu / best[first].cpu, 1.0))
+    head = (f"transfer, {name}", "in flight", "CPU", "per second", f"CPU ÷ {first}")
+    return Report(table(head, rows) + missing, tuple(targets))
 
 
 def reports(
     *, quick: bool, graph_sdk_python: str, providers: tuple[str, ...] = tuple(ARMS)
 ) -> Iterator[Report]:
-    """One for each provider."""
+    """One report for each provider."""
     for name in providers:
         yield compare(
             name, count=200 if quick else 400, rounds=1 if quick else 3, graph_sdk_python=graph_sdk_python
@@ -100,14 +100,16 @@ def reports(
 
 def main() -> None:
     """Compare and print."""
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="one short round each")
-    arguments.add_argument("--provider", choices=ARMS, action="append", help="only this one")
-    arguments.add_argument("--graph-sdk-python", default=sys.executable, help="an interpreter with the SDK")
-    asked = arguments.parse_args()
-    chosen = tuple(asked.provider or ARMS)
-    for found in reports(quick=asked.quick, graph_sdk_python=asked.graph_sdk_python, providers=chosen):
-        print(found.text, end="\n\n")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--provider", choices=ARMS, action="append", help="only this provider")
+    parser.add_argument("--graph-sdk-python", default=sys.executable, help="a Python with msgraph-beta-sdk")
+    arguments = parser.parse_args()
+    providers = tuple(arguments.provider or ARMS)
+    for report in reports(
+        quick=arguments.quick, graph_sdk_python=arguments.graph_sdk_python, providers=providers
+    ):
+        print(report.text, end="\n\n")
 
 
 if __name__ == "__main__":
