@@ -1,4 +1,4 @@
-"""Failures on this side, through the client: reported within seconds, never as the provider's statement."""
+"""Failures on our side: reported within seconds, and with basis `local`."""
 
 import asyncio
 from datetime import timedelta
@@ -29,7 +29,7 @@ NO_SECRET = {
 
 
 async def outcome_of(provider, table):
-    """The outcome of a transfer; time passes from one piece of due work to the next."""
+    """The outcome of a transfer, with the clock advanced from one piece of due work to the next."""
     clock, store = ManualClock(), MemoryStore()
     config = load_config({"provider": provider, "providers": {provider: table}})
     async with AsyncClient(config, clock=clock, store=store, background=False) as client:
@@ -52,7 +52,7 @@ async def test_a_host_name_that_does_not_resolve_is_reported_within_seconds(prov
 
 
 @pytest.mark.parametrize("provider", ["graph", "acs"])
-async def test_an_unset_secret_is_reported_at_once_with_its_variable(provider, monkeypatch):
+async def test_an_unset_secret_is_reported_immediately_with_the_name_of_its_variable(provider, monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     outcome = await outcome_of(provider, NO_SECRET[provider])
     assert isinstance(outcome, TransferFailed)
