@@ -1,4 +1,4 @@
-"""What the distributions promise each other, and what must never be committed."""
+"""The versions and pins of the distributions, the workflow, and what must not be committed."""
 
 import os
 import re
@@ -24,7 +24,7 @@ PROJECTS = {
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 TEXT = {"", ".cfg", ".ini", ".json", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 
-# An address of a package index, or a setting that would hold one, in any client's spelling.
+# The address of a package index, or a setting for one, in the spelling of any client.
 INDEX = re.compile(
     r"""index[-_]url\b | ^\s*\[\[tool\.uv\.index | \bregistry\s*=\s*["']?http
     | https?://[^\s"'<>)]*/simple(?:[/\s"']|$) | (?:pypi|pythonhosted|npmjs)\.(?:org|com)\b""",
@@ -37,16 +37,16 @@ def project(name):
 
 
 def committed_files() -> Iterator[Path]:
-    """Text files that git would take: a walk, because an unpacked sdist has no git to ask."""
+    """The text files that git does not ignore. Without git, because an unpacked sdist has no repository."""
     lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     ignored = {".git", *(line.rstrip("/") for line in lines)}
 
-    def kept(names):
+    def not_ignored(names):
         return [name for name in names if not any(fnmatch(name, pattern) for pattern in ignored)]
 
     for folder, folders, files in os.walk(ROOT):
-        folders[:] = kept(folders)
-        yield from (path for name in kept(files) if (path := Path(folder, name)).suffix in TEXT)
+        folders[:] = not_ignored(folders)
+        yield from (path for name in not_ignored(files) if (path := Path(folder, name)).suffix in TEXT)
 
 
 def pins(version):
@@ -76,7 +76,7 @@ def test_the_distributions_pin_each_other_exactly(name):
     assert found == pins(transferkit.__version__)[name]
 
 
-def test_one_command_sets_the_version_of_every_distribution(tmp_path):
+def test_the_version_script_sets_the_version_and_every_pin(tmp_path):
     for path in (ROOT / ".ci/version.py", ROOT / "transferkit/__init__.py", *PROJECTS.values()):
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -91,13 +91,13 @@ def test_one_command_sets_the_version_of_every_distribution(tmp_path):
     for name, path in PROJECTS.items():
         text = (tmp_path / path.relative_to(ROOT)).read_text(encoding="utf-8")
         assert requirements_on_each_other(text) == pins("7.8.9rc1")[name]
-    refused = command("v7.8")
-    assert refused.returncode == 1
-    assert "'v7.8' is not a version" in refused.stderr
+    failed = command("v7.8")
+    assert failed.returncode == 1
+    assert "'v7.8' is not a version" in failed.stderr
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_the_workflow_tests_the_python_versions_that_a_distribution_names(name):
+def test_the_workflow_tests_every_python_version_of_the_classifiers(name):
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project(name)["classifiers"]))
     tested = re.search(r"python: \[(.*)\]", WORKFLOW.read_text(encoding="utf-8"))
     assert tested is not None
@@ -106,16 +106,16 @@ def test_the_workflow_tests_the_python_versions_that_a_distribution_names(name):
 
 
 def test_the_workflow_runs_every_step_of_ci():
-    # The matrix of the workflow does what `pythons` does on one machine.
+    # The workflow has a matrix instead of the step `pythons`.
     command = ["bash", str(ROOT / ".ci/run"), "--help"]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S603
     workflow = WORKFLOW.read_text(encoding="utf-8")
     found = re.findall(r"bash \.ci/run ([a-z ]+)$|steps: \[(.*)\]", workflow, re.MULTILINE)
-    run = {step for one in found for step in re.findall(r"[a-z]+", " ".join(one))}
+    run = {step for groups in found for step in re.findall(r"[a-z]+", " ".join(groups))}
     assert run == {line.split()[0] for line in listed.splitlines()} - {"pythons"}
 
 
-def test_one_licence():
+def test_all_distributions_have_the_same_licence():
     texts = {path.with_name("LICENSE").read_text(encoding="utf-8") for path in PROJECTS.values()}
     assert len(texts) == 1
     assert {project(name)["license"] for name in PROJECTS} == {"MIT"}
@@ -133,8 +133,8 @@ def test_the_lock_file_is_ignored():
         ("files.pythonhosted~org", "."),
     ],
 )
-def test_package_indexes_are_recognised(text, mark):
-    assert not INDEX.search(text), "this file must not name one itself"
+def test_addresses_of_package_indexes_are_recognised(text, mark):
+    assert not INDEX.search(text), "this file must not contain one either"
     assert INDEX.search(text.replace("~", mark))
 
 
