@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from support.waiting import logged, until
 
 from transferkit import (
     AsyncClient,
@@ -125,13 +126,6 @@ def make(clock, store, fake):
     return make
 
 
-async def until(condition):
-    """Let others work until something is so."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any step of anybody may bring it about
-            await asyncio.sleep(0)
-
-
 async def in_time(work, clock):
     """Let time pass, a few seconds at a time, until it is done."""
     task = asyncio.ensure_future(work)
@@ -141,10 +135,6 @@ async def in_time(work, clock):
             for _ in range(20):
                 await asyncio.sleep(0)
     return await task
-
-
-def logged(caplog, name):
-    return [entry for entry in caplog.records if getattr(entry, "event", None) == name]
 
 
 # --- asking -------------------------------------------------------------------------------------------

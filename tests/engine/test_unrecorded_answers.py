@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from support.waiting import logged, until
 
 from transferkit import (
     AsyncClient,
@@ -95,16 +96,6 @@ def make(clock, store, fake):
         return AsyncClient(config, store=store, adapters={"fake": fake}, clock=clock, background=background)
 
     return make
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any step of anybody may bring it about
-            await asyncio.sleep(0.001)
-
-
-def logged(caplog, name):
-    return [entry for entry in caplog.records if getattr(entry, "event", None) == name]
 
 
 @pytest.fixture
