@@ -1,4 +1,4 @@
-"""What the ACS tests share: adapters on loopback, callbacks, a server that answers as it is told."""
+"""Fixtures of the ACS adapter's tests: adapters on loopback, callbacks, and scripted servers."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 async def answering(answer: bytes | Answerer) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server on loopback that reads a request and says `answer`, or does what `answer` does.
 
-    Gives its address and the requests that it read.
+    Yields its address and the requests that it read.
     """
     seen: list[bytes] = []
     handling: dict[asyncio.Task, asyncio.StreamWriter] = {}
@@ -155,7 +155,7 @@ def cloud_event():
 
 @define
 class Sink:
-    """An ASGI app that keeps the callbacks that it gets, by path. It answers Event Grid's handshake."""
+    """An ASGI app that keeps callbacks by path, and responds to Event Grid's handshake."""
 
     got: list[tuple[str, dict]] = field(factory=list)
     headers: list[dict[str, str]] = field(factory=list)
@@ -187,8 +187,8 @@ class Sink:
 
 
 @define
-class OneHouse:
-    """An ASGI app for two: the provider's paths are the emulator's, all others somebody else's."""
+class SharedPort:
+    """An ASGI app that sends the provider's paths to the emulator and all others to another app."""
 
     emulator: AcsEmulator
     other: Callable[..., Awaitable[None]]
@@ -199,8 +199,8 @@ class OneHouse:
 
 
 @pytest.fixture
-def one_house():
-    return OneHouse
+def shared_port():
+    return SharedPort
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def repeatable():
 
 @define
 class Bench:
-    """An emulator and somebody who gets its callbacks, served on one port of loopback."""
+    """An emulator and an app that receives its callbacks, served on one port of loopback."""
 
     emulator: AcsEmulator
     sink: Sink
@@ -274,7 +274,7 @@ class Bench:
         return adapter
 
     def call(self, *, group: bool = False) -> str:
-        """An established call whose callbacks the sink gets."""
+        """An established call whose callbacks the sink receives."""
         return self.emulator.place_call(callback_url=f"{self.url}/calls", group=group)
 
 
@@ -287,7 +287,7 @@ def signer() -> CallbackSigner:
 @pytest.fixture
 async def bench(sink, signer) -> AsyncIterator[Bench]:
     emulator = AcsEmulator(pace=0, signer=signer)
-    async with contextlib.aclosing(emulator), serve(OneHouse(emulator, sink)) as server:
+    async with contextlib.aclosing(emulator), serve(SharedPort(emulator, sink)) as server:
         made = Bench(emulator, sink, server.url)
         try:
             yield made

@@ -70,7 +70,7 @@ async def submit(adapter, wanted):
         ({"connection_string": unset("connection_string"), "ca_file": "."}, ["ca_file", "connection_string"]),
     ],
 )
-async def test_missing_credentials_are_a_refusal_that_names_the_keys(
+async def test_missing_credentials_are_rejected_and_every_key_is_named(
     tmp_path, table, keys, submission, transfer
 ):
     table = table | ({"ca_file": tmp_path} if "ca_file" in table else {})
@@ -81,7 +81,7 @@ async def test_missing_credentials_are_a_refusal_that_names_the_keys(
     assert sorted(name.removeprefix("providers.acs.") for name in named) == sorted(keys)
 
 
-async def test_secrets_are_resolved_when_something_is_sent(monkeypatch, submission, transfer):
+async def test_secrets_are_resolved_for_the_first_request(monkeypatch, submission, transfer):
     secret = Secret(key="providers.acs.connection_string", env="ACS_TEST_CONNECTION_STRING")
     adapter = AcsAdapter(AcsSettings(connection_string=secret))
     assert (await adapter.wire(submission(transfer))).url.startswith(

@@ -1,4 +1,4 @@
-"""What callbacks say: mid-call CloudEvents, Event Grid in both schemas, older shapes, and anything else."""
+"""Decoding of callbacks: mid-call CloudEvents, Event Grid in both schemas, older shapes, and any bytes."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -143,7 +143,7 @@ def test_a_batch_and_a_single_event_are_both_read(callback, cloud_event):
     assert AcsAdapter.decode(callback([])) == ()
 
 
-def test_the_shapes_of_2022(callback):
+def test_events_in_the_form_of_2022_are_read(callback):
     event = {
         "id": "1",
         "source": f"calling/callConnections/{CALL.upper()}/CallConnected",
@@ -166,7 +166,7 @@ def test_the_shapes_of_2022(callback):
         ("", ""),
     ],
 )
-def test_only_a_guid_is_the_same_in_either_letter_case(call_id, canonical):
+def test_only_a_guid_is_changed_to_lower_case(call_id, canonical):
     assert AcsAdapter.canonical_call_id(call_id) == canonical
 
 
@@ -179,7 +179,7 @@ def test_only_a_guid_is_the_same_in_either_letter_case(call_id, canonical):
         ({"data": {"correlationId": "c1"}, "source": None, "subject": None}, "correlationId:c1"),
     ],
 )
-def test_what_is_missing_is_made_up_for(callback, cloud_event, change, call_id):
+def test_a_missing_call_id_is_replaced_by_the_next_best_id(callback, cloud_event, change, call_id):
     event = {**cloud_event("CallConnected"), **change, "time": "soon"}
     del event["id"]
     fact = only(callback([event]))
@@ -197,7 +197,7 @@ def test_without_an_id_equal_content_is_the_same_delivery(callback, cloud_event)
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "", 5])
-def test_times_that_no_calendar_has_are_the_time_of_arrival(callback, cloud_event, time):
+def test_an_invalid_time_is_replaced_by_the_time_of_arrival(callback, cloud_event, time):
     assert only(callback([cloud_event("CallConnected", time=time)])).event.time == AT
 
 
@@ -229,7 +229,7 @@ def incoming(*, cloud: bool, time: str = "2026-05-04T09:29:58.1Z", **data) -> di
 
 
 @pytest.mark.parametrize("cloud", [True, False], ids=["CloudEvents", "Event Grid"])
-def test_an_incoming_call(callback, cloud):
+def test_an_incoming_call_is_read(callback, cloud):
     behalf = {"kind": "microsoftTeamsUser", "rawId": "8:orgid:o1"}
     event = incoming(cloud=cloud, onBehalfOfCallee=behalf)
     fact = only(callback([event], route="eventgrid"))
@@ -254,7 +254,7 @@ def test_an_incoming_call(callback, cloud):
     assert "4255550101" not in repr(fact)
 
 
-def test_whoever_sends_by_event_grid_cannot_use_up_the_id_of_a_callback_to_come(callback, cloud_event):
+def test_an_event_grid_delivery_cannot_block_the_id_of_a_later_callback(callback, cloud_event):
     event = cloud_event("CallTransferAccepted", id="e1")
     by_event_grid, of_the_call = only(callback([event], route="eventgrid")), only(callback([event]))
     assert by_event_grid.event.call_id == of_the_call.event.call_id
@@ -267,14 +267,14 @@ def test_a_redelivered_incoming_call_is_stale(callback, after, stale):
     assert only(callback([event], route="eventgrid")).event.stale is stale
 
 
-def test_an_incoming_call_without_data_has_an_id_all_the_same(callback):
+def test_an_incoming_call_without_data_has_an_id(callback):
     event = {"type": "Microsoft.Communication.IncomingCall"}
     fact = only(callback([event], route="eventgrid"))
     assert fact.event.call_id.startswith("incoming:")
     assert fact.event.incoming_context is None
 
 
-def test_event_grids_path_moves_no_life_cycle(callback, cloud_event):
+def test_a_verdict_on_the_path_of_event_grid_is_ignored(callback, cloud_event):
     event = cloud_event("CallTransferAccepted", {"resultInformation": DONE})
     fact = only(callback([event], route="eventgrid"))
     assert fact.signals == ()
@@ -284,7 +284,7 @@ def test_event_grids_path_moves_no_life_cycle(callback, cloud_event):
 # --- routes ---------------------------------------------------------------------------------------------
 
 
-def test_the_path_alone_selects_the_authentication():
+def test_the_path_selects_the_authentication():
     adapter = AcsAdapter(AcsSettings(resource_id="the-resource"))
     mid_call = adapter.route("")
     assert mid_call.success_status == 200
@@ -317,7 +317,7 @@ def test_the_path_alone_selects_the_authentication():
         (b'[{"type": "a"}, null]', "[1]"),
     ],
 )
-def test_what_nobody_publishes_is_malformed(callback, body, where):
+def test_an_unpublished_shape_is_malformed(callback, body, where):
     with pytest.raises(MalformedCallback) as caught:
         AcsAdapter.decode(callback(body))
     assert (caught.value.provider, caught.value.where) == ("acs", where)
@@ -326,7 +326,7 @@ def test_what_nobody_publishes_is_malformed(callback, body, where):
 @pytest.mark.parametrize(
     "bad", [b'"half an emoji \\ud83d"', b'"\xff"', b"NaN", b"1e999", b"9" * 5000], ids=range(5)
 )
-def test_an_element_with_a_bad_value_is_kept_and_costs_no_other(callback, cloud_event, bad):
+def test_an_element_with_a_bad_value_is_kept_and_affects_no_other(callback, cloud_event, bad):
     failed = cloud_event("CallTransferFailed", {"resultInformation": {"code": 603, "message": "BAD"}})
     body = json.dumps([failed, cloud_event("CallConnected")]).encode().replace(b'"BAD"', bad)
     first, second = AcsAdapter.decode(callback(body))
@@ -334,7 +334,7 @@ def test_an_element_with_a_bad_value_is_kept_and_costs_no_other(callback, cloud_
     assert isinstance(second.event, CallConnected)
 
 
-def test_an_element_that_is_nested_too_deeply_costs_no_other(callback, cloud_event, monkeypatch):
+def test_an_element_that_is_nested_too_deeply_affects_no_other(callback, cloud_event, monkeypatch):
     def freeze(value):
         if "deep" in value["data"]:
             raise RecursionError
@@ -347,7 +347,7 @@ def test_an_element_that_is_nested_too_deeply_costs_no_other(callback, cloud_eve
     assert [type(fact.event) for fact in caught.value.facts] == [CallConnected]
 
 
-def test_one_bad_element_costs_no_good_one(callback, cloud_event):
+def test_a_bad_element_affects_no_other(callback, cloud_event):
     with pytest.raises(MalformedCallback) as caught:
         AcsAdapter.decode(callback([7, cloud_event("CallConnected"), {}]))
     assert caught.value.where == "[0]"
@@ -403,13 +403,13 @@ def decode_anything(body: bytes):
 
 @settings(deadline=None)
 @given(st.binary())
-def test_any_bytes(body):
+def test_any_bytes_are_decoded_or_malformed(body):
     decode_anything(body)
 
 
 @settings(deadline=None)
 @given(VALUES)
-def test_any_json(value):
+def test_any_json_is_decoded_or_malformed(value):
     decode_anything(json.dumps(value).encode())
 
 
@@ -417,7 +417,7 @@ def test_any_json(value):
 @given(
     st.sampled_from(NAMES), DATA, st.dictionaries(st.sampled_from(["id", "time", "source", "data"]), VALUES)
 )
-def test_any_contents_of_known_events(name, data, envelope):
+def test_known_events_with_any_content_are_decoded_or_malformed(name, data, envelope):
     event = {"type": f"Microsoft.Communication.{name}", "data": data, **envelope}
     body = json.dumps(event).encode()
     facts = decode_anything(body)
@@ -431,7 +431,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_mutated_callback_costs_nothing_but_what_was_changed(data):
+def test_a_mutation_affects_only_the_changed_element(data):
     """Any one member of a good event is taken away, renamed in letter case or given another value."""
     event = data.draw(st.sampled_from(GOOD))
     at = data.draw(st.sampled_from(sorted(members(event))))

@@ -1,4 +1,4 @@
-"""What each api-version carries, and what is refused before anything leaves."""
+"""The fields that each api-version supports, and what the plan refuses."""
 
 from datetime import timedelta
 
@@ -93,12 +93,12 @@ SINCE = [(transfer, *row) for row in TRANSFER_SINCE] + [(redirect, *row) for row
 @pytest.mark.parametrize(
     ("request_of", "name", "given", "since"), SINCE, ids=[f"{r.__name__}-{n}-{s}" for r, n, _, s in SINCE]
 )
-def test_a_field_is_carried_from_the_version_that_brought_it(request_of, name, given, since, version):
+def test_a_field_is_accepted_from_the_version_that_added_it(request_of, name, given, since, version):
     carried = since is not None and version >= since
     assert set(problems(request_of(**given), version)) == (set() if carried else {name})
 
 
-def test_what_a_version_lacks_is_said_with_what_it_has():
+def test_a_problem_names_what_the_version_supports():
     adapter = AcsAdapter(AcsSettings(api_version=V2023_03))
     everything = transfer(
         to=EXTENSION,
@@ -136,7 +136,7 @@ def test_what_a_version_lacks_is_said_with_what_it_has():
         ("extra.operationCallbackUri", {"extra": {"operationCallbackUri": None}}),
     ],
 )
-def test_what_a_transfer_cannot_carry(name, given):
+def test_the_plan_refuses_fields_that_a_transfer_cannot_have(name, given):
     assert problems(transfer(**given)) == [name]
 
 
@@ -154,7 +154,7 @@ def test_what_a_transfer_cannot_carry(name, given):
         ("app.example", False),
     ],
 )
-def test_callback_addresses_are_https_or_on_loopback(uri, taken):
+def test_a_callback_address_must_be_https_or_on_loopback(uri, taken):
     assert problems(transfer(callback_uri=uri)) == ([] if taken else ["callback_uri"])
 
 
@@ -176,7 +176,7 @@ def test_callback_addresses_are_https_or_on_loopback(uri, taken):
         ({"X-MS-Custom-": "1"}, ["context.sip['X-MS-Custom-']"]),
     ],
 )
-def test_sip_headers(sip, wrong):
+def test_the_plan_refuses_sip_headers_that_acs_does_not_accept(sip, wrong):
     assert problems(transfer(context=CallingContext(sip=sip))) == wrong
 
 
@@ -190,7 +190,7 @@ def test_every_spelling_of_the_uui_is_sent_as_user_to_user(name):
     assert planned.request.context.sip == {"User-To-User": "abc", "X-case": "42"}
 
 
-def test_two_spellings_of_the_uui_are_refused_so_that_neither_is_lost():
+def test_two_spellings_of_the_uui_in_one_request_are_refused():
     sip = {"UserToUser": "abc", "User-To-User": "def"}
     assert problems(transfer(context=CallingContext(sip=sip))) == ["context.sip['UserToUser']"]
 
@@ -222,7 +222,7 @@ def test_an_operation_context_has_at_most_5000_characters(length, wrong):
         (CALL.replace("-", ""), ["call"]),
     ],
 )
-def test_a_transfers_call_is_a_call_connection_id(call, wrong):
+def test_the_call_of_a_transfer_must_be_a_call_connection_id(call, wrong):
     assert problems(transfer(call=call)) == wrong
 
 
@@ -240,7 +240,7 @@ def test_a_teams_id_that_is_not_a_guid_is_refused(someone):
     assert problems(redirect(to=someone)) == ["to[0]"]
 
 
-def test_a_visitor_of_a_meeting_has_an_id_of_any_form():
+def test_the_id_of_an_anonymous_visitor_has_any_form():
     assert problems(transfer(to=TeamsUser("visitor", anonymous=True))) == []
 
 
@@ -267,7 +267,7 @@ def test_a_call_from_a_phone_or_from_an_unknown_caller_may_be_redirected_to_a_ph
         ({"n": "v" * 1025}, ["context.voip['n']"]),
     ],
 )
-def test_voip_headers(voip, wrong):
+def test_the_plan_refuses_voip_headers_that_acs_does_not_accept(voip, wrong):
     assert problems(transfer(context=CallingContext(voip=voip))) == wrong
 
 
@@ -292,7 +292,7 @@ def test_every_problem_of_teams_details_is_named():
     ]
 
 
-def test_teams_details_may_name_a_caller_who_withholds_the_number():
+def test_teams_details_may_have_a_caller_with_a_withheld_number():
     caller = TeamsPhoneCallerDetails(caller=PhoneNumber("anonymous"), name="", phone_number="")
     details = TeamsPhoneCallDetails(caller=caller, call_topic="t" * 48)
     assert problems(transfer(context=CallingContext(teams=details))) == []
@@ -312,11 +312,11 @@ def test_teams_details_may_name_a_caller_who_withholds_the_number():
         (["disposition", "mask_caller"], {"disposition": CallDisposition.FORWARD, "mask_caller": False}),
     ],
 )
-def test_a_redirect_carries_one_target_and_the_incoming_context(wrong, given):
+def test_a_redirect_needs_one_target_and_the_incoming_context(wrong, given):
     assert problems(redirect(**given)) == wrong
 
 
-def test_repeats_end_before_the_providers_five_minutes_do():
+def test_retries_end_before_the_five_minutes_of_the_provider():
     capabilities = AcsAdapter(AcsSettings()).capabilities
     assert capabilities.repeatable_for == timedelta(seconds=285)
     assert capabilities.redirect_completes_on_acceptance

@@ -1,4 +1,4 @@
-"""The whole way: an application's client, this adapter, the emulator and the receiver, over loopback."""
+"""End to end over loopback: an application's client, the adapter, the emulator and the receiver."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -38,10 +38,10 @@ class Office:
 
 
 @pytest.fixture(params=[True, False], ids=["own callback address", "the call's address"])
-async def office(request, one_house) -> AsyncIterator[Office]:
+async def office(request, shared_port) -> AsyncIterator[Office]:
     emulator = AcsEmulator(pace=0)
-    house = one_house(emulator, emulator.app)
-    async with aclosing(emulator), serve(house) as server:
+    app = shared_port(emulator, emulator.app)
+    async with aclosing(emulator), serve(app) as server:
         table = emulator.config(server.url)
         secret = Secret(value=table.pop("connection_string"))
         adapter = AcsAdapter(AcsSettings(**table, connection_string=secret, timeout=5.0))
@@ -53,7 +53,7 @@ async def office(request, one_house) -> AsyncIterator[Office]:
             lifecycle=LifecycleConfig(grace=timedelta(milliseconds=50)),
         )
         async with AsyncClient(config, adapters={"acs": adapter}) as client:
-            house.other = client.asgi()
+            app.other = client.asgi()
             yield Office(emulator, client, f"{server.url}/acs")
 
 
@@ -137,7 +137,7 @@ async def test_a_call_from_an_acs_user_is_not_redirected_to_a_phone(office):
     ],
     ids=["503", "429", "500"],
 )
-async def test_tries_are_counted_once_and_carry_one_id(answers, adapter_at, first, kind):
+async def test_every_attempt_has_the_same_repeatability_id(answers, adapter_at, first, kind):
     """The SDK's own tries would multiply ours. Each of ours repeats the same request under the same id."""
     async with answers(first) as (url, seen):
         config = Config(

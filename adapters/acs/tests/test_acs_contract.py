@@ -1,4 +1,4 @@
-"""The contract of all adapters, and what loads when."""
+"""The contract that every adapter fulfils, and what is imported when."""
 
 import json
 import subprocess

@@ -1,7 +1,4 @@
-"""Every exception of the layers beneath: each has an answer, and none comes through.
-
-azure-core and aiohttp carry the request; msal, requests and urllib3 fetch its token.
-"""
+"""Every exception of azure-core and aiohttp has a result, and none is raised."""
 
 import asyncio
 import inspect
@@ -121,7 +118,7 @@ def check_carried(error: Exception, answer, inspection) -> None:
 
 
 @pytest.mark.parametrize("cls", [*AIOHTTP, *BUILT_IN], ids=name)
-async def test_every_exception_of_the_http_client_has_an_answer(
+async def test_every_exception_of_the_http_client_has_a_result(
     monkeypatch, adapter_at, submission, transfer, cls
 ):
     error = make(cls)
@@ -131,9 +128,7 @@ async def test_every_exception_of_the_http_client_has_an_answer(
 
 
 @pytest.mark.parametrize("cls", AZURE, ids=name)
-async def test_every_exception_of_azure_core_has_an_answer(
-    monkeypatch, adapter_at, submission, transfer, cls
-):
+async def test_every_exception_of_azure_core_has_a_result(monkeypatch, adapter_at, submission, transfer, cls):
     error = make(cls)
     monkeypatch.setattr(AioHttpTransport, "send", raising(error))
     adapter = adapter_at("http://127.0.0.1:1")
@@ -146,7 +141,7 @@ PASSWORD = "pass-word-of-the-proxy"
 @pytest.mark.parametrize(
     "cls", [aiohttp.InvalidURL, aiohttp.ClientConnectionError, RuntimeError], ids=lambda cls: cls.__name__
 )
-async def test_no_error_s_own_words_are_repeated(monkeypatch, adapter_at, submission, transfer, cls):
+async def test_the_text_of_an_exception_is_not_shown(monkeypatch, adapter_at, submission, transfer, cls):
     error = cls(f"http://user:{PASSWORD}@proxy.test, Bearer s3cret, +14255550100")
     monkeypatch.setattr(aiohttp.ClientSession, "_request", raising(error))
     adapter = adapter_at("http://127.0.0.1:1")
@@ -165,7 +160,7 @@ def test_the_lists_are_not_empty():
 
 
 @pytest.mark.parametrize("stop", [asyncio.CancelledError, KeyboardInterrupt])
-async def test_who_wants_to_stop_is_not_answered(monkeypatch, adapter_at, submission, transfer, stop):
+async def test_a_cancellation_is_raised(monkeypatch, adapter_at, submission, transfer, stop):
     monkeypatch.setattr(aiohttp.ClientSession, "_request", raising(stop()))
     adapter = adapter_at("http://127.0.0.1:1")
     with pytest.raises(stop):

@@ -1,4 +1,4 @@
-"""The environment's proxy carries requests; it is looked up once, not for each request."""
+"""Requests use the proxy of the environment, which is read once."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ async def test_requests_go_through_the_environments_proxy(environment, heard):
     assert heard[1].startswith("GET http://acs.example/calling/callConnections/x?")
 
 
-async def test_a_proxy_s_password_is_in_no_answer(environment, answers, adapter_at, submission, transfer):
+async def test_the_password_of_a_proxy_is_not_shown(environment, answers, adapter_at, submission, transfer):
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     async with answers(refusal) as (url, _):
         environment.setenv("https_proxy", url.replace("//", "//user:proxy-password@"))
@@ -63,7 +63,7 @@ async def test_a_proxy_s_password_is_in_no_answer(environment, answers, adapter_
     assert "proxy-password" not in f"{found.message} {found!r}"
 
 
-async def test_a_host_that_needs_no_proxy_is_asked_directly(environment, heard):
+async def test_a_host_in_no_proxy_is_reached_directly(environment, heard):
     environment.setenv("http_proxy", "http://127.0.0.1:9")
     environment.setenv("no_proxy", "127.0.0.1")
     await ask(heard[0])

@@ -1,4 +1,4 @@
-"""Each published request example, field for field; and the official SDK's own models read what we write."""
+"""Each published request example, field for field, also as read by the official SDK's own models."""
 
 import json
 from datetime import UTC, datetime

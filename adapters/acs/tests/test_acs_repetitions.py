@@ -1,4 +1,4 @@
-"""By what a callback of ACS is known again, and by what the call that it is about."""
+"""How a repeated callback of ACS, and the call that it is about, are identified."""
 
 import pytest
 from transferkit_acs import AcsAdapter
@@ -14,7 +14,7 @@ def only(callback):
 
 
 @pytest.mark.parametrize("route", ["", EVENT_GRID])
-def test_what_has_no_id_is_known_by_its_content_alone(callback, cloud_event, route):
+def test_a_delivery_without_an_id_is_identified_by_its_content(callback, cloud_event, route):
     event = cloud_event("CallConnected")
     del event["id"]
     delivery = only(callback([event], route=route)).delivery
@@ -23,13 +23,13 @@ def test_what_has_no_id_is_known_by_its_content_alone(callback, cloud_event, rou
 
 @pytest.mark.parametrize("route", ["", EVENT_GRID])
 @pytest.mark.parametrize("other", [{"type": "Microsoft.Communication.Else"}, {"source": "elsewhere"}])
-def test_an_id_is_its_source_s_own_and_of_one_type(callback, cloud_event, route, other):
+def test_an_event_id_is_unique_within_source_and_type(callback, cloud_event, route, other):
     event = cloud_event("CallConnected")
     keys = [only(callback([one], route=route)).delivery.key for one in (event, event | other, dict(event))]
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_event_grid_s_own_schema_calls_the_source_its_topic(callback):
+def test_the_topic_is_the_source_in_the_schema_of_event_grid(callback):
     event = {"id": "e", "eventType": "Microsoft.Communication.IncomingCall", "topic": "/subscriptions/1"}
     one, other = (only(callback([{**event, "topic": topic}], route=EVENT_GRID)) for topic in ("/a", "/b"))
     assert one.delivery != other.delivery
@@ -44,7 +44,7 @@ def test_event_grid_s_own_schema_calls_the_source_its_topic(callback):
         ({}, None, None),
     ],
 )
-def test_a_call_that_rings_is_named_by_the_first_id_that_there_is(callback, data, own_id, call_id):
+def test_a_ringing_call_has_the_first_id_in_its_event(callback, data, own_id, call_id):
     event = {"type": "Microsoft.Communication.IncomingCall", "data": data, "id": own_id}
     named = only(callback([event], route=EVENT_GRID)).event.call_id
     assert named.endswith(f":{call_id or content_key(event)}")

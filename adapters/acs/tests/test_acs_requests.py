@@ -1,4 +1,4 @@
-"""What leaves: published bodies, published headers, merge patches."""
+"""Requests to ACS: published bodies, published headers, merge patches."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -71,13 +71,13 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("someone", "model"), MODELS, ids=[one.raw_id for one, _ in MODELS])
-def test_an_identifier_has_its_published_form_and_comes_back_from_it(someone, model):
+def test_an_identifier_is_written_in_its_published_form_and_read_back(someone, model):
     assert model_of(someone) == model
     assert identifier_of(model).raw_id == someone.raw_id
 
 
 @pytest.mark.parametrize("someone", [one for one, _ in MODELS], ids=lambda one: one.raw_id)
-def test_a_response_has_the_raw_id_too(someone):
+def test_a_model_in_a_response_has_the_raw_id(someone):
     assert response_model_of(someone) == {**model_of(someone), "rawId": someone.raw_id}
 
 
@@ -106,11 +106,11 @@ def test_a_kind_without_a_published_form_is_an_error():
         {"teamsExtensionUser": {"userId": "u"}},
     ],
 )
-def test_a_model_that_names_nobody_is_nobody(model):
+def test_a_model_without_an_identifier_is_none(model):
     assert identifier_of(model) is None
 
 
-def test_unknown_raw_ids_and_clouds_are_read_all_the_same():
+def test_unknown_raw_ids_and_clouds_are_read():
     assert identifier_of({"kind": "unknown", "rawId": "48:echo"}) == UnknownIdentifier("48:echo")
     assert identifier_of({"microsoftTeamsUser": {"userId": "o1", "cloud": "DOD"}}) == TeamsUser(
         "o1", cloud=Cloud.DOD
@@ -123,7 +123,7 @@ def body_of_request(request):
     return body_of(Submission(id="t-1", request=request, first_sent_at=at, deadline=Deadline(at)))
 
 
-def test_the_smallest_transfer():
+def test_a_transfer_with_only_a_target_is_written():
     assert body_of_request(Transfer(call="c", to=USER)) == {
         "targetParticipant": USER_MODEL,
         "operationContext": "t-1",
@@ -135,7 +135,7 @@ def test_a_transfer_without_a_context_is_sent_with_its_id(given):
     assert body_of_request(Transfer(call="c", to=USER, operation_context=given))["operationContext"] == "t-1"
 
 
-def test_a_transfer_with_everything():
+def test_a_transfer_with_every_field_is_written():
     details = TeamsPhoneCallDetails(
         caller=TeamsPhoneCallerDetails(
             caller=PHONE,
@@ -203,13 +203,13 @@ def test_a_transfer_with_everything():
     }
 
 
-def test_teams_details_travel_alone():
+def test_teams_details_are_written_without_headers():
     context = CallingContext(teams=TeamsPhoneCallDetails(call_topic="billing"))
     body = body_of_request(Transfer(call="c", to=USER, context=context))
     assert body["customCallingContext"] == {"teamsPhoneCallDetails": {"callTopic": "billing"}}
 
 
-def test_a_redirect():
+def test_a_redirect_is_written():
     request = Redirect(call="incoming:1", to=PHONE, incoming_context="opaque", operation_context="ours alone")
     assert body_of_request(request) == {"incomingCallContext": "opaque", "target": PHONE_MODEL}
 
@@ -224,14 +224,14 @@ def test_extra_is_merged_into_the_body():
     }
 
 
-def test_extra_may_take_a_field_away_or_put_another_in_its_place():
+def test_extra_can_remove_and_replace_fields():
     context = CallingContext(sip={"X-a": "1", "X-b": "2"}, voip={"a": "1"})
     extra = {"customCallingContext": {"sipHeaders": {"X-a": None, "X-b": "3"}, "voipHeaders": None}}
     body = body_of_request(Transfer(call="c", to=USER, context=context, extra=extra))
     assert body["customCallingContext"] == {"sipHeaders": {"X-b": "3"}}
 
 
-def test_extra_reaches_a_redirect():
+def test_extra_is_merged_into_a_redirect():
     request = Redirect(call="incoming:1", to=USER, incoming_context="opaque", extra={"target": {"new": 1}})
     assert body_of_request(request)["target"] == {**USER_MODEL, "new": 1}
 
@@ -243,7 +243,7 @@ def test_extra_reaches_a_redirect():
         (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "Wed, 31 Dec 2025 23:00:00 GMT"),
     ],
 )
-def test_repeatability_headers_are_the_submissions(sent, text):
+def test_the_repeatability_headers_are_those_of_the_submission(sent, text):
     request = Transfer(call="c", to=USER)
     submission = Submission(id="the-id", request=request, first_sent_at=sent, deadline=Deadline(sent))
     assert headers_of(submission) == {"Repeatability-Request-ID": "the-id", "Repeatability-First-Sent": text}

@@ -1,4 +1,4 @@
-"""ACS's and Event Grid's callbacks at the client's door: who is believed, and how they are answered."""
+"""Verification of ACS's and Event Grid's callbacks, and the responses to them."""
 
 import json
 from contextlib import AsyncExitStack
@@ -48,7 +48,7 @@ def make(monkeypatch):
 # --- a call's own callbacks -----------------------------------------------------------------------------
 
 
-async def test_a_transfers_life_in_verified_callbacks(make):
+async def test_verified_callbacks_lead_a_transfer_to_success(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
         completed = ACS.transfer_completed(CALL, transfer_id=transfer.id)
@@ -60,7 +60,7 @@ async def test_a_transfers_life_in_verified_callbacks(make):
         assert (again.status, again.events) == (200, ()), "a repetition"
 
 
-async def test_half_an_emoji_in_one_event_costs_no_other_event_of_the_body(make):
+async def test_half_a_character_in_one_event_affects_no_other_event(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
         roster = ACS.event("ParticipantsUpdated", CALL, participants=[{"displayName": "Zoë \ud83d"}])
@@ -71,7 +71,7 @@ async def test_half_an_emoji_in_one_event_costs_no_other_event_of_the_body(make)
         assert (await transfer.outcome(timeout=5)).kind == "transfer.completed"
 
 
-async def test_a_transfer_that_fails(make):
+async def test_a_verified_failure_fails_the_transfer(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=PhoneNumber("+14255550123"))
         await client.receive(ACS.transfer_failed(CALL, transfer_id=transfer.id))
@@ -79,7 +79,7 @@ async def test_a_transfer_that_fails(make):
     assert (outcome.kind, outcome.reason) == ("transfer.failed", "declined")
 
 
-async def test_what_else_a_call_says(make):
+async def test_other_verified_callbacks_become_events(make):
     async with make() as client:
         for said, became in [
             (ACS.call_connected(CALL), "call.connected"),
@@ -105,19 +105,19 @@ async def test_a_token_of_graphs_signer_is_refused(make):
         assert (await client.receive(ACS.signed([], token=token))).status == 401
 
 
-async def test_event_grids_secret_does_not_open_a_calls_path(make):
+async def test_the_secret_of_event_grid_is_not_accepted_on_a_calls_path(make):
     async with make() as client:
         request = evolve(ACS.call_ended(CALL), url=f"/acs?secret={SECRET}", headers={})
         assert (await client.receive(request)).status == 401
 
 
-async def test_without_a_resource_id_nothing_is_believed_and_the_log_says_why(make, caplog):
+async def test_without_a_resource_id_every_callback_is_refused_and_the_log_names_the_key(make, caplog):
     async with make(resource_id=None) as client:
         assert (await client.receive(ACS.call_ended(CALL))).status == 401
     assert "set providers.acs.resource_id" in caplog.text
 
 
-async def test_over_the_wire_with_keys_fetched_over_tls():
+async def test_a_callback_is_verified_with_keys_fetched_over_tls():
     async def documents(scope, receive, send):
         document = SIGNER.jwks() if scope["path"] == "/keys" else SIGNER.openid_configuration(keys.url)
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -144,7 +144,7 @@ async def test_over_the_wire_with_keys_fetched_over_tls():
 # --- Event Grid -----------------------------------------------------------------------------------------
 
 
-async def test_a_call_that_rings_is_told_by_event_grid(make):
+async def test_event_grid_reports_an_incoming_call(make):
     async with make() as client:
         (event,) = (await client.receive(ACS.incoming_call("c1", source=PhoneNumber("+14255550177")))).events
         assert (event.kind, event.source, event.stale) == (
@@ -157,7 +157,7 @@ async def test_a_call_that_rings_is_told_by_event_grid(make):
 
 
 @pytest.mark.parametrize("url", ["/acs/eventgrid", "/acs/eventgrid?secret=wrong", "/acs/eventgrid?code=x"])
-async def test_without_the_secret_nothing_is_believed(make, url, caplog):
+async def test_without_the_secret_every_delivery_is_refused(make, url, caplog):
     async with make() as client:
         for request in (ACS.incoming_call("c1"), ACS.validation("code"), ACS.permission()):
             assert (await client.receive(evolve(request, url=url))).status == 401
@@ -165,14 +165,14 @@ async def test_without_the_secret_nothing_is_believed(make, url, caplog):
 
 
 @pytest.mark.parametrize("secret", ["s3cret", "Zm9v+YmFy/Zm9v==", "a b&c=d%41#e"])
-async def test_every_secret_that_is_percent_encoded_in_the_address_opens_it(make, secret):
+async def test_a_percent_encoded_secret_is_accepted(make, secret):
     acs = evolve(ACS, eventgrid_secret=secret)
     async with make(eventgrid_secret=Secret(value=secret)) as client:
         for request in (acs.incoming_call("c1"), acs.validation("code"), acs.permission()):
             assert (await client.receive(request)).status == 200
 
 
-async def test_a_base64_secret_that_was_pasted_into_the_address_opens_it(make):
+async def test_a_base64_secret_is_accepted_as_pasted_into_the_url(make):
     secret = "Zm9v+YmFy/Zm9v=="
     async with make(eventgrid_secret=Secret(value=secret)) as client:
         for request in (ACS.incoming_call("c1"), ACS.validation("code"), ACS.permission()):
@@ -182,7 +182,7 @@ async def test_a_base64_secret_that_was_pasted_into_the_address_opens_it(make):
 
 @pytest.mark.parametrize("path", ["/acs", "/acs/5b0e5d3c-94a7-4a53-8f5e-6f2f0c0a7d11"])
 @pytest.mark.parametrize("kind", ["delivery", "validation", "permission"])
-async def test_event_grids_requests_at_a_calls_path_are_refused_with_the_path_they_belong_to(
+async def test_requests_of_event_grid_at_a_calls_path_are_refused_with_the_right_path(
     make, caplog, path, kind
 ):
     request = {
@@ -198,7 +198,7 @@ async def test_event_grids_requests_at_a_calls_path_are_refused_with_the_path_th
     assert "whose path is /acs/eventgrid: correct the endpoint" in record.getMessage()
 
 
-async def test_a_calls_own_refused_callback_gets_no_hint_of_event_grid(make, caplog):
+async def test_a_refused_mid_call_callback_has_no_hint_about_event_grid(make, caplog):
     async with make() as client:
         assert (await client.receive(evolve(ACS.call_ended(CALL), headers={}))).status == 401
         wrong = evolve(ACS.incoming_call("c1"), url="/acs/eventgrid?secret=wrong")
@@ -206,7 +206,7 @@ async def test_a_calls_own_refused_callback_gets_no_hint_of_event_grid(make, cap
     assert "whose path is" not in caplog.text
 
 
-async def test_two_secrets_hold_while_one_takes_the_others_place(make):
+async def test_both_secrets_are_accepted_during_a_rotation(make):
     new = evolve(ACS, eventgrid_secret="the new one")
     settings = {"eventgrid_secret": Secret(value="the new one"), "eventgrid_old_secret": Secret(value=SECRET)}
     async with make(**settings) as client:
@@ -216,7 +216,7 @@ async def test_two_secrets_hold_while_one_takes_the_others_place(make):
         assert (await client.receive(ACS.incoming_call("c1"))).status == 401
 
 
-async def test_nothing_configured_believes_nothing_and_the_log_says_what_to_set(make, caplog):
+async def test_without_configuration_every_delivery_is_refused_and_the_log_names_the_keys(make, caplog):
     async with make(eventgrid_secret=None) as client:
         assert (await client.receive(ACS.incoming_call("c1"))).status == 401
     assert (
@@ -226,7 +226,7 @@ async def test_nothing_configured_believes_nothing_and_the_log_says_what_to_set(
 
 
 @pytest.mark.parametrize("code", ["512d38b6-c7b8-40c8-89fe-f46f9e9622b6", '<script>"é\\'])
-async def test_a_new_subscription_gets_its_code_back(make, code):
+async def test_the_response_to_a_validation_contains_the_code(make, code):
     async with make() as client:
         response = await client.receive(ACS.validation(code))
         assert response.status == 200
@@ -235,7 +235,7 @@ async def test_a_new_subscription_gets_its_code_back(make, code):
         assert await client._store.read(None) == ()
 
 
-async def test_a_handshake_told_twice_in_one_delivery_is_answered_once(make):
+async def test_two_validations_in_one_delivery_get_one_response(make):
     request = ACS.validation("code")
     (event,) = json.loads(request.body)
     async with make() as client:
@@ -243,7 +243,7 @@ async def test_a_handshake_told_twice_in_one_delivery_is_answered_once(make):
     assert json.loads(response.body) == {"validationResponse": "code"}
 
 
-async def test_a_handshake_among_other_events_does_not_acknowledge_them_unkept(make):
+async def test_a_validation_among_other_events_does_not_acknowledge_them(make):
     request = ACS.validation("code")
     batch = [*json.loads(request.body), *json.loads(ACS.incoming_call("c1").body)]
     async with make() as client:
@@ -261,7 +261,7 @@ async def test_a_handshake_without_a_code_is_malformed(make, data):
         assert (await client.receive(request)).status == 400
 
 
-async def test_a_call_that_only_mentions_the_handshake_is_a_call(make):
+async def test_an_event_that_mentions_the_validation_type_is_an_event(make):
     name = "Microsoft.EventGrid.SubscriptionValidationEvent"
     async with make() as client:
         (event,) = (await client.receive(ACS.incoming_call("c1", incoming_context=name))).events
@@ -270,14 +270,14 @@ async def test_a_call_that_only_mentions_the_handshake_is_a_call(make):
         assert (await client.receive(request)).status == 400
 
 
-async def test_a_handshake_is_none_on_a_calls_own_path(make):
+async def test_a_validation_on_a_calls_path_is_not_a_handshake(make):
     request = ACS.signed(ACS.validation("code").body)
     async with make() as client:
         response = await client.receive(request)
     assert (response.status, response.body) == (200, b"")
 
 
-async def test_a_new_subscription_of_cloud_events_is_allowed(make):
+async def test_a_subscription_in_the_cloud_events_schema_is_allowed(make):
     async with make() as client:
         response = await client.receive(ACS.permission("eventgrid.azure.net"))
     assert response.status == 200
@@ -286,7 +286,7 @@ async def test_a_new_subscription_of_cloud_events_is_allowed(make):
 
 
 @pytest.mark.parametrize("origin", ["", "*", "a b", "x\r\nSet-Cookie: a=b", "<b>", "é", "x" * 300])
-async def test_an_origin_that_is_no_host_is_not_repeated(make, origin):
+async def test_an_origin_that_is_not_a_host_is_not_repeated(make, origin):
     async with make() as client:
         response = await client.receive(ACS.permission(origin))
     assert response.status == 400
@@ -318,25 +318,25 @@ def protected(**more):
         ({"issuer": ISSUER, "audience": RESOURCE}, 401),
     ],
 )
-async def test_a_delivery_protected_by_entra(make, more, status):
+async def test_a_delivery_with_a_token_of_entra_is_verified(make, more, status):
     async with make(**ENTRA) as client:
         assert (await client.receive(protected(**more))).status == status
 
 
-async def test_a_secret_and_a_token_must_both_hold_where_both_are_configured(make):
+async def test_a_secret_and_a_token_are_both_required_if_both_are_configured(make):
     async with make(**{**ENTRA, "eventgrid_secret": Secret(value=SECRET)}) as client:
         assert (await client.receive(protected())).status == 200
         assert (await client.receive(ACS.incoming_call("c1"))).status == 401
         assert (await client.receive(evolve(protected(), url="/acs/eventgrid"))).status == 401
 
 
-async def test_the_question_that_carries_no_token_is_answered(make):
+async def test_a_handshake_without_a_token_gets_a_response(make):
     async with make(**ENTRA) as client:
         assert (await client.receive(ACS.permission())).status == 200
         assert (await client.receive(ACS.validation("code"))).status == 401
 
 
-def test_entras_documents_are_the_tenants():
+def test_the_openid_document_is_that_of_the_tenant():
     policy = AcsSettings(eventgrid_audience="a", tenant_id=TENANT, client_id="c").eventgrid_policy
     assert policy.openid_url == f"{V2}/.well-known/openid-configuration"
     assert policy.issuers == (V2, V1)
@@ -354,6 +354,6 @@ def test_entras_documents_are_the_tenants():
         ({"eventgrid_old_secret": Secret(value="x")}, "eventgrid_old_secret: needs eventgrid_secret"),
     ],
 )
-def test_settings_that_lack_something_say_what(settings, why):
+def test_incomplete_settings_name_the_missing_key(settings, why):
     with pytest.raises(ValueError, match=why):
         AcsSettings(**settings)

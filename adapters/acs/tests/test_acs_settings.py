@@ -1,4 +1,4 @@
-"""The configuration keys, and what is said about wrong ones."""
+"""The keys of `[providers.acs]`, and the messages about wrong ones."""
 
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +23,7 @@ KEY = "a2V5"
         f"Endpoint=contoso.communication.azure.com ; AccessKey={KEY};",
     ],
 )
-def test_a_connection_string_in_any_order(text):
+def test_a_connection_string_is_read_in_any_order(text):
     read = ConnectionString.read(text, key="k")
     assert read == ConnectionString(endpoint="https://contoso.communication.azure.com", access_key=KEY)
     assert KEY not in repr(read)
@@ -111,7 +111,7 @@ def test_there_is_one_kind_of_credential(first, second):
         AcsSettings(**{name: values.get(name, SECRET) for name in (first, second)})
 
 
-def test_the_keys_are_read_from_a_configuration(tmp_path):
+def test_every_key_is_read_from_a_configuration(tmp_path):
     (tmp_path / "bot.pem").write_text("a certificate")
     table = {"managed_identity": "system", "endpoint": "https://a.example"}
     config = load_config({"providers": {"acs": table}})

@@ -1,4 +1,4 @@
-"""What `submit` and `inspect` make of everything that a provider or a network can do, over real sockets."""
+"""The results of `submit` and `inspect` for everything that ACS or a network can do, over real sockets."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def error(code: str, message: str = "Said so.") -> dict:
 
 @pytest.fixture
 async def submit(answers, adapter_at, submission, transfer):
-    """Submits to a server that answers as told; gives the answer."""
+    """Submits to a server with a scripted response, and returns the result."""
 
     async def go(answer, **settings):
         async with answers(answer) as (url, _):
@@ -71,18 +71,18 @@ async def submit(answers, adapter_at, submission, transfer):
     ],
     ids=["context", "empty", "nothing", "200", "204", "garbage", "list", "html"],
 )
-async def test_any_2xx_is_taken_whatever_its_body(submit, answer):
+async def test_any_2xx_is_submitted_whatever_its_body(submit, answer):
     assert isinstance(await submit(answer), Submitted)
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>Sign in</html>"), (302, b"")])
-async def test_a_page_or_a_redirect_is_not_an_answer_of_acs(submit, status, body):
+async def test_an_html_page_or_a_redirect_is_not_a_response_of_acs(submit, status, body):
     answer = await submit(http(status, body, Content_Type="text/html"))
     assert isinstance(answer, MaybeSent)
     assert "ACS was not reached" in answer.result.message
 
 
-async def test_a_taken_submission_has_the_chain_id(submit):
+async def test_a_submitted_transfer_has_the_chain_id(submit):
     assert await submit(http(202, {}, X_Microsoft_Skype_Chain_ID=CHAIN)) == Submitted(correlation_id=CHAIN)
 
 
@@ -99,7 +99,7 @@ async def test_a_taken_submission_has_the_chain_id(submit):
         (400, b"plain text", None, FailureReason.UNSUPPORTED, "plain text"),
     ],
 )
-async def test_a_4xx_is_a_refusal(submit, status, body, subcode, reason, message):
+async def test_a_4xx_is_rejected(submit, status, body, subcode, reason, message):
     answer = await submit(http(status, body, X_Microsoft_Skype_Chain_ID=CHAIN))
     assert isinstance(answer, Rejected)
     assert (answer.result.code, answer.result.subcode) == (status, subcode)
@@ -136,7 +136,7 @@ async def test_retry_after_may_be_a_date(answers, submission, transfer):
 
 
 @pytest.mark.parametrize("status", [301, 307, 408, 500, 502, 503, 504])
-async def test_an_answer_that_does_not_say_whether_it_executed(submit, status):
+async def test_a_request_that_may_have_executed_is_maybe_sent(submit, status):
     answer = await submit(http(status, None, Location="https://elsewhere.example/"))
     assert isinstance(answer, MaybeSent)
     assert answer.result.code == status
@@ -150,7 +150,7 @@ UNSETTLED = [(307, {"Location": "/again"})] + [
 
 
 @pytest.mark.parametrize(("status", "headers"), UNSETTLED)
-async def test_a_submission_is_sent_once_whatever_the_answer(
+async def test_a_submission_is_sent_once_whatever_the_response(
     answers, adapter_at, submission, transfer, status, headers
 ):
     async with answers(http(status, None, **headers)) as (url, seen):
@@ -196,7 +196,7 @@ async def unanswered(url, submission):
     return answer
 
 
-async def test_no_connection_is_not_sent(submission, transfer):
+async def test_without_a_connection_the_request_is_not_sent(submission, transfer):
     answer = await unanswered(f"http://127.0.0.1:{free_port()}", submission(transfer))
     message = "nothing was sent to ACS (ClientConnectorError, ConnectionRefusedError)"
     advice = "Check endpoint and ca_file of [providers.acs], and that this machine can reach ACS."
@@ -205,7 +205,7 @@ async def test_no_connection_is_not_sent(submission, transfer):
     )
 
 
-async def test_a_host_name_that_does_not_resolve_is_a_lasting_failure_of_this_side(submission, transfer):
+async def test_a_host_name_that_does_not_resolve_is_a_lasting_local_failure(submission, transfer):
     answer = await unanswered("http://no-such-host.invalid", submission(transfer))
     message = "the host name of ACS does not resolve (ClientConnectorDNSError, gaierror)"
     advice = "Check endpoint and ca_file of [providers.acs], and the DNS of this machine."
@@ -225,7 +225,7 @@ async def test_an_unset_secret_fails_at_once_and_names_the_variable(submission, 
     assert "ACS_CONNECTION" in answer.result.advice
 
 
-async def test_a_time_out_before_anything_is_sent_is_not_sent(submission, transfer, monkeypatch):
+async def test_a_timeout_before_sending_is_not_sent(submission, transfer, monkeypatch):
     async def no_token(*_, **__):
         await asyncio.Event().wait()
 
@@ -239,7 +239,7 @@ async def test_a_time_out_before_anything_is_sent_is_not_sent(submission, transf
     assert answer.result.message == "nothing was sent to ACS (TimeoutError)"
 
 
-async def test_no_tls_is_not_sent(answers, submission, transfer):
+async def test_without_tls_the_request_is_not_sent(answers, submission, transfer):
     async def hang_up(reader, _):
         await reader.read(1)
 
@@ -250,7 +250,7 @@ async def test_no_tls_is_not_sent(answers, submission, transfer):
     assert isinstance(answer, NotSent)
 
 
-async def test_a_certificate_that_is_not_trusted_is_not_sent(submission, transfer):
+async def test_with_an_untrusted_certificate_the_request_is_not_sent(submission, transfer):
     async def app(_scope, _receive, _send):
         raise AssertionError("nothing may be sent")
 
@@ -319,7 +319,7 @@ async def trickle(reader, writer):
     [reset_at_once, reset_after_reading, hang_up_after_reading, say_garbage, break_off],
     ids=lambda behaviour: behaviour.__name__,
 )
-async def test_a_lost_connection_may_have_executed(submit, behaviour):
+async def test_after_a_lost_connection_the_request_may_have_executed(submit, behaviour):
     answer = await submit(behaviour)
     assert isinstance(answer, MaybeSent)
     assert answer.result.reason is FailureReason.PROVIDER_ERROR
@@ -327,7 +327,7 @@ async def test_a_lost_connection_may_have_executed(submit, behaviour):
 
 
 @pytest.mark.parametrize("behaviour", [stall, trickle], ids=lambda behaviour: behaviour.__name__)
-async def test_a_time_out_may_have_executed(submit, behaviour):
+async def test_after_a_timeout_the_request_may_have_executed(submit, behaviour):
     answer = await submit(behaviour, timeout=0.5)
     assert isinstance(answer, MaybeSent)
     assert answer.result.reason is FailureReason.TIMEOUT
@@ -351,30 +351,30 @@ def half(status: int, *, then: str, **headers: str):
 
 
 @pytest.mark.parametrize("then", ["ends", "trickles"])
-async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, then):
+async def test_a_success_whose_body_breaks_off_is_submitted(submit, then):
     answer = await submit(half(202, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
     assert answer == Submitted(correlation_id=CHAIN)
 
 
 @pytest.mark.parametrize("then", ["ends", "trickles"])
-async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
+async def test_a_rejection_whose_body_breaks_off_is_a_rejection(submit, then):
     answer = await submit(half(403, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
     assert isinstance(answer, Rejected)
     assert (answer.result.code, answer.result.subcode) == (403, None)
     assert (answer.result.reason, answer.result.request_id) == (FailureReason.FORBIDDEN, CHAIN)
 
 
-async def test_a_wait_that_was_asked_for_outlives_the_body(submit):
+async def test_retry_after_counts_although_the_body_breaks_off(submit):
     answer = await submit(half(429, then="ends", Retry_After="7"))
     assert isinstance(answer, NotSent)
     assert answer.retry_after == timedelta(seconds=7)
 
 
-async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit):
+async def test_a_response_with_a_wrong_encoding_counts_by_its_status(submit):
     assert isinstance(await submit(http(202, b"no gzip", Content_Encoding="gzip")), Submitted)
 
 
-async def test_a_connection_serves_again_after_an_answer(submission, transfer):
+async def test_a_connection_is_used_again_after_a_response(submission, transfer):
     connections = set()
 
     async def app(scope, receive, send):
@@ -393,9 +393,7 @@ async def test_a_connection_serves_again_after_an_answer(submission, transfer):
 
 
 @pytest.mark.parametrize("what", ["the request", "the client"])
-async def test_what_fails_before_anything_is_sent_is_not_sent(
-    monkeypatch, adapter_at, submission, transfer, what
-):
+async def test_a_failure_before_sending_is_not_sent(monkeypatch, adapter_at, submission, transfer, what):
     def fail(*_, **__):
         raise RuntimeError("not repeated: +14255550100")
 
@@ -483,7 +481,7 @@ async def test_a_submission_sent_again_is_the_same_request(answers, adapter_at, 
         (http(500), Presence.UNKNOWN),
     ],
 )
-async def test_asking_after_a_call(answers, adapter_at, transfer, answer, presence):
+async def test_an_inspection_gives_the_presence(answers, adapter_at, transfer, answer, presence):
     async def reply(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(
@@ -498,19 +496,19 @@ async def test_asking_after_a_call(answers, adapter_at, transfer, answer, presen
         await adapter.aclose()
 
 
-async def test_a_ringing_call_cannot_be_asked_after(adapter_at):
+async def test_the_presence_of_a_ringing_call_is_unknown(adapter_at):
     assert (
         await adapter_at("http://127.0.0.1:1").inspect(Call("acs", "incoming:1"))
     ).presence is Presence.UNKNOWN
 
 
-async def test_who_cannot_be_asked_says_nothing(transfer):
+async def test_the_presence_is_unknown_if_acs_cannot_be_reached(transfer):
     inspection = await AcsAdapter(AcsSettings()).inspect(transfer.call)
     assert inspection.presence is Presence.UNKNOWN
     assert inspection.result.reason is FailureReason.UNAUTHORIZED
 
 
-async def test_an_adapter_may_be_used_again_after_it_was_closed(answers, adapter_at, submission, transfer):
+async def test_a_closed_adapter_can_be_used_again(answers, adapter_at, submission, transfer):
     async with answers(http(202, {})) as (url, _):
         adapter = adapter_at(url)
         for _ in range(2):

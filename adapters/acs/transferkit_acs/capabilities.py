@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import final
 
 from attrs import evolve, frozen
-from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
+from transferkit_microsoft.ids import GUID, GUID_FORM, identifiers_of, wrong_ids
 
 from transferkit.errors import Problem
 from transferkit.identifiers import (
@@ -133,7 +133,7 @@ def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]
     for name, field in _NOT_IN_EXTRA.items():
         if name in request.extra:
             yield Problem(f"extra.{name}", "is a field of the request itself", f"the field {field}")
-    for where, someone in _everyone(request):
+    for where, someone in identifiers_of(request):
         yield from wrong_ids(where, someone)
         if version < ApiVersion.V2025_06_15 and isinstance(someone, PhoneNumber):
             for lacking in _newer_parts(someone):
@@ -159,10 +159,3 @@ def _newer_parts(number: PhoneNumber) -> Iterator[str]:
         yield "asserted id"
     if number.is_anonymous:
         yield "form for a withheld number"
-
-
-def _everyone(request: Request) -> Iterator[tuple[str, Identifier | None]]:
-    if isinstance(request, Redirect):
-        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
-    else:
-        yield from (("to", request.to), ("transferee", request.transferee), ("caller_id", request.caller_id))

@@ -26,6 +26,7 @@ from transferkit_microsoft.responses import HttpResponse
 
 from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import check_deadline
+from transferkit.provider.secret import MASK
 from transferkit.requests import Transfer, WireRequest
 from transferkit_acs.auth import placeholder
 from transferkit_acs.requests import body_of, headers_of
@@ -33,7 +34,6 @@ from transferkit_acs.settings import AcsSettings
 
 __all__ = ["Exchange", "open_client", "send", "show"]
 
-_MASK = "***"
 _NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
 """A policy that does nothing, in place of the SDK's retries and redirects."""
 
@@ -179,7 +179,7 @@ async def show(settings: AcsSettings, submission: Submission) -> WireRequest:
     finally:
         await client.close()
     headers = {
-        name: f"{value.partition(' ')[0]} {_MASK}" if name.lower() == "authorization" else value
+        name: f"{value.partition(' ')[0]} {MASK}" if name.lower() == "authorization" else value
         for name, value in request.headers.items()
     }
     return WireRequest(method=request.method, url=request.url, headers=headers, body=body_of(submission))

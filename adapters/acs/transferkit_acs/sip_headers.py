@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from transferkit_microsoft.lenient_json import normal_word
+
 from transferkit.provider.json import FrozenMap
 from transferkit.provider.limits import Headers
 
@@ -34,11 +36,7 @@ def with_uui(headers: Mapping[str, str]) -> FrozenMap[str]:
 
     Headers that contain the UUI twice are unchanged, because either can be meant.
     """
-    spelled = [name for name in headers if _folded(name) in _UUI_SPELLINGS]
+    spelled = [name for name in headers if normal_word(name) in _UUI_SPELLINGS]
     if len(spelled) != 1:
         return FrozenMap(headers)
     return FrozenMap({USER_TO_USER if name in spelled else name: text for name, text in headers.items()})
-
-
-def _folded(name: str) -> str:
-    return name.replace("-", "").replace("_", "").lower()

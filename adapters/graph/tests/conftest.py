@@ -34,7 +34,7 @@ class FixedClock:
         return NOW
 
     async def wait(self, event, until):
-        raise AssertionError("an adapter waits for nothing")
+        raise AssertionError("an adapter does not wait")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,7 +49,7 @@ def one_authority(tmp_path_factory):
 
 @pytest.fixture
 def submission():
-    """Makes a submission of a request; of a plain transfer unless told."""
+    """Makes a submission of a request, by default of a plain transfer."""
 
     def make(request=None, **more):
         request = request or Transfer(call=CALL_ID, to=PhoneNumber("+14255550100"))
@@ -81,7 +81,7 @@ def settings_of(table):
 
 
 class Bench:
-    """The emulator on a socket, an adapter pointed at it, and whoever gets its callbacks."""
+    """The emulator on a socket, adapters for it, and the callbacks that it sends."""
 
     def __init__(self, emulator, server):
         self.emulator = emulator
@@ -159,7 +159,7 @@ async def bench(served):
 
 @pytest_asyncio.fixture(loop_scope="module", params=["aiohttp", "httpx"])
 async def graph_at(request, monkeypatch):
-    """An adapter whose Graph is at that address and whose tokens need no authority, on either transport."""
+    """Makes an adapter for an address, with tokens that need no authority, on either transport."""
     if request.param == "aiohttp":
         pytest.importorskip("httpx_aiohttp")
     else:

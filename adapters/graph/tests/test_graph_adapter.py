@@ -1,4 +1,4 @@
-"""The adapter as the core meets it."""
+"""The adapter as the core uses it."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from transferkit.provider.secret import Secret
 from transferkit.requests import Redirect, Transfer
 
 
-def test_call_ids_meet_in_lower_case():
+def test_the_canonical_call_id_is_in_lower_case():
     assert GraphAdapter.canonical_call_id("7C1D0F00-ABCD") == "7c1d0f00-abcd"
 
 
@@ -26,7 +26,7 @@ async def test_a_preview_needs_no_credentials(submission):
     assert set(shown.headers) == {"Accept", "Authorization", "Content-Type", "client-request-id"}
 
 
-async def test_a_redirect_s_preview(submission):
+async def test_the_preview_of_a_redirect_shows_its_url_and_body(submission):
     request = Redirect(call="c1", to=[TeamsUser("u1"), TeamsUser("u2")], ring_timeout=timedelta(seconds=20))
     shown = await GraphAdapter(GraphSettings(api="beta")).wire(submission(request))
     assert shown.url.endswith("/beta/communications/calls/c1/redirect")
@@ -68,12 +68,12 @@ class TestCallbackRoute:
         assert GraphAdapter(GraphSettings(client_id="c1")).route(path) is None
 
 
-def test_nothing_shows_the_secret():
+def test_the_secret_is_in_no_repr():
     settings = GraphSettings(client_secret=Secret(value="hush"))
     assert "hush" not in f"{settings!r} {settings}"
 
 
-def test_planning_and_decoding_load_no_http_stack():
+def test_planning_and_decoding_import_no_http_client():
     program = """
 import sys
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What comes in: notifications of every published generation, and anything else."""
+"""Decoding of notifications of every published generation, and of any other bytes."""
 
 import copy
 import json
@@ -222,7 +222,7 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize(("notification", "event", "signals"), MEANINGS.values(), ids=MEANINGS)
-def test_what_a_notification_means(decode, notification, event, signals):
+def test_a_notification_has_its_event_and_signals(decode, notification, event, signals):
     (fact,) = decode(body(notification))
     assert (type(fact.event), fact.signals) == (event, signals)
     assert thaw(fact.event.raw) == notification
@@ -251,7 +251,7 @@ def test_what_a_notification_means(decode, notification, event, signals):
         (element(part="/audioRoutingGroups"), "audioroutinggroups"),
     ],
 )
-def test_what_has_no_event_of_its_own_keeps_graph_s_word(decode, notification, name):
+def test_a_notification_without_an_event_class_is_provider_other(decode, notification, name):
     (fact,) = decode(body(notification))
     assert fact.event.name == name
 
@@ -263,14 +263,14 @@ def test_a_failure_leaves_the_caller_on_the_call(decode):
     assert fact.result.reason is FailureReason.BUSY
 
 
-def test_an_end_says_who_left(decode):
+def test_the_end_of_a_call_has_the_codes_of_graph(decode):
     (fact,) = decode(body(element("deleted", state="terminated", resultInfo=result("200", "4521"))))
     assert fact.call_alive is False
     assert fact.result.reason is FailureReason.CALLER_LEFT
     assert (fact.event.code, fact.event.subcode, fact.event.message) == (200, 4521, "as Graph says")
 
 
-def test_a_redirect_says_who_answered(decode):
+def test_the_end_after_a_redirect_names_the_party_that_answered(decode):
     (fact,) = decode(body(element("deleted", state="terminated", answeredBy=ANSWERED)))
     assert fact.target == UnknownIdentifier("e1", kind="encrypted")
 
@@ -285,7 +285,7 @@ def test_a_redirect_says_who_answered(decode):
     ],
     ids=["answered by another", "AppRedirected", "AppTransferred", "7015"],
 )
-def test_a_success_says_which_kind_of_request_it_is_about(decode, said, operation):
+def test_a_success_names_the_kind_of_request(decode, said, operation):
     (fact,) = decode(body(element("deleted", state="terminated", **said)))
     assert Signal.SUCCEEDED in fact.signals
     assert fact.operation is operation
@@ -309,12 +309,12 @@ def test_a_success_says_which_kind_of_request_it_is_about(decode, said, operatio
         (None, None),
     ],
 )
-def test_numbers_come_as_numbers_and_as_text(decode, value, read):
+def test_codes_are_read_as_numbers_and_as_text(decode, value, read):
     (fact,) = decode(body(element("deleted", state="terminated", resultInfo={"code": 1, "subcode": value})))
     assert fact.event.subcode == read
 
 
-def test_an_incoming_call(decode):
+def test_an_incoming_call_is_read(decode):
     offer = element(
         "created",
         state="incoming",
@@ -340,7 +340,7 @@ def test_an_incoming_call(decode):
     assert (event.stale, fact.signals, fact.tenant_id) == (False, (), "t1")
 
 
-def test_the_form_before_graph_s_stands_alone(decode):
+def test_a_notification_in_the_form_before_graph_is_read(decode):
     (fact,) = decode(
         {
             "id": OLD_ID,
@@ -348,7 +348,7 @@ def test_the_form_before_graph_s_stands_alone(decode):
                 {"identity": "8:orgid:u1", "originator": True},
                 {"identity": "28:b07", "originator": False},
                 {"identity": ""},
-                "nobody",
+                "no party",
             ],
             "isMultiparty": False,
             "presentedModalityTypes": ["audio"],
@@ -368,14 +368,14 @@ def test_one_notification_without_its_collection_is_read(decode):
 
 
 @pytest.mark.parametrize("part", ["/participants", "/operations/participants"])
-def test_a_roster(decode, part):
+def test_a_roster_lists_the_participants(decode, part):
     roster = element(part=part)
     roster["resourceData"] = [
         {"id": "p1", "info": {"identity": {"user": {"id": "u1"}}}, "isMuted": True},
         {"id": None, "info": {"identity": {"phone": {"id": "+14255550104"}}}},
         {"id": "p3", "info": {"identity": {}}, "isMuted": "no"},
         {"info": None},
-        "nobody",
+        "no party",
     ]
     (fact,) = decode(body(roster))
     assert isinstance(fact.event, CallParticipants)
@@ -400,7 +400,7 @@ def test_a_roster(decode, part):
         ({"RESOURCEURL": "/Communications/Calls/ABC"}, "abc"),
     ],
 )
-def test_the_call_is_named_in_one_of_many_places(decode, resources, call_id):
+def test_the_call_id_is_read_from_every_published_place(decode, resources, call_id):
     (fact,) = decode({"value": [{"changeType": "updated", "resourceData": {}, **resources}]})
     assert fact.event.call_id == call_id
 
@@ -467,12 +467,12 @@ def test_verdicts_with_the_same_words_have_the_same_content(decode, first, secon
         ({}, {}, None),
     ],
 )
-def test_the_call_chain_is_the_correlation(decode, headers, data, chain):
+def test_the_call_chain_is_the_correlation_id(decode, headers, data, chain):
     (fact,) = decode(body(element(state="established", **data)), headers=headers)
     assert fact.event.correlation_id == chain
 
 
-def test_times_are_utc(decode):
+def test_event_times_are_in_utc(decode):
     eastern = NOW.astimezone(timezone(timedelta(hours=-5)))
     callback = Callback(body=json.dumps(body(element())).encode(), received_at=eastern)
     (fact,) = GraphAdapter.decode(callback)
@@ -484,7 +484,7 @@ def test_several_notifications_are_several_facts_in_order(decode):
     assert [fact.signals for fact in facts] == [STARTED, ACCEPTED, ENDED]
 
 
-def test_no_notification_is_no_fact(decode):
+def test_an_empty_collection_has_no_facts(decode):
     assert decode(body()) == ()
 
 
@@ -508,7 +508,7 @@ class TestDelivery:
         assert one.delivery.exact
 
     def test_another_body_under_the_same_number_is_no_repetition(self, decode):
-        """The number is observed, not documented: nobody promises that it is given once."""
+        """The number is observed, not documented, so it need not be unique."""
         said = [
             element(state="transferring"),
             element(state="transferAccepted"),
@@ -557,12 +557,12 @@ class TestMalformed:
     @pytest.mark.parametrize(
         "bad", [b'"half an emoji \\ud83d"', b'"\xff"', b"NaN", b"1e999", b"9" * 5000], ids=range(5)
     )
-    def test_an_element_with_a_bad_value_is_kept_and_costs_no_other(self, decode, bad):
+    def test_an_element_with_a_bad_value_is_kept_and_affects_no_other(self, decode, bad):
         content = body(element(state="transferring", odd="BAD"), element("deleted"))
         facts = decode(json.dumps(content).encode().replace(b'"BAD"', bad))
         assert [fact.signals for fact in facts] == [STARTED, ENDED]
 
-    def test_one_bad_element_costs_no_good_one(self, decode):
+    def test_a_bad_element_affects_no_other(self, decode):
         with pytest.raises(MalformedCallback) as caught:
             decode(body(element(state="transferring"), {"changeType": "updated"}, 7, element("deleted")))
         assert caught.value.where == "value[1].resourceUrl"
@@ -679,7 +679,7 @@ def respelt(value, spell, write):
 @pytest.mark.parametrize("spell", [str, str.upper, str.lower, str.title], ids=lambda spell: spell.__name__)
 @pytest.mark.parametrize("write", [int, str, float], ids=lambda write: write.__name__)
 @pytest.mark.parametrize(("notification", "event", "signals"), MEANINGS.values(), ids=MEANINGS)
-def test_spelling_changes_no_meaning(decode, notification, event, signals, spell, write):
+def test_the_meaning_is_the_same_in_every_spelling(decode, notification, event, signals, spell, write):
     (fact,) = decode(respelt(body(notification), spell, write))
     assert (type(fact.event), fact.signals) == (event, signals)
 
@@ -727,7 +727,7 @@ def test_a_good_body_that_is_changed_anywhere_is_decoded_or_malformed(notificati
 
 
 @given(st.lists(st.sampled_from(list(MEANINGS.values())), min_size=1, max_size=5), st.data())
-def test_a_bad_element_anywhere_costs_no_good_one(meanings, data):
+def test_a_bad_element_does_not_affect_the_good_ones(meanings, data):
     elements = [meaning[0] for meaning in meanings]
     bad = st.sampled_from([None, 1, "x", [], {}, {"changeType": "updated"}, {"resourceUrl": "/app"}])
     elements.insert(data.draw(st.integers(0, len(elements))), data.draw(bad))

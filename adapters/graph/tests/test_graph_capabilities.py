@@ -1,4 +1,4 @@
-"""What is refused before anything is sent, by cloud, api and body form."""
+"""What the plan refuses, by cloud, api and body form."""
 
 import pytest
 from transferkit_graph import GraphAdapter, GraphSettings
@@ -108,7 +108,7 @@ BETA_ONLY = {
         ({}, redirect(to=[USER, TeamsUser("v", anonymous=True)]), ["to[1]"]),
     ],
 )
-def test_the_plan_refuses_what_cannot_be_carried(settings, request_, problems):
+def test_the_plan_refuses_fields_that_graph_does_not_support(settings, request_, problems):
     assert refused(request_, **settings) == problems
 
 
@@ -118,7 +118,7 @@ def test_a_dropped_field_is_listed_and_left_out():
     assert (held.problems, held.dropped, held.request.caller_id) == ((), ("caller_id",), None)
 
 
-def test_the_refusal_says_what_would_be_accepted():
+def test_a_problem_states_what_is_accepted():
     (problem,) = GraphAdapter(GraphSettings(cloud="us-gov-l4", api="beta")).plan(transfer()).problems
     assert "global cloud only" in str(problem)
     assert 'api = "v1.0"' in str(problem)
@@ -131,13 +131,13 @@ def test_no_problem_shows_a_phone_number():
     assert not any("55501" in str(problem) for problem in held.problems)
 
 
-def test_graph_repeats_nothing_and_follows_a_redirect_up():
+def test_graph_has_no_repeatability_and_reports_redirects():
     capabilities = GraphAdapter(GraphSettings()).capabilities
     assert capabilities.repeatable_for is None
     assert not capabilities.redirect_completes_on_acceptance
 
 
-def test_where_nothing_is_offered_the_capabilities_say_so():
+def test_without_transfer_and_redirect_the_capabilities_are_empty():
     capabilities = GraphAdapter(GraphSettings(cloud="china")).capabilities
     assert (capabilities.transfer, capabilities.redirect) == (None, None)
 
@@ -156,7 +156,7 @@ def test_where_nothing_is_offered_the_capabilities_say_so():
         (f"https://graph.microsoft.com/v1.0/communications/calls/{CALL}", False),
     ],
 )
-def test_a_call_s_id_is_a_guid(id_, good):
+def test_a_call_id_must_be_a_guid(id_, good):
     assert refused(transfer(call=id_)) == ([] if good else ["call"])
     assert refused(redirect(call=id_)) == ([] if good else ["call"])
     assert refused(transfer(replaces=id_)) == ([] if good else ["replaces"])

@@ -1,4 +1,4 @@
-"""The national clouds: where each is, and what each lacks."""
+"""The national clouds: their hosts, and the fields that each lacks."""
 
 import pytest
 from transferkit_graph import GraphAdapter, GraphCloud, GraphSettings
@@ -39,12 +39,12 @@ ASKED = {
 }
 
 
-def test_the_tables_are_whole():
+def test_every_cloud_has_facts():
     assert set(HOSTS) == {cloud.value for cloud in GraphCloud} == {cloud.value for cloud in CLOUDS}
 
 
 @pytest.mark.parametrize(("cloud", "hosts"), HOSTS.items())
-def test_each_cloud_has_its_hosts_and_tokens_for_itself(cloud, hosts):
+def test_each_cloud_has_its_own_hosts_and_token_scope(cloud, hosts):
     settings = GraphSettings(cloud=cloud)
     base, authority = hosts
     assert settings.calls_url == f"{base}/v1.0/communications/calls"
@@ -56,7 +56,7 @@ def test_each_cloud_has_its_hosts_and_tokens_for_itself(cloud, hosts):
     ("where", "offered"), sorted(OFFERED.items()), ids=lambda names: "/".join(sorted(names))
 )
 @pytest.mark.parametrize("asked", ASKED)
-def test_what_a_cloud_lacks_is_refused_by_the_plan(where, offered, asked):
+def test_the_plan_refuses_fields_that_a_cloud_lacks(where, offered, asked):
     cloud, api = where
     adapter = GraphAdapter(GraphSettings(cloud=cloud, api=api))
     problems = adapter.plan(ASKED[asked]).problems
@@ -65,7 +65,7 @@ def test_what_a_cloud_lacks_is_refused_by_the_plan(where, offered, asked):
 
 
 @pytest.mark.parametrize("cloud", ["us-gov-l4", "us-gov-l5"])
-def test_a_government_cloud_names_every_field_that_it_lacks(cloud):
+def test_the_plan_names_every_field_that_a_government_cloud_lacks(cloud):
     adapter = GraphAdapter(GraphSettings(cloud=cloud))
     named = {problem.field for asked in ASKED.values() for problem in adapter.plan(asked).problems}
     assert named == {"transferee", "participant_id", "endpoint", "language_id", "region"}

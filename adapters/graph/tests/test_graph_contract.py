@@ -1,4 +1,4 @@
-"""The contract that every adapter keeps."""
+"""The contract that every adapter fulfils."""
 
 import json
 
@@ -70,6 +70,6 @@ class TestGraphAdapter(AdapterContract):
     )
 
 
-async def test_a_connection_of_httpx_s_own_that_comes_after_the_deadline_carries_nothing(monkeypatch):
+async def test_nothing_is_sent_if_httpx_connects_after_the_deadline(monkeypatch):
     monkeypatch.setattr(transport, "find_spec", lambda _: None)
     await TestGraphAdapter().test_a_request_is_not_sent_if_its_deadline_passes_while_it_is_prepared()

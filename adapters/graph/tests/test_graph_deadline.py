@@ -1,4 +1,4 @@
-"""No request to Graph is written after its deadline, whatever took so long."""
+"""No request to Graph is written after its deadline."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ def late(clock, submission):
     return submission(deadline=Deadline(clock.now() + timedelta(seconds=30), clock))
 
 
-async def test_a_token_that_comes_after_the_deadline_sends_nothing(raw_server, graph_at, slow, late):
+async def test_nothing_is_sent_if_the_token_arrives_after_the_deadline(raw_server, graph_at, slow, late):
     arrived = []
 
     async def note(reader, _):
@@ -45,7 +45,7 @@ async def test_a_token_that_comes_after_the_deadline_sends_nothing(raw_server, g
     assert arrived == []
 
 
-async def test_the_deadline_holds_on_every_transport_that_a_given_client_may_have(slow, late):
+async def test_the_deadline_is_checked_on_every_transport(slow, late):
     sent = []
 
     def note(request):

@@ -1,4 +1,4 @@
-"""Identifiers on the wire and back."""
+"""Identifiers as identity sets, and back."""
 
 import pytest
 from attrs import evolve
@@ -34,7 +34,7 @@ SOMEONE = st.one_of(
 
 
 @given(SOMEONE)
-def test_whoever_is_written_is_read_back(someone):
+def test_an_identifier_is_read_back_from_its_identity_set(someone):
     assert read_identity_set(identity_set(someone)) == someone
 
 
@@ -65,7 +65,7 @@ def test_whoever_is_written_is_read_back(someone):
         (["user"], None),
     ],
 )
-def test_what_graph_says_of_someone(wire, someone):
+def test_an_identity_set_of_graph_is_read(wire, someone):
     assert read_identity_set(wire) == someone
 
 
@@ -85,7 +85,7 @@ def test_reading_raises_nothing(wire):
     st.sampled_from(["user", "application", "phone", "azureCommunicationServicesUser", "guest"]),
     st.dictionaries(st.sampled_from(["id", "tenantId", "displayName"]), JSON | st.just("8:acs:a_b_c")),
 )
-def test_who_is_read_could_be_made_as_well(word, identity):
+def test_every_identifier_that_is_read_is_valid(word, identity):
     someone = read_identity_set({word: identity})
     assert someone is None or evolve(someone) == someone  # which validates
 
@@ -99,11 +99,11 @@ def test_who_is_read_could_be_made_as_well(word, identity):
         (["robot", "alien"], "robot"),
     ],
 )
-def test_of_several_members_the_best_known_says_who_it_is(words, said):
+def test_of_several_members_the_first_by_rank_is_read(words, said):
     wire = {word: {"id": word} for word in words}
     assert read_identity_set(wire) == read_identity_set({said: wire[said]})
 
 
-def test_someone_without_a_member_is_an_error_of_ours():
+def test_an_identifier_without_a_member_raises_a_type_error():
     with pytest.raises(TypeError, match="Teams extension user"):
         identity_set(TeamsExtensionUser(user_id="u", tenant_id="t", resource_id="r"))

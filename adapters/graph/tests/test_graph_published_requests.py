@@ -301,7 +301,7 @@ for _settings, _path, _name in ((V1, V1_REDIRECT, "v1.0"), (BETA, BETA_REDIRECT,
 
 
 @pytest.mark.parametrize(("settings", "request_", "path", "body"), PUBLISHED.values(), ids=PUBLISHED)
-async def test_a_published_request_is_made_as_published(submission, settings, request_, path, body):
+async def test_a_published_request_is_reproduced(submission, settings, request_, path, body):
     adapter = GraphAdapter(GraphSettings(**settings))
     assert adapter.plan(request_).problems == ()
     wire = await adapter.wire(submission(request_))

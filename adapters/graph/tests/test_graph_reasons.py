@@ -1,4 +1,4 @@
-"""What Graph's HTTP errors mean: the calling service's code decides if it has a meaning, else the status."""
+"""The meaning of Graph's HTTP errors: by the calling service's code if it has a meaning, else by status."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What leaves: addresses and bodies in every published form."""
+"""Requests to Graph: addresses and bodies in every published form."""
 
 from datetime import timedelta
 
@@ -75,7 +75,7 @@ def test_a_call_id_cannot_break_out_of_its_place_in_the_address():
         (UnknownIdentifier("x2", kind="guest"), {"guest": {"@odata.type": IDENTITY, "id": "x2"}}),
     ],
 )
-def test_each_kind_of_target_has_its_member(someone, member):
+def test_each_kind_of_target_has_its_own_member(someone, member):
     assert body(transfer(to=someone, replaces=CONSULT_ID))["transferTarget"]["identity"] == {
         "@odata.type": IDENTITY_SET,
         **member,
@@ -93,7 +93,7 @@ def test_each_kind_of_target_has_its_member(someone, member):
         (UnknownIdentifier("x2", kind="guest"), True),
     ],
 )
-def test_a_blind_transfer_says_the_type_of_what_the_schema_does_not_declare(someone, says_its_type):
+def test_a_blind_transfer_has_types_only_where_the_schema_does_not_imply_them(someone, says_its_type):
     target = body(transfer(to=someone))["transferTarget"]
     (member,) = target["identity"].values()
     assert ("@odata.type" in member) is says_its_type
@@ -114,7 +114,7 @@ def test_a_consultative_transfer_names_the_call_with_the_target():
 
 
 @pytest.mark.parametrize("endpoint", EndpointType)
-def test_which_endpoint_rings_is_said_in_graph_s_word(endpoint):
+def test_the_endpoint_is_written_in_the_words_of_graph(endpoint):
     assert body(transfer(endpoint=endpoint))["transferTarget"]["endpointType"] == endpoint.value
 
 
@@ -122,12 +122,12 @@ def test_the_body_of_2018_names_the_submission():
     assert body(transfer(), BodyForm.Y2018)["clientContext"] == SUBMISSION
 
 
-def test_the_body_of_today_carries_no_operation_context():
+def test_the_current_body_has_no_operation_context():
     assert set(body(transfer(operation_context="case 42"))) == {"transferTarget"}
 
 
 @pytest.mark.parametrize("form", BodyForm)
-def test_a_redirect_carries_all_six_published_fields_in_either_form(form):
+def test_a_redirect_has_all_six_published_fields_in_both_forms(form):
     request = redirect(
         to=[TeamsUser(OID), PhoneNumber("+14255550102")],
         ring_timeout=timedelta(seconds=40),
@@ -150,7 +150,7 @@ def test_a_redirect_carries_all_six_published_fields_in_either_form(form):
     }
 
 
-def test_what_is_not_given_is_not_sent():
+def test_absent_fields_are_not_in_the_body():
     assert set(body(redirect())) == {"targets"}
 
 

@@ -1,4 +1,4 @@
-"""Graph's callbacks at the client's door: who is believed, what they become, and how they are answered."""
+"""Verification of Graph's callbacks, their facts, and the responses to them."""
 
 import pytest
 from attrs import evolve
@@ -39,7 +39,7 @@ def make(monkeypatch):
     return make
 
 
-async def test_a_transfers_life_in_verified_callbacks(make):
+async def test_verified_callbacks_lead_a_transfer_to_success(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=TeamsUser("8f1a7a44-1d5e-4d5a-9c8a-6a4f1b2c3d4e"))
         for said, became in [
@@ -54,7 +54,7 @@ async def test_a_transfers_life_in_verified_callbacks(make):
         assert (await client.receive(said)).events == (), "a repetition"
 
 
-async def test_a_transfer_that_fails(make):
+async def test_a_verified_failure_fails_the_transfer(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=TeamsUser("8f1a7a44-1d5e-4d5a-9c8a-6a4f1b2c3d4e"))
         await client.receive(GRAPH.transfer_failed(CALL, code=486, subcode=560486))
@@ -86,7 +86,7 @@ TAKEN_OUT = [
     ],
     ids=["the application's leg stays", "it ends as published"],
 )
-async def test_out_of_a_group_call_nothing_else_proves_it_than_out_of_any(make, monkeypatch, last, kind):
+async def test_a_transfer_out_of_a_group_call_needs_the_same_proof(make, monkeypatch, last, kind):
     async def inspect(self, call, *, tenant_id=None):
         return Inspection(presence=Presence.CONNECTED)
 
@@ -107,7 +107,7 @@ async def test_out_of_a_group_call_nothing_else_proves_it_than_out_of_any(make, 
     assert kind == "transfer.completed" or outcome.evidence == "call_connected"
 
 
-async def test_what_else_a_call_says(make):
+async def test_other_verified_callbacks_become_events(make):
     async with make() as client:
         for said, became in [
             (GRAPH.call_connected("c1"), "call.connected"),
@@ -145,7 +145,7 @@ async def test_a_token_without_a_tenant_is_refused(make, caplog):
         ("https://acscallautomation.communication.azure.com", 401),
     ],
 )
-async def test_the_published_issuers_are_believed(make, issuer, status):
+async def test_the_published_issuers_are_accepted(make, issuer, status):
     token = SIGNER.token(audience=CLIENT_ID, tenant_id=TENANT, issuer=issuer)
     async with make() as client:
         assert (await client.receive(GRAPH.signed({"value": []}, token=token))).status == status
@@ -157,18 +157,18 @@ async def test_the_governments_issuer_may_end_in_a_slash(make):
         assert (await client.receive(GRAPH.signed({"value": []}, token=token))).status == 202
 
 
-async def test_without_a_client_id_nothing_is_believed_and_the_log_says_why(make, caplog):
+async def test_without_a_client_id_every_callback_is_refused_and_the_log_names_the_key(make, caplog):
     async with make(client_id=None) as client:
         assert (await client.receive(GRAPH.transfer_completed(CALL))).status == 401
     assert "set providers.graph.client_id" in caplog.text
 
 
-async def test_its_path_takes_nothing_but_post(make):
+async def test_the_path_accepts_post_only(make):
     async with make() as client:
         for method in ("GET", "HEAD", "OPTIONS"):
             assert (await client.receive(evolve(GRAPH.call_ended(CALL), method=method))).status == 405
 
 
-def test_keys_are_fetched_under_the_authorities_of_ca_file(tmp_path):
+def test_signing_keys_are_fetched_with_the_authorities_of_ca_file(tmp_path):
     settings = GraphSettings(client_id=CLIENT_ID, ca_file=tmp_path / "ca.pem")
     assert GraphAdapter(settings).route("").policy.ca_file == tmp_path / "ca.pem"

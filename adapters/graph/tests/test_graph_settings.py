@@ -77,7 +77,7 @@ def test_the_configuration_reads_every_key(tmp_path):
         ({"managed_identity": True}, "providers.graph.managed_identity"),
     ],
 )
-def test_what_is_wrong_is_named(table, says):
+def test_a_wrong_key_is_named(table, says):
     with pytest.raises(ConfigError) as caught:
         read(table)
     assert says in str(caught.value)
@@ -96,7 +96,7 @@ def test_every_contradiction_of_the_credentials_is_named_at_once():
         assert words in str(caught.value)
 
 
-def test_secrets_know_their_keys():
+def test_a_secret_has_the_name_of_its_key():
     settings = read({"certificate": {"env": "PEM"}, "certificate_password": {"env": "PASSWORD"}})
     assert settings.certificate.key == "providers.graph.certificate"
     assert settings.certificate_password.key == "providers.graph.certificate_password"
@@ -139,5 +139,5 @@ def test_tokens_are_for_the_cloud_s_graph_and_of_the_call_s_tenant(settings, aut
         ({"authority": "https://login.test"}, None),
     ],
 )
-def test_the_default_tenant(settings, tenant):
+def test_the_default_tenant_is_the_setting_else_the_tenant_of_the_authority(settings, tenant):
     assert GraphSettings(**settings).default_tenant == tenant

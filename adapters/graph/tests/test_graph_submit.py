@@ -1,4 +1,4 @@
-"""How one sending went, as sockets tell it: taken, refused, not sent, or nobody knows."""
+"""The results of `submit` and `inspect` for everything that Graph or a network can do, over real sockets."""
 
 import asyncio
 import json
@@ -49,12 +49,12 @@ def submit(raw_server, graph_at, submission):
         http(200, b"not json"),
     ],
 )
-async def test_any_2xx_is_taken(submit, answering, answer):
+async def test_any_2xx_is_submitted(submit, answering, answer):
     assert await submit(answering(answer)) == Submitted()
 
 
 @pytest.mark.parametrize("header", ["X-Microsoft-Skype-Chain-ID", "Scenario-Id"])
-async def test_an_answer_may_name_the_call_chain(submit, answering, header):
+async def test_the_call_chain_of_a_response_is_the_correlation_id(submit, answering, header):
     assert await submit(answering(http(202, **{header: "chain-1"}))) == Submitted(correlation_id="chain-1")
 
 
@@ -75,7 +75,7 @@ async def test_an_answer_may_name_the_call_chain(submit, answering, header):
         (http(418), Reason.UNKNOWN, None),
     ],
 )
-async def test_a_4xx_is_refused(submit, answering, answer, reason, subcode):
+async def test_a_4xx_is_rejected(submit, answering, answer, reason, subcode):
     answered = await submit(answering(answer))
     assert isinstance(answered, Rejected)
     assert (answered.result.reason, answered.result.subcode) == (reason, subcode)
@@ -89,7 +89,7 @@ async def test_a_4xx_is_refused(submit, answering, answer, reason, subcode):
         ({}, {"requestId": "r1"}),
     ],
 )
-async def test_a_refusal_keeps_what_graph_said(submit, answering, headers, inner):
+async def test_a_rejection_has_the_code_message_and_request_id_of_graph(submit, answering, headers, inner):
     answered = await submit(answering(http(403, error("7505", "Tenant mismatch.", **inner), **headers)))
     result = answered.result
     assert (result.code, result.subcode, result.message) == (403, 7505, "Tenant mismatch.")
@@ -109,14 +109,14 @@ async def test_a_refusal_keeps_what_graph_said(submit, answering, headers, inner
         ("9e99", 86400),
     ],
 )
-async def test_told_to_wait_it_was_not_sent(submit, answering, status, retry_after, seconds):
+async def test_a_response_with_retry_after_was_not_executed(submit, answering, status, retry_after, seconds):
     answered = await submit(answering(http(status, Retry_After=retry_after)))
     assert isinstance(answered, NotSent)
     assert answered.retry_after == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "nan", ""])
-async def test_429_is_not_sent_even_where_it_does_not_say_how_long(submit, answering, nonsense):
+async def test_429_is_not_sent_also_without_a_usable_retry_after(submit, answering, nonsense):
     answered = await submit(answering(http(429, Retry_After=nonsense)))
     assert isinstance(answered, NotSent)
     assert (answered.retry_after, answered.result.reason) == (None, Reason.THROTTLED)
@@ -136,11 +136,11 @@ async def test_429_is_not_sent_even_where_it_does_not_say_how_long(submit, answe
         http(304),
     ],
 )
-async def test_where_it_may_have_executed_nobody_knows(submit, answering, answer):
+async def test_a_request_that_may_have_executed_is_maybe_sent(submit, answering, answer):
     assert isinstance(await submit(answering(answer)), MaybeSent)
 
 
-async def test_no_connection_is_not_sent(graph_at, submission):
+async def test_without_a_connection_the_request_is_not_sent(graph_at, submission):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         answered = await graph_at(f"http://127.0.0.1:{unused.getsockname()[1]}").submit(submission())
@@ -151,7 +151,7 @@ async def test_no_connection_is_not_sent(graph_at, submission):
     assert "base_url" in answered.result.advice
 
 
-async def test_a_host_name_that_does_not_resolve_is_a_lasting_failure_of_this_side(graph_at, submission):
+async def test_a_host_name_that_does_not_resolve_is_a_lasting_local_failure(graph_at, submission):
     answered = await graph_at("https://graph.invalid").submit(submission())
     assert isinstance(answered, NotSent)
     assert answered.lasting
@@ -160,7 +160,7 @@ async def test_a_host_name_that_does_not_resolve_is_a_lasting_failure_of_this_si
     assert answered.result.advice.endswith("and the DNS of this machine.")
 
 
-async def test_a_certificate_that_is_not_trusted_is_a_lasting_failure_of_this_side(graph_at, submission):
+async def test_an_untrusted_certificate_is_a_lasting_local_failure(graph_at, submission):
     async def app(_scope, _receive, _send):
         raise AssertionError("nothing may be sent")
 
@@ -189,7 +189,7 @@ async def test_the_environment_s_proxy_is_used(raw_server, graph_at, submission,
     assert asked[0].startswith(b"POST http://localhost:1/v1.0/communications/calls/")
 
 
-async def test_a_proxy_that_is_not_there_leaves_it_unsent(graph_at, submission, monkeypatch):
+async def test_with_an_unreachable_proxy_the_request_is_not_sent(graph_at, submission, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -197,7 +197,7 @@ async def test_a_proxy_that_is_not_there_leaves_it_unsent(graph_at, submission, 
     assert isinstance(answered, NotSent)
 
 
-async def test_a_proxy_that_refuses_to_connect_leaves_it_unsent(
+async def test_with_a_proxy_that_refuses_the_request_is_not_sent(
     raw_server, graph_at, submission, answering, monkeypatch
 ):
     async with raw_server(answering(http(403))) as url:
@@ -249,13 +249,13 @@ async def garbage(reader, writer):
     "behave",
     [reset_before_reading, reset_after_reading, close_without_answer, reset_within_the_answer, garbage],
 )
-async def test_a_broken_exchange_may_have_been_sent(submit, behave):
+async def test_after_a_broken_exchange_the_request_may_have_been_sent(submit, behave):
     answered = await submit(behave)
     assert isinstance(answered, MaybeSent)
     assert answered.result.reason is Reason.PROVIDER_ERROR
 
 
-async def test_a_kept_connection_that_breaks_carries_the_request_once(raw_server, graph_at, submission):
+async def test_a_broken_keep_alive_connection_sends_the_request_once(raw_server, graph_at, submission):
     seen = []
 
     async def answer_one_and_drop_the_next(reader, writer):
@@ -276,7 +276,7 @@ async def test_a_kept_connection_that_breaks_carries_the_request_once(raw_server
     assert len(seen) == 2
 
 
-async def test_no_answer_in_time_may_have_been_sent(submit):
+async def test_without_a_response_in_time_the_request_may_have_been_sent(submit):
     async def stall(reader, _):
         await reader.read()
 
@@ -285,7 +285,7 @@ async def test_no_answer_in_time_may_have_been_sent(submit):
     assert answered.result.reason is Reason.TIMEOUT
 
 
-async def test_an_answer_that_drips_in_ends_at_some_time(submit):
+async def test_a_response_that_arrives_byte_by_byte_times_out(submit):
     async def drip(_, writer):
         writer.write(b"HTTP/1.1 202 Accepted\r\n")
         while not writer.is_closing():
@@ -317,43 +317,43 @@ def half(status, *, then, **headers):
 
 @pytest.mark.parametrize("then", ["ends", "drips"])
 @pytest.mark.parametrize("status", [200, 202])
-async def test_a_success_whose_body_breaks_off_is_taken_all_the_same(submit, status, then):
+async def test_a_success_whose_body_breaks_off_is_submitted(submit, status, then):
     answered = await submit(half(status, then=then, Scenario_Id="chain-1"), timeout=0.5)
     assert answered == Submitted(correlation_id="chain-1")
 
 
 @pytest.mark.parametrize("then", ["ends", "drips"])
-async def test_a_refusal_whose_body_breaks_off_is_that_refusal(submit, then):
+async def test_a_rejection_whose_body_breaks_off_is_a_rejection(submit, then):
     answered = await submit(half(403, then=then, request_id="r1"), timeout=0.5)
     assert isinstance(answered, Rejected)
     assert (answered.result.code, answered.result.subcode) == (403, None)
     assert (answered.result.reason, answered.result.request_id) == (Reason.FORBIDDEN, "r1")
 
 
-async def test_a_wait_that_was_asked_for_outlives_the_body(submit):
+async def test_retry_after_counts_although_the_body_breaks_off(submit):
     answered = await submit(half(503, then="ends", Retry_After="7"))
     assert isinstance(answered, NotSent)
     assert answered.retry_after == timedelta(seconds=7)
 
 
 @pytest.mark.parametrize("status", [500, 302])
-async def test_what_may_have_executed_may_have_without_its_body_too(submit, status):
+async def test_a_5xx_whose_body_breaks_off_is_maybe_sent(submit, status):
     answered = await submit(half(status, then="ends"))
     assert isinstance(answered, MaybeSent)
     assert answered.result.code == status
 
 
-async def test_an_answer_that_is_not_encoded_as_it_says_keeps_its_status(submit, answering):
+async def test_a_response_with_a_wrong_encoding_counts_by_its_status(submit, answering):
     assert await submit(answering(http(202, b"no gzip", Content_Encoding="gzip"))) == Submitted()
 
 
-async def test_a_call_that_is_described_by_half_says_nothing(raw_server, graph_at):
+async def test_an_incomplete_description_of_a_call_is_unknown(raw_server, graph_at):
     async with raw_server(half(200, then="ends")) as url:
         inspection = await graph_at(url).inspect(Call("graph", "c1"))
     assert inspection.presence is Presence.UNKNOWN
 
 
-async def test_what_is_sent_is_what_wire_shows_with_the_real_token(raw_server, graph_at, submission):
+async def test_submit_sends_what_wire_shows_with_the_real_token(raw_server, graph_at, submission):
     seen = {}
 
     async def keep(reader, writer):
@@ -392,7 +392,7 @@ async def test_a_token_that_graph_refuses_is_not_used_again(
     assert credential.tenants == ["t9"] * 2
 
 
-async def test_a_given_client_is_used_and_left_open(raw_server, answering, submission):
+async def test_a_given_http_client_is_used_and_not_closed(raw_server, answering, submission):
     async with raw_server(answering(http(202))) as url, httpx.AsyncClient() as client:
         adapter = GraphAdapter(GraphSettings(base_url=url, credential=FixedCredential()), http=client)
         assert await adapter.submit(submission()) == Submitted()
@@ -400,7 +400,7 @@ async def test_a_given_client_is_used_and_left_open(raw_server, answering, submi
         assert not client.is_closed
 
 
-async def test_a_closed_adapter_may_be_used_again(raw_server, answering, submission, graph_at):
+async def test_a_closed_adapter_can_be_used_again(raw_server, answering, submission, graph_at):
     async with raw_server(answering(http(202))) as url:
         adapter = graph_at(url)
         for _ in range(2):
@@ -429,13 +429,13 @@ async def test_a_closed_adapter_may_be_used_again(raw_server, answering, submiss
         (http(302, Location="http://127.0.0.1:9/"), Presence.UNKNOWN),
     ],
 )
-async def test_asking_about_a_call(raw_server, graph_at, answering, answer, presence):
+async def test_an_inspection_gives_the_presence(raw_server, graph_at, answering, answer, presence):
     async with raw_server(answering(answer)) as url:
         inspection = await graph_at(url).inspect(Call("graph", "c1"))
     assert inspection.presence is presence
 
 
-async def test_a_call_that_ended_says_why(raw_server, graph_at, answering):
+async def test_an_inspection_of_an_ended_call_has_its_codes(raw_server, graph_at, answering):
     ended = b'{"state": "terminated", "resultInfo": {"code": 200, "subcode": 4521}}'
     async with raw_server(answering(http(200, ended))) as url:
         inspection = await graph_at(url).inspect(Call("graph", "c1"))
@@ -443,7 +443,7 @@ async def test_a_call_that_ended_says_why(raw_server, graph_at, answering):
 
 
 @pytest.mark.parametrize("behave", [reset_after_reading, garbage])
-async def test_asking_raises_nothing(raw_server, graph_at, behave):
+async def test_an_inspection_raises_nothing(raw_server, graph_at, behave):
     async with raw_server(behave) as url:
         inspection = await graph_at(url).inspect(Call("graph", "c1"))
     assert inspection.presence is Presence.UNKNOWN

@@ -1,4 +1,4 @@
-"""Every error of every layer beneath, and what it says: never sent, perhaps sent, or not to be sent."""
+"""Every exception of every HTTP layer has a result: not sent, perhaps sent, or not sendable."""
 
 import asyncio
 import importlib
@@ -84,7 +84,7 @@ OTHERS = [
     if not issubclass(one, Warning) and one is not h11.ProtocolError  # which is abstract
 ]
 
-# Classes whose instances mean that no connection was made, so nothing can have left.
+# Classes whose instances mean that no connection was made, so nothing can have been sent.
 NEVER_CONNECTED = {httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError}
 CANNOT_BE_SENT = {httpx.InvalidURL, httpx.UnsupportedProtocol}
 NEVER_CONNECTED_AIOHTTP = {
@@ -146,7 +146,7 @@ def test_the_lists_are_not_empty():
 
 
 @pytest.mark.parametrize("cls", HTTPX, ids=lambda cls: cls.__name__)
-async def test_each_error_of_httpx(submission, cls):
+async def test_every_exception_of_httpx_has_a_result(submission, cls):
     answer = await outcome(Raising(made(cls)), submission)
     expected = NotSent if cls in NEVER_CONNECTED else Rejected if cls in CANNOT_BE_SENT else MaybeSent
     assert isinstance(answer, expected)
@@ -155,7 +155,7 @@ async def test_each_error_of_httpx(submission, cls):
 
 
 @pytest.mark.parametrize("cls", AIOHTTP, ids=lambda cls: cls.__name__)
-async def test_each_error_of_aiohttp_beneath_httpx(submission, cls):
+async def test_every_exception_of_aiohttp_below_httpx_has_a_result(submission, cls):
     answer = await outcome(RaisingAiohttp(made(cls)), submission)
     unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
     never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
@@ -164,7 +164,7 @@ async def test_each_error_of_aiohttp_beneath_httpx(submission, cls):
 
 
 @pytest.mark.parametrize("cls", AIOHTTP, ids=lambda cls: cls.__name__)
-async def test_each_error_of_aiohttp_that_nobody_translated(submission, cls):
+async def test_every_untranslated_exception_of_aiohttp_has_a_result(submission, cls):
     answer = await outcome(Raising(made(cls)), submission)
     unsendable = cls.__name__ in CANNOT_BE_SENT_AIOHTTP
     never = cls.__name__ in NEVER_CONNECTED_AIOHTTP
@@ -172,7 +172,7 @@ async def test_each_error_of_aiohttp_that_nobody_translated(submission, cls):
 
 
 @pytest.mark.parametrize("cls", OTHERS, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
-async def test_any_other_error_may_have_come_after_the_request(submission, cls):
+async def test_after_any_other_exception_the_request_may_have_been_sent(submission, cls):
     assert isinstance(await outcome(Raising(made(cls)), submission), MaybeSent)
 
 
@@ -190,7 +190,7 @@ class RaisingHttpcore:
 
 
 @pytest.mark.parametrize("cls", exceptions_of(httpcore), ids=lambda cls: cls.__name__)
-async def test_each_error_of_httpcore_beneath_httpx(submission, cls):
+async def test_every_exception_of_httpcore_below_httpx_has_a_result(submission, cls):
     carrier = httpx.AsyncHTTPTransport()
     carrier._pool = RaisingHttpcore(made(cls))
     answer = await outcome(carrier, submission)
@@ -204,7 +204,7 @@ async def test_a_cancelled_submission_is_cancelled(submission):
         await outcome(Raising(asyncio.CancelledError()), submission)
 
 
-async def test_no_error_s_own_text_is_repeated(submission):
+async def test_the_text_of_an_exception_is_not_shown(submission):
     answer = await outcome(Raising(httpx.ReadError("Bearer s3cr3t to +14255550100")), submission)
     assert "s3cr3t" not in repr(answer)
     assert "55501" not in repr(answer)
@@ -215,7 +215,7 @@ def _fail(*_, **__):
 
 
 @pytest.mark.parametrize("what", ["the body", "the client"])
-async def test_what_fails_before_anything_is_sent_is_not_sent(monkeypatch, submission, what):
+async def test_a_failure_before_sending_is_not_sent(monkeypatch, submission, what):
     adapter = GraphAdapter(GraphSettings(base_url="https://graph.test", credential=FixedCredential()))
     name = {"the body": "body_of", "the client": "open_client"}[what]
     monkeypatch.setattr(adapter_module, name, _fail)
@@ -224,7 +224,7 @@ async def test_what_fails_before_anything_is_sent_is_not_sent(monkeypatch, submi
     assert answer.result.message == "nothing was sent to Graph (RuntimeError)"
 
 
-async def test_a_closed_client_is_said_so(submission):
+async def test_a_closed_client_is_rejected_with_advice(submission):
     client = httpx.AsyncClient()
     await client.aclose()
     adapter = GraphAdapter(GraphSettings(), http=client)
@@ -233,7 +233,7 @@ async def test_a_closed_client_is_said_so(submission):
     assert "open" in answer.result.advice
 
 
-async def test_an_address_that_cannot_be_used_names_its_key(submission):
+async def test_an_unusable_address_names_its_key(submission):
     settings = GraphSettings(base_url="https://xn--graph-\u0378.test", credential=FixedCredential())
     adapter = GraphAdapter(settings)
     answer = await adapter.submit(submission())
@@ -242,7 +242,7 @@ async def test_an_address_that_cannot_be_used_names_its_key(submission):
     await adapter.aclose()
 
 
-async def test_requests_leave_over_aiohttp_where_it_is_installed(monkeypatch):
+async def test_aiohttp_carries_the_requests_if_it_is_installed(monkeypatch):
     client = transport.open_client(GraphSettings())
     assert isinstance(client, httpx_aiohttp.HttpxAiohttpClient)
     await client.aclose()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transferkit_microsoft.ids import GUID, GUID_FORM, wrong_ids
+from transferkit_microsoft.ids import GUID, GUID_FORM, identifiers_of, wrong_ids
 
 from transferkit.errors import Problem
 from transferkit.identifiers import Cloud, Identifier, PhoneNumber, TeamsUser
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.limits import Anything, Identifiers, Limit, Seconds, Text
-from transferkit.requests import Redirect, Request, Transfer
+from transferkit.requests import Request, Transfer
 from transferkit_graph.clouds import GraphCloud
 from transferkit_graph.identities import CLASSLESS, KINDS
 from transferkit_graph.settings import Api, BodyForm, GraphSettings
@@ -79,22 +79,13 @@ def further_problems(request: Request, settings: GraphSettings) -> Iterator[Prob
             "a managed identity gets tokens of its own tenant only",
             "a call of tenant_id, or a client_secret or certificate",
         )
-    for name, someone in _everyone(request):
+    for name, someone in identifiers_of(request):
         yield from _inexpressible(name, someone, settings.cloud_facts.identifiers)
         if isinstance(someone, KINDS):  # of another kind, it is refused already
             yield from wrong_ids(name, someone)
 
 
-def _everyone(request: Request) -> Iterator[tuple[str, Identifier]]:
-    if isinstance(request, Redirect):
-        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
-        return
-    yield "to", request.to
-    if request.transferee is not None:
-        yield "transferee", request.transferee
-
-
-def _inexpressible(name: str, someone: Identifier, cloud: Cloud) -> Iterator[Problem]:
+def _inexpressible(name: str, someone: Identifier | None, cloud: Cloud) -> Iterator[Problem]:
     """The parts of an identifier that Graph's identity cannot express."""
     theirs = getattr(someone, "cloud", Cloud.PUBLIC)
     if theirs not in {Cloud.PUBLIC, cloud}:

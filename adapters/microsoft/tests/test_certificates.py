@@ -1,4 +1,4 @@
-"""Certificates of an application: the forms that are read, and what is said about the others."""
+"""Certificates of an application: the forms that are read, and the messages about others."""
 
 import base64
 import json

@@ -166,7 +166,7 @@ async def test_a_credential_that_takes_too_long_leaves_the_request_unsent(tokens
         task.cancel()
 
 
-async def test_what_is_no_access_token_leaves_the_request_unsent(tokens_of):
+async def test_an_invalid_access_token_leaves_the_request_unsent(tokens_of):
     class Odd:
         def get_token(self, *_, **__):
             return None
@@ -189,7 +189,7 @@ def test_a_dict_configuration_takes_a_credential_object(provider, more):
 
 
 @pytest.mark.parametrize("value", ["text", 5, SyncCredential, object()])
-def test_what_is_not_a_credential_object_is_refused_by_name(value):
+def test_a_value_that_is_not_a_credential_object_is_refused_by_name(value):
     pytest.importorskip("transferkit_graph")
     with pytest.raises(ConfigError, match=r"providers\.graph\.credential: .*TokenCredential object"):
         load_config({"providers": {"graph": {"credential": value}}})

@@ -1,4 +1,4 @@
-"""Bodies of HTTP error responses: every form that was seen, and bytes that nothing can be read from."""
+"""Bodies of HTTP error responses: every known form, and unreadable bytes."""
 
 import json
 
@@ -130,7 +130,7 @@ def test_a_long_message_is_cut_and_half_a_character_is_replaced():
 
 
 @pytest.mark.parametrize("page", [b"<html>Bad gateway</html>", b"\r\n <!DOCTYPE html><title>Sign in</title>"])
-def test_a_page_says_nothing(page):
+def test_an_html_page_has_no_error(page):
     assert is_page(page)
     assert read_error(page) == ErrorBody()
 
@@ -156,7 +156,7 @@ def test_a_page_says_nothing(page):
     ],
     ids=lambda content: repr(content[:12]),
 )
-def test_what_cannot_be_read_has_no_codes(content):
+def test_an_unreadable_body_has_no_codes(content):
     assert read_error(content).codes == ()
 
 

@@ -1,4 +1,4 @@
-"""Ids of Teams identifiers: GUIDs, and what a refusal says about one that is not."""
+"""Ids of Teams identifiers must be GUIDs, and a problem names the one that is not."""
 
 import pytest
 from transferkit_microsoft.ids import wrong_ids

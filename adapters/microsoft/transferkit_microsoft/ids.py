@@ -12,11 +12,20 @@ from typing import Final
 
 from transferkit.errors import Problem
 from transferkit.identifiers import Identifier, TeamsApp, TeamsExtensionUser, TeamsUser
+from transferkit.requests import Redirect, Request
 
-__all__ = ["GUID", "GUID_FORM", "wrong_ids"]
+__all__ = ["GUID", "GUID_FORM", "identifiers_of", "wrong_ids"]
 
 GUID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 GUID_FORM: Final = "a GUID such as 411f0b00-0000-4000-8000-123456789abc"
+
+
+def identifiers_of(request: Request) -> Iterator[tuple[str, Identifier | None]]:
+    """The identifiers in a request, each with the name of its field."""
+    if isinstance(request, Redirect):
+        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
+    else:
+        yield from (("to", request.to), ("transferee", request.transferee), ("caller_id", request.caller_id))
 
 
 def wrong_ids(where: str, someone: Identifier | None) -> Iterator[Problem]:
