@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import typer
 
-__all__ = ["FAILED", "INTERRUPTED", "TERMINATED", "needs_extra", "print_json", "unusable"]
+__all__ = ["FAILED", "INTERRUPTED", "TERMINATED", "needs_extra", "on_stop_signal", "print_json", "unusable"]
 
 FAILED: Final = 1
 """The outcome, or a check, failed."""
@@ -40,6 +42,21 @@ def needs_extra(extra: str) -> Generator[None]:
             raise
         message = f"{error.name} is not installed: pip install 'transferkit[{extra}]'"
         raise unusable(message) from None
+
+
+def on_stop_signal(stop: Callable[[], object]) -> None:
+    """Call `stop` on the first SIGINT or SIGTERM; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop_once() -> None:
+        stop()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        with suppress(NotImplementedError):  # on Windows Ctrl-C cancels instead
+            loop.add_signal_handler(number, stop_once)
 
 
 def print_json(value: Any) -> None:

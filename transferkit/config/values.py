@@ -22,6 +22,9 @@ from transferkit.provider.secret import Secret
 
 __all__ = ["EnvText", "Limit", "read_table", "show"]
 
+_FORMS: Final = 'text, { env = "NAME" } or { file = "path" }'
+"""The forms of a secret."""
+
 
 class EnvText(str):
     """The value of an environment variable, which may stand for a number."""
@@ -83,7 +86,7 @@ def _read_fields(
             except _Invalid as error:
                 yield Problem(f"{key}.{name}", str(error), error.accepts)
         elif attribute.default is NOTHING:
-            yield Problem(f"{key}.{name}", "is missing", _accepts(_without_none(hint)))
+            yield Problem(f"{key}.{name}", "is missing", _reader(_without_none(hint))[1])
 
 
 def show(value: object) -> str:
@@ -108,13 +111,13 @@ def _read(data: Any, hint: Any, base: Path) -> Any:
         return None
     if get_origin(kind) is Annotated:
         kind, limit = get_args(kind)
-    reader = _reader(kind)
+    reader, accepts = _reader(kind)
     try:
         value = reader(data, kind, base)
     except (TypeError, ValueError, OverflowError):
         hidden = kind is Secret or _is_protocol(kind)
         message = f"a {type(data).__name__} is not accepted" if hidden else f"got {show(data)}"
-        raise _Invalid(message, _accepts(kind)) from None
+        raise _Invalid(message, accepts) from None
     if limit is not None and not limit.allows(value):
         shown = show(_without_secrets(data) if isinstance(data, str) else data)
         raise _Invalid(f"got {shown}", limit.accepts)
@@ -192,7 +195,7 @@ def _read_object(data: Any, kind: type, _: Path) -> object:
 def _read_secret(data: Any, _: type, base: Path) -> Secret:
     match data:
         case str(text) | {"env": str(text)} | {"file": str(text)} if not text.strip():
-            raise _Invalid("got ''", _WORDS[Secret])
+            raise _Invalid("got ''", _FORMS)
         case str():
             return Secret(value=str(data))
         case {"env": str(name), **rest} if not rest:
@@ -203,42 +206,28 @@ def _read_secret(data: Any, _: type, base: Path) -> Secret:
             raise ValueError
 
 
-_READERS: Final[Mapping[Any, Callable[[Any, Any, Path], Any]]] = {
-    str: _read_text,
-    tuple[str, ...]: _read_texts,
-    bool: _read_bool,
-    int: _read_number,
-    float: _read_number,
-    timedelta: _read_seconds,
-    Path: _read_path,
-    Secret: _read_secret,
-}
-_WORDS: Final[Mapping[Any, str]] = {
-    str: "text, not empty",
-    tuple[str, ...]: "a list of text, one or more, not empty",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    timedelta: "seconds, not negative",
-    Path: "a path",
-    Secret: 'text, { env = "NAME" } or { file = "path" }',
+_Reader = Callable[[Any, Any, Path], Any]
+_TYPES: Final[Mapping[Any, tuple[_Reader, str]]] = {
+    str: (_read_text, "text, not empty"),
+    tuple[str, ...]: (_read_texts, "a list of text, one or more, not empty"),
+    bool: (_read_bool, "true or false"),
+    int: (_read_number, "a whole number"),
+    float: (_read_number, "a number"),
+    timedelta: (_read_seconds, "seconds, not negative"),
+    Path: (_read_path, "a path"),
+    Secret: (_read_secret, _FORMS),
 }
 
 
-def _reader(kind: Any) -> Callable[[Any, Any, Path], Any]:
-    if kind in _READERS:
-        return _READERS[kind]
+def _reader(kind: Any) -> tuple[_Reader, str]:
+    """The function that reads a value of this type, and in words what it accepts."""
+    if kind in _TYPES:
+        return _TYPES[kind]
     if _is_protocol(kind):
-        return _read_object
+        return _read_object, f"a {kind.__name__} object, from Python only"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return _read_enum
+        return _read_enum, ", ".join(member.value for member in kind)
     raise TypeError(f"settings cannot have a field of type {kind}")
-
-
-def _accepts(kind: Any) -> str:
-    if _is_protocol(kind):
-        return f"a {kind.__name__} object, from Python only"
-    return _WORDS[kind] if kind in _WORDS else ", ".join(member.value for member in kind)
 
 
 def _is_protocol(kind: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from transferkit._callbacks.verification.fetching import Fetch, FetchError
 from transferkit._callbacks.verification.keys import published_keys
+from transferkit.cli.checks.results import failed, passed, undecided
 from transferkit.config import Config
 from transferkit.provider.adapter import Adapter, CallbackRoute, CheckResult, TokenPolicy
 from transferkit.provider.urls import host_of, is_loopback, is_public, read_url
@@ -28,25 +29,22 @@ def check_public_url(url: str | None, routes: Mapping[str, CallbackRoute]) -> Ch
     """Whether providers can reach the URL, as far as its text says."""
     name = "callback url"
     if url is None:
-        return CheckResult(
-            name=name,
-            ok=None,
-            message="callbacks.public_url is not set: no transfer can have its own callback URL",
+        return undecided(
+            name,
+            "callbacks.public_url is not set: no transfer can have its own callback URL",
             advice="Set it to the https address at which providers reach the receiver.",
         )
     parts = read_url(url)
     signers = [read_url(policy.openid_url) for policy in _policies(routes).values()]
     if signers and all(is_loopback(host_of(address)) for address in [parts, *signers]):
-        return CheckResult(name=name, ok=True, message="on this machine, like the providers' emulators")
+        return passed(name, "on this machine, like the providers' emulators")
     if problems := list(_url_problems(parts)):
-        return CheckResult(
-            name=name,
-            ok=False,
-            message=f"callbacks.public_url {', and '.join(problems)}",
+        return failed(
+            name,
+            f"callbacks.public_url {', and '.join(problems)}",
             advice="Providers call it from the internet: set it to https://HOST/PATH with a public host.",
         )
-    message = f"https, host {host_of(parts)}; whether it can be reached from outside is not tested"
-    return CheckResult(name=name, ok=True, message=message)
+    return passed(name, f"https, host {host_of(parts)}; whether it can be reached from outside is not tested")
 
 
 def _url_problems(url: httpx.URL) -> Iterator[str]:
@@ -69,10 +67,9 @@ def check_verification(
     """Whether every path can verify that a callback is from its provider."""
     name = "callbacks"
     if config.callbacks.accept_unverified:
-        yield CheckResult(
-            name=name,
-            ok=False,
-            message="callbacks.accept_unverified is on: anyone who can reach the URL can report outcomes",
+        yield failed(
+            name,
+            "callbacks.accept_unverified is on: anyone who can reach the URL can report outcomes",
             advice="Remove it, except for tests on loopback.",
         )
         return
@@ -80,14 +77,10 @@ def check_verification(
         _, provider, *subpath = path.split("/")
         proofs = ["a token"] * (route.policy is not None) + ["a secret in the URL"] * bool(route.secrets)
         if proofs:
-            yield CheckResult(name=name, ok=True, message=f"{path} requires {' and '.join(proofs)}")
+            yield passed(name, f"{path} requires {' and '.join(proofs)}")
         elif adapters[provider].needs_settings:  # an adapter without settings receives no HTTP callbacks
-            yield CheckResult(
-                name=name,
-                ok=None if subpath else False,
-                message=f"{path} refuses every callback: no setting says how to verify one",
-                advice=f"Set {route.needs}.",
-            )
+            message = f"{path} refuses every callback: no setting says how to verify one"
+            yield (undecided if subpath else failed)(name, message, advice=f"Set {route.needs}.")
 
 
 async def check_keys(
@@ -97,22 +90,20 @@ async def check_keys(
     name = "signing keys"
     for path, policy in _policies(routes).items():
         if offline:
-            yield CheckResult(name=name, ok=None, message=f"for {path}: skipped: offline")
+            yield undecided(name, f"for {path}: skipped: offline")
             continue
         try:
             keys = await published_keys(policy.openid_url, ca_file=policy.ca_file, fetch=fetch)
         except Exception as error:  # noqa: BLE001 - an application's own fetch may raise anything
             url = policy.openid_url
             cause = str(error) if isinstance(error, FetchError) else f"{url}: {type(error).__name__}"
-            yield CheckResult(
-                name=name,
-                ok=False,
-                message=f"for {path} cannot be fetched: {cause}",
+            yield failed(
+                name,
+                f"for {path} cannot be fetched: {cause}",
                 advice="Let this machine reach the address: without keys every callback is answered 503.",
             )
         else:
-            message = f"{len(keys)} for {path} at {policy.openid_url}"
-            yield CheckResult(name=name, ok=True, message=message)
+            yield passed(name, f"{len(keys)} for {path} at {policy.openid_url}")
 
 
 def _policies(routes: Mapping[str, CallbackRoute]) -> dict[str, TokenPolicy]:

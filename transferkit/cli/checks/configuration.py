@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from attrs import fields
 
+from transferkit.cli.checks.results import failed, passed
 from transferkit.config import Config
 from transferkit.errors import ConfigError
 from transferkit.provider.adapter import CheckResult
@@ -18,23 +19,22 @@ def check_configuration(config: Config) -> Iterator[CheckResult]:
     """Yield where the configuration comes from, one result for all good secrets, and one for each other."""
     names = ", ".join(sorted(config.providers))
     message = f"{config.source}: {names}; the default is {config.provider}"
-    yield CheckResult(name="config", ok=True, message=message)
+    yield passed("config", message)
     resolved = 0
     for secret in _secrets(config):
         try:
             secret.resolve()
         except ConfigError as error:
             for problem in error.problems:
-                yield CheckResult(
-                    name="secrets",
-                    ok=False,
-                    message=f"{problem.field} cannot be resolved: {problem.message}",
+                yield failed(
+                    "secrets",
+                    f"{problem.field} cannot be resolved: {problem.message}",
                     advice="Set it where this process looks, and run the check as the application's user.",
                 )
         else:
             resolved += 1
     if resolved:
-        yield CheckResult(name="secrets", ok=True, message=f"{resolved} resolved")
+        yield passed("secrets", f"{resolved} resolved")
 
 
 def _secrets(config: Config) -> Iterator[Secret]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Final
 
+from transferkit.cli.checks.results import failed, passed, undecided
 from transferkit.config import Config
 from transferkit.provider.adapter import Adapter, CheckResult
 
@@ -20,17 +21,13 @@ async def check_provider(
 ) -> AsyncGenerator[CheckResult]:
     """Run the adapter's own check; compare the clocks if it reports a difference."""
     if offline:
-        yield CheckResult(name=name, ok=None, message="skipped: offline")
+        yield undecided(name, "skipped: offline")
         return
     try:
         results = await adapter.check()
     except Exception as error:  # noqa: BLE001 - a third-party adapter may raise anything
-        yield CheckResult(
-            name=name,
-            ok=False,
-            message=f"the adapter's own check failed ({type(error).__name__})",
-            advice="Report it to the maintainer of the adapter.",
-        )
+        message = f"the adapter's own check failed ({type(error).__name__})"
+        yield failed(name, message, advice="Report it to the maintainer of the adapter.")
         return
     for result in results:
         yield result
@@ -43,10 +40,9 @@ def _clock(skew: timedelta, provider: str, *, limit: timedelta) -> CheckResult:
     difference = f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} that of {provider}"
     if abs(skew) <= max(limit, _TOLERANCE):
         message = f"equal to that of {provider}" if abs(skew) <= _TOLERANCE else difference
-        return CheckResult(name="clock", ok=True, message=f"this machine's clock is {message}")
-    return CheckResult(
-        name="clock",
-        ok=False,
-        message=f"this machine's clock is {difference}",
+        return passed("clock", f"this machine's clock is {message}")
+    return failed(
+        "clock",
+        f"this machine's clock is {difference}",
         advice="Synchronize it with NTP: otherwise tokens seem expired and signed requests are refused.",
     )

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from attrs import evolve
 
+from transferkit.cli.checks.results import failed, passed, undecided
 from transferkit.config import Config
 from transferkit.errors import StoreError
 from transferkit.provider.adapter import CheckResult
@@ -20,29 +21,24 @@ async def check_store(config: Config, *, offline: bool) -> CheckResult:
     """Open the store, write to it and read from it; a PostgreSQL server is skipped if `offline`."""
     if config.store == "memory:":
         message = "memory: its content is lost when the process ends"
-        return CheckResult(name="store", ok=None, message=message, advice="Configure a store that lasts.")
+        return undecided("store", message, advice="Configure a store that lasts.")
     remote = config.store.startswith("postgres")
     if remote and offline:
-        return CheckResult(name="store", ok=None, message="skipped: offline")
+        return undecided("store", "skipped: offline")
     store = _store(config)
     if not remote and (file_system := _network_file_system(store)):
-        return CheckResult(
-            name="store",
-            ok=False,
-            message=f"the SQLite file is on a network file system ({file_system}), whose locks lose data",
+        return failed(
+            "store",
+            f"the SQLite file is on a network file system ({file_system}), whose locks lose data",
             advice="Put it on a local disk, or use PostgreSQL for more than one machine.",
         )
     try:
         await _use(store)
     except StoreError as error:
-        return CheckResult(
-            name="store",
-            ok=False,
-            message=str(error),
-            advice="Fix it: without the store nothing is sent and no callback is accepted.",
-        )
+        advice = "Fix it: without the store nothing is sent and no callback is accepted."
+        return failed("store", str(error), advice=advice)
     kind = "PostgreSQL" if remote else "SQLite"
-    return CheckResult(name="store", ok=True, message=f"{kind}: opened, read and written")
+    return passed("store", f"{kind}: opened, read and written")
 
 
 def _store(config: Config) -> Store:

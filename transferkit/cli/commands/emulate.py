@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from transferkit.cli.output import needs_extra, print_json, unusable
+from transferkit.cli.output import needs_extra, on_stop_signal, print_json, unusable
 from transferkit.emulators import Fault
 from transferkit.emulators.environments import Emulators, emulators
 from transferkit.emulators.page import Page
@@ -93,7 +92,8 @@ def emulate(
     callback_url = callback_url.rstrip("/")
 
     async def run() -> None:
-        stop = _stop_event()
+        stop = asyncio.Event()
+        on_stop_signal(stop.set)
         async with AsyncExitStack() as stack:
             running = emulators(
                 pace=pace, providers=provider, port=port and port + 1, tls=https, faults=fault or []
@@ -122,15 +122,6 @@ def emulate(
         raise unusable(f"no emulator of {error} is installed: pip install 'transferkit[all]'") from None
     except OSError as error:
         raise unusable(f"cannot serve: {error.strerror or error}; choose another --port") from None
-
-
-def _stop_event() -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set, so that everything is closed in order."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels instead
-            loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def _authorities(emulated: Emulators) -> str:

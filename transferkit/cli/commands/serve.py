@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from transferkit.cli.options import ConfigFile, load_and_warn
-from transferkit.cli.output import needs_extra, print_json, unusable
+from transferkit.cli.output import needs_extra, on_stop_signal, print_json, unusable
 from transferkit.client import AsyncClient
 from transferkit.config import Config
 from transferkit.provider.registry import adapter_class
@@ -64,11 +63,14 @@ def _limit_loggers(config: Config) -> None:
 
 
 async def _serve(config: Config, *, host: str, port: int, as_json: bool) -> None:
+    def stop() -> None:
+        server.should_exit = True
+
     with _listening(host, port) as listener:
         async with AsyncClient(config) as client:
             server = _server(client)
             running = asyncio.create_task(server.serve(sockets=[listener]))
-            _stop_on_signal(server)
+            on_stop_signal(stop)
             _print_address(config, listener, as_json=as_json)
             await running
 
@@ -87,7 +89,7 @@ def _server(client: AsyncClient) -> uvicorn.Server:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Leaves signals to `_stop_on_signal`: uvicorn ends the process by the signal."""
+        """Leaves signals to `on_stop_signal`: uvicorn ends the process by the signal."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -104,20 +106,6 @@ def _server(client: AsyncClient) -> uvicorn.Server:
             ws="none",
         )
     )
-
-
-def _stop_on_signal(server: uvicorn.Server) -> None:
-    """Let the first signal finish what is running, and the next one end the process at once."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels instead
-            loop.add_signal_handler(number, stop)
 
 
 def _print_address(config: Config, listener: socket.socket, *, as_json: bool) -> None:
