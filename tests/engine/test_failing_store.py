@@ -584,7 +584,7 @@ async def test_a_loop_that_ends_cancels_a_group_s_store_calls_in_peace(make, sto
         gate = store.hold_up("begin_next")
         waiting = asyncio.create_task(anext(stream))
         await store.reached.wait()
-        (begun,) = stream._calls
+        (begun,) = stream._store_calls
         begun.cancel()  # as `asyncio.run` does with all that is left
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -670,7 +670,7 @@ async def test_who_gives_up_as_the_outcome_comes_is_in_nobodys_way(store):
     await until(lambda: watch._following.is_set())  # noqa: PLW0108 - it is another one soon
     await asyncio.sleep(0.01)
     gives_up.cancel()
-    watch._tell("t-1", OUTCOME)
+    watch._resolve("t-1", OUTCOME)
     assert await waits == OUTCOME
     with pytest.raises(asyncio.CancelledError):
         await gives_up

@@ -1,4 +1,4 @@
-"""Reading as a consumer group: at least once, in order per call, whatever becomes of the reader."""
+"""Consumer groups: at-least-once delivery, in order per call, for readers and stores that fail."""
 
 import asyncio
 import inspect
@@ -22,14 +22,14 @@ MAX_ATTEMPTS = 3
 EVERYTHING = {"open_group", "hold", "begin_next", "acknowledge", "leave", "end_of_log"}
 
 
-class Wire:
-    """What lies between one client and a store: it can be cut, and held up after the store has acted."""
+class Connection:
+    """A client's connection to a store: calls can fail, or be delayed after the store has acted."""
 
     def __init__(self, store):
         self.store = store
         self.broken = set()
         self.error = StoreError("the disk is full")
-        self.held_up = set()
+        self.delayed = set()
         self.go = asyncio.Event()
         self.calls = []
 
@@ -43,7 +43,7 @@ class Wire:
                 raise self.error
             result = await verb(*args, **kwargs)
             self.calls.append(name)
-            if name in self.held_up:
+            if name in self.delayed:
                 await self.go.wait()
             return result
 
@@ -76,7 +76,7 @@ async def store(request, tmp_path):
 
 @pytest.fixture
 def connect(clock):
-    """Makes a client, not yet open, on a store or on a wire to one."""
+    """Makes a client, not yet open, on a store or on a connection to one."""
 
     def connect(store, **groups):
         config = Config(
@@ -92,7 +92,7 @@ def connect(clock):
 
 @pytest.fixture
 def wire(store):
-    return Wire(store)
+    return Connection(store)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def call():
 
 
 async def read(client, number, group="crm"):
-    """So many events, each handled; the last one is acknowledged, too."""
+    """Read and acknowledge this number of events."""
     events = []
     async with client.events(group=group) as stream:
         while len(events) < number:
@@ -117,15 +117,15 @@ async def read(client, number, group="crm"):
 
 
 async def fail(client, body=None):
-    """Read as the group: do what `body` does, or take the next event, and fail then."""
+    """Read as the group: run `body`, or take the next event, then raise."""
     async with client.events(group="crm") as stream:
         await (body(stream) if body else anext(stream))
         raise Boom
 
 
 async def next_in_store(store, clock, group="crm"):
-    """What the store has for the group now, as a consumer beside any stream would get it."""
-    consumer = Consumer(store, "looks on", group)
+    """The event and attempt that the store would deliver to another consumer of the group now."""
+    consumer = Consumer(store, "observer", group)
     await consumer.hold(at=clock.now())
     delivery = (await consumer.begin(at=clock.now())).delivery
     await consumer.leave(unused=delivery)
@@ -133,9 +133,9 @@ async def next_in_store(store, clock, group="crm"):
 
 
 async def until(condition):
-    """Let others work until something is so."""
+    """Let other tasks run until a condition holds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any step of anybody may bring it about
+        while not condition():  # noqa: ASYNC110 - any task may make it true
             await asyncio.sleep(0.001)
 
 
@@ -146,20 +146,20 @@ def logged(caplog, name):
 # --- reading ----------------------------------------------------------------------------------------
 
 
-async def test_a_group_reads_from_the_beginning_unless_told(client, store, call):
+async def test_a_new_group_reads_from_the_beginning_by_default(client, store, call):
     recorded = await record(store, call, call)
     assert await read(client, 2) == recorded
 
 
 @pytest.mark.parametrize("start", ["now", GroupStart.NOW])
-async def test_a_new_group_may_start_now(client, store, call, start):
+async def test_a_new_group_may_start_at_the_end_of_the_log(client, store, call, start):
     await record(store, call)
     async with client.events(group="crm", start=start) as stream:
         recorded = await record(store, call)
         assert [await anext(stream)] == recorded
 
 
-async def test_where_new_groups_start_is_a_setting(connect, store, call):
+async def test_the_configuration_sets_where_new_groups_start(connect, store, call):
     await record(store, call)
     async with connect(store, start=GroupStart.NOW) as client:
         async with client.events(group="now", follow=False) as stream:
@@ -168,7 +168,7 @@ async def test_where_new_groups_start_is_a_setting(connect, store, call):
             assert len([event async for event in stream]) == 1
 
 
-async def test_a_group_goes_on_where_it_was(client, store, call):
+async def test_a_group_continues_after_the_last_acknowledged_event(client, store, call):
     first, second, third = await record(store, call, call, call)
     assert await read(client, 1) == [first]
     assert await read(client, 2) == [second, third]
@@ -180,7 +180,7 @@ async def test_each_group_reads_everything(client, store, call):
     assert await read(client, 2, "billing") == recorded
 
 
-async def test_events_come_as_they_are_recorded(client, store, call):
+async def test_events_are_delivered_as_they_are_recorded(client, store, call):
     async with client.events(group="crm") as stream:
         for _ in range(3):
             waiting = asyncio.create_task(anext(stream))
@@ -189,7 +189,7 @@ async def test_events_come_as_they_are_recorded(client, store, call):
             assert await waiting == recorded
 
 
-async def test_catching_up_ends_when_everything_is_acknowledged(client, store, call):
+async def test_without_follow_the_stream_ends_after_everything_is_acknowledged(client, store, call):
     recorded = await record(store, call, call)
     async with client.events(group="crm", follow=False) as stream:
         assert [event async for event in stream] == recorded
@@ -199,7 +199,7 @@ async def test_catching_up_ends_when_everything_is_acknowledged(client, store, c
     assert (group.lag, group.members) == (0, 0)
 
 
-async def test_asking_for_the_next_acknowledges_the_one_before(client, store, clock, call):
+async def test_requesting_the_next_event_acknowledges_the_current_one(client, store, clock, call):
     _, second = await record(store, call, call)
     async with client.events(group="crm") as stream:
         await anext(stream)
@@ -208,7 +208,7 @@ async def test_asking_for_the_next_acknowledges_the_one_before(client, store, cl
     assert await next_in_store(store, clock) == (second, 1)
 
 
-async def test_acknowledging_early_is_acknowledging(client, store, clock, call):
+async def test_an_event_that_was_acknowledged_early_is_not_delivered_again(client, store, clock, call):
     _, second = await record(store, call, call)
 
     async def acknowledge_early(stream):
@@ -220,7 +220,7 @@ async def test_acknowledging_early_is_acknowledging(client, store, clock, call):
     assert await next_in_store(store, clock) == (second, 1)
 
 
-async def test_acknowledging_again_or_nothing_is_harmless(client, store, call, caplog):
+async def test_acknowledging_twice_or_without_an_event_does_nothing(client, store, call, caplog):
     first, second = await record(store, call, call)
     async with client.events(group="crm") as stream:
         await stream.ack()
@@ -231,7 +231,7 @@ async def test_acknowledging_again_or_nothing_is_harmless(client, store, call, c
     assert logged(caplog, "group_event_stale") == []
 
 
-async def test_one_task_reads_at_a_time(client, store, call):
+async def test_only_one_task_may_wait_for_an_event(client, store, call):
     async with client.events(group="crm") as stream:
         waiting = asyncio.create_task(anext(stream))
         await asyncio.sleep(0)
@@ -241,18 +241,18 @@ async def test_one_task_reads_at_a_time(client, store, call):
         assert [await waiting] == recorded
 
 
-async def test_a_stream_is_entered_once_and_before_it_is_read(client):
+async def test_a_stream_must_be_entered_exactly_once(client):
     stream = client.events(group="crm")
     with pytest.raises(RuntimeError, match="enter the stream first"):
         await anext(stream)
     await stream.aclose()
     async with stream:
         pass
-    with pytest.raises(RuntimeError, match="entered once"):
+    with pytest.raises(RuntimeError, match="entered only once"):
         await stream.__aenter__()
 
 
-async def test_what_makes_no_sense_is_refused(connect, store):
+async def test_invalid_arguments_and_a_closed_client_are_refused(connect, store):
     client = connect(store)
     with pytest.raises(ClientClosed):
         client.events(group="crm")
@@ -266,36 +266,10 @@ async def test_what_makes_no_sense_is_refused(connect, store):
             client.events(group="crm", start="end")
 
 
-# --- without a group --------------------------------------------------------------------------------
-
-
-async def test_without_a_group_it_is_a_live_tail(client, store, call):
-    await record(store, call)
-    async with client.events() as stream:
-        recorded = await record(store, call)
-        assert [await anext(stream)] == recorded
-        await stream.ack()
-    assert await client.groups() == ()
-
-
-async def test_a_tail_may_begin_with_what_is_kept_and_end_there(client, store, call):
-    recorded = await record(store, call, call)
-    async with client.events(start="beginning", follow=False) as stream:
-        assert [event async for event in stream] == recorded
-    async with client.events(follow=False) as stream:
-        assert [event async for event in stream] == []
-
-
-async def test_a_tail_is_read_inside_its_context(client):
-    stream = client.events()
-    with pytest.raises(RuntimeError, match="enter the stream first"):
-        await anext(stream)
-
-
 # --- giving back ------------------------------------------------------------------------------------
 
 
-async def test_break_gives_the_event_back_as_if_it_had_never_come(client, store, clock, call):
+async def test_break_gives_the_event_back_without_counting_an_attempt(client, store, clock, call):
     first, _ = await record(store, call, call)
     for _ in range(MAX_ATTEMPTS * 2):
         async with client.events(group="crm") as stream:
@@ -312,7 +286,7 @@ async def test_an_exception_in_the_body_counts_as_an_attempt(client, store, cloc
     assert await next_in_store(store, clock) == (event, 2)
 
 
-async def test_an_exception_between_two_events_counts_for_none(client, store, clock, call):
+async def test_an_exception_between_two_events_counts_as_no_attempt(client, store, clock, call):
     await record(store, call)
 
     async def find_no_more(stream):
@@ -326,7 +300,7 @@ async def test_an_exception_between_two_events_counts_for_none(client, store, cl
     assert await next_in_store(store, clock) == (later, 1)
 
 
-async def test_a_cancelled_body_gives_back_what_it_was_at(client, store, clock, call):
+async def test_a_cancelled_loop_body_gives_its_event_back(client, store, clock, call):
     (event,) = await record(store, call)
     at_work = asyncio.Event()
 
@@ -346,11 +320,11 @@ async def test_a_cancelled_body_gives_back_what_it_was_at(client, store, clock, 
     assert group.members == 0
 
 
-async def test_a_cancelled_wait_holds_nothing(client, store, wire, call):
+async def test_a_cancelled_wait_begins_no_event(client, store, wire, call):
     async with client.events(group="crm") as stream:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(stream), 0.01)
-        await until(lambda: not stream._calls)
+        await until(lambda: not stream._store_calls)
         begun = wire.calls.count("begin_next")
         recorded = await record(store, call)
         await asyncio.sleep(0.02)
@@ -359,19 +333,21 @@ async def test_a_cancelled_wait_holds_nothing(client, store, wire, call):
 
 
 async def cancel_after_the_store_began(stream, wire):
-    """Ask for an event, and be cancelled when the store has begun it but not yet said so."""
-    wire.held_up = {"begin_next"}
+    """Cancel a request for an event after the store has begun the event and before it returned."""
+    wire.delayed = {"begin_next"}
     before = wire.calls.count("begin_next")
     waiting = asyncio.create_task(anext(stream))
     await until(lambda: wire.calls.count("begin_next") > before)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    wire.held_up = set()
+    wire.delayed = set()
     wire.go.set()
 
 
-async def test_what_was_begun_for_a_cancelled_wait_is_handed_over_next(client, store, wire, clock, call):
+async def test_an_event_that_was_begun_for_a_cancelled_wait_is_delivered_next(
+    client, store, wire, clock, call
+):
     first, second = await record(store, call, call)
     async with client.events(group="crm") as stream:
         await cancel_after_the_store_began(stream, wire)
@@ -381,7 +357,9 @@ async def test_what_was_begun_for_a_cancelled_wait_is_handed_over_next(client, s
     assert await next_in_store(store, clock) == (second, 1)
 
 
-async def test_what_was_begun_for_a_cancelled_wait_is_given_back_uncounted(client, store, wire, clock, call):
+async def test_an_event_that_was_begun_for_a_cancelled_wait_is_given_back_uncounted(
+    client, store, wire, clock, call
+):
     (event,) = await record(store, call)
     with pytest.raises(Boom):
         await fail(client, lambda stream: cancel_after_the_store_began(stream, wire))
@@ -389,7 +367,7 @@ async def test_what_was_begun_for_a_cancelled_wait_is_given_back_uncounted(clien
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_a_wait_cancelled_at_any_point_loses_nothing(client, store, steps):
+async def test_a_wait_that_is_cancelled_at_any_point_loses_no_event(client, store, steps):
     recorded = await record(store, *(new_call() for _ in range(10)))
     seen = []
     async with client.events(group="crm", follow=False) as stream:
@@ -403,12 +381,12 @@ async def test_a_wait_cancelled_at_any_point_loses_nothing(client, store, steps)
     assert seen == recorded
 
 
-async def test_a_cancelled_entry_leaves_nobody_behind(client, store, wire):
-    wire.held_up = {"hold"}
+async def test_a_cancelled_entry_leaves_no_member_in_the_group(client, store, wire):
+    wire.delayed = {"hold"}
 
     async def enter():
         async with client.events(group="crm"):
-            pytest.fail("it was not held up")
+            pytest.fail("the call was not delayed")
 
     task = asyncio.create_task(enter())
     await until(lambda: "hold" in wire.calls)
@@ -421,7 +399,7 @@ async def test_a_cancelled_entry_leaves_nobody_behind(client, store, wire):
 
 
 @pytest.mark.parametrize("ending", ["break", "exception", "cancel"])
-async def test_no_task_is_left(client, store, call, ending):
+async def test_leaving_a_stream_leaves_no_task_running(client, store, call, ending):
     await record(store, call)
     before = asyncio.all_tasks()
 
@@ -450,7 +428,7 @@ async def test_closing_the_client_ends_the_iteration_and_gives_back_the_lease(co
     async with client:
         task = asyncio.create_task(work())
         await until(lambda: client._group_streams)
-        await until(lambda: any(stream._keeper for stream in client._group_streams))
+        await until(lambda: any(stream._lease_task for stream in client._group_streams))
     async with asyncio.timeout(5):
         await task
     assert seen == []
@@ -458,7 +436,7 @@ async def test_closing_the_client_ends_the_iteration_and_gives_back_the_lease(co
     assert [group.members for group in await store.groups()] == [0]
 
 
-async def test_closing_the_client_gives_back_the_event_at_hand(connect, store, wire, clock, call, caplog):
+async def test_closing_the_client_gives_the_current_event_back(connect, store, wire, clock, call, caplog):
     (event,) = await record(store, call)
     async with connect(wire) as client:
         stream = client.events(group="crm")
@@ -469,21 +447,21 @@ async def test_closing_the_client_gives_back_the_event_at_hand(connect, store, w
         await anext(stream)
     await stream.ack()
     await stream.__aexit__(None, None, None)
-    (told,) = logged(caplog, "group_event_stale")
-    assert told.event_id == event.id
+    (entry,) = logged(caplog, "group_event_stale")
+    assert entry.event_id == event.id
 
 
 # --- leases -----------------------------------------------------------------------------------------
 
 
 async def renewed(wire, clock, span):
-    """Let time pass and the stream renew its lease."""
+    """Advance the clock until the stream has renewed its lease."""
     before = wire.calls.count("hold")
     clock.advance(span)
     await until(lambda: wire.calls.count("hold") > before)
 
 
-async def test_a_slow_body_keeps_its_event(client, store, wire, clock, call, caplog):
+async def test_a_slow_loop_body_keeps_its_event(client, store, wire, clock, call, caplog):
     await record(store, call)
     async with client.events(group="crm") as stream:
         await anext(stream)
@@ -495,7 +473,9 @@ async def test_a_slow_body_keeps_its_event(client, store, wire, clock, call, cap
     assert [group.lag for group in await store.groups()] == [0]
 
 
-async def test_newcomers_never_take_the_event_at_work(client, store, wire, clock, call, caplog):
+async def test_new_consumers_do_not_get_an_event_that_is_being_handled(
+    client, store, wire, clock, call, caplog
+):
     (event,) = await record(store, call)
     async with client.events(group="crm") as stream:
         assert await anext(stream) == event
@@ -511,7 +491,7 @@ async def test_newcomers_never_take_the_event_at_work(client, store, wire, clock
     assert logged(caplog, "group_event_stale") == []
 
 
-async def test_a_lease_is_kept_whatever_its_renewal_raises(client, store, wire, clock, call, caplog):
+async def test_a_lease_is_kept_after_a_renewal_raises_any_error(client, store, wire, clock, call, caplog):
     await record(store, call)
     async with client.events(group="crm") as stream:
         await anext(stream)
@@ -525,7 +505,9 @@ async def test_a_lease_is_kept_whatever_its_renewal_raises(client, store, wire, 
     assert logged(caplog, "group_event_stale") == []
 
 
-async def test_a_lease_that_ran_out_makes_the_acknowledgement_stale(client, store, wire, clock, call, caplog):
+async def test_an_acknowledgement_after_the_end_of_the_lease_is_stale(
+    client, store, wire, clock, call, caplog
+):
     (event,) = await record(store, call)
     async with client.events(group="crm") as stream:
         await anext(stream)
@@ -535,15 +517,15 @@ async def test_a_lease_that_ran_out_makes_the_acknowledgement_stale(client, stor
         assert await next_in_store(store, clock) == (event, 2)
         wire.broken = set()
         await stream.ack()
-        (told,) = logged(caplog, "group_event_stale")
-        assert told.levelno == logging.WARNING
-        assert (told.event_id, told.group, told.call_id) == (event.id, "crm", call.id)
+        (entry,) = logged(caplog, "group_event_stale")
+        assert entry.levelno == logging.WARNING
+        assert (entry.event_id, entry.group, entry.call_id) == (event.id, "crm", call.id)
         assert await anext(stream) == event
 
 
-async def test_another_takes_over_from_a_process_that_died(connect, client, store, clock, call):
+async def test_another_consumer_takes_over_from_a_process_that_died(connect, client, store, clock, call):
     (event,) = await record(store, call)
-    dead = Wire(store)
+    dead = Connection(store)
     async with connect(dead) as doomed, doomed.events(group="crm") as stream:
         await anext(stream)
         dead.broken = EVERYTHING
@@ -558,7 +540,7 @@ async def test_another_takes_over_from_a_process_that_died(connect, client, stor
 
 
 @pytest.mark.parametrize("verb", ["end_of_log", "begin_next", "wait"])
-async def test_reading_goes_on_when_the_store_is_well_again(client, store, wire, call, caplog, verb):
+async def test_reading_continues_when_the_store_works_again(client, store, wire, call, caplog, verb):
     async with client.events(group="crm") as stream:
         wire.broken = {verb}
         waiting = asyncio.create_task(anext(stream))
@@ -569,7 +551,7 @@ async def test_reading_goes_on_when_the_store_is_well_again(client, store, wire,
         assert [await waiting] == recorded
 
 
-async def test_an_acknowledgement_that_failed_is_made_up_for(client, store, wire, call):
+async def test_a_failed_acknowledgement_is_repeated_with_the_next_request(client, store, wire, call):
     first, second = await record(store, call, call)
     async with client.events(group="crm") as stream:
         assert await anext(stream) == first
@@ -583,7 +565,9 @@ async def test_an_acknowledgement_that_failed_is_made_up_for(client, store, wire
     assert [group.lag for group in await store.groups()] == [0]
 
 
-async def test_a_store_that_fails_on_leaving_hides_no_error(client, store, wire, call, caplog):
+async def test_a_store_that_fails_on_leaving_does_not_replace_the_error_of_the_loop_body(
+    client, store, wire, call, caplog
+):
     await record(store, call)
 
     async def lose_the_store(stream):
@@ -595,7 +579,7 @@ async def test_a_store_that_fails_on_leaving_hides_no_error(client, store, wire,
     assert len(logged(caplog, "group_leave_failed")) == 1
 
 
-async def test_a_stream_that_cannot_be_entered_says_so(client, store, wire):
+async def test_entering_a_stream_raises_the_error_of_the_store(client, store, wire):
     before = asyncio.all_tasks()
     wire.broken = {"hold"}
     with pytest.raises(StoreError):
@@ -604,10 +588,12 @@ async def test_a_stream_that_cannot_be_entered_says_so(client, store, wire):
     assert [group.members for group in await store.groups()] == [0]
 
 
-# --- poison -----------------------------------------------------------------------------------------
+# --- parking -----------------------------------------------------------------------------------------
 
 
-async def test_a_poisonous_event_is_parked_loudly_and_those_behind_it_go_on(client, store, call, caplog):
+async def test_an_event_that_always_fails_is_parked_and_the_events_behind_it_are_delivered(
+    client, store, call, caplog
+):
     first, second = await record(store, call, call)
     for _ in range(MAX_ATTEMPTS):
         with pytest.raises(Boom):
@@ -615,15 +601,15 @@ async def test_a_poisonous_event_is_parked_loudly_and_those_behind_it_go_on(clie
     assert await read(client, 1) == [second]
     (parked,) = await client.parked("crm")
     assert (parked.event, parked.attempts, parked.released) == (first, MAX_ATTEMPTS, False)
-    (told,) = logged(caplog, "group_event_parked")
-    assert told.levelno == logging.ERROR
-    assert told.release == f"transferkit groups release crm {first.id}"
-    assert told.release in told.getMessage()
-    said = (told.group, told.event_id, told.kind, told.call_id, told.attempts)
+    (entry,) = logged(caplog, "group_event_parked")
+    assert entry.levelno == logging.ERROR
+    assert entry.release == f"transferkit groups release crm {first.id}"
+    assert entry.release in entry.getMessage()
+    said = (entry.group, entry.event_id, entry.kind, entry.call_id, entry.attempts)
     assert said == ("crm", first.id, first.kind, call.id, MAX_ATTEMPTS)
 
 
-async def test_a_released_event_comes_once_more(client, store, call, caplog):
+async def test_a_released_event_is_delivered_once_more(client, store, call, caplog):
     (event,) = await record(store, call)
     for _ in range(MAX_ATTEMPTS):
         with pytest.raises(Boom):
@@ -642,7 +628,7 @@ async def test_a_released_event_comes_once_more(client, store, call, caplog):
     assert not await client.release("crm", event.id)
 
 
-async def test_a_group_can_be_looked_at_and_removed(client, store, call):
+async def test_a_group_can_be_inspected_and_removed(client, store, call):
     await record(store, call, call)
     await read(client, 1)
     (group,) = await client.groups()
@@ -668,9 +654,9 @@ async def test_consumers_share_the_calls(client, store):
                     return
 
     tasks = [asyncio.create_task(work(name)) for name in seen]
-    await until(lambda: sum(bool(stream._keeper) for stream in client._group_streams) == 2)
+    await until(lambda: sum(bool(stream._lease_task) for stream in client._group_streams) == 2)
     async with client.events(group="crm", follow=False):
-        pass  # somebody comes and goes
+        pass  # another consumer joins and leaves
     recorded = await record(store, *calls * 3)
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -683,7 +669,7 @@ async def test_consumers_share_the_calls(client, store):
         assert [event.sequence for event in together if event.call_id == call.id] == [1, 2, 3]
 
 
-async def test_what_a_leaver_held_reaches_the_rest(client, store):
+async def test_the_partitions_of_a_consumer_that_leaves_go_to_the_others(client, store):
     calls = [new_call() for _ in range(10)]
     async with client.events(group="crm") as stays:
         waiting = asyncio.create_task(anext(stays))
@@ -695,27 +681,27 @@ async def test_what_a_leaver_held_reaches_the_rest(client, store):
 
 
 class Crowd:
-    """Consumers that come, work, fail, get cancelled, crash and go, at random."""
+    """Consumers that join, work, fail, are cancelled, crash and leave at random."""
 
     def __init__(self, connect, store, clock, random):
         self.connect, self.store, self.clock, self.random = connect, store, clock, random
-        self.seen, self.over = [], False
+        self.seen, self.finished = [], False
 
     async def consume(self):
-        while not self.over:
-            wire = Wire(self.store)
+        while not self.finished:
+            wire = Connection(self.store)
             try:
                 async with (
                     self.connect(wire, max_attempts=10_000) as client,
                     client.events(group="crm") as stream,
                 ):
-                    await self.live(stream, wire)
+                    await self.work(stream, wire)
             except Boom:
                 pass
 
-    async def live(self, stream, wire):
+    async def work(self, stream, wire):
         for _ in range(self.random.randint(1, 12)):
-            event = await self.ask(stream)
+            event = await self.request(stream)
             if event is None:
                 continue
             self.seen.append(event)
@@ -731,7 +717,7 @@ class Crowd:
                 case 4 | 5 | 6:
                     await stream.ack()
 
-    async def ask(self, stream):
+    async def request(self, stream):
         waiting = asyncio.create_task(anext(stream))
         for _ in range(self.random.randint(0, 12)):
             await self.pause(1)
@@ -755,13 +741,11 @@ class Crowd:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_whatever_happens_every_event_is_read_and_each_calls_first_reading_is_in_order(
-    connect, store, clock, seed
-):
+async def test_random_consumers_read_every_event_and_each_call_in_order(connect, store, clock, seed):
     crowd = Crowd(connect, store, clock, Random(seed))  # noqa: S311 - nothing secret
     consumers = [asyncio.create_task(crowd.consume()) for _ in range(4)]
     recorded = await crowd.produce([new_call() for _ in range(6)], 30)
-    crowd.over = True
+    crowd.finished = True
     await asyncio.gather(*consumers)
     clock.advance(LEASE)
     async with connect(store, max_attempts=10_000) as last, last.events(group="crm", follow=False) as stream:

@@ -112,7 +112,7 @@ def test_each_log_call_has_one_name_of_the_closed_set(call, function):
 
 def test_the_walk_sees_the_calls():
     calls = {(path.name, function.name) for path, function, _ in FOUND}
-    assert {("tasks.py", "_done"), ("receiver.py", "receive"), ("group.py", "_report_parked")} <= calls
+    assert {("tasks.py", "_done"), ("receiver.py", "receive"), ("reports.py", "report_parked")} <= calls
     assert len(LOG_CALLS) > 25
 
 

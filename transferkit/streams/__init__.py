@@ -1,4 +1,4 @@
-"""Reading the one event stream: a live tail, consumer groups, and waiting for outcomes."""
+"""Reading the event stream: a live tail, consumer groups, and waiting for outcomes."""
 
 from transferkit.streams.contract import EventStream
 from transferkit.streams.group import GroupStream

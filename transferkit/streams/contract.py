@@ -1,4 +1,4 @@
-"""What a reader of the stream is to an application."""
+"""What every reader of the event stream offers to an application."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["EventStream"]
 
 
 class EventStream(ABC):
-    """The stream of events, as one reader sees it: an async context manager and iterator.
+    """The events that one reader sees: an async context manager and an async iterator.
 
-    It is read by one task at a time, and ends when the client closes. Cancelling a wait loses no event.
+    One task reads a stream at a time. The iteration ends when the client closes. Cancelling a task that waits
+    for an event loses no event.
     """
 
     @abstractmethod
@@ -37,7 +38,7 @@ class EventStream(ABC):
 
     @abstractmethod
     async def ack(self) -> None:
-        """Acknowledge the event at hand now rather than by asking for the next; again, it does nothing.
+        """Acknowledge the current event now instead of with the request for the next one.
 
-        Means something to a group alone: a live tail remembers nothing.
+        Does nothing if the event is acknowledged already, and nothing for a live tail.
         """

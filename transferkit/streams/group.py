@@ -1,14 +1,13 @@
-"""One consumer of a group: at least once, in order per call, whatever becomes of it.
+"""One consumer of a consumer group: at-least-once delivery, in order per call.
 
-Store calls run in tasks of the stream's own, one at a time. A cancelled reader therefore never leaves one
-half-way: what was begun for it is kept and handed to whoever asks next, or given back.
+Each store call runs in a task of the stream, one at a time, so that cancelling the reader never interrupts a
+store call. An event that was begun for a cancelled reader goes to the next request, or is given back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import shlex
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -18,17 +17,16 @@ from uuid import uuid4
 from transferkit._lifecycle import Lease
 from transferkit._telemetry import Span, Telemetry, origins
 from transferkit._util.log_events import LogEvent
-from transferkit._util.redaction import shown_id
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.config import GroupConfig
 from transferkit.errors import StoreError
 from transferkit.events import Event
 from transferkit.provider.clock import Clock
 from transferkit.stores import Position, Store
-from transferkit.stores.consumer_groups import Begun, GroupDelivery, ParkedEvent
+from transferkit.stores.consumer_groups import Begun, GroupDelivery
 from transferkit.stores.unreadable import UnreadableEvent
 from transferkit.streams.contract import EventStream
-from transferkit.streams.unreadable import report_unreadable
+from transferkit.streams.reports import report_parked, report_stale, report_unreadable
 
 __all__ = ["GroupStream"]
 
@@ -42,12 +40,12 @@ T = TypeVar("T")
 
 @final
 class GroupStream(EventStream):
-    """A group's events, shared with its other consumers; enter it once.
+    """The events of a group that this consumer receives. Enter it once.
 
-    Asking for the next event acknowledges the one before. An event that was not acknowledged is given back
-    on leaving: after `break` or a cancellation as if it had never been delivered, after an exception as a
-    failed attempt, and so does an event that cannot be read. While the store fails, asking keeps trying.
-    Without `follow` it ends where there is nothing more to do now.
+    Requesting the next event acknowledges the current one. An event without acknowledgement is given back
+    when the stream is left: after `break` or a cancellation it does not count as an attempt, after an
+    exception it does. An event that cannot be read counts as a failed attempt. If the store fails, a request
+    is retried until the store works. Without `follow`, the stream ends when there is nothing more to read.
     """
 
     def __init__(
@@ -68,38 +66,37 @@ class GroupStream(EventStream):
         self._config = config
         self._clock = clock
         self._follow = follow
-        self._others = entered
-        """The client's streams, for it to end when it closes."""
+        self._all_entered = entered
+        """Every entered stream of the client, which closes them."""
         self._telemetry = telemetry
         self._owner = uuid4().hex
         self._entered = False
-        self._asking = False
+        self._reading = False
         self._idle = False
-        self._unreadable: UnreadableEvent | None = None
-        """The last that was met, to log it once for all of its attempts."""
-        self._held: frozenset[int] = frozenset()
+        self._last_unreadable: UnreadableEvent | None = None
+        """Logged once, although each attempt reads it again."""
+        self._partitions: frozenset[int] = frozenset()
         self._ending = asyncio.Event()
-        self._turn = asyncio.Lock()
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._keeper: asyncio.Task[None] | None = None
-        self._leaving: asyncio.Task[None] | None = None
-        # An event is `ready` once begun, `current` once handed over, `done` once it is to be acknowledged. It
-        # is one of these at a time, and no other event is begun before it is acknowledged.
+        self._lock = asyncio.Lock()
+        self._store_calls: set[asyncio.Task[Any]] = set()
+        self._lease_task: asyncio.Task[None] | None = None
+        self._leave_task: asyncio.Task[None] | None = None
+        # An event is `ready` after the store began it, `current` after it was returned to the reader, and
+        # `done` when it is to be acknowledged. The next event is begun only after that.
         self._ready: GroupDelivery | None = None
         self._current: GroupDelivery | None = None
         self._done: GroupDelivery | None = None
         self._span = Span()
-        """From when an event is ready until it is finished or given back."""
 
     # --- entering and leaving -----------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._entered:
-            raise RuntimeError("a stream is entered once: ask the client for another one")
+            raise RuntimeError("a stream can be entered only once: get another one from the client")
         self._entered = True
-        self._others.add(self)
+        self._all_entered.add(self)
         try:
-            await self._in_own_task(self._join())
+            await self._in_task(self._join())
         except BaseException:
             await self.aclose()
             raise
@@ -111,48 +108,49 @@ class GroupStream(EventStream):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give everything back. Only an `Exception` of the loop body counts as an attempt at its event."""
+        """Give everything back. The current event counts as attempted only after an `Exception`."""
         await self._end(unused=None if isinstance(error, Exception) else self._current, error=error)
 
     async def aclose(self) -> None:
-        """End the stream: nothing more is delivered, and the event at hand is given back uncounted."""
+        """End the stream: no more events are delivered, and the current one is given back uncounted."""
         await self._end(unused=self._current)
 
     async def _end(self, *, unused: GroupDelivery | None, error: BaseException | None = None) -> None:
         if not self._entered:
             return
         self._span.end(error)
-        if self._leaving is None:
+        if self._leave_task is None:
             self._ending.set()
-            self._leaving = asyncio.create_task(self._leave(unused), name=f"transferkit-leave-{self._group}")
+            self._leave_task = asyncio.create_task(
+                self._leave(unused), name=f"transferkit-leave-{self._group}"
+            )
         try:
-            await asyncio.wait([self._leaving])
+            await asyncio.wait([self._leave_task])
         except asyncio.CancelledError:
-            # Give back nonetheless; whoever cancels a second time will not wait for it.
-            await asyncio.wait([self._leaving])
+            await asyncio.wait([self._leave_task])  # a second cancellation does not wait
             raise
         finally:
-            self._others.discard(self)
-        self._leaving.result()
+            self._all_entered.discard(self)
+        self._leave_task.result()
 
     async def _join(self) -> None:
         await self._store.open_group(self._group, start=self._config.start)
-        await self._hold()
-        self._keeper = asyncio.create_task(self._keep(), name=f"transferkit-lease-{self._group}")
+        await self._renew_lease()
+        self._lease_task = asyncio.create_task(self._keep_lease(), name=f"transferkit-lease-{self._group}")
 
     async def _leave(self, unused: GroupDelivery | None) -> None:
-        if self._calls:
-            await asyncio.wait(set(self._calls))
-        if self._keeper is not None:
-            await self._keeper
-        self._span.end()  # of what was begun for a reader who has gone
+        if self._store_calls:
+            await asyncio.wait(set(self._store_calls))
+        if self._lease_task is not None:
+            await self._lease_task
+        self._span.end()  # the span of an event that no reader received
         try:
-            await self._settle()
+            await self._acknowledge_done()
             await self._store.leave(self._group, self._owner, unused=unused or self._ready)
         except StoreError as error:
             _log.error(
-                "a consumer of group %s could not give back what it held; others get it when its lease ends"
-                "\n%s",
+                "a consumer of group %s could not give back its partitions; "
+                "others get them when its lease ends\n%s",
                 self._group,
                 safe_traceback(error),
                 extra={"event": LogEvent.GROUP_LEAVE_FAILED, "group": self._group},
@@ -161,25 +159,25 @@ class GroupStream(EventStream):
     # --- reading ------------------------------------------------------------------------------------
 
     async def __anext__(self) -> Event:
-        """The next event; acknowledges the one before in the same transaction.
+        """The next event; the current one is acknowledged in the same transaction.
 
-        Ends when the stream or its client is closed. Raises `RuntimeError` where another task is asking.
+        Ends when the stream or its client closes. Raises `RuntimeError` if another task waits for an event.
         """
         if not self._entered:
             raise RuntimeError("enter the stream first: async with client.events(group=…) as stream")
-        if self._asking:
-            raise RuntimeError("another task is waiting for this stream: give each its own client.events()")
-        self._asking = True
+        if self._reading:
+            raise RuntimeError("another task waits for this stream: give each task its own client.events()")
+        self._reading = True
         try:
             return await self._next()
         finally:
-            self._asking = False
+            self._reading = False
 
     async def _next(self) -> Event:
         self._finish_current()
         while not self._ending.is_set():
             try:
-                end = await self._in_own_task(self._begin())
+                end = await self._in_task(self._begin())
                 if self._ending.is_set():
                     break
                 if self._ready is not None:
@@ -202,29 +200,28 @@ class GroupStream(EventStream):
         raise StopAsyncIteration
 
     async def ack(self) -> None:
-        """Acknowledge the event at hand; without one, nothing. Raises `StoreError`: asking tries again."""
+        """Acknowledge the current event, if there is one. Raises `StoreError`; the next request retries."""
         self._finish_current()
-        if self._done is not None and self._leaving is None:
-            await self._in_own_task(self._settle())
+        if self._done is not None and self._leave_task is None:
+            await self._in_task(self._acknowledge_done())
 
     def _finish_current(self) -> None:
         finished, self._current = self._current, None
         if finished is None:
             return
         self._span.end()
-        if self._leaving is None:
+        if self._leave_task is None:
             self._done = finished
         else:
-            self._lost(finished)
+            self._stale(finished)
 
     async def _begin(self) -> Position | None:
-        """Acknowledge what is done and have the next event ready; returns the end of the log before that.
+        """Acknowledge the `done` event and begin the next; returns the end of the log before that.
 
-        None where it is to be looked at again: an event is left from a reader who was cancelled, more
-        partitions are held than before, the end was not asked for, or it is over. The end is asked for only
-        once nothing was there: a reader who is behind need not know it.
+        Returns None if the reader must look again without waiting: an event is ready, partitions were added,
+        or the stream ends. The end of the log is read only after a request that found nothing.
         """
-        async with self._turn:
+        async with self._lock:
             if self._ready is not None or self._ending.is_set():
                 return None
             end = await self._store.end_of_log() if self._idle else None
@@ -239,60 +236,70 @@ class GroupStream(EventStream):
             self._ready = begun.delivery
             self._idle = begun == Begun()
             if begun.stale and done is not None:
-                self._lost(done)
+                self._stale(done)
             for parked in begun.parked:
-                _report_parked(parked)
+                report_parked(parked)
             if begun.unreadable is not None:
-                await self._fail(begun.unreadable)
+                await self._skip(begun.unreadable)
                 return None
             if begun.delivery is not None:
-                await self._tell(begun.delivery)
-            if begun.delivery is None and await self._hold():  # newcomers and leavers are seen soon
+                await self._start_span(begun.delivery)
+            elif await self._renew_lease():  # notices soon that consumers joined or left
                 return None
             return end
 
-    async def _fail(self, event: UnreadableEvent) -> None:
-        """Leave the attempt at an event that cannot be read unacknowledged, and wait before the next one."""
-        if event != self._unreadable:
-            self._unreadable = event
+    async def _skip(self, event: UnreadableEvent) -> None:
+        """Leave the attempt at an unreadable event without acknowledgement, and wait before the next."""
+        if event != self._last_unreadable:
+            self._last_unreadable = event
             report_unreadable(event, reader=f"group {self._group} cannot deliver an event")
         await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _settle(self) -> None:
-        async with self._turn:
+    async def _acknowledge_done(self) -> None:
+        async with self._lock:
             if self._done is None:
                 return
-            moved = await self._store.acknowledge(self._done, self._owner)
+            acknowledged = await self._store.acknowledge(self._done, self._owner)
             done, self._done = self._done, None
-            if not moved:
-                self._lost(done)
+            if not acknowledged:
+                self._stale(done)
 
-    async def _in_own_task(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a store call that no cancellation of the reader reaches."""
-        task = asyncio.create_task(work)
-        self._calls.add(task)
-        task.add_done_callback(self._called)
+    def _stale(self, delivery: GroupDelivery) -> None:
+        """The lease ended while the event was handled; partitions held now are held anew."""
+        self._partitions = frozenset()
+        report_stale(delivery)
+
+    async def _start_span(self, delivery: GroupDelivery) -> None:
+        self._span = self._telemetry.delivery(delivery)
+        if self._span.recording:
+            self._span.caused([delivery.event], await origins(self._store, [delivery.event]))
+
+    async def _in_task(self, store_call: Coroutine[Any, Any, T]) -> T:
+        """Run a store call in a task that a cancellation of the reader does not reach."""
+        task = asyncio.create_task(store_call)
+        self._store_calls.add(task)
+        task.add_done_callback(self._store_call_done)
         await asyncio.wait([task])
         return task.result()
 
-    def _called(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
+    def _store_call_done(self, task: asyncio.Task[Any]) -> None:
+        self._store_calls.discard(task)
         if not task.cancelled():
-            task.exception()  # where the reader was cancelled nobody else looks; the next call tells again
+            task.exception()  # retrieved, as a cancelled reader does not; the next call raises it again
 
     # --- the lease ----------------------------------------------------------------------------------
 
-    async def _keep(self) -> None:
-        """Renew the lease however long the loop body takes."""
+    async def _keep_lease(self) -> None:
+        """Renew the lease regularly, however long the reader handles an event."""
         while True:
             await self._clock.wait(self._ending, self._clock.now() + self._config.lease / 3)
             if self._ending.is_set():
                 return
             try:
-                async with self._turn:
-                    await self._hold()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the lease must be kept
-                with suppress(Exception):  # a log filter's
+                async with self._lock:
+                    await self._renew_lease()
+            except Exception as error:  # noqa: BLE001 - the lease must be kept after any error
+                with suppress(Exception):  # a log filter may raise
                     _log.error(
                         "the lease of a consumer of group %s could not be renewed; trying again\n%s",
                         self._group,
@@ -300,64 +307,11 @@ class GroupStream(EventStream):
                         extra={"event": LogEvent.GROUP_LEASE_FAILED, "group": self._group},
                     )
 
-    async def _hold(self) -> bool:
-        """Renew the lease; returns whether that brought partitions."""
+    async def _renew_lease(self) -> bool:
+        """Renew the lease; returns whether this consumer has new partitions."""
         now = self._clock.now()
-        at_work = (self._ready, self._current, self._done)
-        busy = {delivery.partition for delivery in at_work if delivery is not None}
-        before, lease = self._held, Lease(self._owner, now + self._config.lease)
-        self._held = await self._store.hold(self._group, lease, now=now, busy=busy)
-        return not self._held <= before
-
-    # --- telling ------------------------------------------------------------------------------------
-
-    async def _tell(self, delivery: GroupDelivery) -> None:
-        self._span = self._telemetry.delivery(delivery)
-        if self._span.recording:
-            self._span.caused([delivery.event], await origins(self._store, [delivery.event]))
-
-    def _lost(self, delivery: GroupDelivery) -> None:
-        self._held = frozenset()  # what is held now was taken anew
-        event = delivery.event
-        _log.warning(
-            "group %s: event %s (%s of call %s) was handled after it had been lost or given back; "
-            "it will be delivered again",
-            self._group,
-            event.id,
-            event.kind,
-            shown_id(event.call_id),
-            extra=_about(LogEvent.GROUP_EVENT_STALE, self._group, event, delivery.attempt),
-        )
-
-
-def _report_parked(parked: ParkedEvent) -> None:
-    event = parked.event
-    release = f"transferkit groups release {shlex.quote(parked.group)} {parked.id}"
-    _log.error(
-        "group %s: event %s (%s of call %s) is set aside after %d attempts that were not acknowledged%s; "
-        "those behind it go on. To have it delivered once more: %s",
-        parked.group,
-        parked.id,
-        event.kind,
-        shown_id(event.call_id),
-        parked.attempts,
-        f" ({event})" if isinstance(event, UnreadableEvent) else "",
-        release,
-        extra={
-            **_about(LogEvent.GROUP_EVENT_PARKED, parked.group, event, parked.attempts),
-            "release": release,
-        },
-    )
-
-
-def _about(name: str, group: str, event: Event | UnreadableEvent, attempts: int) -> dict[str, object]:
-    return {
-        "event": name,
-        "group": group,
-        "event_id": event.id,
-        "kind": event.kind,
-        "provider": event.provider,
-        "call_id": shown_id(event.call_id),
-        "transfer_id": event.transfer_id,
-        "attempts": attempts,
-    }
+        deliveries = (self._ready, self._current, self._done)
+        busy = {delivery.partition for delivery in deliveries if delivery is not None}
+        before, lease = self._partitions, Lease(self._owner, now + self._config.lease)
+        self._partitions = await self._store.hold(self._group, lease, now=now, busy=busy)
+        return not self._partitions <= before

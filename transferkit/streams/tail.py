@@ -1,4 +1,4 @@
-"""A live tail of the stream: it remembers nothing."""
+"""A live tail of the event stream: it keeps no position."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from transferkit.stores import Position, Store
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.unreadable import UnreadableEvent
 from transferkit.streams.contract import EventStream
-from transferkit.streams.lost import back_at_the_end
-from transferkit.streams.unreadable import report_unreadable
+from transferkit.streams.reports import position_within, report_unreadable
 
 __all__ = ["LiveTail"]
 
@@ -23,10 +22,11 @@ _POLL_SECONDS = 1.0
 
 @final
 class LiveTail(EventStream):
-    """The stream from the moment it is entered, or from the oldest event that is kept.
+    """The events from the moment the stream is entered, or from the oldest event in the store.
 
-    It reads the store's log at its own pace: a slow loop body loses nothing and holds up nobody. An event
-    that cannot be read is logged and left out. Without `follow` it ends where there is nothing more to read.
+    It reads the log at its own pace: a slow loop body loses no event and delays no other reader. An event
+    that cannot be read is logged and skipped. Without `follow`, the stream ends when there is nothing more to
+    read.
     """
 
     def __init__(self, store: Store, closed: asyncio.Event, *, start: GroupStart, follow: bool) -> None:
@@ -53,31 +53,31 @@ class LiveTail(EventStream):
         self._read.clear()
 
     async def __anext__(self) -> Event:
-        """The next event. Raises `StoreError` where the store fails; asking again goes on where it was."""
+        """The next event. Raises `StoreError` if the store fails; the next request continues from there."""
         if not self._entered:
             raise RuntimeError("enter the stream first: async with client.events() as stream")
         while True:
             while not self._read:
                 try:
-                    await self._read_on()
+                    await self._read_more()
                 except StoreError:
                     if not self._closed.is_set():
                         raise
-                    raise StopAsyncIteration from None  # the client closed, and its store with it
+                    raise StopAsyncIteration from None  # the client closed its store
             self._position, event = self._read.popleft()
             if isinstance(event, Event):
                 return event
             report_unreadable(event, reader="a live tail skips an event")
 
-    async def _read_on(self) -> None:
-        """Read what there is, or wait for more. Raises `StopAsyncIteration` at the end."""
+    async def _read_more(self) -> None:
+        """Read what is in the log, or wait for more. Raises `StopAsyncIteration` at the end."""
         end = await self._store.end_of_log()
         self._read.extend(await self._store.read(self._position))
         if not self._read:
-            self._position = back_at_the_end(self._position, end, reader="a live tail")
+            self._position = position_within(self._position, end, reader="a live tail")
             if self._closed.is_set() or not self._follow:
                 raise StopAsyncIteration
             await self._store.wait(end, timeout=_POLL_SECONDS)
 
     async def ack(self) -> None:
-        """Nothing: a live tail remembers nothing."""
+        """Does nothing: a live tail keeps no position."""
