@@ -1,8 +1,8 @@
-"""Callbacks that come twice, in another order, late, never, or before the 202: each transfer is told once.
+"""Duplicated, reordered, delayed, lost and early callbacks: each transfer has one outcome, and it is true.
 
-The emulators execute the transfers and write the callbacks; a postman, led by a seed, decides what of them
-arrives when. Everything that is delivered goes over a real socket to the real client. A failure names its
-seed, and the same seed plays the same again.
+The emulators execute the transfers and write the callbacks. A seeded random order decides which callbacks are
+delivered when; they are posted over a socket to the client. A failure names its seed, with which it can be
+repeated.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from transferkit.testing import SCENARIOS, Ending, ManualClock, serve
 from transferkit.testing.fault_proxy import Hold, fault_proxy
 
 SEEDS = int(os.environ.get("TRANSFERKIT_TEST_SEEDS", "3"))
-"""How many sequences each provider plays; `.ci/run` has more of them."""
+"""How many sequences run for each provider; `.ci/run` sets more."""
 CALLS = 8
 PLAYED = [line for line in SCENARIOS if line.status is None and line.ending is not Ending.MANUAL]
 TERMINAL = {"transfer.completed", "transfer.failed", "transfer.expired"}
@@ -43,8 +43,8 @@ async def emulator(request):
 
 
 @frozen
-class Letter:
-    """A callback as the provider wrote it, one element long."""
+class WrittenCallback:
+    """A callback as the provider wrote it, with one element."""
 
     url: str
     headers: dict
@@ -63,7 +63,7 @@ class Letter:
 
     @property
     def verdict(self):
-        """The outcome that it states, if it states one."""
+        """The type of the outcome that the callback states; None if it states none."""
         element = self.element
         if "resourceData" in element:
             data = element["resourceData"]
@@ -72,15 +72,15 @@ class Letter:
                 return TransferCompleted
             established = "established" in {data.get("state"), data.get("callState")}
             return TransferFailed if established and result.get("code", 0) >= 300 else None
-        if self.url.endswith("/acs"):  # its transfer has an address of its own
+        if self.url.endswith("/acs"):  # the transfer has its own callback address
             return None
         if element["type"].endswith("CallTransferFailed"):
             return TransferFailed
         return TransferCompleted if element["type"].endswith("CallTransferAccepted") else None
 
 
-class Postman:
-    """Holds what the provider posts, and delivers of it what the seed says."""
+class Delivery:
+    """Collects the callbacks that the provider writes, and delivers them in random order."""
 
     def __init__(self, *, store, http, provider, callbacks_url, quiet):
         self.store = store
@@ -89,83 +89,88 @@ class Postman:
         self.provider = provider
         self.callbacks_url = callbacks_url
         self.transfers = {}
-        """The transfer of each call."""
-        self.letters = []
+        """The transfer id of each call."""
+        self.callbacks = []
         self.delivered = []
 
     async def keep(self, url, body, *, headers=None):
-        """Stands in for the emulator's own posting."""
-        self.letters.append(Letter(url, headers or {}, json.loads(json.dumps(body))))
+        """Replaces `post` of the emulator."""
+        self.callbacks.append(WrittenCallback(url, headers or {}, json.loads(json.dumps(body))))
         return 202
 
-    def round(self, chance):
-        """The letters in the order of their delivery: some missing, some several times."""
-        letters = [letter for letter in self.letters for _ in range(chance.choice([0, 1, 1, 1, 2, 3]))]
+    def random_order(self, chance):
+        """The callbacks in the order of their delivery: some missing, some several times."""
+        callbacks = [
+            callback for callback in self.callbacks for _ in range(chance.choice([0, 1, 1, 1, 2, 3]))
+        ]
         if chance.random() < 0.7:
-            chance.shuffle(letters)
-        return [self._rewritten(letter, chance) for letter in letters]
+            chance.shuffle(callbacks)
+        return [self._rewritten(callback, chance) for callback in callbacks]
 
-    def _rewritten(self, letter, chance):
-        """As other deployments get it: to the call's own address and forwarded, or not numbered."""
+    def _rewritten(self, callback, chance):
+        """The callback as other deployments receive it: at the call's address, or without a message id."""
         if self.provider == "acs" and chance.random() < 0.3:
-            return evolve(letter, url=f"{self.callbacks_url}/acs")
+            return evolve(callback, url=f"{self.callbacks_url}/acs")
         if self.provider == "graph" and chance.random() < 0.5:
-            kept = {name: value for name, value in letter.headers.items() if "Message-ID" not in name}
-            return evolve(letter, headers=kept)
-        return letter
+            kept = {name: value for name, value in callback.headers.items() if "Message-ID" not in name}
+            return evolve(callback, headers=kept)
+        return callback
 
-    async def deliver(self, letter, *, copies):
-        """One letter, maybe several times at once. A verdict decides an open transfer; all else waits."""
-        transfer_id = self.transfers[letter.call_id]
-        before, told = (await self.store.transfer(transfer_id)).outcome, await self._told(letter)
+    async def deliver(self, callback, *, copies):
+        """Deliver copies of a callback at once, and check that only a verdict decides an open transfer."""
+        transfer_id = self.transfers[callback.call_id]
+        before, events = (await self.store.transfer(transfer_id)).outcome, await self._events_of(callback)
         answers = await asyncio.gather(
-            *[self.http.post(letter.url, json=letter.body, headers=letter.headers) for _ in range(copies)]
+            *[
+                self.http.post(callback.url, json=callback.body, headers=callback.headers)
+                for _ in range(copies)
+            ]
         )
         assert all(answer.is_success for answer in answers)
         await self.quiet()
-        if letter in self.delivered:
-            assert await self._told(letter) == told, "a repetition is no news"
-        self.delivered.append(letter)
+        if callback in self.delivered:
+            assert await self._events_of(callback) == events, "a repetition adds no event"
+        self.delivered.append(callback)
         after = (await self.store.transfer(transfer_id)).outcome
-        if before is not None or letter.verdict is None:
+        if before is not None or callback.verdict is None:
             assert after == before
         else:
-            assert type(after) is letter.verdict
+            assert type(after) is callback.verdict
 
-    async def _told(self, letter):
-        """How many events say what the letter says."""
-        events = await self.store.call_events(CallKey(self.provider, letter.call_id))
-        return [thaw(event.raw) for event in events].count(letter.element)
+    async def _events_of(self, callback):
+        """How many events have the content of the callback."""
+        events = await self.store.call_events(CallKey(self.provider, callback.call_id))
+        return [thaw(event.raw) for event in events].count(callback.element)
 
 
-class Stage:
-    """A client and its provider, between them a proxy that may hold answers back, and the postman."""
+class Setup:
+    """A client, its provider, a proxy between them that can hold responses back, and the delivery."""
 
-    def __init__(self, *, emulator, proxy, client, store, clock, postman, callbacks_url):
+    def __init__(self, *, emulator, proxy, client, store, clock, delivery, callbacks_url):
         self.emulator = emulator
         self.proxy = proxy
         self.client = client
         self.store = store
         self.clock = clock
-        self.postman = postman
+        self.delivery = delivery
         self.callbacks_url = callbacks_url
-        self.answers = asyncio.Event()
-        """While it is not set, answers that are held back are on their way."""
+        self.responses = asyncio.Event()
+        """While it is not set, the proxy holds responses back."""
 
     async def transfer(self, number, to, *, held_back):
-        """Ask for a transfer; returns when it is executed and all its callbacks are written."""
+        """Request a transfer; returns when it is executed and all its callbacks are written."""
         if held_back:
-            self.proxy.apply(Hold(self.answers, forwarded=True))
+            self.proxy.apply(Hold(self.responses, forwarded=True))
         call_id = self.emulator.place_call(callback_url=f"{self.callbacks_url}/{self.emulator.name}")
         transfer = await self.client.transfer(call_id, to=to, operation_context=f"case {number}")
-        self.postman.transfers[call_id] = transfer.id
+        self.delivery.transfers[call_id] = transfer.id
         async with asyncio.timeout(30):
             while not self.emulator.executions(call_id):  # noqa: ASYNC110 - the emulator has no event for it
                 await asyncio.sleep(0.001)
         await self.emulator.settle()
 
-    async def let_answers_come(self):
-        self.answers.set()
+    async def release_responses(self):
+        self.responses.set()
         await self.quiet()
 
     async def pass_time(self, seconds):
@@ -173,20 +178,20 @@ class Stage:
         await self.quiet()
 
     async def quiet(self):
-        """Return when all that is due now is done."""
+        """Return when all work that is due is done."""
         while await self.client.run_due() or self.client._tasks:
             if self.client._tasks:
                 await asyncio.wait(set(self.client._tasks))
 
     async def queries_answered(self):
-        """Return when no outcome is held back by a query whether its call is alive."""
-        calls = [CallKey(self.emulator.name, call_id) for call_id in self.postman.transfers]
+        """Return when no outcome waits for the query whether its call is alive."""
+        calls = [CallKey(self.emulator.name, call_id) for call_id in self.delivery.transfers]
         while any([is_held(await self.store.state(call)) for call in calls]):  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.001)
 
     async def to_the_end(self):
-        """Let time pass until nothing is left to do."""
-        await self.let_answers_come()
+        """Advance the clock until no work is left."""
+        await self.release_responses()
         while (due := await self.store.next_due()) is not None:
             await self.pass_time(max((due - self.clock.now()).total_seconds(), 0))
 
@@ -196,7 +201,7 @@ def is_held(state):
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def on_stage(emulator, chance, monkeypatch):
+async def setup(emulator, chance, monkeypatch):
     clock, store, provider = ManualClock(), MemoryStore(), emulator.name
     monkeypatch.setattr(emulator, "clock", clock)
     opened = []
@@ -211,17 +216,17 @@ async def on_stage(emulator, chance, monkeypatch):
     ):
 
         def quiet():
-            return stage[0].queries_answered()
+            return setups[0].queries_answered()
 
-        stage = []
-        postman = Postman(
+        setups = []
+        delivery = Delivery(
             store=store,
             http=http,
             provider=provider,
             callbacks_url=callbacks.url,
             quiet=quiet,
         )
-        monkeypatch.setattr(emulator, "post", postman.keep)
+        monkeypatch.setattr(emulator, "post", delivery.keep)
         generation = {"body": chance.choice(["current", "2018"])} if provider == "graph" else {}
         config = {
             "provider": provider,
@@ -236,18 +241,18 @@ async def on_stage(emulator, chance, monkeypatch):
         }
         async with AsyncClient(load_config(config), store=store, clock=clock) as client:
             opened.append(client)
-            stage.append(
-                Stage(
+            setups.append(
+                Setup(
                     emulator=emulator,
                     proxy=proxy,
                     client=client,
                     store=store,
                     clock=clock,
-                    postman=postman,
+                    delivery=delivery,
                     callbacks_url=callbacks.url,
                 )
             )
-            yield stage[0]
+            yield setups[0]
 
 
 @pytest.fixture(params=range(SEEDS), ids="seed-{}".format)
@@ -255,37 +260,37 @@ def chance(request):
     return Random(request.param)  # noqa: S311 - it is to be repeated, not to be secret
 
 
-async def test_one_true_outcome_whatever_the_callbacks_do(on_stage, chance):
+async def test_every_transfer_has_one_true_outcome_in_any_order_of_callbacks(setup, chance):
     for number in range(CALLS):
-        await on_stage.transfer(number, chance.choice(PLAYED).number, held_back=chance.random() < 0.5)
+        await setup.transfer(number, chance.choice(PLAYED).number, held_back=chance.random() < 0.5)
 
-    round_ = on_stage.postman.round(chance)
-    answers_come, deadline_passes = sorted(chance.sample(range(len(round_) + 1), 2))
-    for index, letter in enumerate(round_):
-        if index == answers_come:
-            await on_stage.let_answers_come()
+    order = setup.delivery.random_order(chance)
+    responses_come, deadline_passes = sorted(chance.sample(range(len(order) + 1), 2))
+    for index, callback in enumerate(order):
+        if index == responses_come:
+            await setup.release_responses()
         if index == deadline_passes:
-            await on_stage.pass_time(160)
-        await on_stage.postman.deliver(letter, copies=chance.choice([1, 1, 2]))
-        if on_stage.answers.is_set():
-            await on_stage.pass_time(chance.choice([0, 0.3, 2, 6]))
-    await on_stage.to_the_end()
+            await setup.pass_time(160)
+        await setup.delivery.deliver(callback, copies=chance.choice([1, 1, 2]))
+        if setup.responses.is_set():
+            await setup.pass_time(chance.choice([0, 0.3, 2, 6]))
+    await setup.to_the_end()
 
-    for call_id, transfer_id in on_stage.postman.transfers.items():
-        events = await on_stage.store.call_events(CallKey(on_stage.emulator.name, call_id))
-        held_to_the_promises(events, transfer_id)
-        delivered = [letter for letter in on_stage.postman.delivered if letter.call_id == call_id]
+    for call_id, transfer_id in setup.delivery.transfers.items():
+        events = await setup.store.call_events(CallKey(setup.emulator.name, call_id))
+        check_guarantees(events, transfer_id)
+        delivered = [callback for callback in setup.delivery.delivered if callback.call_id == call_id]
         completed = [event for event in events if isinstance(event, TransferCompleted)]
         if completed and completed[0].basis is Basis.STATED:
-            assert TransferCompleted in {letter.verdict for letter in delivered}
-        told = [thaw(event.raw) for event in events]
-        assert [letter.element for letter in delivered if letter.element not in told] == []
-        assert on_stage.emulator.executions(call_id) == 1
-    assert [request.method for request in on_stage.proxy.requests].count("POST") == CALLS
+            assert TransferCompleted in {callback.verdict for callback in delivered}
+        contents = [thaw(event.raw) for event in events]
+        assert [callback.element for callback in delivered if callback.element not in contents] == []
+        assert setup.emulator.executions(call_id) == 1
+    assert [request.method for request in setup.proxy.requests].count("POST") == CALLS
 
 
-def held_to_the_promises(events, transfer_id):
-    """No gap; of the transfer each kind once and in order, one of them terminal, and nothing after it."""
+def check_guarantees(events, transfer_id):
+    """Check the order of the events: no gap, each kind once, and one terminal event, which is the last."""
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     own = [event for event in events if event.kind.startswith("transfer.")]
     assert {event.transfer_id for event in own} == {transfer_id}
