@@ -19,7 +19,7 @@ project = "transferkit"
 author = "transferkit maintainers"
 release = version = transferkit.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "code"
@@ -51,7 +51,23 @@ def _named(link: re.Match[str]) -> str:
     return link[0] if (HERE / path).exists() else f"{text} (`{path}`)"
 
 
+def _literal_blocks(  # noqa: PLR0917 - the signature is Sphinx's
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Show indented code and tables of a docstring as they are."""
+    del app, what, name, obj, options
+    result: list[str] = []
+    for line in lines:
+        previous = next((text for text in reversed(result) if text), "")
+        verbatim = line.startswith(("    ", "|"))
+        if verbatim and not (previous.startswith(("    ", "*")) or previous.endswith("::")):
+            result += ["", "::", ""]
+        result.append(f"    {line}" if verbatim else line)
+    lines[:] = result
+
+
 def setup(app: Sphinx) -> None:
     """Write the generated tables before Sphinx reads the pages."""
     _generate.write(HERE / "_generated")
     app.connect("source-read", _without_files_outside)
+    app.connect("autodoc-process-docstring", _literal_blocks)
