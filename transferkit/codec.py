@@ -1,7 +1,7 @@
-"""Values as JSON and back, without loss: for the stores, the command line and fingerprints.
+"""Conversion of values to JSON and back without loss, for stores, the command line and fingerprints.
 
-An identifier is its raw id, or an object with `id` and what the raw id does not say. A time is ISO 8601,
-a time span is seconds, an event or request is tagged with its kind.
+An identifier is its raw id, or an object with `id` and the fields that the raw id does not contain. A time is
+ISO 8601, a time span is seconds. An event has its `kind`, a request its `type`.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ __all__ = ["decode", "encode", "fingerprint", "to_json_line"]
 
 T = TypeVar("T")
 
-_BESIDE_THE_RAW_ID = ("tenant_id", "display_name", "cloud", "anonymous")
+_NOT_IN_RAW_ID = ("tenant_id", "display_name", "cloud", "anonymous")
 _REQUESTS: dict[str, type[Transfer | Redirect]] = {"transfer": Transfer, "redirect": Redirect}
 
 
 def encode(value: object) -> Any:
-    """A value of this library as JSON (dicts, lists, text, numbers)."""
+    """Return a value of this library as JSON (dicts, lists, text, numbers)."""
     return _converter().unstructure(value)
 
 
 def decode(cls: type[T], data: object) -> T:
-    """The value that `encode` wrote. Raises `ValueError` or a cattrs error for anything else."""
+    """Return the value that `encode` wrote. Raises `ValueError` or a cattrs error for other data."""
     return _converter().structure(data, cls)
 
 
 def to_json_line(event: Event) -> str:
-    """One event as one line of JSON."""
+    """Return an event as one line of JSON."""
     return json.dumps(encode(event), ensure_ascii=False)
 
 
 def fingerprint(request: Request) -> str:
-    """Equal for requests that ask for the same thing; the idempotency key itself is no part of it."""
-    asked = encode(request)
-    asked.pop("idempotency_key", None)  # as if it had none: what is not given is left out
-    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """Return a digest that is equal for equal requests, whatever their idempotency keys."""
+    content = encode(request)
+    content.pop("idempotency_key", None)
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_identifier(identifier: Identifier) -> Any:
-    """The raw id alone where reading it gives the identifier back, else with what it lacks."""
+    """Return the raw id if it is complete, else an object with the fields that it does not contain."""
     raw_id = identifier.raw_id
-    if parse_identifier(raw_id) == identifier:
+    parsed = parse_identifier(raw_id)
+    if parsed == identifier:
         return raw_id
-    known = parse_identifier(raw_id)
-    beside = {name: getattr(identifier, name, None) for name in _BESIDE_THE_RAW_ID}
+    more = {name: getattr(identifier, name, None) for name in _NOT_IN_RAW_ID}
     return {
         "id": raw_id,
-        **{name: _plain(value) for name, value in beside.items() if value != getattr(known, name, None)},
+        **{name: _plain(value) for name, value in more.items() if value != getattr(parsed, name, None)},
     }
 
 
@@ -77,17 +77,17 @@ def _read_identifier(data: object, _: type) -> Identifier:
         return parse_identifier(data)
     if not isinstance(data, Mapping):
         raise TypeError("an identifier is its raw id, or an object with an id")
-    known = parse_identifier(str(data["id"]))
-    names = {attribute.name for attribute in fields(type(known))}
-    beside = {name: data[name] for name in _BESIDE_THE_RAW_ID if name in data and name in names}
-    return evolve(known, **beside)
+    parsed = parse_identifier(str(data["id"]))
+    names = {attribute.name for attribute in fields(type(parsed))}
+    more = {name: data[name] for name in _NOT_IN_RAW_ID if name in data and name in names}
+    return evolve(parsed, **more)
 
 
 def _read_number(data: object, cls: type) -> PhoneNumber:
-    known = _read_identifier(data, cls)
-    if not isinstance(known, PhoneNumber):
+    identifier = _read_identifier(data, cls)
+    if not isinstance(identifier, PhoneNumber):
         raise TypeError("not a phone number")
-    return known
+    return identifier
 
 
 def _read_time(data: object, _: type) -> datetime:
@@ -132,7 +132,7 @@ def _converter() -> Converter:
 
 
 def _map_writer(cls: Any) -> Callable[[Any], Any]:
-    """How to write a map that is declared so; only where nothing is said of what is in it, look."""
+    """Return how to write a map of the declared type. A map of any other type may contain identifiers."""
     item = (get_args(cls) or (object,))[-1]
     return thaw if item is Any or item is str else _write_map
 
@@ -158,7 +158,7 @@ def _is_map(cls: Any) -> bool:
 
 
 def _tag(converter: Converter, base: type, key: str, tag: Any, find: Any) -> None:
-    """Write `base` and its subclasses with a tag, and read the tag back to the class."""
+    """Write `base` and its subclasses with a tag, and read the class by the tag."""
 
     def write_for(cls: type) -> Any:
         from cattrs.gen import make_dict_unstructure_fn

@@ -1,24 +1,24 @@
-"""What can go wrong, for the person who reads it at 3 a.m.
+"""The exceptions that transferkit raises.
 
     TransferKitError
-    ├── UsageError                   the caller's side: nothing was sent, nothing was recorded
-    │   ├── InvalidRequest           the request cannot be carried as it stands (every problem listed)
+    ├── UsageError                   the application's request; nothing was sent or recorded
+    │   ├── InvalidRequest           the provider does not support the request; lists every problem
     │   ├── TransferInProgress       the call already has an open transfer; names it
-    │   ├── IdempotencyConflict      the key was used for another request; names the transfer
-    │   ├── TransferNotFound         no transfer of that id in the store
+    │   ├── IdempotencyConflict      the key was used for a different request; names its transfer
+    │   ├── TransferNotFound         the store has no transfer with this id
     │   └── ClientClosed             the client is not open
-    ├── CallbackError                somebody else's side: what arrived cannot be used
-    │   ├── MalformedCallback        the body does not say what its provider publishes; names the place
-    │   ├── CallbackNotVerified      the sender was checked and is not the provider
-    │   └── SenderNotChecked         the sender could not be checked, for example without the signing keys
-    └── StoreError                   the store could not keep or give back what it must
+    ├── CallbackError                a received callback
+    │   ├── MalformedCallback        the body does not have the documented form; names the place
+    │   ├── CallbackNotVerified      the sender is not the provider
+    │   └── SenderNotChecked         the sender could not be verified, for example without signing keys
+    └── StoreError                   the store could not read or write
 
-    ConfigError                      outside the root on purpose: code that shrugs off a failed
-    ├── AdapterNotFound              transfer must not shrug off a wrong configuration
+    ConfigError                      not a TransferKitError, so that code that handles a failed
+    ├── AdapterNotFound              transfer does not hide a wrong configuration
     └── DuplicateAdapter
 
-A provider's refusal is no exception: after the request is recorded it is a `TransferFailed` event.
-No message here holds a phone number, a token or a key.
+A rejection by the provider is not an exception but a `TransferFailed` event, because the request is recorded
+before it is sent. No message contains a phone number, a token or a key.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ __all__ = [
 
 @frozen
 class Problem:
-    """One thing wrong with a request or a configuration: where, what, and what would be right."""
+    """One problem of a request or a configuration: the field, what is wrong, and what is accepted."""
 
     field: str = attr_field(repr=safe_repr)
     message: str = attr_field(repr=safe_repr)
     accepts: str | None = attr_field(default=None, repr=safe_repr)
 
     def __str__(self) -> str:
-        # Each by itself: a key's name before our own words is no key before its value.
+        # Each part separately: in "password: is missing", the message is not a password.
         accepted = f" (accepted: {redact(self.accepts)})" if self.accepts else ""
         return f"{redact(self.field)}: {redact(self.message)}{accepted}"
 
@@ -72,40 +72,42 @@ def _listed(heading: str, problems: Iterable[Problem]) -> str:
 
 
 class TransferKitError(Exception):
-    """Root of what transferkit raises while it works. `ConfigError` stands outside."""
+    """The base class of all exceptions of transferkit except `ConfigError`."""
 
 
 class UsageError(TransferKitError):
-    """The request was not taken: nothing was sent and nothing was recorded."""
+    """The request was not accepted: nothing was sent and nothing was recorded."""
 
 
 class InvalidRequest(UsageError, ValueError):
-    """The provider cannot carry this request accurately. `problems` has all of the reasons.
+    """The provider does not support the request as it is. `problems` lists every reason.
 
-    Raised before any I/O, by `submit`, `transfer`, `redirect` and `preview`.
+    Raised by `submit`, `transfer`, `redirect` and `preview`, before any I/O.
     """
 
     def __init__(self, provider: str, problems: Sequence[Problem]) -> None:
         self.provider = provider
         self.problems = tuple(problems)
-        super().__init__(_listed(f"{provider} cannot carry this request; nothing was sent:", self.problems))
+        super().__init__(
+            _listed(f"{provider} does not support this request; nothing was sent:", self.problems)
+        )
 
     def __reduce__(self) -> tuple[type[InvalidRequest], tuple[str, tuple[Problem, ...]]]:
         return type(self), (self.provider, self.problems)
 
 
 class TransferInProgress(UsageError):
-    """The call, or the consult leg, is part of a transfer that has no outcome yet.
+    """The call or its consultation leg belongs to a transfer without an outcome.
 
-    `transfer_id` is that transfer: await its outcome with `client.outcome(transfer_id)`.
+    `transfer_id`: that transfer. Wait for its outcome with `client.outcome(transfer_id)`.
     """
 
     def __init__(self, call: str, transfer_id: str) -> None:
         self.call = call
         self.transfer_id = transfer_id
         super().__init__(
-            f"call {redact(call)} is part of the open transfer {transfer_id}; nothing was sent. "
-            f"Await that transfer's outcome first"
+            f"call {redact(call)} belongs to the open transfer {transfer_id}; nothing was sent. "
+            f"Wait for the outcome of that transfer first"
         )
 
     def __reduce__(self) -> tuple[type[TransferInProgress], tuple[str, str]]:
@@ -113,13 +115,13 @@ class TransferInProgress(UsageError):
 
 
 class IdempotencyConflict(UsageError):
-    """The idempotency key belongs to another request. `transfer_id` is what that request started."""
+    """The idempotency key was used for a different request. `transfer_id`: the transfer of that request."""
 
     def __init__(self, key: str, transfer_id: str) -> None:
         self.key = key
         self.transfer_id = transfer_id
         super().__init__(
-            f"idempotency key {safe_repr(key)} was used for another request, transfer {transfer_id}; "
+            f"idempotency key {safe_repr(key)} was used for a different request, transfer {transfer_id}; "
             f"nothing was sent. Use a new key for a new request"
         )
 
@@ -128,13 +130,13 @@ class IdempotencyConflict(UsageError):
 
 
 class TransferNotFound(UsageError, LookupError):
-    """The store has no such transfer: another store, or older than its retention."""
+    """The store has no transfer with this id. It may be in another store, or older than the retention."""
 
     def __init__(self, transfer_id: str) -> None:
         self.transfer_id = transfer_id
         super().__init__(
-            f"no transfer {safe_repr(transfer_id)} in this store; "
-            f"to look by call: transferkit events --call ID"
+            f"the store has no transfer {safe_repr(transfer_id)}. "
+            f"Look it up by its call: transferkit events --call ID"
         )
 
     def __reduce__(self) -> tuple[type[TransferNotFound], tuple[str]]:
@@ -142,11 +144,11 @@ class TransferNotFound(UsageError, LookupError):
 
 
 class ClientClosed(UsageError, RuntimeError):
-    """The client is not open: use it inside `async with`."""
+    """The client is not open. Use it inside `async with`."""
 
 
 class CallbackError(TransferKitError):
-    """A callback cannot be used. The receiver answers it with an error status and logs why."""
+    """A received callback cannot be used. The receiver logs the reason and responds with an error status."""
 
 
 RefusalCause = Literal[
@@ -164,13 +166,18 @@ RefusalCause = Literal[
     "tenant",
     "sender",
 ]
-"""Why a callback was refused: the settings name nothing to verify it with; the URL has no secret, or a wrong
-one, or the secret is not set; there is no token, or none that can be read; the signing keys are missing; or
-something in the token is wrong (its key id, signature, times, issuer, audience, tenant or sender)."""
+"""Why a callback was rejected.
+
+* `settings`: the configuration does not allow verification.
+* `no_secret`, `secret`: the URL has no secret, or the wrong one, or the secret is not set.
+* `no_token`, `token`: there is no bearer token, or it cannot be read.
+* `keys`: the signing keys could not be fetched.
+* `key`, `signature`, `time`, `issuer`, `audience`, `tenant`, `sender`: this part of the token is wrong.
+"""
 
 
 class CallbackNotVerified(CallbackError):
-    """The sender of a callback was checked and is not the provider: answered 401. `cause` is for alerts."""
+    """The sender of a callback is not the provider. The response is 401. `cause`: for alerts."""
 
     def __init__(self, message: str, *, cause: RefusalCause) -> None:
         self.cause: RefusalCause = cause
@@ -181,9 +188,9 @@ class CallbackNotVerified(CallbackError):
 
 
 class SenderNotChecked(CallbackError):
-    """The sender of a callback could not be checked: answered 503. `cause` is for alerts.
+    """The sender of a callback could not be verified. The response is 503. `cause`: for alerts.
 
-    `retry_after` is when a repetition of the callback can be checked at the earliest.
+    `retry_after`: after which time a repetition of the callback can be verified at the earliest.
     """
 
     def __init__(self, message: str, *, cause: RefusalCause, retry_after: timedelta = timedelta(0)) -> None:
@@ -196,24 +203,24 @@ class SenderNotChecked(CallbackError):
 
 
 class StoreError(TransferKitError):
-    """The store could not keep or give back what it must; nothing was acknowledged."""
+    """The store could not read or write. Nothing was acknowledged."""
 
 
 class ConfigError(Exception):
-    """The configuration is wrong; `problems` names each key, its value and what is accepted."""
+    """The configuration is wrong. `problems` names each key, what is wrong, and what is accepted."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        super().__init__(_listed(f"{source}: configuration is not usable:", self.problems))
+        super().__init__(_listed(f"{source}: the configuration is not usable:", self.problems))
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, tuple[Problem, ...]]]:
         return type(self), (self.source, self.problems)
 
 
 class AdapterNotFound(ConfigError):
-    """No installed distribution offers this provider."""
+    """No installed distribution has an adapter for this provider."""
 
 
 class DuplicateAdapter(ConfigError):
-    """Two installed distributions offer the same provider name."""
+    """Two installed distributions have an adapter with the same provider name."""

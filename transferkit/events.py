@@ -1,9 +1,8 @@
-"""Facts on the one event stream: a closed set of kinds, each event one frozen value.
+"""The events of the event stream: a closed set of kinds, each one a frozen class.
 
-Pattern matching on the classes is the intended style. `TransferOutcome` and `RedirectOutcome` are the unions
-of the terminal events.
+Match on the classes. `TransferOutcome` and `RedirectOutcome` are the unions of the terminal events.
 
-`repr` is safe to log: it shows neither `raw` nor whole phone numbers.
+The `repr` of an event is safe to log: it contains neither `raw` nor complete phone numbers.
 """
 
 from __future__ import annotations
@@ -52,19 +51,18 @@ __all__ = [
 
 
 class Basis(StrEnum):
-    """How an outcome is known.
-
-    `stated`: the provider said so. `inferred`: transferkit concluded it. `local`: the request could not be
-    sent, for a reason on this side such as an unset secret or a host name that does not resolve.
-    """
+    """What an outcome is based on."""
 
     STATED = "stated"
+    """The provider stated it, about this transfer."""
     INFERRED = "inferred"
+    """transferkit concluded it from what the provider stated about the call."""
     LOCAL = "local"
+    """The request could not be sent, for a reason on our side, such as a missing secret or a DNS failure."""
 
 
 class FailureReason(StrEnum):
-    """Why a transfer or redirect failed, in neutral words; each adapter maps its provider's codes here."""
+    """Why a transfer or redirect failed. Each adapter maps its provider's codes to these reasons."""
 
     BUSY = "busy"
     DECLINED = "declined"
@@ -88,17 +86,17 @@ class FailureReason(StrEnum):
 
 
 class Evidence(StrEnum):
-    """What was known when a transfer expired; none of it proves an outcome."""
+    """What was known about the call when a transfer expired. It does not prove an outcome."""
 
     CALL_GONE = "call_gone"
-    """The provider no longer knows the call: so it looks after success and after a hang-up."""
+    """The provider no longer knows the call, as after a success and after a hang-up."""
     CALL_CONNECTED = "call_connected"
-    """The call is still up at the provider: the caller is likely still with the application."""
+    """The call is still connected, so the caller is probably still with the application."""
     SILENCE = "silence"
-    """The provider could not be queried, or its answer did not say."""
+    """The provider did not answer the query, or its answer did not show the state of the call."""
     UNATTRIBUTED_VERDICT = "unattributed_verdict"
-    """A verdict for this call arrived that does not say which transfer it is about, or that an earlier
-    transfer of the call may have caused. `provider.other` in the history shows it."""
+    """A verdict arrived that does not identify its transfer, or that an earlier transfer of the call may have
+    caused. It is in the call's history as `provider.other`."""
 
 
 class Verdict(StrEnum):
@@ -110,11 +108,17 @@ class Verdict(StrEnum):
 
 @frozen(kw_only=True)
 class Event:
-    """What every event says.
+    """The fields of every event.
 
-    `time` is when it happened (aware, UTC). `sequence` counts the call's events from 1 without a gap; it
-    and `id` are None until the event is recorded. `transfer_id` is None where no transfer of ours is meant.
-    `correlation_id` is ACS's correlation id or Graph's call chain id. `raw` is the provider's JSON, whole.
+    * `time`: when it happened, aware and in UTC.
+    * `provider`, `call_id`: the call.
+    * `id`: the same in every delivery of the event. `sequence`: counts the call's events from 1, without
+      gaps. Both are None until the event is recorded.
+    * `correlation_id`: the provider's id of the call across its legs, such as ACS's correlation id or Graph's
+      call chain id.
+    * `transfer_id`: the transfer or redirect that the event belongs to, None if it belongs to none.
+    * `operation_context`: as the application gave it with the request.
+    * `raw`: the complete JSON of the callback that caused the event; empty if none did.
     """
 
     kind: ClassVar[str]
@@ -131,13 +135,13 @@ class Event:
 
     @property
     def call(self) -> Call:
-        """The call this is about, ready to be transferred."""
+        """The call of the event, to pass to `client.transfer`."""
         return Call(self.provider, self.call_id)
 
 
 @frozen(kw_only=True)
 class Participant:
-    """One entry of a call's roster."""
+    """One participant of a call."""
 
     identifier: Identifier
     id: str | None = field(default=None, repr=safe_repr)
@@ -148,11 +152,17 @@ class Participant:
 @final
 @frozen(kw_only=True)
 class CallIncoming(Event):
-    """A call rings at the application. Fires on Graph's `incoming` and on Event Grid's IncomingCall.
+    """A call rings at the application.
 
-    It proves that the call was offered, not that it still is: it must be answered or redirected before
-    `respond_by`, and `stale` marks a redelivery that is normally too late. Pass the event itself to
-    `client.redirect`. `incoming_context` is what ACS needs for that: opaque, long, never shown.
+    Published for the provider's notification of an incoming call: Graph's `incoming`, Event Grid's
+    `IncomingCall`. It proves that the call was offered, not that it still rings. Pass the event itself to
+    `client.redirect`.
+
+    * `respond_by`: until when the call must be answered or redirected, if the provider limits it.
+    * `stale`: the notification is a repetition, so the call has probably stopped ringing.
+    * `transferor`: who transferred the call here. `on_behalf_of`: for whom the call was received.
+    * `sip`, `voip`: the headers of the call.
+    * `incoming_context`: the opaque text by which ACS identifies the call in a redirect.
     """
 
     kind: ClassVar[str] = "call.incoming"
@@ -172,7 +182,7 @@ class CallIncoming(Event):
 @final
 @frozen(kw_only=True)
 class CallConnected(Event):
-    """The provider first called the leg connected. It says nothing about any transfer."""
+    """The call is connected. Published once for each call; it proves nothing about a transfer."""
 
     kind: ClassVar[str] = "call.connected"
 
@@ -180,7 +190,10 @@ class CallConnected(Event):
 @final
 @frozen(kw_only=True)
 class CallEnded(Event):
-    """The application's leg ended. It proves no outcome: a completed transfer and a hang-up look alike."""
+    """The application's leg ended. Published once for each call.
+
+    It does not prove an outcome, because a completed transfer and a hang-up can end the leg in the same way.
+    """
 
     kind: ClassVar[str] = "call.ended"
 
@@ -192,7 +205,7 @@ class CallEnded(Event):
 @final
 @frozen(kw_only=True)
 class CallParticipants(Event):
-    """The provider's roster of the call at that moment."""
+    """The participants of the call. Published whenever the provider sends the list."""
 
     kind: ClassVar[str] = "call.participants"
 
@@ -201,7 +214,7 @@ class CallParticipants(Event):
 
 @frozen(kw_only=True)
 class _Requested(Event):
-    """Recorded before anything leaves. `dropped` lists fields left out at the caller's explicit wish."""
+    """`dropped`: the unsupported fields that the application allowed to be left out."""
 
     targets: tuple[Identifier, ...] = ()
     transferee: Identifier | None = None
@@ -211,7 +224,7 @@ class _Requested(Event):
 @final
 @frozen(kw_only=True)
 class TransferRequested(_Requested):
-    """A transfer is stored and will be sent."""
+    """The transfer is stored, and nothing was sent yet. Published before the first attempt."""
 
     kind: ClassVar[str] = "transfer.requested"
 
@@ -219,7 +232,7 @@ class TransferRequested(_Requested):
 @final
 @frozen(kw_only=True)
 class RedirectRequested(_Requested):
-    """A redirect is stored and will be sent."""
+    """The redirect is stored, and nothing was sent yet. Published before the first attempt."""
 
     kind: ClassVar[str] = "redirect.requested"
 
@@ -227,7 +240,10 @@ class RedirectRequested(_Requested):
 @final
 @frozen(kw_only=True)
 class TransferSubmitted(Event):
-    """The provider took the request: by its 2xx, or by a callback that overtook it. No success yet."""
+    """The provider has the request. It does not prove that the transfer succeeds.
+
+    Published at the provider's 2xx response, or at a callback or query that proves it before the response.
+    """
 
     kind: ClassVar[str] = "transfer.submitted"
 
@@ -235,14 +251,17 @@ class TransferSubmitted(Event):
 @final
 @frozen(kw_only=True)
 class RedirectSubmitted(Event):
-    """The provider took the request: by its 2xx, or by a callback that overtook it."""
+    """The provider has the request. It does not prove that the redirect succeeds.
+
+    Published at the provider's 2xx response, or at a callback that proves it before the response.
+    """
 
     kind: ClassVar[str] = "redirect.submitted"
 
 
 @frozen(kw_only=True)
 class _Stated(Event):
-    """Fields that a provider's statement about a transfer carries."""
+    """The fields of a statement of the provider about a transfer."""
 
     target: Identifier | None = None
     transferee: Identifier | None = None
@@ -254,7 +273,10 @@ class _Stated(Event):
 @final
 @frozen(kw_only=True)
 class TransferStarted(Event):
-    """The provider said that it is transferring (Graph `transferring`). Optional, proves no outcome."""
+    """The provider is transferring the call. Optional; it does not prove an outcome.
+
+    Published when the provider reports it in a callback or in the answer to a query (Graph: `transferring`).
+    """
 
     kind: ClassVar[str] = "transfer.started"
 
@@ -262,16 +284,19 @@ class TransferStarted(Event):
 @final
 @frozen(kw_only=True)
 class TransferAccepted(_Stated):
-    """The provider said *accepted*. On Graph this is not success: a failure may still follow."""
+    """The provider reported that the transfer was accepted. Optional; it does not prove an outcome.
+
+    On Graph, a failure may still follow.
+    """
 
     kind: ClassVar[str] = "transfer.accepted"
 
 
 @frozen(kw_only=True)
 class Outcome(_Stated):
-    """A terminal event: exactly one for a transfer or redirect, and nothing after it.
+    """A terminal event. Every transfer and every redirect has exactly one, and no event after it.
 
-    `basis` says how it is known, `elapsed` how long it took from the request.
+    `basis`: what the outcome is based on. `elapsed`: the time since the request.
     """
 
     basis: Basis
@@ -281,14 +306,23 @@ class Outcome(_Stated):
 @final
 @frozen(kw_only=True)
 class TransferCompleted(Outcome):
-    """The provider stated that the transfer succeeded. Something answered, possibly voicemail."""
+    """The transfer succeeded: the target answered, possibly with voicemail.
+
+    Published when the provider states it for this transfer (`stated`), or states a success of the call that
+    can only be that of this transfer (`inferred`).
+    """
 
     kind: ClassVar[str] = "transfer.completed"
 
 
 @frozen(kw_only=True)
 class _Failed(Outcome):
-    """`call_alive`: is the caller still ours to talk to? None where nobody knows. `advice`: what to do."""
+    """A failure.
+
+    * `reason`: why. `code`, `subcode`, `message`: what the provider said. `request_id`: its request id.
+    * `call_alive`: whether the caller is still on the application's leg; None if that is not known.
+    * `advice`: what to do about it.
+    """
 
     reason: FailureReason
     call_alive: bool | None = None
@@ -301,8 +335,8 @@ class _Failed(Outcome):
 class TransferFailed(_Failed):
     """The transfer did not happen.
 
-    The provider said so (`stated`), the call ended first (`inferred`), or the request could not be sent
-    (`local`).
+    Published when the provider rejects the request or states the failure (`stated`), when the end of the call
+    or a query proves it (`inferred`), or when the request could not be sent (`local`).
     """
 
     kind: ClassVar[str] = "transfer.failed"
@@ -310,9 +344,10 @@ class TransferFailed(_Failed):
 
 @frozen(kw_only=True)
 class _Expired(Outcome):
-    """The result is not known. `evidence` is what was known.
+    """The result is not known.
 
-    `call_alive`: whether the caller is still on the application's leg; None if that is not known.
+    `evidence`: what was known. `call_alive`: whether the caller is still on the application's leg; None if
+    that is not known.
     """
 
     evidence: Evidence
@@ -322,7 +357,10 @@ class _Expired(Outcome):
 @final
 @frozen(kw_only=True)
 class TransferExpired(_Expired):
-    """No proof arrived by the deadline. The caller may or may not have been transferred."""
+    """The caller may or may not have been transferred.
+
+    Published when no verdict arrived by the deadline, or within the grace period after the end of the call.
+    """
 
     kind: ClassVar[str] = "transfer.expired"
 
@@ -330,7 +368,11 @@ class TransferExpired(_Expired):
 @final
 @frozen(kw_only=True)
 class RedirectCompleted(Outcome):
-    """The call was handed over. It never means that somebody answered."""
+    """The call was redirected. It does not prove that a target answered.
+
+    Published when the provider states it (`stated`), or accepts the redirect and sends nothing more
+    (`inferred`).
+    """
 
     kind: ClassVar[str] = "redirect.completed"
 
@@ -338,7 +380,11 @@ class RedirectCompleted(Outcome):
 @final
 @frozen(kw_only=True)
 class RedirectFailed(_Failed):
-    """The call was not handed over."""
+    """The call was not redirected.
+
+    Published when the provider rejects the request, states the failure, or ends the call because no target
+    accepted it (`stated`), or when the request could not be sent (`local`).
+    """
 
     kind: ClassVar[str] = "redirect.failed"
 
@@ -346,7 +392,11 @@ class RedirectFailed(_Failed):
 @final
 @frozen(kw_only=True)
 class RedirectExpired(_Expired):
-    """No proof came: a redirected call and a caller who hung up look alike."""
+    """The call may or may not have been redirected.
+
+    Published when no verdict arrived by the deadline, or within the grace period after the end of the call:
+    a redirected call and a caller who hung up can end the leg in the same way.
+    """
 
     kind: ClassVar[str] = "redirect.expired"
 
@@ -354,9 +404,13 @@ class RedirectExpired(_Expired):
 @final
 @frozen(kw_only=True)
 class ProviderOther(Event):
-    """Something was delivered that is nothing of the above: unknown, repeated, or too late.
+    """A callback that causes no other event, so that no delivery is lost.
 
-    `name` is the provider's word for it. `late_verdict` marks a proof that came after the outcome.
+    Published for events without a class of their own, for repetitions, and for verdicts that cannot be
+    attributed or arrive after the outcome.
+
+    * `name`: the provider's name of the event.
+    * `late_verdict`: a verdict that arrived after the outcome and differs from it. The outcome stays.
     """
 
     kind: ClassVar[str] = "provider.other"
@@ -393,5 +447,5 @@ _CLASSES: dict[str, type[Event]] = {
 
 
 def event_class(kind: str) -> type[Event]:
-    """The class of a kind (`"transfer.completed"` -> `TransferCompleted`). Raises `KeyError`."""
+    """Return the class of a kind, `TransferCompleted` for `"transfer.completed"`. Raises `KeyError`."""
     return _CLASSES[kind]

@@ -1,10 +1,10 @@
-"""Who someone is: a phone number, a Teams user or app, an ACS user.
+"""Identifiers of people and applications: phone numbers, Teams users and apps, ACS users.
 
-The text form is Microsoft's raw id (`4:+14255550123`, `8:orgid:…`, `28:orgid:…`, `8:acs:…`), whose grammar
-the Azure Communication SDKs publish. `parse_identifier` reads it, `raw_id` writes it, and every text comes
-back as it was. What nobody has a class for is kept as an `UnknownIdentifier`, never dropped.
+The text form of an identifier is Microsoft's raw id (`4:+14255550123`, `8:orgid:…`, `28:orgid:…`,
+`8:acs:…`), as the Azure Communication SDKs define it. `parse_identifier` reads it and `raw_id` writes it,
+without loss for any text. A text of another form becomes an `UnknownIdentifier`.
 
-`str()` and `repr()` are safe to log: they never show a whole phone number. Use `raw_id` for the text form.
+`str()` and `repr()` are safe to log: they never show a complete phone number. `raw_id` may.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Cloud(StrEnum):
-    """The Microsoft cloud that an identifier belongs to; the values are the wire's."""
+    """The Microsoft cloud that an identifier belongs to. The values are those of the wire."""
 
     PUBLIC = "public"
     DOD = "dod"
@@ -57,14 +57,14 @@ _text = is_text()
 
 @frozen(kw_only=True)
 class Identifier:
-    """Someone who can take part in a call. Use one of its kinds, or `parse_identifier`."""
+    """A participant of a call. Use one of the subclasses, or `parse_identifier`."""
 
     kind_name: ClassVar[str] = "identifier"
 
     @property
     def raw_id(self) -> str:
-        """Microsoft's text form. It may hold a phone number: for the wire and the store, not for logs."""
-        raise TypeError(f"{type(self).__name__} has no text form: use one of the kinds of identifier")
+        """Microsoft's text form. It may contain a phone number: do not log it."""
+        raise TypeError(f"{type(self).__name__} has no text form: use one of its subclasses")
 
     def __str__(self) -> str:
         return redact(self.raw_id)
@@ -73,9 +73,9 @@ class Identifier:
 @final
 @frozen(repr=False, str=False)
 class PhoneNumber(Identifier):
-    """A telephone number; a target must be in E.164 form (`+14255550123`).
+    """A phone number. A transfer target must be in E.164 form (`+14255550123`).
 
-    `asserted_id` tells apart several connections through one number (raw id `4:+1…_<asserted id>`).
+    `asserted_id` distinguishes several connections with the same number (raw id `4:+1…_<asserted id>`).
     """
 
     kind_name: ClassVar[str] = "phone number"
@@ -88,18 +88,18 @@ class PhoneNumber(Identifier):
         if self.asserted_id is None:
             head, _, tail = self.number.rpartition("_")
             if head and tail:
-                raise ValueError("an asserted id is no part of the number: give it as asserted_id")
+                raise ValueError("the asserted id is not part of the number: pass it as asserted_id")
         elif "_" in self.asserted_id:
-            raise ValueError("an asserted id has no underscore")
+            raise ValueError("asserted_id: must not contain an underscore")
 
     @property
     def is_anonymous(self) -> bool:
-        """True for a caller who withholds the number (`4:anonymous`)."""
+        """Whether the caller withholds the number (`4:anonymous`)."""
         return self.number == _ANONYMOUS
 
     @property
     def is_e164(self) -> bool:
-        """True for a plus sign and 7 to 15 digits (ITU-T E.164)."""
+        """Whether the number is a plus sign and 7 to 15 digits (ITU-T E.164)."""
         return re.fullmatch(r"\+[1-9]\d{6,14}", self.number, re.ASCII) is not None
 
     @property
@@ -117,9 +117,9 @@ class PhoneNumber(Identifier):
 @final
 @frozen
 class TeamsUser(Identifier):
-    """A Microsoft Teams user by Entra object id, or an anonymous visitor of a meeting.
+    """A Microsoft Teams user, by Entra object id, or an anonymous visitor of a meeting.
 
-    `tenant_id` and `display_name` travel on Graph's wire only; neither is part of the raw id.
+    `tenant_id` and `display_name` are used by Graph only. They are not part of the raw id.
     """
 
     kind_name: ClassVar[str] = "Teams user"
@@ -155,7 +155,7 @@ class TeamsApp(Identifier):
 @final
 @frozen
 class CommunicationUser(Identifier):
-    """An Azure Communication Services user, by whole id (`8:acs:<resource>_<user>`, `8:spool:…`)."""
+    """An Azure Communication Services user, by complete id (`8:acs:<resource>_<user>`, `8:spool:…`)."""
 
     kind_name: ClassVar[str] = "ACS user"
 
@@ -183,7 +183,7 @@ class CommunicationUser(Identifier):
 @final
 @frozen(kw_only=True)
 class TeamsExtensionUser(Identifier):
-    """A Teams user who is reached through an ACS resource (`8:acs:<resource>_<tenant>_<user>`)."""
+    """A Teams user who is called through an ACS resource (`8:acs:<resource>_<tenant>_<user>`)."""
 
     kind_name: ClassVar[str] = "Teams extension user"
 
@@ -195,7 +195,7 @@ class TeamsExtensionUser(Identifier):
     def __attrs_post_init__(self) -> None:
         for name in ("user_id", "tenant_id", "resource_id"):
             if "_" in getattr(self, name):
-                raise ValueError(f"{name}: may not hold an underscore, which separates the parts")
+                raise ValueError(f"{name}: must not contain an underscore, the separator of its parts")
 
     @property
     def raw_id(self) -> str:
@@ -209,10 +209,10 @@ _TYPED = ("teams", "app", "acs")
 @final
 @frozen(repr=False, str=False)
 class UnknownIdentifier(Identifier):
-    """Someone of a kind that has no class here, kept as the provider named them.
+    """An identifier of a kind without a class, as the provider wrote it.
 
-    `kind` is the provider's own word for it where there is one (Graph: `guest`, `onPremises`,
-    `encrypted`, …); its text form is then `<kind>:<id>`.
+    `kind` is the provider's name of the kind (Graph: `guest`, `onPremises`, `encrypted`, …), if there is one.
+    The text form is then `<kind>:<id>`.
     """
 
     kind_name: ClassVar[str] = "identifier of an unknown kind"
@@ -226,9 +226,9 @@ class UnknownIdentifier(Identifier):
         if self.kind is None:
             known = self.id.startswith("+") or _KIND_WORD.fullmatch(self.id) or _kind_of(self.id)
             if known:
-                raise ValueError(f"{redact(self.id)!r} is a known form: read it with parse_identifier")
+                raise ValueError(f"{redact(self.id)!r} has a known form: use parse_identifier")
         elif self.kind in _TYPED or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.kind, re.ASCII):
-            raise ValueError(f"kind: must be one word, and none of {', '.join(_TYPED)}")
+            raise ValueError(f"kind: must be one word and must not be one of {', '.join(_TYPED)}")
 
     @property
     def raw_id(self) -> str:
@@ -249,7 +249,7 @@ _KINDS: dict[str, type[Identifier]] = {
 
 
 def _kind_of(raw_id: str) -> type[Identifier] | None:
-    """Which kind a raw id is of; None where its grammar names none."""
+    """Return the class of a raw id, None for an unknown form."""
     return PhoneNumber if _is_phone(raw_id) else _kind_by(*_split(raw_id))
 
 
@@ -266,7 +266,7 @@ def _is_phone(raw_id: str) -> bool:
 
 
 def _split(raw_id: str) -> tuple[str, str]:
-    """`8:orgid:abc` as (`8:orgid:`, `abc`); an empty rest where there are fewer than three parts."""
+    """Split `8:orgid:abc` into `8:orgid:` and `abc`, which is empty if there are fewer than three parts."""
     head, first, tail = raw_id.partition(":")
     scope, second, rest = tail.partition(":")
     return (f"{head}{first}{scope}{second}", rest) if second else (raw_id, "")
@@ -277,17 +277,17 @@ _CLOUDS: dict[str, Cloud] = {
     for prefixes in (_TEAMS_USER_PREFIXES, _TEAMS_APP_PREFIXES, _ACS_PREFIXES)
     for cloud, prefix in prefixes.items()
 }
-"""Of every prefix that names one."""
+"""The cloud of each prefix that names one."""
 
 
 def _parse_phone(text: str) -> PhoneNumber:
-    """A text that is not empty, which is then a valid number by itself or by its parts."""
+    """Read a number with or without an asserted id. Every text that is not empty is valid."""
     head, _, tail = text.rpartition("_")
     return PhoneNumber(head, asserted_id=tail) if head and tail else PhoneNumber(text)
 
 
 def _parse_typed(kind: str, rest: str) -> Identifier:
-    """What people type, and kinds that the raw ids' grammar lacks."""
+    """Read `<kind>:<id>`: the short forms, and kinds without a raw id."""
     match kind:
         case "teams":
             return TeamsUser(rest)
@@ -300,11 +300,11 @@ def _parse_typed(kind: str, rest: str) -> Identifier:
 
 
 def _parse_raw_id(text: str) -> Identifier:
-    """Any but a phone number's."""
+    """Read a raw id other than that of a phone number."""
     prefix, rest = _split(text)
     kind = _kind_by(prefix, rest)
     if kind is TeamsUser:
-        cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # a visitor's prefix names none
+        cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # the prefix of a visitor names no cloud
         return TeamsUser(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
     if kind is TeamsApp:
         return TeamsApp(rest, cloud=_CLOUDS[prefix])
@@ -315,10 +315,9 @@ def _parse_raw_id(text: str) -> Identifier:
 
 
 def parse_identifier(text: str) -> Identifier:
-    """Read a raw id, or what people type: `+14255550123`, `teams:OID`, `app:ID`, `acs:ID`.
+    """Read a raw id or a short form: `+14255550123`, `teams:OBJECT-ID`, `app:ID`, `acs:ID`.
 
-    Total for any text that is not empty: an unknown form becomes an `UnknownIdentifier`. Raises
-    `ValueError` for an empty text only.
+    A text of an unknown form becomes an `UnknownIdentifier`. Raises `ValueError` only for an empty text.
     """
     if not text:
         raise ValueError("an identifier cannot be empty")

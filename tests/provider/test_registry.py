@@ -109,5 +109,5 @@ def test_an_unknown_name_says_what_there_is(install_adapter):
 @pytest.mark.parametrize("source", ["Stub = 5", "class Stub: pass", "def Stub(): pass"])
 def test_what_is_no_adapter_is_refused(install_adapter, source):
     install_adapter("stub", source)
-    with pytest.raises(ConfigError, match=r"providers\.stub: .*no transferkit Adapter"):
+    with pytest.raises(ConfigError, match=r"providers\.stub: .*not a transferkit Adapter"):
         adapter_class("stub")

@@ -1,4 +1,4 @@
-"""The one place that reads the time and waits for it, so that tests can hold both in their hands."""
+"""The clock, which tests replace to control the time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Clock(Protocol):
     """Reads the time and waits."""
 
     def now(self) -> datetime:
-        """The time, aware and in UTC."""
+        """Return the current time, aware and in UTC."""
         ...
 
     async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
-        """Return when `event` is set or `until` is reached; None waits for the event alone."""
+        """Wait until `event` is set or `until` is reached. `None` means no time limit."""
         ...
 
 

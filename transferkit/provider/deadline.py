@@ -1,14 +1,14 @@
-"""Until when an attempt may be sent, checked once more immediately before its bytes leave.
+"""Until when an attempt may be sent, checked immediately before its bytes are written.
 
-A token, a connection or a suspended machine can take longer than an attempt has. `Submission.deadline` is the
-limit; an adapter checks it last of all, when the connection is there:
+Obtaining a token or a connection can take longer than an attempt has, and a machine can be suspended. An
+adapter therefore checks the deadline last of all, when the connection exists:
 
     with submission.deadline.in_force():
-        ...                     # token, connection; then, right before the request is written:
-        check_deadline()        # raises DeadlinePassed, which `submit` lets through
+        ...                     # obtain a token and a connection; right before the request is written:
+        check_deadline()        # raises DeadlinePassed, which `submit` does not catch
 
-HTTP clients have a place for that. httpx: the argument `extensions=CHECKED` of a request. aiohttp: a subclass
-of `ClientRequest` whose `send` calls `check_deadline`, as the session's `request_class`.
+With httpx, pass `extensions=CHECKED` to the request. With aiohttp, use a `request_class` whose `send` calls
+`check_deadline`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ __all__ = ["CHECKED", "Deadline", "DeadlinePassed", "check_deadline"]
 
 
 class DeadlinePassed(BaseException):
-    """The request was not sent, as it was too late. `answer` says so to the life cycle.
+    """The deadline passed before the request was sent. `answer` is the result of the attempt.
 
-    No `Exception`, as cancellation is none: nothing on the way may take it for an error of the network.
+    It is not an `Exception`, for the same reason as `CancelledError`: code that handles network errors must
+    not handle it.
     """
 
     def __init__(self, until: datetime) -> None:
@@ -53,34 +54,38 @@ class DeadlinePassed(BaseException):
 @final
 @define(eq=False)
 class Deadline:
-    """Until when an attempt may be sent: by the wall clock, and by as much of monotonic time as is left now.
+    """Until when an attempt may be sent, by the wall clock and by monotonic time.
 
-    The wall clock shows that a machine slept; monotonic time, that the wall clock was set back.
+    The wall clock counts the time while the machine was suspended. Monotonic time is not affected when the
+    wall clock is set back.
     """
 
     until: datetime
     clock: Clock = field(factory=SystemClock, repr=False)
     _monotonic_until: float = field(init=False, repr=False)
-    _may_have_left: bool = field(init=False, repr=False, default=True)
+    _may_be_sent: bool = field(init=False, repr=False, default=True)
 
     def __attrs_post_init__(self) -> None:
         self._monotonic_until = monotonic() + (self.until - self.clock.now()).total_seconds()
 
     def check(self) -> None:
-        """Raise `DeadlinePassed` if it is too late."""
+        """Raise `DeadlinePassed` if the deadline has passed. After that, the request counts as written."""
         if self.clock.now() >= self.until or monotonic() >= self._monotonic_until:
             raise DeadlinePassed(self.until)
-        self._may_have_left = True
+        self._may_be_sent = True
 
     def passed(self) -> DeadlinePassed | None:
-        """What to raise if the deadline ends the attempt now; None if the request may have been written."""
-        return None if self._may_have_left else DeadlinePassed(self.until)
+        """Return what to raise if the attempt is cancelled now; None if the request may have been written."""
+        return None if self._may_be_sent else DeadlinePassed(self.until)
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Let `check_deadline` check this one, in this task. Until that passes, nothing may be written."""
+        """Make this the deadline of `check_deadline` in the current task.
+
+        The adapter promises that it writes nothing before `check_deadline` returned.
+        """
         token = _in_force.set(self)
-        self._may_have_left = False
+        self._may_be_sent = False
         try:
             yield
         finally:
@@ -91,19 +96,19 @@ _in_force: ContextVar[Deadline | None] = ContextVar("transferkit_deadline", defa
 
 
 def check_deadline() -> None:
-    """Raise `DeadlinePassed` if it is too late for what this task sends. Queries have no deadline."""
+    """Raise `DeadlinePassed` if the current task's deadline has passed. A query has no deadline."""
     deadline = _in_force.get()
     if deadline is not None:
         deadline.check()
 
 
-async def _trace(name: str, info: object) -> None:  # noqa: ARG001 - httpcore gives both
+async def _trace(name: str, info: object) -> None:  # noqa: ARG001 - the signature of an httpcore trace hook
     if name.endswith(".send_request_headers.started"):
         check_deadline()
 
 
 CHECKED: Final[dict[str, Any]] = {"trace": _trace}
-"""The extensions of a request of httpx, with which the deadline is checked when the connection is there.
+"""The `extensions` of an httpx request. They check the deadline when the connection exists.
 
 :meta hide-value:
 """

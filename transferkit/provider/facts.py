@@ -1,7 +1,7 @@
-"""What a provider's callback says, in neutral words: an adapter's `decode` returns facts.
+"""Facts: what a provider's callback says, in terms that are the same for every provider.
 
-A fact carries an event, and the signals that it contains for a life cycle. The life cycle machine decides
-which of the two is published.
+An adapter's `decode` returns facts. A fact has an event, and signals for the life cycle of a transfer. The
+life cycle machine decides which events are published.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ class RequestKind(StrEnum):
 
 
 class Signal(StrEnum):
-    """What a fact means to the open transfer or redirect of its call."""
+    """What a fact reports about a transfer or redirect, or about the call."""
 
     STARTED = "started"
+    """The provider is transferring the call."""
     ACCEPTED = "accepted"
+    """The transfer target accepted; on Graph, a failure may still follow."""
     SUCCEEDED = "succeeded"
     """The provider states success."""
     FAILED = "failed"
     """The provider states failure."""
     RETURNED = "returned"
-    """The call looks connected again: a reason to query the provider, not a proof."""
+    """The call is connected again. That proves nothing, but leads to a query."""
     CALL_ENDED = "call_ended"
     """The application's leg ended."""
     CALL_TRANSFERRED = "call_transferred"
@@ -49,9 +51,11 @@ class Signal(StrEnum):
 @final
 @frozen(kw_only=True)
 class Result:
-    """A provider's own words about something, and what its code table makes of them.
+    """What the provider said about a request or a call: codes, message, and what they mean.
 
-    `basis` is `Basis.LOCAL` where the provider said nothing, because the failure happened on this side.
+    * `reason`, `advice`: the meaning of the codes in the adapter's tables.
+    * `request_id`: the provider's id of the request, for its support.
+    * `basis`: `Basis.LOCAL` if the failure happened on our side and the provider said nothing.
     """
 
     code: int | None = None
@@ -66,10 +70,10 @@ class Result:
 @final
 @frozen
 class Delivery:
-    """How a repeated delivery is recognised.
+    """The key by which a repeated delivery is recognized.
 
-    `exact`: the provider numbers its deliveries, so an equal key is a repetition, whenever it comes.
-    Otherwise the key is made from the content, which a later transfer may honestly repeat.
+    `exact`: the provider numbers its deliveries, so an equal key is always a repetition. If it does not, the
+    key is made from the content, and a later transfer of the call may cause the same content again.
     """
 
     key: str
@@ -79,15 +83,15 @@ class Delivery:
 @final
 @frozen(kw_only=True)
 class Fact:
-    """One thing that one callback said about one call.
+    """One statement of a callback about one call.
 
-    * `event`: the event that is published when the fact changes no life cycle; not yet recorded.
+    * `event`: the event to publish for the fact itself, not yet recorded.
     * `operation`: the kind of request that the verdict in `signals` is about; None if it can be either.
     * `transfer_id`: the transfer that the callback's address, or an id in it, names.
     * `echoes_context`: the provider repeats the operation context that it received with the request, so
       `event.operation_context` identifies the transfer.
-    * `content`: equal for verdicts that say the same in other words or under another message id. Set by
-      adapters whose verdicts name no transfer.
+    * `content`: a digest that is equal for verdicts with the same content, whatever their message ids. Set it
+      if the provider's verdicts do not name their transfer.
     * `ends_with_verdict`: the provider states a success in the end of the call itself, so that an end
       without one proves that the transfer of a call of two parties did not succeed.
     * `target`, `transferee`: as the provider states them.
@@ -111,14 +115,14 @@ class Fact:
 
     @property
     def time(self) -> datetime:
-        """When it happened."""
+        """When it happened, aware and in UTC."""
         return self.event.time
 
 
 class MalformedCallback(CallbackError, ValueError):
-    """A callback body that its provider's publications do not cover; `where` is the place in it.
+    """A callback body does not have the form that its provider documents. `where` is the place in the body.
 
-    `facts` holds what the rest of the same body did say: one bad element costs no good one.
+    `facts` are the facts of the valid elements of the same body, which are recorded anyway.
     """
 
     def __init__(self, provider: str, where: str, message: str, *, facts: Sequence[Fact] = ()) -> None:

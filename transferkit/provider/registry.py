@@ -1,6 +1,6 @@
-"""Adapters by name, found through the entry point group `transferkit.adapters` and loaded when first used.
+"""Installed adapters, found by the entry point group `transferkit.adapters`.
 
-A distribution may announce its provider's emulator beside it, in the group `transferkit.emulators`.
+A distribution can also register its provider's emulator, in the group `transferkit.emulators`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EMULATORS = "transferkit.emulators"
 
 
 def announced(group: str) -> dict[str, list[EntryPoint]]:
-    """What installed distributions announce in an entry point group, by name. Loads none of it."""
+    """Return the entry points of a group by name, without loading them."""
     from importlib.metadata import entry_points
 
     found: dict[str, dict[str, EntryPoint]] = defaultdict(dict)
@@ -33,15 +33,15 @@ def announced(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def adapter_names() -> tuple[str, ...]:
-    """The names of the adapters that are installed, in alphabetical order. Loads none of them."""
+    """Return the names of the installed adapters in alphabetical order, without loading them."""
     return tuple(sorted(announced(ADAPTERS)))
 
 
 def adapter_class(name: str) -> type[Adapter]:
-    """Load the adapter of that name.
+    """Load the adapter with this name.
 
-    Raises `AdapterNotFound` with what to install, `DuplicateAdapter` where two distributions claim the
-    name, and `ConfigError` where the entry point does not lead to an adapter.
+    Raises `AdapterNotFound`, which says what to install; `DuplicateAdapter` if two distributions provide the
+    name; `ConfigError` if the entry point is not an adapter.
     """
     points = announced(ADAPTERS).get(name, [])
     if not points:
@@ -64,7 +64,7 @@ def _load(point: EntryPoint) -> type[Adapter]:
     loaded = point.load()
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
         raise ConfigError(
-            "adapters", [Problem(f"providers.{point.name}", f"{point.value} is no transferkit Adapter")]
+            "adapters", [Problem(f"providers.{point.name}", f"{point.value} is not a transferkit Adapter")]
         )
     return loaded
 
@@ -74,7 +74,7 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _remedy(name: str) -> str:
-    """What to install: this distribution's own metadata say which extra brings which adapter."""
+    """Return what to install. The extras of the distribution `transferkit` are named after their adapters."""
     from importlib.metadata import PackageNotFoundError, requires
 
     installed = f"installed: {', '.join(adapter_names()) or 'none'}"

@@ -1,4 +1,4 @@
-"""What became of one attempt to send a request, and what the provider reports about a call when queried."""
+"""The result of one attempt to send a request, and of a query about a call."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["MaybeSent", "NotSent", "Presence", "Rejected", "SubmitResult", "Subm
 @final
 @frozen(kw_only=True)
 class Submitted:
-    """The provider's 2xx: it has the request. Never a success.
+    """The provider accepted the request with a 2xx response. That does not mean that the transfer succeeded.
 
-    `status` (HTTP) and `request_id` are for those who look for it; they make it no other answer.
+    The HTTP `status` and `request_id` are for logs, and are ignored when results are compared.
     """
 
     correlation_id: str | None = None
@@ -29,9 +29,9 @@ class Submitted:
 @final
 @frozen(kw_only=True)
 class Rejected:
-    """This attempt did not execute and no later one will.
+    """This attempt was not executed, and no other attempt can succeed.
 
-    The provider refused; or the request cannot be sent as configured, and the result's basis is local.
+    The provider rejected the request, or the configuration does not allow it to be sent (`Basis.LOCAL`).
     """
 
     result: Result
@@ -40,10 +40,11 @@ class Rejected:
 @final
 @frozen(kw_only=True)
 class NotSent:
-    """This attempt cannot have executed, and another may be made (no connection, 429, …).
+    """This attempt cannot have been executed, and another one may succeed (no connection, HTTP 429, …).
 
-    `lasting`: the cause is unlikely to pass soon (a host name that does not resolve, a certificate that is
-    not trusted), so attempts continue for a few seconds only.
+    * `retry_after`: the minimum pause that the provider demands.
+    * `lasting`: the cause is unlikely to pass soon (a host name that does not resolve, an untrusted
+      certificate), so attempts end after a few seconds.
     """
 
     result: Result
@@ -54,7 +55,7 @@ class NotSent:
 @final
 @frozen(kw_only=True)
 class MaybeSent:
-    """Nobody knows whether this attempt executed (a time-out, a reset, a 5xx)."""
+    """This attempt may or may not have been executed (a timeout, a connection reset, HTTP 5xx)."""
 
     result: Result
 
@@ -63,7 +64,7 @@ SubmitResult = Submitted | Rejected | NotSent | MaybeSent
 
 
 class Presence(StrEnum):
-    """What the provider says of the call when asked."""
+    """The state of a call, as a query of the provider found it."""
 
     CONNECTED = "connected"
     TRANSFERRING = "transferring"

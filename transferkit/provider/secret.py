@@ -21,16 +21,19 @@ __all__ = ["MASK", "Secret", "redact", "safe_repr"]
 @final
 @frozen(repr=False, str=False, kw_only=True)
 class Secret:
-    """Text that must not be shown: given outright, by environment variable or by file."""
+    """Text that must not be shown: given as text, by the name of an environment variable, or by a file.
+
+    It is resolved when it is first needed. Its `repr` shows where it comes from, never the text.
+    """
 
     key: str = "secret"
-    """The configuration key, for messages."""
+    """The configuration key, for error messages."""
     value: str | None = field(default=None)
     env: str | None = None
     file: Path | None = None
 
     def resolve(self) -> str:
-        """The secret itself. Raises `ConfigError` where the variable or file has none."""
+        """Return the text. Raises `ConfigError` if the variable or file is missing or empty."""
         if self.value is not None:
             return self.value
         if self.env is not None:
