@@ -233,6 +233,7 @@ async def test_what_nobody_knew_to_be_recorded_goes_on_when_its_lease_is_over(
 
 async def test_a_look_that_hangs_is_given_up(make, store, fake, monkeypatch):
     monkeypatch.setattr("transferkit._engine.sender._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.01)
     store.hold_up("transfer")
     store.fails["after Requested"] = 1
     async with make(background=False) as client:
