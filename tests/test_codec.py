@@ -268,3 +268,14 @@ def test_a_fingerprint_tells_nothing(planted):
 
 def test_a_frozen_map_is_encoded_as_an_object():
     assert encode(FrozenMap({"one": 1})) == {"one": 1}
+
+
+def test_a_field_for_a_phone_number_refuses_other_identifiers():
+    assert decode(PhoneNumber, "+14255550100") == PhoneNumber("+14255550100")
+    with pytest.raises(TypeError, match="not a phone number"):
+        decode(PhoneNumber, "8:orgid:one")
+
+
+def test_a_map_is_read_only_from_a_json_object():
+    with pytest.raises(TypeError, match="JSON object"):
+        decode(FrozenMap[str], ["one"])

@@ -580,3 +580,23 @@ def test_a_settings_field_of_another_type_raises_type_error(install_adapter):
     install_adapter("stub", STUB.replace("port: int", "port: complex"))
     with pytest.raises(TypeError, match="complex"):
         load_config({"providers": {"stub": {"resource": "r", "port": 1}}})
+
+
+def test_a_key_with_the_value_none_counts_as_missing():
+    config = load_config({"provider": "fake", "callbacks": {"public_url": None}})
+    assert config.callbacks.public_url is None
+
+
+def test_a_variable_does_not_replace_a_table_that_other_variables_fill(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_PROVIDER", "fake")
+    monkeypatch.setenv("TRANSFERKIT_CALLBACKS__MAX_BODY_BYTES", "7")
+    monkeypatch.setenv("TRANSFERKIT_callbacks", "not a table")
+    assert load_config().callbacks.max_body_bytes == 7
+
+
+@pytest.mark.parametrize("text", ["max_attempts = " + "9" * 5000, "a = " + "[" * 30_000, "a = \xff"])
+def test_a_file_that_python_cannot_read_is_a_configuration_error(tmp_path, text):
+    file = tmp_path / "transferkit.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(file)

@@ -8,6 +8,8 @@ from support.client import AGENT, ANSWERS, CALL, SILENT, Slow, kinds, our_tasks
 from transferkit import (
     AsyncClient,
     ClientClosed,
+    Config,
+    ConfigError,
     MemoryStore,
     SqliteStore,
     StoreError,
@@ -233,3 +235,8 @@ async def test_the_constructor_opens_nothing(make, fake):
             pass
     with pytest.raises(ClientClosed):
         await client.run_due()
+
+
+def test_a_client_refuses_an_unknown_kind_of_store():
+    with pytest.raises(ConfigError, match="no kind of store"):
+        AsyncClient(Config(source="test", provider="fake", store="paper:"), adapters={})

@@ -8,16 +8,19 @@ import pytest
 from support.client import ANSWERS, CALL, SILENT, OneShot, kinds, pass_time_until, until_kind, until_sent
 
 from transferkit import (
+    AsyncClient,
+    Config,
     Evidence,
     FailureReason,
     LifecycleConfig,
+    MemoryStore,
     PhoneNumber,
     TransferCompleted,
     TransferExpired,
 )
 from transferkit.provider.facts import Result, Signal
-from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected
-from transferkit.testing import FakeAdapter, Say, Script
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
+from transferkit.testing import FakeAdapter, ManualClock, Say, Script
 
 
 @pytest.mark.parametrize(
@@ -225,3 +228,20 @@ async def test_two_clients_on_one_store_do_not_do_the_same_work_twice(make, cloc
         await asyncio.gather(one.run_due(), two.run_due(), one.run_due(), two.run_due())
         await until_kind(store, "transfer.submitted") if not adapters[1].submissions else None
     assert sum(len(fake.submissions) for fake in adapters) == 2
+
+
+async def test_a_request_that_was_accepted_at_the_second_attempt_does_not_fail_for_the_first():
+    clock = ManualClock()
+    adapter = FakeAdapter(clock=clock)
+    too_many = NotSent(result=Result(code=429, reason=FailureReason.THROTTLED))
+    adapter.will(Script(answer=too_many), Script(answer=Submitted()))
+    config = Config(source="test", provider="fake")
+    parts = {"store": MemoryStore(), "adapters": {"fake": adapter}, "clock": clock, "background": False}
+    async with AsyncClient(config, **parts) as client:
+        transfer = await client.transfer("one", to=PhoneNumber("+14255550100"))
+        for pause in (0, 5, 200, 10):
+            clock.advance(pause)
+            await client.run_due()
+        outcome = await transfer.outcome(timeout=5)
+    assert len(adapter.submissions) == 2
+    assert outcome.kind == "transfer.expired"

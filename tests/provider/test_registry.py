@@ -1,5 +1,6 @@
 """Adapters by name: found through entry points, loaded when first used, one door for everybody's."""
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -111,3 +112,12 @@ def test_what_is_no_adapter_is_refused(install_adapter, source):
     install_adapter("stub", source)
     with pytest.raises(ConfigError, match=r"providers\.stub: .*not a transferkit Adapter"):
         adapter_class("stub")
+
+
+def test_without_package_metadata_the_error_names_the_installed_adapters(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    with pytest.raises(ConfigError, match=r"installed: .*fake"):
+        adapter_class("nobody")
