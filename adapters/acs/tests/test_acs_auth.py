@@ -217,6 +217,13 @@ async def test_a_challenge_for_more_claims_is_answered_once(through):
     assert "nbf" in service.entra.forms[1]["claims"]
 
 
+async def test_a_token_that_acs_refuses_is_not_used_again(through):
+    service = Service(challenges=[b"Bearer"])
+    await through(service, times=2, **SECRET)
+    assert len(service.bearers) == 2
+    assert len(service.entra.forms) == 2
+
+
 @pytest.mark.parametrize(
     ("slow", "sent"), [("/t1/token_endpoint", 0), ("/calling", 1)], ids=["the token", "a challenge"]
 )

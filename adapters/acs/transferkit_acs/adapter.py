@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, final
 from uuid import uuid4
 
@@ -151,6 +152,8 @@ class AcsAdapter(Adapter):
                 # The SDK has one error for all failures, also after the request was sent: the cause decides.
                 cause = getattr(error, "inner_exception", None) or error
                 return ACS.failure(cause, sent=exchange.sent)
+        if exchange.result.status == HTTPStatus.UNAUTHORIZED and self._tokens is not None:
+            self._tokens.forget()
         return exchange.result
 
     def _open(self) -> CallAutomationClient:

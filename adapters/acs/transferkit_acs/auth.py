@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Final, final
 
 from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from transferkit_microsoft.credentials import Token
 from transferkit_microsoft.entra import client_credential
+from transferkit_microsoft.settings import run_all
 from transferkit_microsoft.tokens import Tokens
 
 from transferkit.errors import ConfigError, Problem
@@ -53,6 +55,10 @@ class EntraCredential(_Credential):
             raise NoToken(found)
         return AccessToken(found.value, found.expires_on)
 
+    def forget(self) -> None:
+        """Drop cached tokens, because ACS refused one."""
+        self._tokens.forget(None)
+
     async def close(self) -> None:
         """Close connections."""
         await self._tokens.aclose()
@@ -74,36 +80,18 @@ def connect(settings: AcsSettings) -> tuple[str, AzureKeyCredential | EntraCrede
 
     Resolves secrets. Raises `ConfigError` that names every key that is missing or unusable.
     """
-    return _with_token(settings) if settings.connection_string is None else _with_access_key(settings)
-
-
-def _with_access_key(settings: AcsSettings) -> tuple[str, AzureKeyCredential]:
-    problems: list[Problem] = []
-    try:
-        settings.ssl_context()  # the SDK would fail in the middle of a request
-    except ConfigError as error:
-        problems.extend(error.problems)
-    try:
-        read = settings.read_connection_string()
-    except ConfigError as error:
-        problems.extend(error.problems)
-    if problems:
-        raise ConfigError(settings.table, problems)
-    endpoint = read.endpoint if settings.endpoint is None else settings.shown_endpoint
-    return endpoint, AzureKeyCredential(read.access_key)
-
-
-def _with_token(settings: AcsSettings) -> tuple[str, EntraCredential]:
+    table = settings.table
+    if settings.connection_string is not None:
+        read, _ = run_all(table, settings.read_connection_string, settings.ssl_context)
+        endpoint = read.endpoint if settings.endpoint is None else settings.shown_endpoint
+        return endpoint, AzureKeyCredential(read.access_key)
     if not settings.uses_entra:
-        problem = Problem(f"{settings.table}.connection_string", "is missing", _ANY_KIND)
-        raise ConfigError(settings.table, [problem])
-    problems: list[Problem] = []
-    if settings.endpoint is None:
-        problems.append(Problem(f"{settings.table}.endpoint", "is missing; a token of Entra needs it"))
-    try:
-        client_credential(settings, settings.default_tenant)
-    except ConfigError as error:
-        problems.extend(error.problems)
-    if problems:
-        raise ConfigError(settings.table, problems)
+        raise ConfigError(table, [Problem(f"{table}.connection_string", "is missing", _ANY_KIND)])
+
+    def require_endpoint() -> None:
+        if settings.endpoint is None:
+            problem = Problem(f"{table}.endpoint", "is missing; a token of Entra needs it")
+            raise ConfigError(table, [problem])
+
+    run_all(table, require_endpoint, partial(client_credential, settings, settings.default_tenant))
     return settings.shown_endpoint, EntraCredential(settings)

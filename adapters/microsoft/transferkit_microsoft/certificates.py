@@ -14,7 +14,7 @@ __all__ = ["read_certificate"]
 _FORM = "one RSA private key and its certificate, both in PEM form"
 
 
-def read_certificate(pem: str, password: str | None, *, table: str) -> dict[str, str]:
+def read_certificate(pem: str, password: str | None = None, *, table: str) -> dict[str, str]:
     """Return msal's client credential for a PEM text that contains a private key and its certificate.
 
     Other certificates in the text are ignored. msal computes the thumbprint that Entra identifies the

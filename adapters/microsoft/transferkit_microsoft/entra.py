@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,15 +22,15 @@ from transferkit.provider.facts import Result
 from transferkit.provider.results import NotSent, Rejected
 from transferkit_microsoft.certificates import read_certificate
 from transferkit_microsoft.credentials import Token
-from transferkit_microsoft.settings import CredentialKind, EntraSettings
+from transferkit_microsoft.settings import CredentialKind, EntraSettings, run_all
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = ["Source", "client_credential", "open_session", "open_source", "read_token", "refusal_of"]
 
-Source = Callable[[str, str | None], Mapping[str, Any]]
-"""Gets a token for a scope and, if given, a claims challenge; the return value is msal's. Blocks."""
+Source = Callable[[str, str | None], Any]
+"""Gets a token for a scope and, if given, a claims challenge. Blocks; returns what msal returns, a dict."""
 
 _SYSTEM: Final = "system"
 _UNAVAILABLE: Final = frozenset({"server_error", "temporarily_unavailable"})  # RFC 6749, section 4.1.2.1
@@ -53,33 +53,23 @@ def client_credential(settings: EntraSettings, tenant: str | None) -> Any:
 
     Raises `ConfigError` that names every key that is missing or unusable.
     """
-    problems = list(_missing(settings, tenant))
-    try:
-        settings.ssl_context()
-    except ConfigError as error:
-        problems.extend(error.problems)
-    secrets: dict[str, str] = {}
-    for name in ("client_secret", "certificate", "certificate_password", "client_assertion"):
-        secret = getattr(settings, name)
-        try:
-            if secret is not None:
-                secrets[name] = secret.resolve()
-        except ConfigError as error:
-            problems.extend(error.problems)
-    proof: Any = secrets.get("client_secret")
-    if "certificate" in secrets and (settings.certificate_password is None) is (
-        "certificate_password" not in secrets
-    ):
-        try:
-            password = secrets.get("certificate_password")
-            proof = read_certificate(secrets["certificate"], password, table=settings.table)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(settings.table, problems)
+
+    def require_keys() -> None:
+        if problems := list(_missing(settings, tenant)):
+            raise ConfigError(settings.table, problems)
+
+    def read_secrets() -> Any:
+        if settings.certificate is not None:
+            secrets = filter(None, (settings.certificate, settings.certificate_password))
+            texts = run_all(settings.table, *(secret.resolve for secret in secrets))
+            return read_certificate(*texts, table=settings.table)
+        secret = settings.client_secret or settings.client_assertion
+        return secret and secret.resolve()
+
+    *_, credential = run_all(settings.table, require_keys, settings.ssl_context, read_secrets)
     if settings.client_assertion is not None:  # it expires, so msal reads it again for each token
-        proof = {"client_assertion": settings.client_assertion.resolve}
-    return proof
+        return {"client_assertion": settings.client_assertion.resolve}
+    return credential
 
 
 def _missing(settings: EntraSettings, tenant: str | None) -> Iterator[Problem]:
@@ -142,7 +132,7 @@ def open_source(settings: EntraSettings, tenant: str | None, session: requests.S
     return lambda scope, claims: application.acquire_token_for_client([scope], claims_challenge=claims)
 
 
-def read_token(answer: Mapping[str, Any], settings: EntraSettings) -> Token | Rejected | NotSent:
+def read_token(answer: Any, settings: EntraSettings) -> Token | Rejected | NotSent:
     """Read msal's return value. Raises if its types are not those that msal documents."""
     token = answer.get("access_token")
     if isinstance(token, str) and token:

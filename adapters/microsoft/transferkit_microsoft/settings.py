@@ -17,7 +17,21 @@ from transferkit.provider.secret import Secret
 from transferkit.provider.urls import split_url
 from transferkit_microsoft.credentials import TokenCredential
 
-__all__ = ["CredentialKind", "EntraSettings", "is_seconds", "is_url"]
+__all__ = ["CredentialKind", "EntraSettings", "is_seconds", "is_url", "run_all"]
+
+
+def run_all(source: str, *steps: Callable[[], Any]) -> list[Any]:
+    """Run the steps and return their results. Raises one `ConfigError` with the problems of all of them."""
+    results: list[Any] = []
+    problems: list[Problem] = []
+    for step in steps:
+        try:
+            results.append(step())
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(source, problems)
+    return results
 
 
 class CredentialKind(StrEnum):
