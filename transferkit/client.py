@@ -236,9 +236,9 @@ class AsyncClient:
         the caller, the transfer goes on.
         """
         self._lifespan.check_open()
-        with self._telemetry.asking(request) as span:
+        with self._telemetry.request(request) as span:
             opened, dropped = self._plan(request)
-            span.about(opened.call)
+            span.set_call(opened.call)
             recording = self._tasks.spawn(self._sender.record(opened, dropped=dropped))
             try:
                 recorded = await asyncio.shield(recording)
@@ -250,7 +250,7 @@ class AsyncClient:
                     "have been recorded; if it was, a process that opens the store sends it"
                 ) from None
             with suppress(Exception):  # a meter may raise; the request is recorded all the same
-                span.recorded(recorded.id)
+                span.set_transfer(recorded.id)
             return self._handle(recorded)
 
     async def preview(self, request: Request) -> WireRequest:

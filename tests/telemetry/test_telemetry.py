@@ -43,8 +43,8 @@ from transferkit import (
 )
 from transferkit._lifecycle import CallKey, Opened
 from transferkit._telemetry import Telemetry, telemetry_here
+from transferkit._telemetry.gauges import _ClientGauges
 from transferkit._telemetry.otel import OpenTelemetry
-from transferkit._telemetry.watching import Watcher
 from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import decode, encode, fingerprint
 from transferkit.provider.adapter import Callback, Inspection
@@ -620,17 +620,17 @@ async def test_the_last_known_lag_stays_while_the_store_fails(make, seen, store,
 async def test_nobody_is_asked_on_a_loop_that_is_gone_or_of_another_process(store, monkeypatch):
     def watcher():
         async def made():
-            return Watcher(store, lateness=lambda: None, spawn=lambda _: None)
+            return _ClientGauges(store, lateness=lambda: None, spawn=lambda _: None)
 
         return asyncio.run(made())
 
     orphan = await asyncio.to_thread(watcher)
     orphan.refresh()
     assert orphan.groups == ()
-    assert orphan.is_here
+    assert orphan.is_of_this_process
     parents = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parents + 1)
-    assert not orphan.is_here
+    assert not orphan.is_of_this_process
 
 
 # --- due work ---------------------------------------------------------------------------------------

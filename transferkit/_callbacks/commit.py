@@ -10,7 +10,7 @@ from typing import final
 
 from attrs import frozen
 
-from transferkit._callbacks.refusals import call_fields
+from transferkit._callbacks.refusals import fact_fields
 from transferkit._lifecycle import CallKey, Input, Observed
 from transferkit._telemetry import Telemetry
 from transferkit._util.log_events import LogEvent
@@ -76,7 +76,7 @@ async def commit_facts(
             _log.warning(
                 "commit failed, trying again: %s",
                 redact(str(error)),
-                extra={"event": LogEvent.COMMIT_RETRIED, **call_fields(facts)},
+                extra={"event": LogEvent.COMMIT_RETRIED, **fact_fields(facts)},
             )
             await asyncio.sleep(pause)
         else:

@@ -16,7 +16,7 @@ from transferkit._callbacks.decoding import decode_callback
 from transferkit._callbacks.messages import CallbackRequest, CallbackResponse, refusal
 from transferkit._callbacks.refusals import Refusals, Refused, RoutedRequest
 from transferkit._callbacks.verification.verifier import Verifier
-from transferkit._telemetry import Rejection, Span, Telemetry, origins
+from transferkit._telemetry import Rejection, Span, Telemetry, link_events
 from transferkit._util.log_events import LogEvent
 from transferkit.config import CallbackConfig
 from transferkit.events import Event
@@ -104,7 +104,7 @@ class Receiver:
             route = adapter.route(f"/{rest}" if rest else "") if adapter else None
             if adapter is not None and route is not None:
                 return RoutedRequest(adapter, route, url.query, request)
-        self._telemetry.stray()
+        self._telemetry.unknown_path()
         raise Refused(Rejection.UNKNOWN_PATH, refusal(404, "no provider is served at this path"))
 
     async def _verify(self, routed: RoutedRequest) -> Callback:
@@ -140,8 +140,7 @@ class Receiver:
             facts, commit=self._commit, clock=self._clock, telemetry=self._telemetry
         )
         self._telemetry.observed(callback.received_at, committed.news)
-        if span.recording:
-            span.caused(committed.events, await origins(self._store, committed.events))
+        await link_events(span, committed.events, self._store)
         if error := committed.unreadable or malformed:
             raise error
         return committed.events

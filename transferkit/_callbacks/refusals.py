@@ -21,7 +21,7 @@ from transferkit.provider.adapter import Adapter, CallbackRoute
 from transferkit.provider.clock import Clock
 from transferkit.provider.facts import Fact, MalformedCallback
 
-__all__ = ["BODY_TOO_SLOW", "NOT_READY", "Refusals", "Refused", "RoutedRequest", "call_fields"]
+__all__ = ["BODY_TOO_SLOW", "NOT_READY", "Refusals", "Refused", "RoutedRequest", "fact_fields"]
 
 _log = logging.getLogger("transferkit.callbacks")
 
@@ -129,7 +129,7 @@ class Refusals:
 
 def _malformed(error: MalformedCallback, routed: RoutedRequest) -> CallbackResponse:
     fields = routed.log_fields(LogEvent.CALLBACK_MALFORMED) | {"kept": len(error.facts)}
-    _log.warning("%s", error, extra=fields | call_fields(error.facts))
+    _log.warning("%s", error, extra=fields | fact_fields(error.facts))
     return refusal(400, redact(f"{error.where}: {error.message}"))
 
 
@@ -139,7 +139,7 @@ def _not_stored(error: StoreError, routed: RoutedRequest) -> CallbackResponse:
     return refusal(503, "not stored; send it again", {"retry-after": "5"})
 
 
-def call_fields(facts: Sequence[Fact]) -> dict[str, object]:
+def fact_fields(facts: Sequence[Fact]) -> dict[str, object]:
     """Log fields: the calls of the facts, and the correlation ids that the provider's support asks for."""
     events = [fact.event for fact in facts]
     return {

@@ -10,7 +10,7 @@ from typing import final
 from transferkit._engine.ledger import Ledger
 from transferkit._lifecycle import CallKey, CallState, DueReached, Inspected, Opened, Work
 from transferkit._telemetry import Telemetry
-from transferkit._telemetry.log_records import about
+from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.provider.adapter import Adapter, Inspection
@@ -47,7 +47,7 @@ class Inspector:
         state = await self._store.state(opened.call)
         with self._telemetry.inspection(opened) as span:
             inspection = await self._query(opened, state.tenant_id)
-            span.found(inspection)
+            span.set_inspection(inspection)
         inspected = Inspected(
             at=self._clock.now(),
             transfer_id=opened.id,
@@ -81,6 +81,6 @@ class Inspector:
             _log.error(
                 "the adapter failed while it queried the call\n%s",
                 safe_traceback(error),
-                extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+                extra=log_fields(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             return Inspection(presence=Presence.UNKNOWN)

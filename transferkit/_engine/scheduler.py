@@ -19,7 +19,7 @@ from transferkit._engine.sender import Sender
 from transferkit._engine.unrecorded import UnrecordedAnswers
 from transferkit._lifecycle import Due, DueReached, Work
 from transferkit._telemetry.contract import Spawn
-from transferkit._telemetry.log_records import about
+from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.config import LifecycleConfig, RetentionConfig
@@ -138,7 +138,7 @@ class Scheduler:
             if stored is None:
                 return
             opened = stored.opened
-            fields = about(opened.call, opened.id, LogEvent.WORK_FAILED)
+            fields = log_fields(opened.call, opened.id, LogEvent.WORK_FAILED)
             await self._unrecorded.commit_kept(opened.id)
             needed = needed_provider(opened.call, due.work)
             if needed is not None and needed not in self._providers:

@@ -29,7 +29,7 @@ from transferkit._lifecycle import (
 )
 from transferkit._telemetry import Telemetry
 from transferkit._telemetry.contract import Spawn
-from transferkit._telemetry.log_records import about, report_answer
+from transferkit._telemetry.log_records import log_fields, report_answer
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import redact
 from transferkit._util.tracebacks import safe_traceback
@@ -174,7 +174,7 @@ class Sender:
             _log.warning(
                 "recorded, although the store failed\n%s",
                 safe_traceback(error),
-                extra=about(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
+                extra=log_fields(opened.call, opened.id, LogEvent.COMMIT_RETRIED),
             )
         return state
 
@@ -214,7 +214,7 @@ class Sender:
         with self._telemetry.attempt(opened, attempt.number) as span:
             answer = await self._submit(attempt)
             with suppress(Exception):  # log filters and meters may raise; the answer is recorded anyhow
-                span.answered(answer)
+                span.set_answer(answer)
                 report_answer(opened, attempt.number, answer)
         answered = self._answered(opened.id, attempt.number, answer)
         try:
@@ -248,7 +248,7 @@ class Sender:
             _log.error(
                 "the adapter failed while it sent the request\n%s",
                 safe_traceback(error),
-                extra=about(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+                extra=log_fields(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
             )
             return _maybe_sent(FailureReason.PROVIDER_ERROR, redact(f"{type(error).__name__}: {error}"))
 

@@ -1,4 +1,4 @@
-"""What the library tells whoever watches it. These classes tell nobody, and cost next to nothing."""
+"""The interface of telemetry. These classes do nothing: they are used without OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from transferkit.stores.consumer_groups import GroupDelivery
 __all__ = ["CallbackRefused", "Rejection", "Span", "Spawn", "Telemetry", "answer_word"]
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
-"""Runs something in a task of the client's."""
-
+"""Starts a coroutine in a task of the client."""
 
 _ANSWERS: Mapping[type[SubmitResult], str] = {
     Submitted: "taken",
@@ -34,7 +33,7 @@ _ANSWERS: Mapping[type[SubmitResult], str] = {
 
 
 def answer_word(answer: SubmitResult) -> str:
-    """An answer's kind as spans, metrics and log records have it."""
+    """The name of an answer's kind in spans, metrics and log records."""
     return _ANSWERS[type(answer)]
 
 
@@ -78,7 +77,7 @@ class CallbackRefused(Exception):
 
 
 class Span:
-    """Something that takes its time, begun. Entered, it is the current one until it is left."""
+    """A span that has started. As a context manager it is the current span."""
 
     __slots__ = ()
 
@@ -95,69 +94,69 @@ class Span:
 
     @property
     def recording(self) -> bool:
-        """Whether anybody will see it: whether it is worth finding out more to tell."""
+        """Whether the span is exported; if not, its attributes need not be computed."""
         return False
 
-    def about(self, call: CallKey) -> None:
-        """Which call it is about."""
+    def set_call(self, call: CallKey) -> None:
+        """The call of the request."""
 
-    def recorded(self, transfer_id: str) -> None:
-        """The request is stored as that transfer."""
+    def set_transfer(self, transfer_id: str) -> None:
+        """The id of the transfer that the request is stored as."""
 
-    def answered(self, answer: SubmitResult) -> None:
-        """What came of an attempt."""
+    def set_answer(self, answer: SubmitResult) -> None:
+        """The answer to an attempt."""
 
-    def found(self, inspection: Inspection) -> None:
-        """What an inspection found."""
+    def set_inspection(self, inspection: Inspection) -> None:
+        """The result of an inspection."""
 
-    def caused(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
-        """What it became, or hands over, and the traces of the requests that this is about."""
+    def set_events(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
+        """The events of a callback or delivery, and the traces of the requests that they belong to."""
 
     def end(self, error: BaseException | None = None) -> None:
-        """It is over; a second time does nothing."""
+        """End the span. Does nothing if it has ended."""
 
 
-_NOBODYS = Span()
+_NO_SPAN = Span()
 
 
 class Telemetry:
-    """What is told of one process: spans of what takes time, and figures."""
+    """Spans and metrics of one process."""
 
-    def asking(self, request: Request) -> Span:  # noqa: ARG002 - nobody is told, here and below
-        """An application asks for a transfer or redirect."""
-        return _NOBODYS
+    def request(self, request: Request) -> Span:  # noqa: ARG002 - arguments are unused here and below
+        """The span of a transfer or redirect that the application requests."""
+        return _NO_SPAN
 
     def current_trace(self) -> FrozenMap[str]:
-        """The current trace in W3C's form, to be stored with a request; empty where there is none."""
+        """The current trace as W3C headers, to be stored with a request; empty if there is none."""
         return EMPTY
 
     def attempt(self, opened: Opened, number: int) -> Span:  # noqa: ARG002
-        """A request leaves, for the `number`th time."""
-        return _NOBODYS
+        """The span of attempt `number` to send a request."""
+        return _NO_SPAN
 
     def inspection(self, opened: Opened) -> Span:  # noqa: ARG002
-        """A provider is asked about a call."""
-        return _NOBODYS
+        """The span of a query about a call."""
+        return _NO_SPAN
 
     def callback(self, provider: str, route: str) -> Span:  # noqa: ARG002
-        """A callback arrived at a known path."""
-        return _NOBODYS
+        """The span of a callback at a known path."""
+        return _NO_SPAN
 
-    def stray(self) -> None:
-        """A callback arrived at a path of no provider."""
+    def unknown_path(self) -> None:
+        """Count a request at a path that no provider has."""
 
     def delivery(self, delivery: GroupDelivery) -> Span:  # noqa: ARG002
-        """A consumer of a group has an event; never the current span, as the loop body is not ours."""
-        return _NOBODYS
+        """The span of an event that a group delivers; never the current span of the loop body."""
+        return _NO_SPAN
 
     def observed(self, received_at: datetime, inputs: Sequence[tuple[CallKey, Input]]) -> None:
-        """Facts arrived and are news."""
+        """Measure the latency of facts that are no repetitions."""
 
     def committed(self, inputs: Sequence[tuple[CallKey, Input]], applied: Sequence[Applied]) -> None:
-        """A transaction is through."""
+        """Count what a transaction committed."""
 
     def commit_retried(self) -> None:
-        """A transaction failed and is tried again."""
+        """Count a transaction that failed and is retried."""
 
     def watch(
         self,
@@ -166,12 +165,8 @@ class Telemetry:
         lateness: Callable[[], float | None],  # noqa: ARG002
         spawn: Spawn,  # noqa: ARG002
     ) -> Callable[[], None]:
-        """A client opened on the running loop; call what this returns when it closes.
+        """Report gauges of a client that opened on the running loop. Call the result when it closes.
 
-        `lateness`: how many seconds the due work is late, None where this process does not do any.
+        `lateness` returns how many seconds the due work is late; None if this process does no due work.
         """
-        return _nothing
-
-
-def _nothing() -> None:
-    pass
+        return lambda: None

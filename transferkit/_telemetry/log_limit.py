@@ -1,4 +1,4 @@
-"""Keeps a log readable when the same thing is reported many times in a row."""
+"""Limits how often log records with the same cause are written."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class _Reported:
 
 @final
 class LogLimit:
-    """Lets one log record per cause through in a minute, the first one at once.
+    """Allows one log record per cause in a minute; the first one immediately.
 
-    It remembers every cause, so causes come from a closed set and never from a sender.
+    Every cause is remembered, so causes must come from a closed set and never from a sender.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class LogLimit:
         self._reported: dict[Hashable, _Reported] = {}
 
     def line_end(self, cause: Hashable) -> str | None:
-        """The end of a line of this cause: how many were left out before it. None to leave this one out."""
+        """The end of the message: how many records were left out. None to leave this record out, too."""
         now = self._clock.now()
         last = self._reported.get(cause)
         if last is not None and timedelta(0) <= now - last.at < _INTERVAL:

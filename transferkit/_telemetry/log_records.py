@@ -1,4 +1,4 @@
-"""What happened to calls, as log records: the stream's events and the answers to submissions."""
+"""Log records about calls: the events of the stream, and the answers to submissions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome, ProviderOther
 from transferkit.provider.results import SubmitResult, Submitted
 
-__all__ = ["about", "report_answer", "report_event", "report_lost", "report_unrecorded"]
+__all__ = ["log_fields", "report_answer", "report_event", "report_lost", "report_unrecorded"]
 
 _log = logging.getLogger("transferkit.engine")
 
-_OF_AN_ANSWER = ("status", "code", "subcode", "reason", "request_id", "correlation_id")
-_OF_AN_OUTCOME = ("basis", "code", "subcode", "reason", "evidence", "call_alive", "request_id")
+_ANSWER_FIELDS = ("status", "code", "subcode", "reason", "request_id", "correlation_id")
+_OUTCOME_FIELDS = ("basis", "code", "subcode", "reason", "evidence", "call_alive", "request_id")
 
 
-def about(call: CallKey, transfer_id: str | None, name: str) -> dict[str, object]:
-    """What every record about a call carries beside its message."""
+def log_fields(call: CallKey, transfer_id: str | None, name: str) -> dict[str, object]:
+    """The fields of every log record about a call."""
     return {
         "event": name,
         "provider": call.provider,
@@ -32,59 +32,67 @@ def about(call: CallKey, transfer_id: str | None, name: str) -> dict[str, object
 
 
 def report_answer(opened: Opened, attempt: int, answer: SubmitResult) -> None:
-    """Log what came of an attempt."""
+    """Log the answer to an attempt."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    extra = _of_an_answer(opened, attempt, answer, LogEvent.SUBMISSION_ANSWERED)
+    extra = _answer_fields(opened, attempt, answer, LogEvent.SUBMISSION_ANSWERED)
     _log.info("attempt %d to send %s: %s", attempt, opened.id, extra["answer"], extra=extra)
 
 
 def report_unrecorded(opened: Opened, answered: Answered, error: Exception) -> None:
-    """Log an answer that the store could not take for now."""
-    extra = _of_an_answer(opened, answered.attempt, answered.answer, LogEvent.ANSWER_UNRECORDED)
+    """Log an answer that the store could not record yet."""
+    extra = _answer_fields(opened, answered.attempt, answered.answer, LogEvent.ANSWER_UNRECORDED)
     why = redact(str(error)) if isinstance(error, StoreError) else type(error).__name__
     _log.warning(
-        "%s. The store failed (%s): the answer is kept and recorded later", _words(extra), why, extra=extra
-    )
-
-
-def report_lost(opened: Opened, answered: Answered) -> None:
-    """Log an answer that could not be recorded."""
-    extra = _of_an_answer(opened, answered.attempt, answered.answer, LogEvent.ANSWER_LOST)
-    _log.error(
-        "%s. The store did not take the answer, and this process gives up: the outcome may be expired",
-        _words(extra),
+        "%s. The store failed (%s): the answer is kept in memory and recorded later",
+        _summary(extra),
+        why,
         extra=extra,
     )
 
 
-def _of_an_answer(opened: Opened, attempt: int, answer: SubmitResult, name: str) -> dict[str, object]:
-    said = _said(answer if isinstance(answer, Submitted) else answer.result, _OF_AN_ANSWER)
-    return {**about(opened.call, opened.id, name), "attempt": attempt, "answer": answer_word(answer), **said}
+def report_lost(opened: Opened, answered: Answered) -> None:
+    """Log an answer that is given up because the store did not record it."""
+    extra = _answer_fields(opened, answered.attempt, answered.answer, LogEvent.ANSWER_LOST)
+    _log.error(
+        "%s. The store did not record the answer before this process gave up: the outcome may be expired",
+        _summary(extra),
+        extra=extra,
+    )
 
 
-def _words(extra: Mapping[str, object]) -> str:
-    known = [f"{name} {extra[name]}" for name in _OF_AN_ANSWER if extra[name] is not None]
-    said = ", ".join([str(extra["answer"]), *known])
-    which = f"{extra['provider']}:{extra['call_id']}, transfer {extra['transfer_id']}"
-    return f"{which}, attempt {extra['attempt']}: {said}"
+def _answer_fields(opened: Opened, attempt: int, answer: SubmitResult, name: str) -> dict[str, object]:
+    fields = _fields_of(answer if isinstance(answer, Submitted) else answer.result, _ANSWER_FIELDS)
+    return {
+        **log_fields(opened.call, opened.id, name),
+        "attempt": attempt,
+        "answer": answer_word(answer),
+        **fields,
+    }
+
+
+def _summary(extra: Mapping[str, object]) -> str:
+    known = [f"{name} {extra[name]}" for name in _ANSWER_FIELDS if extra[name] is not None]
+    answer = ", ".join([str(extra["answer"]), *known])
+    transfer = f"{extra['provider']}:{extra['call_id']}, transfer {extra['transfer_id']}"
+    return f"{transfer}, attempt {extra['attempt']}: {answer}"
 
 
 def report_event(event: Event) -> None:
-    """Log an event of the stream, under its kind."""
+    """Log an event of the stream; `event` of the record is the kind."""
     late = event.late_verdict if isinstance(event, ProviderOther) else None
     level = logging.WARNING if late else logging.INFO
     if not _log.isEnabledFor(level):
         return
-    extra = about(CallKey(event.provider, event.call_id), event.transfer_id, event.kind)
+    extra = log_fields(CallKey(event.provider, event.call_id), event.transfer_id, event.kind)
     call = f"{event.provider}:{extra['call_id']}"
-    extra |= {"event_id": event.id, "sequence": event.sequence, **_said(event, ("correlation_id",))}
+    extra |= {"event_id": event.id, "sequence": event.sequence, **_fields_of(event, ("correlation_id",))}
     if isinstance(event, Outcome):
-        extra |= _said(event, _OF_AN_OUTCOME)
+        extra |= _fields_of(event, _OUTCOME_FIELDS)
         extra["elapsed"] = None if event.elapsed is None else event.elapsed.total_seconds()
     if late:
         _log.warning(
-            "transfer %s on %s: the provider says %s after the outcome; the outcome stands",
+            "transfer %s on %s: the provider reported %s after the outcome; the outcome does not change",
             event.transfer_id,
             call,
             late,
@@ -94,7 +102,7 @@ def report_event(event: Event) -> None:
         _log.info("%s on %s", event.kind, call, extra=extra)
 
 
-def _said(value: object, names: tuple[str, ...]) -> dict[str, object]:
-    """Those of its fields that it has; a provider's text redacted."""
+def _fields_of(value: object, names: tuple[str, ...]) -> dict[str, object]:
+    """The named fields; those it does not have are None, and text is redacted."""
     found = {name: getattr(value, name, None) for name in names}
-    return {name: shown_id(one) if type(one) is str else one for name, one in found.items()}
+    return {name: shown_id(item) if type(item) is str else item for name, item in found.items()}

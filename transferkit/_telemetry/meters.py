@@ -1,19 +1,17 @@
-"""The metrics: what is counted and measured, under which names and in which units."""
+"""Counters and histograms: their names and units, and what is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, final
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from transferkit._lifecycle import CallKey, Input, Observed
-from transferkit._telemetry.contract import Rejection, Spawn
-from transferkit._telemetry.watching import Watcher
+from transferkit._telemetry.contract import Rejection
 from transferkit.events import Evidence, FailureReason, Outcome
-from transferkit.stores import Applied, Store
-from transferkit.stores.consumer_groups import GroupStatus
+from transferkit.stores import Applied
 
 __all__ = ["Meters"]
 
@@ -23,12 +21,11 @@ _LATENCY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 360
 
 @final
 class Meters:
-    """The instruments of one meter."""
+    """The counters and histograms of one meter."""
 
     def __init__(self, meter: Meter) -> None:
-        self._watchers: set[Watcher] = set()
         self._submissions = meter.create_counter(
-            "transferkit.submissions", "{submission}", "Requests that left, each attempt, by answer"
+            "transferkit.submissions", "{submission}", "Attempts to send a request, by answer"
         )
         self._outcomes = meter.create_counter(
             "transferkit.outcomes", "{outcome}", "Outcomes that this process recorded"
@@ -36,36 +33,27 @@ class Meters:
         self._durations = meter.create_histogram(
             "transferkit.outcome.duration",
             "s",
-            "From request to outcome",
+            "Time from request to outcome",
             explicit_bucket_boundaries_advisory=_OUTCOME_SECONDS,
         )
         self._callbacks = meter.create_counter(
-            "transferkit.callbacks", "{callback}", "Callbacks that arrived; error.type where not taken"
+            "transferkit.callbacks", "{callback}", "Callbacks that arrived; error.type if not accepted"
         )
         self._latencies = meter.create_histogram(
             "transferkit.callback.latency",
             "s",
-            "From when it happened, as the provider says, to when its callback arrived",
+            "Time from when something happened, as the provider states it, to its callback",
             explicit_bucket_boundaries_advisory=_LATENCY_SECONDS,
         )
         self._duplicates = meter.create_counter(
-            "transferkit.callback.duplicates", "{fact}", "Facts that had been delivered before"
+            "transferkit.callback.duplicates", "{fact}", "Facts that were delivered before"
         )
         self._retries = meter.create_counter(
-            "transferkit.commit.retries", "{retry}", "Transactions that failed and were tried again"
-        )
-        meter.create_observable_gauge(
-            "transferkit.due_work.lateness", [self._lateness], "s", "How long work has been due and not begun"
-        )
-        meter.create_observable_gauge(
-            "transferkit.group.lag", [self._lag], "{event}", "Events that a group has not acknowledged"
-        )
-        meter.create_observable_gauge(
-            "transferkit.group.parked", [self._parked], "{event}", "Events that a group has set aside"
+            "transferkit.commit.retries", "{retry}", "Transactions that failed and were retried"
         )
 
     def submitted(self, provider: str, kind: str, answer: str, reason: str | None) -> None:
-        """An attempt was answered."""
+        """Count the answer to an attempt."""
         self._submissions.add(
             1,
             {
@@ -77,7 +65,7 @@ class Meters:
         )
 
     def received(self, provider: str | None, rejection: Rejection | None) -> None:
-        """A callback was answered."""
+        """Count a callback."""
         self._callbacks.add(
             1,
             {
@@ -87,14 +75,14 @@ class Meters:
         )
 
     def observed(self, received_at: datetime, inputs: Sequence[tuple[CallKey, Input]]) -> None:
-        """Facts arrived. One that bears the time of its arrival was given it: its provider sends none."""
+        """Measure latencies. A fact with the time of its arrival is left out: its provider sends no time."""
         for call, happened in inputs:
             if isinstance(happened, Observed) and happened.fact.time != received_at:
                 latency = (received_at - happened.fact.time).total_seconds()
                 self._latencies.record(max(latency, 0), {"transferkit.provider": call.provider})
 
     def committed(self, call: CallKey, applied: Applied) -> None:
-        """A step was committed."""
+        """Count what was committed."""
         if applied.duplicate:
             self._duplicates.add(1, {"transferkit.provider": call.provider})
         for event in applied.events:
@@ -102,55 +90,18 @@ class Meters:
                 self._concluded(event)
 
     def _concluded(self, outcome: Outcome) -> None:
-        which = {"transferkit.provider": outcome.provider, "transferkit.outcome": outcome.kind}
-        if outcome.elapsed is not None:  # pragma: no branch - the life cycle says how long it took
-            self._durations.record(outcome.elapsed.total_seconds(), which)
+        attributes = {"transferkit.provider": outcome.provider, "transferkit.outcome": outcome.kind}
+        if outcome.elapsed is not None:  # pragma: no branch - the life cycle always sets it
+            self._durations.record(outcome.elapsed.total_seconds(), attributes)
         reason = _reason(outcome)
         why = {} if reason is None else {"transferkit.reason": reason.value}
-        self._outcomes.add(1, {**which, "transferkit.basis": outcome.basis.value, **why})
+        self._outcomes.add(1, {**attributes, "transferkit.basis": outcome.basis.value, **why})
 
     def commit_retried(self) -> None:
-        """A transaction failed."""
+        """Count a transaction that failed."""
         self._retries.add(1)
-
-    # --- gauges: read when somebody collects, on whichever thread -----------------------------------
-
-    def watch(
-        self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn
-    ) -> Callable[[], None]:
-        """Have the gauges show a client that opened; undone by what this returns."""
-        watcher = Watcher(store, lateness=lateness, spawn=spawn)
-        self._watchers.add(watcher)
-
-        def unwatch() -> None:
-            self._watchers.discard(watcher)
-            watcher.close()
-
-        return unwatch
-
-    def _living(self) -> list[Watcher]:
-        return [watcher for watcher in tuple(self._watchers) if watcher.is_here]
-
-    def _lateness(self, _: CallbackOptions) -> Iterable[Observation]:
-        late = [seconds for watcher in self._living() if (seconds := watcher.lateness()) is not None]
-        return [Observation(max(late))] if late else []
-
-    def _lag(self, _: CallbackOptions) -> Iterable[Observation]:
-        for watcher in self._living():
-            watcher.refresh()  # for the next collection, of the other gauge too
-        return self._by_group(lambda status: status.lag)
-
-    def _parked(self, _: CallbackOptions) -> Iterable[Observation]:
-        return self._by_group(lambda status: status.parked)
-
-    def _by_group(self, figure: Callable[[GroupStatus], int]) -> list[Observation]:
-        return [
-            Observation(figure(status), {"transferkit.group": status.name})
-            for watcher in self._living()
-            for status in watcher.groups
-        ]
 
 
 def _reason(outcome: Outcome) -> FailureReason | Evidence | None:
-    """Why it failed, or what was known when it expired."""
+    """The reason of a failure, or what was known at the expiry."""
     return getattr(outcome, "reason", None) or getattr(outcome, "evidence", None)

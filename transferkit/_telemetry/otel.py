@@ -1,9 +1,10 @@
-"""The library's telemetry, as OpenTelemetry has it.
+"""Telemetry with OpenTelemetry.
 
-A request's trace is stored with it. Each attempt and inspection continues that trace, whichever process makes
-it; a callback and a consumer's delivery have traces of their own and link to it. No attribute holds a phone
-number, a token or a key, a provider's message or the application's own texts (operation context,
-idempotency key); ids are redacted in case one holds a number. An exception is told by its class alone.
+The trace of a request is stored with the request. Each attempt and inspection continues that trace, in any
+process; a callback and a delivery to a consumer have their own traces, with links to it. No attribute
+contains a phone number, a token, a key, a provider's message or a text of the application (operation context,
+idempotency key). Ids are redacted because an id may contain a number. Of an exception, only the class is
+recorded.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from transferkit._lifecycle import CallKey, Input, Opened
 from transferkit._telemetry.contract import Rejection, Span, Spawn, Telemetry, answer_word
+from transferkit._telemetry.gauges import Gauges
 from transferkit._telemetry.meters import Meters
 from transferkit._util.frozenmap import FrozenMap
 from transferkit._util.log_events import LogEvent
@@ -36,13 +38,13 @@ __all__ = ["OpenTelemetry"]
 
 _log = logging.getLogger("transferkit.telemetry")
 
-_W3C = TraceContextTextMapPropagator()  # and no baggage, which may hold anything
+_W3C = TraceContextTextMapPropagator()  # without baggage, which may contain anything
 _HTTP = range(100, 600)
-_OUR_FAULT = frozenset({Rejection.NOT_CHECKED, Rejection.NOT_STORED, Rejection.FAILED})
+_SERVER_ERRORS = frozenset({Rejection.NOT_CHECKED, Rejection.NOT_STORED, Rejection.FAILED})
 
 
 class _Span(Span):
-    """One span of OpenTelemetry's."""
+    """An OpenTelemetry span."""
 
     __slots__ = ("_ended", "_span", "_token")
 
@@ -67,28 +69,28 @@ class _Span(Span):
     def recording(self) -> bool:
         return self._span.is_recording()
 
-    def about(self, call: CallKey) -> None:
-        self.say({"transferkit.provider": call.provider, "transferkit.call.id": call.id})
+    def set_call(self, call: CallKey) -> None:
+        self.set_attributes({"transferkit.provider": call.provider, "transferkit.call.id": call.id})
 
-    def recorded(self, transfer_id: str) -> None:
-        self.say({"transferkit.transfer.id": transfer_id})
+    def set_transfer(self, transfer_id: str) -> None:
+        self.set_attributes({"transferkit.transfer.id": transfer_id})
 
-    def found(self, inspection: Inspection) -> None:
-        self.say({"transferkit.presence": inspection.presence.value})
+    def set_inspection(self, inspection: Inspection) -> None:
+        self.set_attributes({"transferkit.presence": inspection.presence.value})
         if inspection.result is not None:
             self._result(inspection.result)
 
-    def caused(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
+    def set_events(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
         calls = {event.call_id for event in events}
         transfers = {event.transfer_id for event in events if event.transfer_id}
-        self.say(
+        self.set_attributes(
             {
                 "transferkit.call.id": calls.pop() if len(calls) == 1 else None,
                 "transferkit.transfer.id": transfers.pop() if len(transfers) == 1 else None,
             }
         )
         for stored in traces:
-            cause = trace.get_current_span(_continuing(stored)).get_span_context()
+            cause = trace.get_current_span(_context_of(stored)).get_span_context()
             if cause.is_valid:
                 self._span.add_link(cause)
 
@@ -96,19 +98,19 @@ class _Span(Span):
         if self._ended:
             return
         self._ended = True
-        if isinstance(error, Exception):  # a cancelled caller detaches: nothing failed
+        if isinstance(error, Exception):  # a cancellation is not a failure
             self._failed(type(error).__name__)
         try:
             self._span.end()
         except Exception as raised:  # noqa: BLE001 - processors are the application's
-            _complain(raised)
+            _report_lost_span(raised)
 
     def _failed(self, error_type: str) -> None:
-        self.say({"error.type": error_type})
+        self.set_attributes({"error.type": error_type})
         self._span.set_status(StatusCode.ERROR)
 
     def _result(self, result: Result) -> None:
-        self.say(
+        self.set_attributes(
             {
                 "http.response.status_code": result.code if result.code in _HTTP else None,
                 "transferkit.code": result.code,
@@ -117,8 +119,8 @@ class _Span(Span):
             }
         )
 
-    def say(self, attributes: Mapping[str, str | int | None]) -> None:
-        """Attributes, as far as there is something to say and it may be shown."""
+    def set_attributes(self, attributes: Mapping[str, str | int | None]) -> None:
+        """Set the attributes that are not None, redacted."""
         if not self._span.is_recording():
             return
         for name, value in attributes.items():
@@ -128,7 +130,7 @@ class _Span(Span):
 
 @final
 class _Attempt(_Span):
-    """A request that leaves; its answer is counted."""
+    """An attempt to send a request; its answer is counted."""
 
     __slots__ = ("_meters", "_opened")
 
@@ -137,12 +139,12 @@ class _Attempt(_Span):
         self._meters = meters
         self._opened = opened
 
-    def answered(self, answer: SubmitResult) -> None:
+    def set_answer(self, answer: SubmitResult) -> None:
         word = answer_word(answer)
-        self.say({"transferkit.answer": word})
+        self.set_attributes({"transferkit.answer": word})
         reason = None
         if isinstance(answer, Submitted):
-            self.say(
+            self.set_attributes(
                 {
                     "http.response.status_code": answer.status,
                     "transferkit.correlation.id": answer.correlation_id,
@@ -171,18 +173,18 @@ class _Callback(_Span):
         rejection = Rejection.of(error) if isinstance(error, Exception) else None
         self._meters.received(self._provider, rejection)
         if rejection is not None:
-            self.say({"error.type": rejection.value})
-            if rejection in _OUR_FAULT:
+            self.set_attributes({"error.type": rejection.value})
+            if rejection in _SERVER_ERRORS:
                 self._span.set_status(StatusCode.ERROR)
         super().end()
 
 
 @final
 class OpenTelemetry(Telemetry):
-    """Spans and metrics, to the global providers unless others are given.
+    """Spans and metrics, by default to the global providers of OpenTelemetry.
 
-    The SDK may be set up later: until then nothing is recorded. Raises `TypeError` where `opentelemetry-api`
-    is older than 1.30.
+    The SDK may be set up later; nothing is recorded before that. Raises `TypeError` if `opentelemetry-api` is
+    older than 1.30.
     """
 
     def __init__(
@@ -194,11 +196,13 @@ class OpenTelemetry(Telemetry):
         from transferkit import __version__
 
         self._tracer = trace.get_tracer("transferkit", __version__, tracer_provider)
-        self._meters = Meters(metrics.get_meter("transferkit", __version__, meter_provider))
+        meter = metrics.get_meter("transferkit", __version__, meter_provider)
+        self._meters = Meters(meter)
+        self._gauges = Gauges(meter)
 
     # --- spans --------------------------------------------------------------------------------------
 
-    def asking(self, request: Request) -> Span:
+    def request(self, request: Request) -> Span:
         return _Span(self._start(f"transferkit.{_kind(request)}"))
 
     def current_trace(self) -> FrozenMap[str]:
@@ -207,30 +211,29 @@ class OpenTelemetry(Telemetry):
         return FrozenMap(carrier)
 
     def attempt(self, opened: Opened, number: int) -> Span:
-        started = self._start("transferkit.submit", _continuing(opened.trace), SpanKind.CLIENT)
+        started = self._start("transferkit.submit", _context_of(opened.trace), SpanKind.CLIENT)
         span = _Attempt(started, self._meters, opened)
-        span.about(opened.call)
-        span.recorded(opened.id)
-        span.say({"transferkit.attempt": number})
+        span.set_call(opened.call)
+        span.set_transfer(opened.id)
+        span.set_attributes({"transferkit.attempt": number})
         return span
 
     def inspection(self, opened: Opened) -> Span:
-        started = self._start("transferkit.inspect", _continuing(opened.trace), SpanKind.CLIENT)
-        span = _Span(started)
-        span.about(opened.call)
-        span.recorded(opened.id)
+        span = _Span(self._start("transferkit.inspect", _context_of(opened.trace), SpanKind.CLIENT))
+        span.set_call(opened.call)
+        span.set_transfer(opened.id)
         return span
 
     def callback(self, provider: str, route: str) -> Span:
         started = self._start("transferkit.callback", kind=SpanKind.CONSUMER)
         span = _Callback(started, self._meters, provider)
-        span.say({"transferkit.provider": provider, "transferkit.route": route or None})
+        span.set_attributes({"transferkit.provider": provider, "transferkit.route": route or None})
         return span
 
     def delivery(self, delivery: GroupDelivery) -> Span:
         event = delivery.event
         span = _Span(self._start("transferkit.delivery", kind=SpanKind.CONSUMER))
-        span.say(
+        span.set_attributes(
             {
                 "transferkit.provider": event.provider,
                 "transferkit.group": delivery.group,
@@ -247,20 +250,20 @@ class OpenTelemetry(Telemetry):
         try:
             return self._tracer.start_span(name, within, kind)
         except Exception as raised:  # noqa: BLE001 - samplers and processors are the application's
-            _complain(raised)
+            _report_lost_span(raised)
             return trace.INVALID_SPAN
 
-    # --- figures ------------------------------------------------------------------------------------
+    # --- metrics ------------------------------------------------------------------------------------
 
-    def stray(self) -> None:
+    def unknown_path(self) -> None:
         self._meters.received(None, Rejection.UNKNOWN_PATH)
 
     def observed(self, received_at: datetime, inputs: Sequence[tuple[CallKey, Input]]) -> None:
         self._meters.observed(received_at, inputs)
 
     def committed(self, inputs: Sequence[tuple[CallKey, Input]], applied: Sequence[Applied]) -> None:
-        for (call, _), one in zip(inputs, applied, strict=True):
-            self._meters.committed(call, one)
+        for (call, _), result in zip(inputs, applied, strict=True):
+            self._meters.committed(call, result)
 
     def commit_retried(self) -> None:
         self._meters.commit_retried()
@@ -268,13 +271,13 @@ class OpenTelemetry(Telemetry):
     def watch(
         self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn
     ) -> Callable[[], None]:
-        return self._meters.watch(store, lateness=lateness, spawn=spawn)
+        return self._gauges.watch(store, lateness=lateness, spawn=spawn)
 
 
-def _complain(raised: Exception) -> None:
-    """A request that left must be recorded, whatever becomes of its span."""
+def _report_lost_span(raised: Exception) -> None:
+    """Log an error of OpenTelemetry: it must not affect the request, callback or delivery."""
     _log.warning(
-        "a span is lost, and the work goes on: OpenTelemetry raised %s",
+        "a span is lost because OpenTelemetry raised %s; the operation itself is not affected",
         type(raised).__name__,
         extra={"event": LogEvent.TELEMETRY_FAILED, "error": type(raised).__name__},
     )
@@ -284,6 +287,6 @@ def _kind(request: Request) -> str:
     return "redirect" if isinstance(request, Redirect) else "transfer"
 
 
-def _continuing(stored: FrozenMap[str]) -> context.Context:
-    """The trace that was stored; a new one where none was. What is current here does not matter."""
+def _context_of(stored: FrozenMap[str]) -> context.Context:
+    """The context of a stored trace, or an empty one; the current context is ignored."""
     return _W3C.extract(stored, context.Context())

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, final
 from uuid import uuid4
 
 from transferkit._lifecycle import Lease
-from transferkit._telemetry import Span, Telemetry, origins
+from transferkit._telemetry import Span, Telemetry, link_events
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.config import GroupConfig
@@ -271,8 +271,7 @@ class GroupStream(EventStream):
 
     async def _start_span(self, delivery: GroupDelivery) -> None:
         self._span = self._telemetry.delivery(delivery)
-        if self._span.recording:
-            self._span.caused([delivery.event], await origins(self._store, [delivery.event]))
+        await link_events(self._span, [delivery.event], self._store)
 
     async def _in_task(self, store_call: Coroutine[Any, Any, T]) -> T:
         """Run a store call in a task that a cancellation of the reader does not reach."""

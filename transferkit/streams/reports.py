@@ -6,7 +6,7 @@ import logging
 import shlex
 
 from transferkit._lifecycle import CallKey
-from transferkit._telemetry.log_records import about
+from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import shown_id
 from transferkit.events import Event
@@ -38,7 +38,7 @@ def position_within(position: Position | None, end: Position, *, reader: str) ->
 
 def report_unreadable(unreadable: UnreadableEvent, *, reader: str) -> None:
     """Log an event that cannot be read. `reader` is the first part of the message: "a live tail skips …"."""
-    extra = about(
+    extra = log_fields(
         CallKey(unreadable.provider, unreadable.call_id), unreadable.transfer_id, LogEvent.EVENT_UNREADABLE
     )
     extra |= {
