@@ -115,6 +115,20 @@ def test_the_workflow_runs_every_step_of_ci():
     assert run == {line.split()[0] for line in listed.splitlines()} - {"pythons"}
 
 
+@pytest.mark.parametrize("script", ["run", "dependencies.sh"])
+def test_every_test_path_in_a_ci_script_exists(script):
+    text = (ROOT / ".ci" / script).read_text(encoding="utf-8")
+    named = re.findall(r"(?<![\w/])((?:adapters/\w+/)?tests/[\w/{},.]*)", text)
+    paths = {
+        path.replace(braces, name) if braces else path
+        for path in named
+        for braces in (re.findall(r"\{.*\}", path) or [""])
+        for name in braces.strip("{}").split(",")
+    }
+    assert len(paths) > 2
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+
+
 def test_all_distributions_have_the_same_licence():
     texts = {path.with_name("LICENSE").read_text(encoding="utf-8") for path in PROJECTS.values()}
     assert len(texts) == 1
