@@ -47,30 +47,30 @@ def over_the_wire(value):
 
 
 @given(st.from_type(Identifier))
-def test_an_identifier_comes_back_whole(someone):
+def test_an_identifier_survives_encoding(someone):
     again = decode(Identifier, over_the_wire(someone))
     assert again == someone
     assert type(again) is type(someone)
 
 
 @given(st.from_type(Transfer))
-def test_a_transfer_comes_back_whole(request):
+def test_a_transfer_survives_encoding(request):
     assert decode(Transfer, over_the_wire(request)) == request
 
 
 @given(st.from_type(Redirect))
-def test_a_redirect_comes_back_whole(request):
+def test_a_redirect_survives_encoding(request):
     assert decode(Redirect, over_the_wire(request)) == request
 
 
 @pytest.mark.parametrize("cls", [Transfer, Redirect])
-def test_a_request_knows_which_it_is(cls):
+def test_a_request_is_decoded_to_its_own_class(cls):
     request = cls(call="abc", to=TeamsUser("agent"))
     assert decode(Request, over_the_wire(request)) == request
 
 
 @pytest.mark.parametrize("cls", [Transfer, Redirect])
-def test_so_does_a_stored_one(cls):
+def test_a_stored_request_is_decoded_to_its_own_class(cls):
     request = cls(call=Call("acs", "abc"), to=TeamsUser("agent"))
     key = CallKey("acs", "abc")
     opened = Opened(id="1", call=key, request=request, fingerprint=fingerprint(request), at=NOW, legs=(key,))
@@ -80,7 +80,7 @@ def test_so_does_a_stored_one(cls):
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_an_event_comes_back_whole(kind, data):
+def test_an_event_survives_encoding(kind, data):
     event = data.draw(st.from_type(event_class(kind)))
     again = decode(Event, over_the_wire(event))
     assert again == event
@@ -89,35 +89,35 @@ def test_an_event_comes_back_whole(kind, data):
 
 
 @given(st.from_type(CallState))
-def test_a_calls_state_comes_back_whole(state):
+def test_the_state_of_a_call_survives_encoding(state):
     assert decode(CallState, over_the_wire(state)) == state
 
 
 @given(st.from_type(Event) | REQUESTS | st.from_type(CallState))
-def test_what_is_written_is_json_and_nothing_else(value):
+def test_encode_returns_plain_json(value):
     assert over_the_wire(value) == encode(value)
 
 
 # --- the form ---------------------------------------------------------------------------------------
 
 
-def test_an_identifier_is_its_raw_id():
+def test_an_identifier_is_encoded_as_its_raw_id():
     assert encode(PhoneNumber("+14255550123")) == "4:+14255550123"
 
 
-def test_or_an_object_with_what_the_raw_id_does_not_say():
+def test_an_identifier_with_more_fields_is_encoded_as_an_object():
     someone = TeamsUser("abc", tenant_id="contoso", display_name="Ada", cloud=Cloud.DOD)
     assert encode(someone) == {"id": "8:dod:abc", "tenant_id": "contoso", "display_name": "Ada"}
 
 
-def test_people_may_write_short_forms():
+def test_decode_accepts_the_short_forms_of_identifiers():
     assert decode(Identifier, "+14255550123") == PhoneNumber("+14255550123")
     assert decode(Identifier, {"id": "teams:abc", "tenant_id": "contoso"}) == TeamsUser(
         "abc", tenant_id="contoso"
     )
 
 
-def test_a_request_is_tagged_and_says_only_what_was_asked():
+def test_an_encoded_request_has_its_type_and_no_default_values():
     encoded = encode(Transfer(call=Call("acs", "abc"), to=PhoneNumber("+14255550123"), deadline=90))
     assert encoded == {
         "type": "transfer",
@@ -127,7 +127,7 @@ def test_a_request_is_tagged_and_says_only_what_was_asked():
     }
 
 
-def test_an_event_is_one_line_that_begins_with_its_kind():
+def test_an_event_is_one_json_line_that_begins_with_its_kind():
     event = TransferCompleted(
         time=NOW,
         provider="acs",
@@ -148,7 +148,7 @@ def test_an_event_is_one_line_that_begins_with_its_kind():
     assert read["raw"] == {"a": [1]}
 
 
-def test_a_time_of_another_zone_is_the_same_time():
+def test_a_time_in_another_zone_is_decoded_to_the_same_instant():
     event = TransferCompleted(
         time=NOW.astimezone(timezone(timedelta(hours=2))), provider="acs", call_id="abc", basis="stated"
     )
@@ -179,7 +179,7 @@ def test_a_time_of_another_zone_is_the_same_time():
         (Identifier, ""),
     ],
 )
-def test_anything_else_is_an_error(cls, data):
+def test_decode_raises_for_other_data(cls, data):
     with pytest.raises(Exception, match=r".") as raised:
         decode(cls, data)
     assert not isinstance(raised.value, (AttributeError, AssertionError, RecursionError))
@@ -195,12 +195,12 @@ def test_equal_requests_have_equal_fingerprints(request):
 
 
 @given(REQUESTS, st.none() | st.text(min_size=1))
-def test_the_idempotency_key_is_no_part_of_it(request, key):
+def test_a_fingerprint_ignores_the_idempotency_key(request, key):
     assert fingerprint(attrs.evolve(request, idempotency_key=key)) == fingerprint(request)
 
 
 @given(data=st.data())
-def test_every_other_field_is(data):
+def test_a_fingerprint_depends_on_every_other_field(data):
     request, donor = data.draw(
         st.tuples(st.from_type(Transfer), st.from_type(Transfer))
         | st.tuples(st.from_type(Redirect), st.from_type(Redirect))
@@ -241,12 +241,12 @@ def test_every_other_field_is(data):
         },
     ],
 )
-def test_for_instance(changes):
+def test_requests_that_differ_in_one_field_have_different_fingerprints(changes):
     request = Transfer(call="abc", to=PhoneNumber("+14255550123"))
     assert fingerprint(attrs.evolve(request, **changes)) != fingerprint(request)
 
 
-def test_the_order_of_headers_does_not_matter_and_that_of_targets_does():
+def test_a_fingerprint_depends_on_the_order_of_targets_and_not_of_headers():
     def with_headers(*names):
         return Transfer(call="a", to=TeamsUser("b"), context=CallingContext(voip=dict.fromkeys(names, "1")))
 
@@ -255,12 +255,12 @@ def test_the_order_of_headers_does_not_matter_and_that_of_targets_does():
     assert fingerprint(Redirect(call="a", to=[one, two])) != fingerprint(Redirect(call="a", to=[two, one]))
 
 
-def test_a_transfer_is_no_redirect():
+def test_a_transfer_and_a_redirect_have_different_fingerprints():
     fields = {"call": "a", "to": TeamsUser("b")}
     assert fingerprint(Transfer(**fields)) != fingerprint(Redirect(**fields))
 
 
-def test_a_fingerprint_tells_nothing(planted):
+def test_a_fingerprint_does_not_show_the_request(planted):
     digest = fingerprint(Transfer(call="a", to=PhoneNumber(planted.number)))
     assert len(digest) == 64
     assert int(digest, 16)

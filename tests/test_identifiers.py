@@ -94,36 +94,36 @@ NO_KNOWN_FORM = [
 
 
 @pytest.mark.parametrize(("text", "value"), GRAMMAR.items(), ids=str)
-def test_a_raw_id_is_read(text, value):
+def test_parse_identifier_reads_raw_ids(text, value):
     assert parse_identifier(text) == value
 
 
 @pytest.mark.parametrize(("text", "value"), GRAMMAR.items(), ids=str)
-def test_and_written_as_it_was(text, value):
+def test_raw_id_returns_the_text_that_was_parsed(text, value):
     assert value.raw_id == text
 
 
 @pytest.mark.parametrize("kind", GRAPH_ONLY)
-def test_a_kind_without_a_class_keeps_the_providers_word(kind):
+def test_an_identifier_of_an_unknown_kind_keeps_the_name_of_the_kind(kind):
     someone = parse_identifier(f"{kind}:{OID}")
     assert someone == UnknownIdentifier(OID, kind=kind)
     assert someone.raw_id == f"{kind}:{OID}"
 
 
 @pytest.mark.parametrize(("text", "value"), TYPED.items(), ids=str)
-def test_what_people_type_is_read(text, value):
+def test_parse_identifier_reads_short_forms(text, value):
     assert parse_identifier(text) == value
     assert parse_identifier(value.raw_id) == value
 
 
 @pytest.mark.parametrize("text", NO_KNOWN_FORM)
-def test_an_unknown_form_is_kept(text):
+def test_a_text_of_an_unknown_form_is_an_unknown_identifier(text):
     someone = parse_identifier(text)
     assert someone == UnknownIdentifier(text)
     assert someone.raw_id == text
 
 
-def test_two_parts_are_an_acs_user_and_three_a_teams_extension_user():
+def test_an_acs_id_of_three_parts_is_a_teams_extension_user():
     assert isinstance(parse_identifier("8:acs:a_b"), CommunicationUser)
     assert isinstance(parse_identifier("8:acs:a_b_c"), TeamsExtensionUser)
     assert isinstance(parse_identifier("8:acs:a_b_c_d"), CommunicationUser)
@@ -134,11 +134,11 @@ def test_two_parts_are_an_acs_user_and_three_a_teams_extension_user():
     ("text", "cloud"),
     [("8:acs:a_b", Cloud.PUBLIC), ("8:dod-acs:a_b", Cloud.DOD), ("8:gcch-acs:a_b", Cloud.GCCH)],
 )
-def test_an_acs_users_cloud_is_in_the_id(text, cloud):
+def test_the_cloud_of_an_acs_user_is_in_the_id(text, cloud):
     assert CommunicationUser(text).cloud is cloud
 
 
-def test_nobody_has_an_empty_text():
+def test_an_empty_text_is_a_value_error():
     with pytest.raises(ValueError, match="empty"):
         parse_identifier("")
 
@@ -167,7 +167,7 @@ RAW_IDS = st.builds(
 
 
 @given(RAW_IDS)
-def test_every_text_comes_back_as_it_was(text):
+def test_every_text_survives_parsing(text):
     someone = parse_identifier(text)
     if text.startswith(SHORTCUTS):  # what people type comes back as the raw id
         assert parse_identifier(someone.raw_id) == someone
@@ -176,13 +176,13 @@ def test_every_text_comes_back_as_it_was(text):
 
 
 @given(RAW_IDS)
-def test_who_is_read_could_be_made_as_well(text):
+def test_a_parsed_identifier_passes_the_validation_of_its_class(text):
     someone = parse_identifier(text)
     assert evolve(someone) == someone  # which validates
 
 
 @given(st.from_type(Identifier))
-def test_every_value_is_the_one_that_its_raw_id_names(someone):
+def test_the_raw_id_of_every_identifier_is_parsed_to_its_class(someone):
     again = parse_identifier(someone.raw_id)
     assert type(again) is type(someone)
     assert again.raw_id == someone.raw_id
@@ -192,12 +192,12 @@ def test_every_value_is_the_one_that_its_raw_id_names(someone):
     st.from_type(Identifier).map(lambda someone: parse_identifier(someone.raw_id))
     | RAW_IDS.map(parse_identifier)
 )
-def test_a_value_that_says_no_more_than_its_raw_id_comes_back_whole(someone):
+def test_an_identifier_without_further_fields_survives_its_raw_id(someone):
     assert parse_identifier(someone.raw_id) == someone
 
 
 @given(st.from_type(Identifier))
-def test_a_value_is_hashable_and_picklable(someone):
+def test_an_identifier_is_hashable_and_picklable(someone):
     again = pickle.loads(pickle.dumps(someone))  # noqa: S301 - our own
     assert again == someone
     assert hash(again) == hash(someone)
@@ -234,31 +234,31 @@ def test_a_value_is_hashable_and_picklable(someone):
         (lambda: TeamsUser(OID, cloud="mars"), "Cloud|cloud"),
     ],
 )
-def test_what_could_not_come_back_is_refused(make, says):
+def test_a_value_whose_raw_id_would_be_ambiguous_is_a_value_error(make, says):
     with pytest.raises(ValueError, match=says):
         make()
 
 
 @pytest.mark.parametrize("kind", [PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, UnknownIdentifier])
-def test_an_id_is_text(kind, planted):
+def test_an_id_must_be_text(kind, planted):
     with pytest.raises(TypeError) as raised:
         kind(int(planted.digits))
     assert "expected str" in str(raised.value)
     assert not planted.shown_in(raised.value)
 
 
-def test_somebody_of_no_kind_has_no_text_form():
+def test_the_base_class_has_no_raw_id():
     with pytest.raises(TypeError, match="one of its subclasses"):
         _ = Identifier().raw_id
 
 
-def test_an_identifier_does_not_change():
+def test_an_identifier_is_immutable():
     with pytest.raises(FrozenInstanceError):
         TeamsUser(OID).id = "somebody else"
 
 
 @pytest.mark.parametrize("text", GRAMMAR)
-def test_an_identifier_has_no_room_for_more(text):
+def test_an_identifier_accepts_no_other_attributes(text):
     assert not hasattr(parse_identifier(text), "__dict__")
 
 
@@ -281,11 +281,11 @@ def test_an_identifier_has_no_room_for_more(text):
         ("+14255550123\n", False),
     ],
 )
-def test_e164(number, valid):
+def test_is_e164_accepts_a_plus_sign_and_7_to_15_digits(number, valid):
     assert PhoneNumber(number).is_e164 is valid
 
 
-def test_who_withholds_the_number_is_anonymous():
+def test_a_withheld_number_is_anonymous():
     assert parse_identifier("4:anonymous").is_anonymous
     assert not PhoneNumber("+14255550123").is_anonymous
 
@@ -293,12 +293,12 @@ def test_who_withholds_the_number_is_anonymous():
 # --- safe to show -----------------------------------------------------------------------------------
 
 
-def test_a_number_keeps_its_last_two_digits():
+def test_the_text_of_a_number_shows_its_last_two_digits():
     assert repr(PhoneNumber("+14255550123")) == "PhoneNumber('+*********23')"
     assert str(PhoneNumber("+14255550123")) == "4:+*********23"
 
 
-def test_an_id_is_shown_whole():
+def test_the_text_of_an_id_is_complete():
     assert str(TeamsUser(OID)) == f"8:orgid:{OID}"
     assert OID in repr(TeamsUser(OID))
     assert str(parse_identifier(f"8:acs:{RESOURCE}_{USER}")) == f"8:acs:{RESOURCE}_{USER}"
@@ -326,7 +326,7 @@ def test_an_id_is_shown_whole():
         "8:acs:a_b_{number}",
     ],
 )
-def test_no_whole_number_is_shown_wherever_it_stands(form, planted):
+def test_no_text_shows_a_complete_number(form, planted):
     someone = parse_identifier(form.format(number=planted.number, digits=planted.digits))
     assert planted.shown_in(someone.raw_id), "the number must be there to be hidden"
     assert not planted.shown_in(str(someone)), "str"
@@ -356,7 +356,7 @@ def test_no_more_than_two_digits_of_a_number_are_shown(digits, shape):
         lambda number: TeamsUser("a", cloud=number),
     ],
 )
-def test_no_refusal_shows_a_number(make, planted):
+def test_no_error_shows_a_number(make, planted):
     with pytest.raises(ValueError, match=r".") as raised:
         make(planted.number)
     assert not planted.shown_in(raised.value)

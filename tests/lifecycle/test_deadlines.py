@@ -15,6 +15,7 @@ from support.lifecycle import (
     SUCCEEDED,
     THROTTLED,
     kinds,
+    not_sent_yet,
     requested,
     seconds,
     started,
@@ -177,3 +178,14 @@ def test_an_answer_after_the_deadline_leads_to_no_further_attempt():
     story.reach(Work.DEADLINE)
     story.answer(NO_ANSWER)
     assert story.due == {Work.INSPECT: DEADLINE}
+
+
+def test_a_request_that_was_accepted_after_a_throttled_attempt_expires_after_the_deadline():
+    story = not_sent_yet()
+    story.wait(0.5)
+    story.attempt(2)
+    story.answer(Submitted(), attempt=2)
+    story.wait_until(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    assert isinstance(story.outcome, TransferExpired)

@@ -39,12 +39,12 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
         ("Fri, 01 Jan 2027 12:00:00 GMT", 86_400),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(text, seconds):
+def test_retry_after_reads_seconds_and_dates(text, seconds):
     assert retry_after({"retry-after": text}, now=NOW) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "nan", "Thu, 99 Jan 2026"])
-def test_anything_else_says_nothing(text):
+def test_retry_after_is_none_for_other_text(text):
     assert retry_after({"retry-after": text}, now=NOW) is None
     assert retry_after({}, now=NOW) is None
 
@@ -81,7 +81,7 @@ ABSURD = [
 
 
 @pytest.mark.parametrize("text", ABSURD[:4])
-def test_a_date_that_no_calendar_has_says_nothing(text):
+def test_an_impossible_date_is_none(text):
     assert retry_after({"retry-after": text}, now=NOW) is None
     assert clock_skew({"date": text}, now=NOW) is None
 
@@ -90,7 +90,7 @@ def test_a_date_that_no_calendar_has_says_nothing(text):
 @example(text=ABSURD[0])
 @example(text=ABSURD[2])
 @example(text=ABSURD[4])
-def test_no_header_is_too_absurd_to_be_read(text):
+def test_no_header_text_raises(text):
     wait = retry_after({"retry-after": text}, now=NOW)
     assert wait is None or timedelta(0) <= wait <= timedelta(days=1)
     skew = clock_skew({"date": text}, now=NOW)
@@ -150,7 +150,7 @@ DNS, PROXY, NETWORK, REACH = "the DNS of", "a proxy", "the network of", "can rea
         (RuntimeError("to +14255550100"), "nothing was sent to X (RuntimeError)", REACH, False),
     ],
 )
-def test_a_request_that_could_not_be_sent_says_what_failed_here_and_what_to_do(error, message, then, lasting):
+def test_unconnected_names_the_failure_and_what_to_check(error, message, then, lasting):
     answer = unconnected(error, to="X", check="base_url")
     result = answer.result
     assert (result.message, result.basis, answer.lasting) == (message, Basis.LOCAL, lasting)
@@ -160,13 +160,13 @@ def test_a_request_that_could_not_be_sent_says_what_failed_here_and_what_to_do(e
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectTimeout(), because(TimeoutError(), OSError())])
-def test_a_connection_that_took_too_long_is_a_timeout(error):
+def test_a_slow_connection_is_a_timeout(error):
     answer = unconnected(error, to="X", check="base_url", otherwise="X gave no answer")
     assert answer.result.reason is FailureReason.TIMEOUT
     assert answer.result.message.startswith("X gave no answer (")
 
 
-def test_an_error_in_the_place_of_an_answer_leaves_it_open_whether_the_request_executed():
+def test_unanswered_is_a_request_that_may_have_been_executed():
     answer = unanswered(ConnectionResetError("+14255550100"), to="X")
     assert answer == MaybeSent(
         result=Result(
@@ -178,13 +178,13 @@ def test_an_error_in_the_place_of_an_answer_leaves_it_open_whether_the_request_e
     assert unanswered(TimeoutError(), to="X").result.reason is FailureReason.TIMEOUT
 
 
-def test_errors_that_led_to_each_other_are_looked_at_once():
+def test_unconnected_handles_circular_causes():
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
     assert unconnected(first, to="X", check="base_url").result.message == "nothing was sent to X (ValueError)"
 
 
-def test_a_configuration_that_cannot_be_used_refuses_locally_and_names_each_key():
+def test_misconfigured_is_a_local_rejection_that_names_each_key():
     error = ConfigError("here", [Problem("a.key", "is missing"), Problem("b.key", "is empty", "text")])
     answer = misconfigured(error)
     assert isinstance(answer, Rejected)

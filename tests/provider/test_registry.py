@@ -1,4 +1,4 @@
-"""Adapters by name: found through entry points, loaded when first used, one door for everybody's."""
+"""Adapters are found by their entry points and loaded on demand."""
 
 import importlib.metadata
 import sys
@@ -17,7 +17,7 @@ ADAPTER = """
 """
 
 
-def test_the_fake_is_an_adapter_like_any_other():
+def test_the_fake_adapter_is_found_by_its_entry_point():
     assert "fake" in adapter_names()
     assert adapter_class("fake") is FakeAdapter
 
@@ -29,13 +29,13 @@ def test_an_installed_adapter_is_found_by_name(install_adapter):
     assert adapter_class("stub") is adapter_class("stub")
 
 
-def test_listing_names_loads_nothing(install_adapter):
+def test_adapter_names_loads_no_adapter(install_adapter):
     module = install_adapter("stub", "raise RuntimeError('loaded')")
     assert "stub" in adapter_names()
     assert module not in sys.modules
 
 
-def test_names_come_in_order(install_adapter):
+def test_adapter_names_are_in_alphabetical_order(install_adapter):
     install_adapter("zebra", ADAPTER)
     install_adapter("ant", ADAPTER)
     names = adapter_names()
@@ -43,13 +43,13 @@ def test_names_come_in_order(install_adapter):
     assert {"ant", "zebra"} <= set(names)
 
 
-def test_using_one_loads_no_other(install_adapter):
+def test_adapter_class_loads_no_other_adapter(install_adapter):
     module = install_adapter("other", "raise RuntimeError('loaded')")
     adapter_class("fake")
     assert module not in sys.modules
 
 
-def test_a_name_that_two_distributions_claim_is_an_error_that_names_both(install_adapter):
+def test_the_error_of_a_duplicate_name_names_both_distributions(install_adapter):
     one = install_adapter("stub", ADAPTER, distribution="one")
     two = install_adapter("stub", ADAPTER, distribution="two")
     with pytest.raises(DuplicateAdapter) as raised:
@@ -60,20 +60,20 @@ def test_a_name_that_two_distributions_claim_is_an_error_that_names_both(install
     assert two not in sys.modules
 
 
-def test_nobody_takes_a_name_of_ours(install_adapter):
+def test_another_distribution_cannot_replace_the_fake_adapter(install_adapter):
     install_adapter("fake", ADAPTER)
     with pytest.raises(DuplicateAdapter):
         adapter_class("fake")
 
 
-def test_a_duplicate_does_no_harm_to_other_names(install_adapter):
+def test_a_duplicate_name_does_not_affect_other_names(install_adapter):
     install_adapter("stub", ADAPTER)
     install_adapter("stub", ADAPTER)
     assert adapter_class("fake") is FakeAdapter
     assert "stub" in adapter_names()
 
 
-def test_one_distribution_that_is_found_twice_is_one(install_adapter, tmp_path):
+def test_a_distribution_that_is_found_twice_is_not_a_duplicate(install_adapter, tmp_path):
     module = install_adapter("stub", ADAPTER)
     info = tmp_path / "installed" / "again-1.0.dist-info"
     info.mkdir()
@@ -98,7 +98,7 @@ def test_a_missing_adapter_of_ours_says_what_to_install_adapter(nothing_installe
     assert "installed: none" in str(raised.value)
 
 
-def test_an_unknown_name_says_what_there_is(install_adapter):
+def test_the_error_of_an_unknown_name_lists_the_installed_adapters(install_adapter):
     install_adapter("stub", ADAPTER)
     with pytest.raises(AdapterNotFound) as raised:
         adapter_class("carrier-pigeon")
@@ -108,7 +108,7 @@ def test_an_unknown_name_says_what_there_is(install_adapter):
 
 
 @pytest.mark.parametrize("source", ["Stub = 5", "class Stub: pass", "def Stub(): pass"])
-def test_what_is_no_adapter_is_refused(install_adapter, source):
+def test_an_entry_point_that_is_not_an_adapter_is_a_configuration_error(install_adapter, source):
     install_adapter("stub", source)
     with pytest.raises(ConfigError, match=r"providers\.stub: .*not a transferkit Adapter"):
         adapter_class("stub")
