@@ -1,4 +1,4 @@
-"""A request before it is recorded: held against its provider, and given what it needs to be sent."""
+"""Planning: checks a request against its provider's capabilities, and completes it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def plan_request(
     at: datetime,
     trace: FrozenMap[str],
 ) -> tuple[Opened, tuple[str, ...]]:
-    """What to record of the request, and the names of the fields that were left out, where that is allowed.
+    """Return the request as it is recorded, and the names of the fields that may be and were dropped.
 
-    `provider` is whose call it is where the call does not say. Raises `InvalidRequest` with every problem.
+    `provider` is the default provider. Raises `InvalidRequest` with every problem.
     """
     provider = request.call.provider or provider
     adapter = adapters.get(provider)
@@ -43,8 +43,8 @@ def plan_request(
     legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):
-        itself = "is the call that is to be transferred"
-        problems.append(Problem("replaces", itself, "the id of the other call, with the target"))
+        same = "is the call that is to be transferred"
+        problems.append(Problem("replaces", same, "the id of the other call, with the target"))
     if problems:
         raise InvalidRequest(provider, problems)
     opened = Opened(
@@ -60,14 +60,14 @@ def plan_request(
 
 
 def _calls(request: Request) -> list[str]:
-    """The ids of the calls that it occupies."""
+    """The ids of the calls that the request occupies."""
     if isinstance(request, Transfer) and request.replaces is not None:
         return [request.call.id, request.replaces]
     return [request.call.id]
 
 
 def _with_callback(request: Request, adapter: Adapter, public_url: str | None, transfer_id: str) -> Request:
-    """An address of the transfer's own for its callbacks, where the provider has room for one."""
+    """Give the transfer a callback address of its own, if the provider supports one."""
     limits = adapter.capabilities.transfer
     if (
         public_url is None
@@ -81,7 +81,7 @@ def _with_callback(request: Request, adapter: Adapter, public_url: str | None, t
 
 
 def _with_ids_of(legs: list[CallKey], request: Request) -> Request:
-    """`request` with its calls' ids in their canonical form: one call has one id, however it is written."""
+    """Return the request with the ids of its calls in their canonical form."""
     if request.call.id != legs[0].id:
         request = evolve(request, call=evolve(request.call, id=legs[0].id))
     if isinstance(request, Transfer) and len(legs) > 1 and request.replaces != legs[1].id:

@@ -1,1 +1,1 @@
-"""Small helpers without a subject of their own: redaction, validation, frozen mappings."""
+"""Helpers for all packages: redaction, validation, immutable mappings, names of log records."""

@@ -1,7 +1,7 @@
-"""The names of log records: a closed set, stable, for alerts and searches.
+"""The names of log records: a closed, stable set for alerts and searches.
 
-A record carries its name as `event`. Beside these, every event on the stream is a record under its own kind
-(`transfer.completed`). An adapter has an enum of its own, whose names begin with the provider's.
+Each record has its name in the attribute `event`. Events of the stream are logged under their own kind
+(`transfer.completed`). An adapter has its own enum, whose names begin with the provider's name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["LogEvent"]
 
 @final
 class LogEvent(StrEnum):
-    """What a record of the core is about; `docs/how_to/operate.md` says what to do about each."""
+    """The records of the core. `docs/how_to/operate.md` describes each and says what to do."""
 
     ADAPTER_FAILED = "adapter_failed"
     ANSWER_LOST = "answer_lost"

@@ -1,8 +1,4 @@
-"""What may be shown of what must not be shown.
-
-Phone numbers and secrets never reach a log, a `repr`, an exception or a span. Everything that turns
-a value into text for people goes through here.
-"""
+"""Removes phone numbers and secrets from text, before it becomes part of a log, `repr`, error or span."""
 
 from __future__ import annotations
 
@@ -14,14 +10,14 @@ MASK = "***"
 
 _KEPT_DIGITS = 2
 
-# A number as people and SIP write it, also percent-encoded in a URL. Digit runs inside longer tokens (GUIDs,
-# hex ids, timestamps) are no numbers: hence the guards on both sides, which a leading plus overrides.
+# Phone numbers as people and SIP write them, also percent-encoded in a URL. Digits inside longer tokens
+# (GUIDs, hexadecimal ids, timestamps) are not phone numbers, unless a plus sign precedes them.
 _NUMBER = re.compile(
     # +14255550123, +1 (425) 555-0123, +1%20425%20555%200123
     r"(?:\+|%2[Bb])\d(?:[\d\s()./-]|%2[089DdEeFf]){5,}\d"
-    # 14255550123 by itself, or before an asserted id or an extension
+    # 14255550123 alone, or before an asserted id or an extension
     r"|(?<![\w.+-])\d{7,15}(?![A-Za-z0-9]|-(?!ext))(?!\.\d)"
-    # x14255550123, tel_14255550123: behind letters that hexadecimal digits are not, or behind an underscore
+    # x14255550123, tel_14255550123: after letters that are not hexadecimal digits, or after an underscore
     r"|(?:(?<!\w)(?=[A-Fa-f]*[G-Zg-z_])[A-Za-z_]+|(?<=_))\d{10,15}(?![A-Za-z0-9-])(?!\.\d)"
     # (425) 555-0123, 1-425-555-0123
     r"|(?<![\w.+-])(?:\d{1,3}[ .-])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])"
@@ -42,16 +38,13 @@ _KEY_VALUE = re.compile(
     r"|id_token|refresh_token|password|passwd|pwd|sas|signature|sig|secret|token)|[?&]code)"
     r"(['\"]?\s*[=:]\s*['\"]?)[^&;\s\"',]+"
 )
-# PGPASSWORD=, GRAPH_CLIENT_SECRET=, clientSecret=: where a colon follows, it may be prose.
+# PGPASSWORD=, GRAPH_CLIENT_SECRET=, clientSecret=. With a colon instead, it may be prose.
 _VARIABLE = re.compile(r"(?i)((?:password|secret|_key|_token)['\"]?=['\"]?)[^&;\s\"',]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def mask_number(number: str) -> str:
-    """The number with all digits but the last two starred: enough to recognise, not to call.
-
-    What stands percent-encoded between its digits stays.
-    """
+    """Replace all digits but the last two with stars. Percent-encoded characters between them stay."""
     digits = sum(not found.startswith("%") for found in _DIGIT.findall(number))
     hidden = max(digits - _KEPT_DIGITS, 0) if digits > _KEPT_DIGITS else digits
     seen = 0
@@ -67,10 +60,7 @@ def mask_number(number: str) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` without phone numbers, tokens and keys.
-
-    For text that comes from elsewhere: a provider's message, an exception of a lower layer, a URL.
-    """
+    """Remove phone numbers, tokens and keys from a provider's message, another library's error or a URL."""
     text = _BEARER.sub(rf"\1 {MASK}", text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _JWT.sub(MASK, text)
@@ -82,10 +72,10 @@ def redact(text: str) -> str:
 
 
 def shown_id(text: str) -> str:
-    """Somebody else's id, redacted: most are GUIDs, which are told at a glance, but one may hold a number."""
+    """Redact an id of a provider or an application: most ids are GUIDs, but one may contain a number."""
     return text if _GUID.fullmatch(text) else redact(text)
 
 
 def safe_repr(value: object) -> str:
-    """`repr(value)`, redacted: for attrs fields that hold somebody else's text."""
+    """Return `repr(value)`, redacted: for attrs fields with text of a provider or an application."""
     return redact(repr(value))

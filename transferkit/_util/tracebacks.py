@@ -1,4 +1,4 @@
-"""Tracebacks for log records: `exc_info` would show lower layers' words as they are."""
+"""Tracebacks for log records. `exc_info` would log the messages of other libraries unredacted."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["safe_traceback"]
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback with its causes and contexts, without numbers and secrets."""
+    """Return the traceback with its causes and contexts, without phone numbers and secrets."""
     return redact("".join(traceback.format_exception(error)).rstrip())

@@ -1,6 +1,6 @@
-"""attrs converters and validators whose messages never show the value: it may be a phone number or a secret.
+"""attrs converters and validators. Their messages never show the value, as it may be a number or a secret.
 
-Converters turn what they understand and pass on the rest; validators, which know the field's name, judge.
+A converter returns a value that it does not understand unchanged. The field's validator then refuses it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
 def is_a(cls: type[object], *, hint: str | None = None) -> Validator:
-    """The value is a `cls`; raises `TypeError` that names the field and the type that was given."""
+    """Require an instance of `cls`. Raises `TypeError` with the field and the given type."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         if not isinstance(value, cls):
@@ -31,7 +31,7 @@ def is_a(cls: type[object], *, hint: str | None = None) -> Validator:
 
 
 def is_text(*, empty: bool = False) -> Validator:
-    """The value is text, not empty unless allowed."""
+    """Require text, which may be empty only if `empty` is true."""
     check_type = is_a(str)
 
     def check(instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -43,18 +43,18 @@ def is_text(*, empty: bool = False) -> Validator:
 
 
 def is_word(cls: type[StrEnum]) -> Validator:
-    """The value is a member of a closed set of words."""
+    """Require a member of a closed set of words."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         if not isinstance(value, cls):
             words = ", ".join(cls)
-            raise ValueError(f"{attribute.name}: expected one of {words}")  # noqa: TRY004 - a wrong word
+            raise ValueError(f"{attribute.name}: expected one of {words}")  # noqa: TRY004 - a wrong word is a wrong value
 
     return check
 
 
 def is_map_of(cls: type[object]) -> Validator:
-    """The value is a mapping from text to `cls`."""
+    """Require a `FrozenMap` whose values are instances of `cls`."""
     wanted = f"a mapping from text to {cls.__name__}"
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -68,7 +68,7 @@ def is_map_of(cls: type[object]) -> Validator:
 
 
 def maybe(validator: Validator) -> Validator:
-    """None, or what `validator` allows."""
+    """Allow None, and what `validator` allows."""
 
     def check(instance: object, attribute: Attribute[Any], value: object) -> None:
         if value is not None:
@@ -78,12 +78,12 @@ def maybe(validator: Validator) -> Validator:
 
 
 def as_word(cls: type[StrEnum], value: object) -> Any:
-    """The word as a member of `cls`."""
+    """Convert a word to the member of `cls`."""
     return value if isinstance(value, cls) else next((member for member in cls if member == value), value)
 
 
 def as_map(value: Any) -> Any:
-    """A mapping from text, frozen; None is the empty one."""
+    """Convert a mapping with text keys to a `FrozenMap`, and None to the empty one."""
     if value is None:
         return FrozenMap()
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -92,16 +92,16 @@ def as_map(value: Any) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """A JSON object, frozen at every depth; None is the empty one."""
+    """Convert a JSON object to a `FrozenMap`, frozen at every depth, and None to the empty one."""
     frozen = as_map(value)
     return freeze(frozen) if isinstance(frozen, FrozenMap) else frozen
 
 
 def as_span(value: Any) -> Any:
-    """Seconds as a timedelta."""
+    """Convert a number of seconds to a timedelta."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return timedelta(seconds=value)
-        except (OverflowError, ValueError):  # infinite, not a number, or longer than any timedelta
+        except (OverflowError, ValueError):  # infinite, NaN, or longer than any timedelta
             raise ValueError("a time span is a timedelta or a finite number of seconds") from None
     return value
