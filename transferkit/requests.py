@@ -14,7 +14,7 @@ from typing import Any, final
 from attrs import NOTHING, Attribute, field, fields_dict, frozen
 
 from transferkit._util.frozenmap import EMPTY, FrozenMap
-from transferkit._util.redaction import safe_repr, shown_id
+from transferkit._util.redaction import safe_id, safe_repr
 from transferkit._util.validation import (
     as_json,
     as_map,
@@ -69,7 +69,7 @@ class Call:
     tenant_id: str | None = field(default=None, kw_only=True, repr=safe_repr, validator=_optional_text)
 
     def __str__(self) -> str:
-        return f"{self.provider or 'default'}:{shown_id(self.id)}"
+        return f"{self.provider or 'default'}:{safe_id(self.id)}"
 
 
 class EndpointType(StrEnum):

@@ -40,7 +40,7 @@ from transferkit import (
     WireRequest,
 )
 from transferkit._util.frozenmap import FrozenMap
-from transferkit._util.redaction import MASK, mask_number, redact, safe_repr, shown_id
+from transferkit._util.redaction import MASK, mask_number, redact, safe_id, safe_repr
 from transferkit.events import event_class
 from transferkit.provider.adapter import Callback
 from transferkit.provider.facts import Result
@@ -201,9 +201,9 @@ def test_so_does_who_and_where_in_an_address():
 
 def test_an_id_is_shown_as_any_text_is_and_a_guid_as_it_is():
     guid = "411F0B00-dc73-4528-a9e6-968ba983d2a1"
-    assert shown_id(guid) == guid
-    assert shown_id("sip:+14255550123@pbx") == "sip:+*********23@pbx"
-    assert shown_id(f"{guid}:+14255550123") == f"{guid}:+*********23"
+    assert safe_id(guid) == guid
+    assert safe_id("sip:+14255550123@pbx") == "sip:+*********23@pbx"
+    assert safe_id(f"{guid}:+14255550123") == f"{guid}:+*********23"
 
 
 WORDS = st.sampled_from(

@@ -14,7 +14,7 @@ from transferkit._telemetry import Rejection
 from transferkit._telemetry.contract import CallbackRefused
 from transferkit._telemetry.log_limit import LogLimit
 from transferkit._util.log_events import LogEvent
-from transferkit._util.redaction import redact, shown_id
+from transferkit._util.redaction import redact, safe_id
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.errors import CallbackNotVerified, RefusalCause, SenderNotChecked, StoreError
 from transferkit.provider.adapter import Adapter, CallbackRoute
@@ -143,8 +143,8 @@ def fact_fields(facts: Sequence[Fact]) -> dict[str, object]:
     """Log fields: the calls of the facts, and the correlation ids that the provider's support asks for."""
     events = [fact.event for fact in facts]
     return {
-        "call_ids": sorted({shown_id(event.call_id) for event in events}),
+        "call_ids": sorted({safe_id(event.call_id) for event in events}),
         "correlation_ids": sorted(
-            {shown_id(event.correlation_id) for event in events if event.correlation_id}
+            {safe_id(event.correlation_id) for event in events if event.correlation_id}
         ),
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from transferkit._lifecycle import Answered, CallKey, Opened
 from transferkit._telemetry import answer_word
 from transferkit._util.log_events import LogEvent
-from transferkit._util.redaction import redact, shown_id
+from transferkit._util.redaction import redact, safe_id
 from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome, ProviderOther
 from transferkit.provider.results import SubmitResult, Submitted
@@ -26,7 +26,7 @@ def log_fields(call: CallKey, transfer_id: str | None, name: str) -> dict[str, o
     return {
         "event": name,
         "provider": call.provider,
-        "call_id": shown_id(call.id),
+        "call_id": safe_id(call.id),
         "transfer_id": transfer_id,
     }
 
@@ -105,4 +105,4 @@ def report_event(event: Event) -> None:
 def _fields_of(value: object, names: tuple[str, ...]) -> dict[str, object]:
     """The named fields; those it does not have are None, and text is redacted."""
     found = {name: getattr(value, name, None) for name in names}
-    return {name: shown_id(item) if type(item) is str else item for name, item in found.items()}
+    return {name: safe_id(item) if type(item) is str else item for name, item in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MASK", "mask_number", "redact", "safe_repr", "shown_id"]
+__all__ = ["MASK", "mask_number", "redact", "safe_id", "safe_repr"]
 
 MASK = "***"
 
@@ -71,7 +71,7 @@ def redact(text: str) -> str:
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)
 
 
-def shown_id(text: str) -> str:
+def safe_id(text: str) -> str:
     """Redact an id of a provider or an application: most ids are GUIDs, but one may contain a number."""
     return text if _GUID.fullmatch(text) else redact(text)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from transferkit._util.redaction import shown_id
+from transferkit._util.redaction import safe_id
 from transferkit.events import (
     CallEnded,
     Event,
@@ -97,7 +97,7 @@ def _causes(event: Event) -> Iterator[str]:
 def _plain(text: str) -> str:
     """A provider's text on one line, without phone numbers, secrets and control characters."""
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(shown_id(printable).split())
+    return " ".join(safe_id(printable).split())
 
 
 def _codes(event: Event) -> str:

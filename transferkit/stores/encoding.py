@@ -6,7 +6,7 @@ import json
 from typing import Final, TypeVar, final
 
 from transferkit._lifecycle import CallKey, CallState, Opened
-from transferkit._util.redaction import shown_id
+from transferkit._util.redaction import safe_id
 from transferkit.codec import decode, encode
 from transferkit.events import Event, Outcome
 from transferkit.stores.contract import StoredTransfer
@@ -37,7 +37,7 @@ def state_from_json(stored: str, *, call: CallKey) -> CallState:
 
 def request_from_json(opened: str, outcome: str | None, *, transfer_id: str, call: CallKey) -> StoredTransfer:
     """A request, and its outcome once there is one. Raises `UnreadableRow`."""
-    of = f"of transfer {shown_id(transfer_id)} (call {_shown(call)})"
+    of = f"of transfer {safe_id(transfer_id)} (call {_shown(call)})"
     # An outcome is read as any event is: by its kind.
     ended = None if outcome is None else _read(Event, outcome, f"the outcome {of}", call)
     return StoredTransfer(
@@ -61,7 +61,7 @@ def _parsed(stored: str) -> object:
 
 
 def _shown(call: CallKey) -> str:
-    return f"{call.provider}:{shown_id(call.id)}"
+    return f"{call.provider}:{safe_id(call.id)}"
 
 
 @final

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 from attrs import field, frozen
 
 from transferkit._lifecycle import CallKey
-from transferkit._util.redaction import safe_repr, shown_id
+from transferkit._util.redaction import safe_id, safe_repr
 from transferkit.codec import decode
 from transferkit.errors import StoreError
 from transferkit.events import Event, event_class
@@ -47,7 +47,7 @@ class UnreadableEvent:
 
     def __str__(self) -> str:
         return (
-            f"event {self.sequence} of call {self.provider}:{shown_id(self.call_id)} cannot be read "
+            f"event {self.sequence} of call {self.provider}:{safe_id(self.call_id)} cannot be read "
             f"(position {self.position} of the log, partition {self.partition}): {self.problem}"
         )
 
@@ -104,7 +104,7 @@ def _shown(stored: str) -> Mapping[str, Any]:
 
 def _name(value: object) -> str | None:
     """An id or a kind as this library writes them. Anything else may be data that must stay hidden."""
-    return value if isinstance(value, str) and _NAME.fullmatch(value) and shown_id(value) == value else None
+    return value if isinstance(value, str) and _NAME.fullmatch(value) and safe_id(value) == value else None
 
 
 def _problem(shown: Mapping[str, Any], kind: str | None, error: Exception) -> str:

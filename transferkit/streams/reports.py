@@ -8,7 +8,7 @@ import shlex
 from transferkit._lifecycle import CallKey
 from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
-from transferkit._util.redaction import shown_id
+from transferkit._util.redaction import safe_id
 from transferkit.events import Event
 from transferkit.stores.consumer_groups import GroupDelivery, ParkedEvent
 from transferkit.stores.contract import Position, within
@@ -65,7 +65,7 @@ def report_parked(parked: ParkedEvent) -> None:
         parked.group,
         parked.id,
         event.kind,
-        shown_id(event.call_id),
+        safe_id(event.call_id),
         parked.attempts,
         f" ({event})" if isinstance(event, UnreadableEvent) else "",
         release,
@@ -82,7 +82,7 @@ def report_stale(delivery: GroupDelivery) -> None:
         delivery.group,
         event.id,
         event.kind,
-        shown_id(event.call_id),
+        safe_id(event.call_id),
         extra=_fields(LogEvent.GROUP_EVENT_STALE, delivery.group, event, delivery.attempt),
     )
 
@@ -94,7 +94,7 @@ def _fields(name: LogEvent, group: str, event: Event | UnreadableEvent, attempts
         "event_id": event.id,
         "kind": event.kind,
         "provider": event.provider,
-        "call_id": shown_id(event.call_id),
+        "call_id": safe_id(event.call_id),
         "transfer_id": event.transfer_id,
         "attempts": attempts,
     }
