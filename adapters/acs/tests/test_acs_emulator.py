@@ -1,4 +1,4 @@
-"""The emulator's calls: what it executes, what it refuses, and what it calls back in each scenario."""
+"""The emulator: published and unpublished requests, transfers, and the callbacks of each scenario."""
 
 import json
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def to(name: str, **more) -> dict:
 
 SILENT = to("silent")
 
-# --- what is published ----------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ SILENT = to("silent")
         ),
     ],
 )
-async def test_what_is_not_published_is_refused(
+async def test_a_request_that_is_not_published_is_rejected(
     bench, wire, method, path, version, content_type, body, status, code
 ):
     call = bench.call()
@@ -82,7 +82,7 @@ async def test_what_is_not_published_is_refused(
 CHAIN_ID = "X-Microsoft-Skype-Chain-ID"
 
 
-async def test_responses_carry_the_headers_that_are_recorded(bench, wire):
+async def test_responses_have_the_recorded_headers(bench, wire):
     path = f"/calling/callConnections/{bench.call()}"
     reply = await wire("GET", path, X_Ms_Client_Request_Id="mine")
     assert reply.headers["X-Ms-Client-Request-Id"] == "mine"
@@ -106,7 +106,7 @@ async def test_the_chain_id_of_a_response_is_the_correlation_id_of_the_calls_eve
     assert {reply.headers[CHAIN_ID] for reply in replies} == {correlation_id}
 
 
-async def test_a_call_that_is_over_has_no_chain_id_any_more(bench, wire):
+async def test_responses_about_an_ended_call_have_random_chain_ids(bench, wire):
     call = bench.call()
     path = f"/calling/callConnections/{call}"
     correlation_id = (await wire("GET", path)).headers[CHAIN_ID]
@@ -117,7 +117,9 @@ async def test_a_call_that_is_over_has_no_chain_id_any_more(bench, wire):
 
 
 @pytest.mark.parametrize("action", ["answer", "reject", "redirect"])
-async def test_a_call_that_rings_has_the_chain_id_of_its_event(bench, wire, action):
+async def test_responses_about_an_incoming_call_have_the_correlation_id_of_its_event_as_chain_id(
+    bench, wire, action
+):
     ringing = bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()
     more = {"answer": {"callbackUri": bench.url}, "reject": {}, "redirect": {"target": PHONE}}[action]
@@ -158,7 +160,7 @@ async def test_a_fault_has_the_published_error_body(bench, wire, status, code):
     assert reply.headers["Retry-After"] == "1.5"
 
 
-async def test_a_call_is_shown_as_published(bench, wire):
+async def test_get_call_returns_the_published_properties(bench, wire):
     call = bench.call()
     shown = (await wire("GET", f"/calling/callConnections/{call.upper()}")).json()
     assert shown["callConnectionId"] == call
@@ -178,7 +180,7 @@ async def test_a_call_is_shown_as_published(bench, wire):
 # --- transfers ------------------------------------------------------------------------------------------
 
 
-async def test_a_taken_transfer(bench, wire):
+async def test_an_accepted_transfer_returns_its_context_and_changes_the_state_of_the_call(bench, wire):
     call = bench.call()
     reply = await wire("POST", transfer_path(call.upper()), SILENT | {"operationContext": "case 42"})
     assert (reply.status_code, reply.json()) == (202, {"operationContext": "case 42"})
@@ -186,13 +188,13 @@ async def test_a_taken_transfer(bench, wire):
     assert state["callConnectionState"] == "transferring"
 
 
-async def test_a_transfer_without_context_is_answered_without(bench, wire):
+async def test_the_response_to_a_transfer_without_context_has_none(bench, wire):
     reply = await wire("POST", transfer_path(bench.call()), SILENT)
     assert (reply.status_code, reply.json()) == (202, {})
     assert "Repeatability-Result" not in reply.headers
 
 
-async def test_a_call_is_transferred_once_at_a_time(bench, wire, repeatable):
+async def test_a_second_transfer_in_progress_is_a_conflict(bench, wire, repeatable):
     call = bench.call()
     await wire("POST", transfer_path(call), SILENT)
     reply = await wire("POST", transfer_path(call), SILENT, **repeatable())
@@ -201,14 +203,14 @@ async def test_a_call_is_transferred_once_at_a_time(bench, wire, repeatable):
 
 
 @pytest.mark.parametrize(("transferee", "code"), [(None, "8505"), ("4:+14255550199", "8558")])
-async def test_a_transfer_of_a_group_call_needs_a_transferee_who_is_there(bench, wire, transferee, code):
+async def test_a_transfer_of_a_group_call_needs_a_transferee_on_the_call(bench, wire, transferee, code):
     call = bench.call(group=True)
     body = SILENT | ({"transferee": {"rawId": transferee}} if transferee else {})
     reply = await wire("POST", transfer_path(call), body)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
 
 
-async def test_what_the_sdk_signs_for_us_is_verified_with_the_emulators_key_alone(bench, submission):
+async def test_requests_of_the_adapter_are_accepted_only_if_signed_with_the_emulators_key(bench, submission):
     ringing = bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()
     transfer = Transfer(call=bench.call(), to=ANSWERS, operation_context="caf\u00e9 \U0001f4de")
@@ -235,8 +237,8 @@ async def test_what_the_sdk_signs_for_us_is_verified_with_the_emulators_key_alon
     assert {"x-ms-date", "x-ms-content-sha256", "repeatability-request-id"} <= set(sent)
 
 
-async def test_teams_details_travel_alone(bench, submission):
-    """The SDK's own method would leave them out where no SIP or VoIP header goes with them."""
+async def test_teams_details_are_sent_without_other_context(bench, submission):
+    """The SDK omits them if there are no SIP or VoIP headers."""
     details = TeamsPhoneCallDetails(call_topic="billing")
     request = Transfer(call=bench.call(), to=ANSWERS, context=CallingContext(teams=details))
     assert isinstance(await bench.adapter().submit(submission(request)), Submitted)
@@ -268,7 +270,7 @@ ANSWER = {429: NotSent, 403: Rejected}
 
 
 async def submitted(bench, submission, request, line):
-    """Submit as the life cycle would: once more after being throttled. Returns the last answer."""
+    """Submit a request, and once more if it was throttled; returns the last result."""
     adapter, wanted = bench.adapter(), submission(request, transfer_id=str(uuid4()))
     answer = await adapter.submit(wanted)
     if line.status is not None:
@@ -279,7 +281,7 @@ async def submitted(bench, submission, request, line):
 
 @pytest.mark.parametrize("kind", ["number", "teams_user"])
 @pytest.mark.parametrize("line", SCENARIOS, ids=lambda line: line.name)
-async def test_each_scenario_plays_as_published(bench, submission, line, kind):
+async def test_each_scenario_of_a_transfer_sends_the_published_callbacks(bench, submission, line, kind):
     call = bench.call()
     request = Transfer(call=call, to=getattr(line, kind), operation_context="case 42")
     answer = await submitted(bench, submission, request, line)
@@ -295,8 +297,7 @@ async def test_each_scenario_plays_as_published(bench, submission, line, kind):
 
 
 @pytest.mark.parametrize("line", SCENARIOS, ids=lambda line: line.name)
-async def test_each_scenario_of_a_redirect_is_told_by_its_answer_alone(bench, submission, line):
-    """ACS posts nothing of a redirect, whatever the target does."""
+async def test_no_scenario_of_a_redirect_sends_callbacks(bench, submission, line):
     ringing = bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()
     request = Redirect(call=ringing.call_id, to=line.number, incoming_context=ringing.incoming_context)
@@ -321,7 +322,7 @@ def the_fact(event):
         ("hang_up", ["CallDisconnected"], Presence.GONE),
     ],
 )
-async def test_a_target_rings_until_somebody_decides(bench, submission, decide, names, presence):
+async def test_a_manual_target_rings_until_the_ringing_is_ended(bench, submission, decide, names, presence):
     call = bench.call()
     request = Transfer(call=call, to=scenario("manual").number)
     await bench.adapter().submit(submission(request))
@@ -334,7 +335,7 @@ async def test_a_target_rings_until_somebody_decides(bench, submission, decide, 
     assert not bench.emulator.ringing_targets
 
 
-async def test_out_of_a_group_call_goes_the_transferee(bench, submission):
+async def test_the_transferee_leaves_a_group_call(bench, submission):
     adapter, call = bench.adapter(), bench.call(group=True)
     assert (await adapter.inspect(Call("acs", call))).presence is Presence.CONNECTED
     request = Transfer(call=call, to=ANSWERS, transferee=CALLER)
@@ -347,9 +348,7 @@ async def test_out_of_a_group_call_goes_the_transferee(bench, submission):
     assert (await adapter.inspect(request.call)).presence is Presence.CONNECTED
 
 
-async def test_a_transferee_who_leaves_a_group_call_fails_the_transfer_and_leaves_the_others(
-    bench, submission
-):
+async def test_a_transferee_who_hangs_up_fails_the_transfer_and_the_group_call_continues(bench, submission):
     call = bench.call(group=True)
     request = Transfer(call=call, to=scenario("caller_leaves").number, transferee=CALLER)
     await bench.adapter().submit(submission(request))
@@ -371,7 +370,7 @@ async def test_a_call_can_be_transferred_again_after_a_failure(bench, submission
     assert bench.emulator.executions(call) == 2
 
 
-async def test_a_ringing_call_is_redirected_once(bench, submission):
+async def test_an_incoming_call_can_be_redirected_once(bench, submission):
     ringing = bench.emulator.ring(callback_url=f"{bench.url}/eventgrid")
     await bench.emulator.settle()
     body = json.dumps([event for _, event in bench.sink.got]).encode()
@@ -390,7 +389,7 @@ async def test_a_ringing_call_is_redirected_once(bench, submission):
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-async def test_callbacks_have_the_fields_of_the_calls_version(bench, submission, version):
+async def test_callbacks_have_the_fields_of_the_api_version(bench, submission, version):
     request = Transfer(call=bench.call(), to=ANSWERS)
     await bench.adapter(api_version=version).submit(submission(request))
     await bench.emulator.settle()
@@ -401,7 +400,7 @@ async def test_callbacks_have_the_fields_of_the_calls_version(bench, submission,
 
 
 @pytest.mark.parametrize(("version", "told"), [("2025-06-15", False), ("2026-03-12", True)])
-async def test_what_the_telephone_network_said_is_told_since_2026(bench, submission, version, told):
+async def test_the_codes_of_the_telephone_network_are_sent_since_2026_03_12(bench, submission, version, told):
     request = Transfer(call=bench.call(), to=scenario("busy").number)
     await bench.adapter(api_version=ApiVersion(version)).submit(submission(request))
     await bench.emulator.settle()
@@ -410,14 +409,14 @@ async def test_what_the_telephone_network_said_is_told_since_2026(bench, submiss
     assert ("sipDetails" in information) == ("q850Details" in information) == told
 
 
-async def test_nobody_who_listens_is_no_trouble(bench, submission):
+async def test_an_unreachable_application_does_not_stop_a_scenario(bench, submission):
     call = bench.emulator.place_call(callback_url="http://127.0.0.1:1/")
     await bench.adapter().submit(submission(Transfer(call=call, to=ANSWERS)))
     await bench.emulator.settle()
     assert [sent.status for sent in bench.emulator.callbacks] == [None, None]
 
 
-async def test_whoever_watches_sees_the_calls(bench):
+async def test_calls_lists_incoming_and_established_calls(bench):
     call = bench.call(group=True)
     ringing = bench.emulator.ring(callback_url=bench.url, callee=CommunicationUser("8:acs:r1_u1"))
     rings, placed = bench.emulator.calls()

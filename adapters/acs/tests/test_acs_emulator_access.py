@@ -1,4 +1,4 @@
-"""Who may ask the emulator: whoever signs with its access key, or has a token for ACS."""
+"""Authentication of requests to the emulator: access-key signatures and Entra tokens."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -52,14 +52,14 @@ VECTORS = [  # method, target, host, body, its SHA-256, the signature; the date 
 @pytest.mark.parametrize(
     ("method", "target", "host", "body", "digest", "signature"), VECTORS, ids=["transfer", "redirect", "get"]
 )
-def test_a_signature_as_openssl_makes_it(method, target, host, body, digest, signature):
+def test_a_signature_equals_the_one_that_openssl_computes(method, target, host, body, digest, signature):
     authorization = SIGNED["authorization"].replace(SIGNATURE, signature)
     headers = {"host": host, "x-ms-content-sha256": digest, "authorization": authorization}
     signed(method, target, body, **headers)
     assert signature_of(KEY, f"{method}\n{target}\n{SIGNED['x-ms-date']};{host};{digest}") == signature
 
 
-def test_a_transport_may_unescape_the_colons_of_a_raw_id_after_it_was_signed():
+def test_a_signature_of_escaped_colons_is_accepted_if_the_path_is_sent_unescaped():
     signed_target, sent = (
         f"/calling/callConnections/c1/participants/8{colon}acs{colon}r1_u1?api-version=2026-03-12"
         for colon in ("%3A", ":")
@@ -88,7 +88,7 @@ def test_a_transport_may_unescape_the_colons_of_a_raw_id_after_it_was_signed():
         ({"authorization": None}, "7501"),
     ],
 )
-def test_any_other_signature_is_refused(change, code):
+def test_any_other_signature_is_rejected(change, code):
     with pytest.raises(AcsError) as caught:
         signed(**change)
     assert (caught.value.status, caught.value.code) == (401, code)
@@ -118,7 +118,7 @@ def test_a_token_of_any_trusted_issuer_is_accepted(entra):
 
 
 @pytest.mark.parametrize("forgery", [one for one in Forgery if one is not Forgery.WRONG_TENANT])
-def test_a_forged_token_is_refused(entra, forgery):
+def test_a_forged_token_is_rejected(entra, forgery):
     token = entra.forge(forgery, audience=AUDIENCE)
     if forgery is Forgery.OVERSIZED:
         check(token, entra)  # only its length is wrong, which HTTP servers limit
@@ -130,18 +130,18 @@ def test_a_forged_token_is_refused(entra, forgery):
 
 
 @pytest.mark.parametrize("after", [timedelta(minutes=-1), timedelta(minutes=6)])
-def test_a_token_is_valid_in_its_time_on_the_emulators_clock(entra, after):
+def test_the_emulators_clock_decides_whether_a_token_is_valid(entra, after):
     with pytest.raises(AcsError, match="not valid at this time"):
         check(entra.token(audience=AUDIENCE), entra, after=after)
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "eyJhbGciOiJSUzI1NiJ9.e30."])
-def test_what_is_no_token_is_refused(entra, token):
+def test_text_that_is_not_a_token_is_rejected(entra, token):
     with pytest.raises(AcsError):
         check(token, entra)
 
 
-# --- over the wire --------------------------------------------------------------------------------------
+# --- over HTTP ------------------------------------------------------------------------------------------
 
 
 async def ask(bench, token):
@@ -150,7 +150,7 @@ async def ask(bench, token):
         return await client.get(bench.url + path, headers={"Authorization": f"Bearer {token}"})
 
 
-async def test_a_bearer_is_checked(bench):
+async def test_a_request_with_a_bearer_token_is_accepted_if_the_token_is_valid(bench):
     entra = CallbackSigner(issuer="https://sts.windows.net/a-tenant-of-ours/")
     ours = entra.token(audience=AUDIENCE)
     callbacks = bench.emulator.signer.token(audience=bench.emulator.resource_id)
@@ -161,7 +161,7 @@ async def test_a_bearer_is_checked(bench):
     assert (await ask(bench, bench.emulator.token(lifetime=-1))).status_code == 401
 
 
-async def test_what_a_client_proves_itself_with_is_not_recorded(bench, wire):
+async def test_credentials_are_not_recorded(bench, wire):
     assert (await wire("GET", "/calling/callConnections/none")).status_code == 404
     assert (await ask(bench, bench.emulator.token())).status_code == 200
     kept = [request.headers["authorization"] for request in bench.emulator.requests]

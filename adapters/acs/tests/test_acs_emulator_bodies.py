@@ -27,7 +27,7 @@ URI = "https://app.example/callbacks"
         ({"microsoftTeamsUser": {"userId": "", "cloud": "moon", "isAnonymous": "no"}}, 3),
     ],
 )
-def test_identifiers_are_checked(model, count):
+def test_every_problem_of_an_identifier_is_found(model, count):
     assert len(find_problems(schema.identifier, model, version=NEW)) == count
 
 
@@ -52,7 +52,7 @@ def test_identifiers_are_checked(model, count):
         ([], NEW, 1),
     ],
 )
-def test_transfers_are_checked(body, version, count):
+def test_every_problem_of_a_transfer_is_found(body, version, count):
     assert len(find_problems(schema.TRANSFER, body, version=version)) == count
 
 
@@ -113,12 +113,12 @@ def test_transfers_are_checked(body, version, count):
         ),
     ],
 )
-def test_the_other_bodies_are_checked(check, body, version, wrong):
+def test_every_problem_of_another_body_is_found_with_its_field(check, body, version, wrong):
     assert [problem.path for problem in find_problems(check, body, version=version)] == wrong
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-def test_phone_numbers_as_the_javascript_sdk_writes_them_fit_every_version(version):
+def test_phone_numbers_in_the_form_of_the_javascript_sdk_are_accepted_in_every_version(version):
     number = {"value": "+14255550101", "isAnonymous": False}
     target = {"kind": "phoneNumber", "rawId": "4:+14255550101", "phoneNumber": number}
     body = {"targets": [target], "sourceCallerIdNumber": number, "callbackUri": URI}

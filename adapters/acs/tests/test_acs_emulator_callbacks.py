@@ -1,4 +1,4 @@
-"""The emulator's callbacks: signed for the resource by keys that it publishes, delivered as published."""
+"""The emulator's callbacks: signatures, addresses, Event Grid's handshake and deliveries."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ ANSWERS = scenario("answers").number
 
 @pytest.fixture
 async def transferred(bench, submission):
-    """A bench on which a transfer was completed."""
+    """A bench after a completed transfer."""
     request = Transfer(call=bench.call(), to=ANSWERS, callback_uri=f"{bench.url}/own")
     await bench.adapter().submit(submission(request))
     await bench.emulator.settle()
@@ -35,13 +35,13 @@ async def transferred(bench, submission):
 
 
 async def keys_of(url):
-    """What a receiver reads: the OpenID document, then the keys that it names."""
+    """The keys that the OpenID document names."""
     async with httpx.AsyncClient(trust_env=False) as client:
         document = (await client.get(url)).json()
         return document, (await client.get(document["jwks_uri"])).json()["keys"]
 
 
-async def test_every_callback_has_a_token_of_its_own_for_the_resource(transferred):
+async def test_every_callback_has_a_fresh_token_for_the_resource(transferred):
     config = transferred.emulator.config(transferred.url)
     document, keys = await keys_of(config["openid_url"])
     assert [document["issuer"]] == config["issuers"]
@@ -59,16 +59,18 @@ async def test_every_callback_has_a_token_of_its_own_for_the_resource(transferre
         assert claims["exp"] - claims["nbf"] == timedelta(minutes=5).total_seconds()
 
 
-async def test_the_keys_are_read_and_not_written(bench):
+async def test_the_keys_can_be_read_with_get_only(bench):
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.post(bench.emulator.config(bench.url)["openid_url"])).status_code == 405
 
 
-async def test_a_verdict_goes_to_the_operations_own_address_and_the_end_to_the_calls(transferred):
+async def test_the_verdict_is_posted_to_the_address_of_the_operation_and_the_end_to_that_of_the_call(
+    transferred,
+):
     assert [path for path, _ in transferred.sink.got] == ["/own", "/calls"]
 
 
-async def test_the_sdks_event_class_reads_every_callback(transferred):
+async def test_the_event_class_of_the_sdk_reads_every_callback(transferred):
     for _, event in transferred.sink.got:
         read = CloudEvent.from_dict(event)
         assert (read.id, read.type, read.data) == (event["id"], event["type"], event["data"])
@@ -78,7 +80,7 @@ async def test_the_sdks_event_class_reads_every_callback(transferred):
         assert event["data"]["publicEventType"] == event["type"]
 
 
-async def test_times_have_the_seven_digits_that_are_recorded(transferred):
+async def test_times_have_seven_decimals_as_recorded(transferred):
     transferred.emulator.ring(callback_url=f"{transferred.url}/eventgrid")
     await transferred.emulator.settle()
     *calls, incoming = (event for _, event in transferred.sink.got)
@@ -86,7 +88,7 @@ async def test_times_have_the_seven_digits_that_are_recorded(transferred):
     assert re.fullmatch(r"[-\d]+T[:\d]+\.\d{7}Z", incoming["eventTime"])
 
 
-async def test_callbacks_go_wrong_as_told(bench, submission):
+async def test_callback_faults_are_applied(bench, submission):
     bench.emulator.faults.add(Fault(kind="duplicate", match="CallTransferAccepted"))
     bench.emulator.faults.add(Fault(kind="lose", match="CallDisconnected"))
     await bench.adapter().submit(submission(Transfer(call=bench.call(), to=ANSWERS)))
@@ -100,12 +102,12 @@ async def test_callbacks_go_wrong_as_told(bench, submission):
 
 @define
 class Endpoint:
-    """An endpoint that answers handshakes as it is told; keeps what comes."""
+    """An endpoint that records its requests and answers handshakes as configured."""
 
     status: int = 200
     headers: dict = field(factory=dict)
     says: object = None
-    """The answer to a POST: a JSON value, or what makes one of the event."""
+    """The response to a POST: a JSON value, or a function that makes one from the event."""
     got: list = field(factory=list)
 
     async def __call__(self, scope, receive, send) -> None:
@@ -136,7 +138,7 @@ async def emulator(signer):
     await emulator.aclose()
 
 
-async def test_an_endpoint_is_greeted_before_the_first_delivery_and_only_then(emulator):
+async def test_the_handshake_is_done_once_before_the_first_delivery(emulator):
     endpoint = Endpoint(says=echo)
     async with serve(endpoint) as server:
         for _ in range(2):
@@ -150,7 +152,7 @@ async def test_an_endpoint_is_greeted_before_the_first_delivery_and_only_then(em
     assert [sent.status for sent in emulator.callbacks] == [200, 200, 200]
 
 
-async def test_a_secret_that_is_in_the_address_stays_as_it_is(emulator):
+async def test_a_secret_in_the_address_is_kept(emulator):
     endpoint = Endpoint(says=echo)
     async with serve(endpoint) as server:
         assert await emulator.subscribe(f"{server.url}/?secret=an-older-one")
@@ -169,7 +171,9 @@ async def test_a_secret_that_is_in_the_address_stays_as_it_is(emulator):
     ],
     ids=["nothing", "another code", "no object", "202", "401"],
 )
-async def test_an_endpoint_that_does_not_answer_the_handshake_gets_nothing(emulator, endpoint, caplog):
+async def test_nothing_is_delivered_to_an_endpoint_that_does_not_answer_the_handshake(
+    emulator, endpoint, caplog
+):
     async with serve(endpoint) as server:
         emulator.ring(callback_url=server.url)
         await emulator.settle()
@@ -179,13 +183,13 @@ async def test_an_endpoint_that_does_not_answer_the_handshake_gets_nothing(emula
     assert emulator.eventgrid_secret not in caplog.text
 
 
-async def test_nobody_at_the_address_is_a_failed_handshake(emulator):
+async def test_the_handshake_with_an_unreachable_endpoint_fails(emulator):
     assert not await emulator.subscribe("http://127.0.0.1:1/")
     assert [sent.status for sent in emulator.callbacks] == [None]
 
 
 @pytest.mark.parametrize("origin", ["eventgrid.azure.net", "*"])
-async def test_cloud_events_are_delivered_where_their_origin_is_allowed(emulator, origin):
+async def test_cloud_events_are_delivered_to_an_endpoint_that_allows_their_origin(emulator, origin):
     endpoint = Endpoint(headers={"WebHook-Allowed-Origin": origin})
     async with serve(endpoint) as server:
         assert await emulator.subscribe(server.url, schema=EventSchema.CLOUD_EVENTS)
@@ -202,7 +206,9 @@ async def test_cloud_events_are_delivered_where_their_origin_is_allowed(emulator
 @pytest.mark.parametrize(
     "endpoint", [Endpoint(), Endpoint(headers={"WebHook-Allowed-Origin": "example.org"})]
 )
-async def test_cloud_events_need_leave(emulator, endpoint):
+async def test_cloud_events_are_not_delivered_to_an_endpoint_that_does_not_allow_their_origin(
+    emulator, endpoint
+):
     async with serve(endpoint) as server:
         assert not await emulator.subscribe(server.url, schema=EventSchema.CLOUD_EVENTS)
 
@@ -216,7 +222,7 @@ def incoming_of(event):
     return fact.event
 
 
-async def test_a_call_that_was_delivered_late_is_stale(bench):
+async def test_an_incoming_call_that_is_delivered_late_is_stale(bench):
     for age in (0, 45):
         bench.emulator.ring(callback_url=bench.url, age=age)
         await bench.emulator.settle()
@@ -231,7 +237,7 @@ async def test_the_topic_is_a_resource_of_communication_services(bench):
     assert re.fullmatch(rf"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/{kind}/[^/]+", topic)
 
 
-async def test_a_redelivered_call_is_the_same_event(bench):
+async def test_a_redelivered_incoming_call_is_the_same_event(bench):
     ringing = bench.emulator.ring(callback_url=bench.url)
     await bench.emulator.settle()
     bench.emulator.redeliver(ringing.call_id)
@@ -240,7 +246,7 @@ async def test_a_redelivered_call_is_the_same_event(bench):
     assert first == second
 
 
-async def test_what_travels_with_a_call_is_delivered(bench):
+async def test_the_custom_context_of_an_incoming_call_is_delivered(bench):
     context = {"sipHeaders": {"User-To-User": "abc"}, "voipHeaders": {"case": "42"}}
     ringing = bench.emulator.ring(callback_url=bench.url, custom_context=context)
     await bench.emulator.settle()
@@ -255,8 +261,8 @@ async def test_what_travels_with_a_call_is_delivered(bench):
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-async def test_the_receiver_verifies_what_the_emulator_signs(emulator, tls):
-    """Nothing is switched off: the token of a call's callbacks, the secret of Event Grid's."""
+async def test_the_receiver_accepts_the_callbacks_of_the_emulator(emulator, tls):
+    """With full verification: tokens of callbacks, the secret of Event Grid's deliveries."""
 
     async def receiver(scope, receive, send):
         await client.asgi()(scope, receive, send)
@@ -285,7 +291,7 @@ async def test_the_receiver_verifies_what_the_emulator_signs(emulator, tls):
     assert {sent.status for sent in emulator.callbacks} == {200}
 
 
-def test_its_config_is_what_the_adapter_reads():
+def test_the_adapter_reads_the_configuration_of_the_emulator():
     emulator = AcsEmulator()
     table = emulator.config("https://127.0.0.1:1")
     settings = AcsSettings(**{name: table[name] for name in ("resource_id", "openid_url", "issuers")})

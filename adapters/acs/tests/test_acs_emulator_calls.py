@@ -1,4 +1,4 @@
-"""Calls begin and end, and people come and go, as the service says it."""
+"""Creating, answering and ending calls, and adding and removing participants."""
 
 import pytest
 
@@ -49,7 +49,7 @@ CREATED = {
 
 
 @pytest.mark.parametrize("name", list(CREATED))
-async def test_a_created_call_goes_as_its_target_does(bench, wire, name):
+async def test_the_target_of_a_created_call_decides_its_events(bench, wire, name):
     reply = await created(bench, wire, name, operationContext="case 42", sourceDisplayName="Desk")
     shown = reply.json()
     assert (reply.status_code, shown["callConnectionState"]) == (201, "connecting")
@@ -64,7 +64,7 @@ async def test_a_created_call_goes_as_its_target_does(bench, wire, name):
             assert event["data"]["operationContext"] == "case 42"
 
 
-async def test_both_events_of_a_created_call_that_fails_say_the_same(bench, wire):
+async def test_both_events_of_a_created_call_that_fails_have_the_same_result(bench, wire):
     """As recorded on 2025-06-16."""
     await created(bench, wire, "busy", operationContext="case 42")
     failed, ended = (dict(event["data"]) for _, event in bench.sink.got)
@@ -79,13 +79,13 @@ async def test_a_created_call_without_a_display_name_has_an_empty_one(bench, wir
     assert shown["sourceDisplayName"] == ""
 
 
-async def test_before_2024_09_15_a_created_call_that_fails_is_merely_over(bench, wire):
+async def test_before_2024_09_15_a_created_call_that_fails_only_disconnects(bench, wire):
     await created(bench, wire, "busy", version="2024-04-15")
     assert bench.sink.names() == ["CallDisconnected"]
     assert "resultInformation" not in bench.sink.got[0][1]["data"]
 
 
-async def test_a_group_call_connects_whoever_answers(bench, wire):
+async def test_everyone_who_answers_a_group_call_is_connected(bench, wire):
     call = (await created(bench, wire, "busy", "answers", "voicemail")).json()["callConnectionId"]
     assert bench.sink.names() == ["CallConnected", "ParticipantsUpdated", "ParticipantsUpdated"]
     rosters = [event["data"] for _, event in bench.sink.got[1:]]
@@ -108,7 +108,7 @@ async def test_a_group_call_that_nobody_answers_fails(bench, wire):
         ("throttled", {}, 429, "8516"),
     ],
 )
-async def test_a_call_that_cannot_be_created_is_refused(bench, wire, name, change, status, code):
+async def test_an_invalid_new_call_is_rejected(bench, wire, name, change, status, code):
     body = {
         "targets": magic(name),
         "callbackUri": bench.url,
@@ -121,7 +121,7 @@ async def test_a_call_that_cannot_be_created_is_refused(bench, wire, name, chang
     assert bench.emulator.calls() == ()
 
 
-async def test_whoever_is_called_may_hang_up_before_answering(bench, wire):
+async def test_the_called_party_can_hang_up_before_answering(bench, wire):
     call = (await created(bench, wire, "manual")).json()["callConnectionId"]
     bench.emulator.hang_up(call)
     await bench.emulator.settle()
@@ -129,7 +129,7 @@ async def test_whoever_is_called_may_hang_up_before_answering(bench, wire):
     assert not bench.emulator.ringing_targets
 
 
-# --- a call that rings ----------------------------------------------------------------------------------
+# --- incoming calls -------------------------------------------------------------------------------------
 
 
 async def rung(bench, **more):
@@ -168,7 +168,7 @@ async def test_an_answered_call_connects_to_its_caller(bench, wire):
 @pytest.mark.parametrize(
     ("version", "name"), [("2026-03-12", "AnswerFailed"), ("2024-04-15", "CallDisconnected")]
 )
-async def test_a_caller_may_hang_up_before_the_answered_call_connects(
+async def test_the_caller_can_hang_up_before_the_answered_call_connects(
     bench, wire, monkeypatch, version, name
 ):
     ringing = await rung(bench)
@@ -181,13 +181,13 @@ async def test_a_caller_may_hang_up_before_the_answered_call_connects(
     assert await state_of(wire, call) == 404
 
 
-async def test_a_caller_who_hangs_up_cannot_be_answered(bench, wire):
+async def test_an_incoming_call_cannot_be_answered_after_the_caller_hung_up(bench, wire):
     ringing = await rung(bench)
     bench.emulator.hang_up(ringing.call_id)
     assert (await answered(bench, wire, ringing)).status_code == 404
 
 
-async def test_a_rejected_call_rings_no_longer(bench, wire):
+async def test_a_rejected_call_no_longer_rings(bench, wire):
     ringing = await rung(bench)
     body = {"incomingCallContext": ringing.incoming_context, "callRejectReason": "busy"}
     replies = [await wire("POST", f"{CALLS}:reject", body) for _ in range(2)]
@@ -196,7 +196,7 @@ async def test_a_rejected_call_rings_no_longer(bench, wire):
     assert bench.sink.names() == ["IncomingCall"]
 
 
-# --- the end --------------------------------------------------------------------------------------------
+# --- hanging up -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("group", [False, True])
@@ -219,7 +219,7 @@ async def test_a_repeated_termination_is_accepted(bench, wire, repeatable):
     assert bench.sink.names() == ["CallDisconnected"]
 
 
-async def test_the_application_may_hang_up_while_the_target_rings(bench, wire):
+async def test_the_application_can_hang_up_while_the_target_rings(bench, wire):
     call = bench.call()
     body = {"targetParticipant": magic("manual")[0]}
     await wire("POST", f"{CALLS}/{call}:transferToParticipant", body)
@@ -242,14 +242,14 @@ async def test_the_caller_hangs_up(bench, wire, group, name, state):
     assert await state_of(wire, call) == state
 
 
-async def test_a_call_that_connects_cannot_be_transferred_yet(bench, wire):
+async def test_a_connecting_call_cannot_be_transferred(bench, wire):
     call = (await created(bench, wire, "silent")).json()["callConnectionId"]
     body = {"targetParticipant": magic("answers")[0]}
     reply = await wire("POST", f"{CALLS}/{call}:transferToParticipant", body)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "8501")
 
 
-# --- people ---------------------------------------------------------------------------------------------
+# --- participants ---------------------------------------------------------------------------------------
 
 
 async def people(wire, call):
@@ -258,7 +258,7 @@ async def people(wire, call):
     return [one["identifier"]["rawId"] for one in reply.json()["value"]]
 
 
-async def test_somebody_is_added_to_the_call(bench, wire):
+async def test_a_participant_can_be_added(bench, wire):
     call, (someone,) = bench.call(), magic("answers")
     body = {"participantToAdd": someone, "operationContext": "case 42"}
     reply = await wire("POST", f"{CALLS}/{call}/participants:add", body)
@@ -276,7 +276,7 @@ async def test_somebody_is_added_to_the_call(bench, wire):
     assert (await wire("GET", f"{CALLS}/{call}/participants/4:nobody")).status_code == 404
 
 
-async def test_somebody_who_cannot_be_added_is_told_at_the_operations_own_address(bench, wire):
+async def test_the_failure_of_adding_a_participant_is_posted_to_the_address_of_the_operation(bench, wire):
     call, (someone,) = bench.call(), magic("declined")
     body = {"participantToAdd": someone, "operationCallbackUri": f"{bench.url}/own"}
     await wire("POST", f"{CALLS}/{call}/participants:add", body)
@@ -286,7 +286,7 @@ async def test_somebody_who_cannot_be_added_is_told_at_the_operations_own_addres
     assert await people(wire, call) == ["4:+14255550150", bench.emulator.identity.raw_id]
 
 
-async def test_somebody_is_removed_and_with_the_last_one_the_call_ends(bench, wire):
+async def test_removing_the_last_participant_ends_the_call(bench, wire):
     call, own = bench.call(group=True), bench.emulator.identity.raw_id
     for raw_id in set(await people(wire, call)) - {own}:
         body = {"participantToRemove": who(raw_id)}
@@ -304,7 +304,7 @@ async def test_somebody_is_removed_and_with_the_last_one_the_call_ends(bench, wi
 
 @pytest.mark.parametrize("given", [None, "8:acs:r1_own"])
 async def test_rosters_and_the_list_of_participants_include_the_application(bench, wire, given):
-    """As recorded: whoever called comes first."""
+    """As recorded, the caller is first."""
     source = {} if given is None else {"source": {"id": given}}
     call = (await created(bench, wire, "answers", **source)).json()["callConnectionId"]
     expected = [given or bench.emulator.identity.raw_id, scenario("answers").number.raw_id]
@@ -328,7 +328,7 @@ async def test_a_call_is_answered_as_the_identity_that_the_application_names(ben
     assert await people(wire, shown["callConnectionId"]) == ["4:+14255550150", "8:acs:r1_own"]
 
 
-async def test_who_is_not_there_cannot_be_removed(bench, wire):
+async def test_a_person_who_is_not_on_the_call_cannot_be_removed(bench, wire):
     body = {"participantToRemove": who("4:+14255550199")}
     reply = await wire("POST", f"{CALLS}/{bench.call()}/participants:remove", body)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "8558")

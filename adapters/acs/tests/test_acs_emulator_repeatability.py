@@ -1,4 +1,4 @@
-"""A repeatable request is executed once under its id, within five minutes."""
+"""Repeatable requests execute once within five minutes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,8 +30,8 @@ async def test_a_repeated_transfer_executes_once(bench, wire, repeatable):
     assert bench.emulator.executions(call) == 1
 
 
-async def test_a_repetition_is_answered_as_before_when_the_call_has_moved_on(bench, wire, repeatable):
-    """Who repeats learns that it was taken; how the call is now, the call itself tells."""
+async def test_a_repetition_succeeds_after_the_state_of_the_call_has_changed(bench, wire, repeatable):
+    """The response confirms the request; it does not show the current state of the call."""
     call, headers = bench.call(), repeatable()
     body = {"targetParticipant": {"rawId": ANSWERS.raw_id}, "operationContext": "case 42"}
     first = await wire("POST", path(call), body, **headers)
@@ -47,10 +47,10 @@ async def test_a_repetition_is_answered_as_before_when_the_call_has_moved_on(ben
     assert bench.sink.names() == ["CallTransferAccepted", "CallDisconnected"]
 
 
-async def test_a_repeated_creation_is_answered_by_the_calls_present_state(
+async def test_the_response_to_a_repeated_creation_shows_the_current_state(
     bench, wire, repeatable, monkeypatch
 ):
-    """As recorded: the call connects between the two, and has a server's id by then."""
+    """As recorded, the call connects between the two requests and then has a server call id."""
     going_on, headers = asyncio.Event(), repeatable()
     monkeypatch.setattr(bench.emulator, "pause", going_on.wait)
     body = {
@@ -69,7 +69,7 @@ async def test_a_repeated_creation_is_answered_by_the_calls_present_state(
     assert len(bench.emulator.calls()) == 1
 
 
-async def test_an_id_belongs_to_one_request_of_one_call(bench, wire, repeatable):
+async def test_an_id_cannot_be_used_for_another_call(bench, wire, repeatable):
     one, other, headers = bench.call(), bench.call(), repeatable()
     await wire("POST", path(one), BODY, **headers)
     reply = await wire("POST", path(other), BODY, **headers)
@@ -84,7 +84,7 @@ async def test_another_request_under_the_same_id_is_rejected(bench, wire, repeat
     assert (reply.status_code, reply.headers["Repeatability-Result"]) == (400, "rejected")
 
 
-async def test_a_repeated_refusal_is_the_same_refusal(wire, repeatable):
+async def test_a_repeated_rejection_is_the_same_rejection(wire, repeatable):
     headers = repeatable()
     for _ in range(2):
         reply = await wire("POST", path("none"), BODY, **headers)
@@ -92,7 +92,7 @@ async def test_a_repeated_refusal_is_the_same_refusal(wire, repeatable):
         assert "Repeatability-Result" not in reply.headers
 
 
-async def test_repeatability_is_confirmed_where_recorded_responses_confirm_it(bench, wire, repeatable):
+async def test_the_same_responses_confirm_repeatability_as_recorded(bench, wire, repeatable):
     someone = {"rawId": "8:acs:r1_u1"}
     calls, callback = "/calling/callConnections", f"{bench.url}/calls"
 
@@ -118,7 +118,7 @@ async def test_repeatability_is_confirmed_where_recorded_responses_confirm_it(be
     assert await confirmed(":redirect", {**await ringing(), "target": someone}) is None
 
 
-async def test_who_was_throttled_may_ask_again_under_the_same_id(bench, wire, repeatable):
+async def test_a_throttled_request_can_be_sent_again_with_the_same_id(bench, wire, repeatable):
     call, headers = bench.call(), repeatable()
     body = {"targetParticipant": {"rawId": scenario("throttled").number.raw_id}}
     throttled, taken = [await wire("POST", path(call), body, **headers) for _ in range(2)]
@@ -141,7 +141,7 @@ async def test_who_was_throttled_may_ask_again_under_the_same_id(bench, wire, re
         (timedelta(hours=6), 412),
     ],
 )
-async def test_wrong_repeatability_headers_are_rejected(bench, wire, repeatable, change, status):
+async def test_invalid_repeatability_headers_are_rejected(bench, wire, repeatable, change, status):
     call = bench.call()
     if isinstance(change, timedelta):
         given = repeatable(datetime.now(UTC) + change)
@@ -152,7 +152,7 @@ async def test_wrong_repeatability_headers_are_rejected(bench, wire, repeatable,
     assert bench.emulator.executions(call) == 0
 
 
-async def test_the_window_is_five_minutes_on_the_emulators_clock(submission):
+async def test_the_window_is_five_minutes_by_the_emulators_clock(submission):
     clock = ManualClock()
     emulator = AcsEmulator(pace=0, clock=clock)
     async with serve(emulator.app) as server:

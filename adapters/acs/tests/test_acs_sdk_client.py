@@ -1,6 +1,6 @@
-"""The official SDK, blocking, is a client of the emulator: what it parses without complaint is on the wire.
+"""The official blocking SDK as a client of the emulator: it must be able to parse every response and event.
 
-The emulator runs in a thread of its own, so that the tests read like an application of the SDK.
+The emulator runs in another thread, so the tests use the SDK as an application does.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ def number(name: str) -> PhoneNumberIdentifier:
 
 @define
 class Office:
-    """A running emulator, and what it called back."""
+    """A running emulator, and the callbacks that it sent."""
 
     emulator: AcsEmulator
     sink: object
@@ -59,12 +59,12 @@ class Office:
     loop: asyncio.AbstractEventLoop
 
     def settled(self) -> list[str]:
-        """The names of all callbacks, when everything was said."""
+        """The names of all callbacks, after all were sent."""
         asyncio.run_coroutine_threadsafe(self.emulator.settle(), self.loop).result(20)
         return self.sink.names()
 
     def ring(self):
-        """A call that rings at the application."""
+        """An incoming call."""
 
         async def ring():
             return self.emulator.ring(callback_url=f"{self.callbacks}/eventgrid")
@@ -75,7 +75,7 @@ class Office:
 
     @property
     def own(self) -> CommunicationUserIdentifier:
-        """The application's own identity."""
+        """The identity of the application."""
         return CommunicationUserIdentifier(self.emulator.identity.raw_id)
 
     def client(self, credential=None, **options) -> CallAutomationClient:
@@ -86,7 +86,7 @@ class Office:
 
 
 class Token:
-    """A credential of Entra, as azure-identity has them."""
+    """An Entra credential with the interface of azure-identity."""
 
     def __init__(self, token):
         self.token = token
@@ -98,7 +98,7 @@ class Token:
 
 
 def running(sink, signer, *, tls):
-    """An office, until the generator ends."""
+    """An office, served until the generator ends."""
     ready: Future[Office] = Future()
 
     async def run():
@@ -127,12 +127,12 @@ def office(sink, signer):
 
 @pytest.fixture
 def guarded(sink, signer):
-    """The same over TLS, on which azure-core insists for tokens."""
+    """An office over TLS, which azure-core requires for tokens."""
     yield from running(sink, signer, tls=True)
 
 
 def read_as_the_sdk_does(office):
-    """Every mid-call event in the SDK's own model, which must know all that is in it."""
+    """Every mid-call event, read with the model of the SDK, which must declare all its fields."""
     for path, event in office.sink.got:
         if path == "/eventgrid":
             continue
@@ -146,7 +146,7 @@ def read_as_the_sdk_does(office):
 # --- calls ----------------------------------------------------------------------------------------------
 
 
-def test_a_call_is_created_transferred_and_ended(office):
+def test_the_sdk_creates_transfers_and_ends_a_call(office):
     with office.client() as client:
         created = client.create_call(
             number("answers"),
@@ -194,7 +194,7 @@ def test_a_call_is_created_transferred_and_ended(office):
     ],
     ids=["ACS user", "number", "Teams user", "Teams app"],
 )
-def test_a_call_is_answered_and_transferred_to_anybody(office, target):
+def test_the_sdk_answers_a_call_and_transfers_it_to_any_kind_of_target(office, target):
     with office.client() as client:
         answered = client.answer_call(office.ring().incoming_context, office.callbacks)
         assert answered.answered_for.properties["value"] == "+14255550151"
@@ -214,7 +214,7 @@ def test_a_call_is_answered_and_transferred_to_anybody(office, target):
     read_as_the_sdk_does(office)
 
 
-def test_a_group_call_goes_on_without_whoever_was_transferred(office):
+def test_a_group_call_continues_without_the_transferee(office):
     with office.client() as client:
         created = client.create_call(
             [USER, number("answers")], office.callbacks, source_caller_id_number=OWN_NUMBER
@@ -234,7 +234,7 @@ def people(connection):
     return [one.identifier for one in connection.list_participants()]
 
 
-def test_people_are_added_and_removed(office):
+def test_the_sdk_adds_and_removes_participants(office):
     call = office.emulator.place_call(callback_url=office.callbacks)
     with office.client() as client:
         connection = client.get_call_connection(call)
@@ -258,7 +258,7 @@ def test_people_are_added_and_removed(office):
     read_as_the_sdk_does(office)
 
 
-def test_a_call_that_rings_is_redirected_or_rejected_once(office):
+def test_the_sdk_redirects_or_rejects_an_incoming_call_once(office):
     with office.client() as client:
         redirected, rejected = office.ring(), office.ring()
         client.redirect_call(redirected.incoming_context, USER)
@@ -271,14 +271,14 @@ def test_a_call_that_rings_is_redirected_or_rejected_once(office):
         assert office.emulator.executions(rejected.call_id) == 0
 
 
-def test_a_call_that_fails_is_told_of(office):
+def test_a_created_call_that_fails_sends_its_events(office):
     with office.client() as client:
         client.create_call(number("busy"), office.callbacks, source_caller_id_number=OWN_NUMBER)
     assert office.settled() == ["CreateCallFailed", "CallDisconnected"]
     read_as_the_sdk_does(office)
 
 
-def test_a_response_and_the_calls_events_have_one_correlation_id(office):
+def test_a_response_and_the_events_of_the_call_have_the_same_correlation_id(office):
     chain_ids = []
 
     def hear(response):
@@ -294,7 +294,7 @@ def test_a_response_and_the_calls_events_have_one_correlation_id(office):
 # --- errors ---------------------------------------------------------------------------------------------
 
 
-def test_errors_are_those_of_the_sdk(office):
+def test_errors_raise_the_exceptions_of_the_sdk(office):
     call = office.emulator.place_call(callback_url=office.callbacks)
     with office.client() as client:
         connection = client.get_call_connection(call)
@@ -319,7 +319,7 @@ def test_errors_are_those_of_the_sdk(office):
 
 @pytest.mark.parametrize("version", list(ApiVersion))
 def test_the_sdk_works_with_every_api_version(office, version):
-    """It writes the same bodies for each; what came with a later version has no effect."""
+    """The SDK sends the same bodies to each version; later fields have no effect."""
     with office.client(api_version=version.value) as client:
         created = client.create_call(
             number("answers"),
@@ -352,7 +352,7 @@ def test_the_sdk_works_with_every_api_version(office, version):
     read_as_the_sdk_does(office)
 
 
-def test_an_api_version_that_there_is_not_is_refused(office):
+def test_an_unknown_api_version_is_rejected(office):
     call = office.emulator.place_call(callback_url=office.callbacks)
     with office.client(api_version="2020-01-01") as client:
         with pytest.raises(HttpResponseError) as caught:
@@ -367,7 +367,7 @@ def test_an_api_version_that_there_is_not_is_refused(office):
     [Fault(kind="status", status=503), Fault(kind="status", status=429, retry_after=0)],
     ids=["503", "429"],
 )
-def test_what_the_sdk_sends_again_is_executed_once(office, fault):
+def test_a_request_that_the_sdk_retries_is_executed_once(office, fault):
     call = office.emulator.place_call(callback_url=office.callbacks)
     office.emulator.faults.add(fault)
     with office.client() as client:
@@ -381,8 +381,8 @@ def test_what_the_sdk_sends_again_is_executed_once(office, fault):
 # --- credentials ----------------------------------------------------------------------------------------
 
 
-def test_a_connection_string_is_all_that_is_needed_over_tls(guarded):
-    """The SDK forgets the scheme of a connection string's endpoint, and speaks https always."""
+def test_the_sdk_connects_over_tls_with_a_connection_string(guarded):
+    """The SDK always uses https, whatever scheme the connection string has."""
     call = guarded.emulator.place_call(callback_url=guarded.callbacks)
     table = guarded.emulator.config(guarded.url)
     with CallAutomationClient.from_connection_string(
@@ -392,7 +392,7 @@ def test_a_connection_string_is_all_that_is_needed_over_tls(guarded):
     assert guarded.settled() == ["CallTransferFailed"]
 
 
-def test_an_unchanged_application_trusts_the_emulator_by_its_environment(guarded, monkeypatch):
+def test_an_application_trusts_the_emulator_through_environment_variables(guarded, monkeypatch):
     call = guarded.emulator.place_call(callback_url=guarded.callbacks)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(guarded.ca_file))
     connection_string = guarded.emulator.config(guarded.url)["connection_string"]
@@ -400,7 +400,7 @@ def test_an_unchanged_application_trusts_the_emulator_by_its_environment(guarded
         assert client.get_call_connection(call).get_call_properties().call_connection_state == "connected"
 
 
-def test_a_wrong_key_is_refused(office):
+def test_a_wrong_access_key_is_rejected(office):
     with (
         office.client(AzureKeyCredential("b3RoZXIta2V5")) as client,
         pytest.raises(ClientAuthenticationError) as caught,
@@ -409,7 +409,7 @@ def test_a_wrong_key_is_refused(office):
     assert caught.value.error.code == "7509"
 
 
-def test_a_token_of_entra_is_accepted_over_tls(guarded):
+def test_an_entra_token_is_accepted_over_tls(guarded):
     call = guarded.emulator.place_call(callback_url=guarded.callbacks)
     credential = Token(guarded.emulator.token())
     with guarded.client(credential) as client:
@@ -420,7 +420,7 @@ def test_a_token_of_entra_is_accepted_over_tls(guarded):
     assert credential.scopes == ["https://communication.azure.com//.default"]
 
 
-def test_another_token_is_refused(guarded):
+def test_a_token_of_an_unknown_issuer_is_rejected(guarded):
     with (
         guarded.client(Token(guarded.emulator.token(lifetime=-1))) as client,
         pytest.raises(ClientAuthenticationError) as caught,

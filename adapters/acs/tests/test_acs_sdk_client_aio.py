@@ -1,4 +1,4 @@
-"""The official SDK, async, is a client of the emulator: calls, transfers, redirects, errors, credentials."""
+"""The official async SDK as a client of the emulator: calls, transfers, redirects, errors, credentials."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def number(name: str) -> PhoneNumberIdentifier:
 
 
 class Token:
-    """A credential of Entra, as azure-identity has them."""
+    """An Entra credential with the interface of azure-identity."""
 
     def __init__(self, token):
         self.token = token
@@ -56,12 +56,12 @@ async def client(bench):
 
 
 async def settled(bench) -> list[str]:
-    """The names of all callbacks, when everything was said."""
+    """The names of all callbacks, after all were sent."""
     await bench.emulator.settle()
     return bench.sink.names()
 
 
-async def test_a_call_is_created_transferred_and_ended(bench, client):
+async def test_the_async_sdk_creates_transfers_and_ends_a_call(bench, client):
     created = await client.create_call(
         number("answers"),
         f"{bench.url}/calls",
@@ -84,7 +84,7 @@ async def test_a_call_is_created_transferred_and_ended(bench, client):
         await connection.get_call_properties()
 
 
-async def test_a_call_is_answered_and_transferred(bench, client):
+async def test_the_async_sdk_answers_and_transfers_a_call(bench, client):
     ringing = bench.emulator.ring(callback_url=f"{bench.url}/eventgrid")
     answered = await client.answer_call(ringing.incoming_context, f"{bench.url}/calls")
     await settled(bench)
@@ -96,7 +96,7 @@ async def test_a_call_is_answered_and_transferred(bench, client):
     assert accepted["transferee"]["rawId"] == CALLER.raw_id
 
 
-async def test_a_group_call_goes_on_without_whoever_was_transferred(bench, client):
+async def test_a_group_call_continues_without_the_transferee(bench, client):
     created = await client.create_call(
         [USER, number("answers")], f"{bench.url}/calls", source_caller_id_number=OWN_NUMBER
     )
@@ -120,7 +120,7 @@ async def test_a_call_that_fails_ends_with_two_events(bench, client):
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-async def test_the_sdk_works_with_every_api_version(bench, version):
+async def test_the_async_sdk_works_with_every_api_version(bench, version):
     key = AzureKeyCredential(bench.emulator.access_key)
     async with CallAutomationClient(bench.url, key, api_version=version.value) as client:
         created = await client.create_call(
@@ -135,7 +135,7 @@ async def test_the_sdk_works_with_every_api_version(bench, version):
     assert {event["data"]["version"] for _, event in bench.sink.got} == {version}
 
 
-async def test_a_call_that_rings_is_redirected_or_rejected_once(bench, client):
+async def test_the_async_sdk_redirects_or_rejects_an_incoming_call_once(bench, client):
     redirected, rejected = (bench.emulator.ring(callback_url=bench.url) for _ in range(2))
     await client.redirect_call(redirected.incoming_context, USER)
     await client.reject_call(rejected.incoming_context, call_reject_reason="forbidden")
@@ -147,7 +147,7 @@ async def test_a_call_that_rings_is_redirected_or_rejected_once(bench, client):
     assert bench.emulator.executions(rejected.call_id) == 0
 
 
-async def test_errors_are_those_of_the_sdk(bench, client):
+async def test_errors_raise_the_exceptions_of_the_sdk(bench, client):
     call = bench.call()
     connection = client.get_call_connection(call)
     with pytest.raises(HttpResponseError) as caught:
@@ -160,7 +160,7 @@ async def test_errors_are_those_of_the_sdk(bench, client):
     assert bench.emulator.executions(call) == 1
 
 
-async def test_what_the_sdk_sends_again_is_executed_once(bench, client):
+async def test_a_request_that_the_async_sdk_retries_is_executed_once(bench, client):
     call = bench.call()
     bench.emulator.faults.add(Fault(kind="status", status=503))
     await client.get_call_connection(call).transfer_call_to_participant(number("throttled"))
@@ -170,7 +170,7 @@ async def test_what_the_sdk_sends_again_is_executed_once(bench, client):
     assert bench.emulator.executions(call) == 1
 
 
-async def test_a_wrong_key_is_refused(bench):
+async def test_a_wrong_access_key_is_rejected(bench):
     async with CallAutomationClient(bench.url, AzureKeyCredential("b3RoZXIta2V5")) as client:
         with pytest.raises(ClientAuthenticationError) as caught:
             await client.get_call_connection(bench.call()).get_call_properties()
@@ -179,7 +179,7 @@ async def test_a_wrong_key_is_refused(bench):
 
 @asynccontextmanager
 async def guarded(signer, sink, lifetime):
-    """A client with a token of Entra, over TLS."""
+    """A client with an Entra token, over TLS."""
     emulator = AcsEmulator(pace=0, signer=signer)
     async with aclosing(emulator), serve(emulator.app, tls=True) as server, serve(sink) as callbacks:
         call = emulator.place_call(callback_url=callbacks.url)
@@ -190,8 +190,8 @@ async def guarded(signer, sink, lifetime):
             yield emulator, credential, client.get_call_connection(call)
 
 
-async def test_a_connection_string_is_all_that_is_needed_over_tls(signer, sink):
-    """The SDK speaks https whatever scheme the connection string has."""
+async def test_the_async_sdk_connects_over_tls_with_a_connection_string(signer, sink):
+    """The SDK always uses https, whatever scheme the connection string has."""
     emulator = AcsEmulator(pace=0, signer=signer)
     async with aclosing(emulator), serve(emulator.app, tls=True) as server, serve(sink) as callbacks:
         call = emulator.place_call(callback_url=callbacks.url)
@@ -213,8 +213,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_an_unchanged_application_trusts_the_emulator_by_its_environment(signer):
-    """In a process of its own, because the transport reads the variable when it is imported."""
+async def test_an_application_trusts_the_emulator_through_environment_variables(signer):
+    """In a new process, because the transport reads the variable when it is imported."""
     emulator = AcsEmulator(pace=0, signer=signer)
     async with aclosing(emulator), serve(emulator.app, tls=True) as server:
         process = await asyncio.create_subprocess_exec(
@@ -228,7 +228,7 @@ async def test_an_unchanged_application_trusts_the_emulator_by_its_environment(s
     assert (process.returncode, out.decode().strip()) == (0, "connected")
 
 
-async def test_a_token_of_entra_is_accepted_over_tls(signer, sink):
+async def test_an_entra_token_is_accepted_over_tls(signer, sink):
     async with guarded(signer, sink, 3600) as (emulator, credential, connection):
         await connection.transfer_call_to_participant(number("answers"))
         await emulator.settle()
@@ -236,14 +236,14 @@ async def test_a_token_of_entra_is_accepted_over_tls(signer, sink):
     assert credential.scopes == ["https://communication.azure.com//.default"]
 
 
-async def test_an_expired_token_is_refused(signer, sink):
+async def test_an_expired_token_is_rejected(signer, sink):
     async with guarded(signer, sink, -1) as (_, _, connection):
         with pytest.raises(ClientAuthenticationError) as caught:
             await connection.get_call_properties()
     assert caught.value.error.code == "7501"
 
 
-async def test_azure_core_lets_no_token_leave_without_tls(bench):
+async def test_azure_core_sends_no_token_without_tls(bench):
     credential = Token(bench.emulator.token())
     async with CallAutomationClient(bench.url, credential, retry_total=0) as client:
         with pytest.raises(ServiceRequestError, match="non-TLS"):

@@ -1,4 +1,4 @@
-"""The emulator: every scenario plays, for a transfer and a redirect, and calls live as people let them."""
+"""The emulator: the scenarios of transfers and redirects, tenants, permissions and time limits."""
 
 import asyncio
 
@@ -70,7 +70,7 @@ def by_name(line):
 
 
 async def until(emulator, done):
-    """Return when the emulator has come so far."""
+    """Return when `done()` is true."""
     async with asyncio.timeout(10):
         while not done():
             await emulator.journal.changed()
@@ -89,7 +89,7 @@ async def transfer(bench, submission, call, adapter=None, **more):
 
 @pytest.mark.parametrize("line", NOBODY_DECIDES, ids=by_name)
 @pytest.mark.parametrize("body", ["current", "2018"])
-async def test_a_transfer_plays_its_scenario(bench, submission, line, body):
+async def test_each_scenario_of_a_transfer_sends_its_notifications(bench, submission, line, body):
     adapter = bench.adapter(body=body)
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     assert isinstance(await transfer(bench, submission, call, adapter, to=line.number), Submitted)
@@ -105,7 +105,7 @@ async def test_a_transfer_plays_its_scenario(bench, submission, line, body):
 @pytest.mark.parametrize("line", NOBODY_DECIDES, ids=by_name)
 @pytest.mark.parametrize("path", ["communications", "app"])
 @pytest.mark.parametrize("to", ["number", "teams_user"])
-async def test_a_redirect_plays_its_scenario(bench, submission, line, path, to):
+async def test_each_scenario_of_a_redirect_sends_its_notifications(bench, submission, line, path, to):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     (offer,) = bench.facts()
@@ -120,7 +120,7 @@ async def test_a_redirect_plays_its_scenario(bench, submission, line, path, to):
 
 
 @pytest.mark.parametrize("request_", ["transfer", "redirect"])
-class TestTurnedAway:
+class TestRejectedByScenario:
     def ask(self, bench, request_, to):
         if request_ == "transfer":
             call = bench.emulator.place_call(callback_url=bench.callback_url)
@@ -128,7 +128,7 @@ class TestTurnedAway:
         call = bench.emulator.ring(callback_url=bench.callback_url).call_id
         return call, Redirect(call=call, to=[to])
 
-    async def test_for_good(self, bench, submission, request_):
+    async def test_a_forbidden_target_is_rejected_every_time(self, bench, submission, request_):
         call, request = self.ask(bench, request_, scenario("forbidden").number)
         for _ in range(2):
             answer = await bench.adapter().submit(submission(request))
@@ -137,7 +137,7 @@ class TestTurnedAway:
             assert answer.result.reason is FailureReason.FORBIDDEN
         assert bench.emulator.executions(call) == 0
 
-    async def test_for_a_while(self, bench, submission, request_):
+    async def test_a_throttled_request_is_accepted_the_second_time(self, bench, submission, request_):
         call, request = self.ask(bench, request_, scenario("throttled").number)
         adapter = bench.adapter()
         first = await adapter.submit(submission(request))
@@ -155,7 +155,7 @@ class TestWhileTheTargetRings:
         ("decide", "last"),
         [("answer_target", ENDED), ("decline_target", ["failed"]), ("hang_up", ["call_ended"])],
     )
-    async def test_somebody_decides(self, bench, submission, decide, last):
+    async def test_a_manual_target_rings_until_the_ringing_is_ended(self, bench, submission, decide, last):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         await transfer(bench, submission, call, to=scenario("manual").number)
         assert bench.signals() == [["started"]], "until somebody decides"
@@ -164,7 +164,7 @@ class TestWhileTheTargetRings:
         await bench.emulator.settle()
         assert bench.signals()[-1] == last
 
-    async def test_a_redirected_call_waits_for_the_decision_too(self, bench, submission):
+    async def test_the_manual_target_of_a_redirect_rings_until_the_ringing_is_ended(self, bench, submission):
         call = bench.emulator.ring(callback_url=bench.callback_url).call_id
         await bench.adapter().submit(submission(Redirect(call=call, to=[scenario("manual").teams_user])))
         await bench.emulator.settle()
@@ -173,7 +173,9 @@ class TestWhileTheTargetRings:
         await bench.emulator.settle()
         assert bench.signals() == [[], ENDED]
 
-    async def test_the_application_may_hang_up(self, bench, browser, token, submission):
+    async def test_the_application_can_hang_up_while_the_target_rings(
+        self, bench, browser, token, submission
+    ):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         await transfer(bench, submission, call, to=scenario("manual").number)
         assert (await browser.delete(f"/v1.0/communications/calls/{call}", headers=token)).status_code == 204
@@ -181,7 +183,7 @@ class TestWhileTheTargetRings:
         await bench.emulator.settle()
         assert bench.signals() == [["started"], [], ["call_ended"]]
 
-    async def test_the_caller_may_hang_up_before_the_provider_says_anything(self, bench, submission):
+    async def test_the_caller_can_hang_up_before_the_first_notification(self, bench, submission):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         await submit_transfer(bench, submission, call)
         bench.emulator.hang_up(call)
@@ -192,7 +194,7 @@ class TestWhileTheTargetRings:
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("to", ["number", "teams_user"])
-async def test_every_published_form_is_taken(bench, submission, form, to):
+async def test_every_published_form_of_a_request_is_accepted(bench, submission, form, to):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     answer = await transfer(
         bench, submission, call, bench.adapter(**form), to=getattr(scenario("answers"), to)
@@ -202,7 +204,7 @@ async def test_every_published_form_is_taken(bench, submission, form, to):
     assert ENDED in bench.signals()
 
 
-async def test_of_several_targets_whoever_picks_up_first_wins(bench, submission):
+async def test_the_first_of_several_targets_to_answer_gets_the_call(bench, submission):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     targets = [scenario(name).teams_user for name in ("busy", "silent", "slow", "voicemail")]
     await bench.adapter().submit(submission(Redirect(call=call, to=targets)))
@@ -210,7 +212,7 @@ async def test_of_several_targets_whoever_picks_up_first_wins(bench, submission)
     assert bench.facts()[-1].target == scenario("voicemail").teams_user
 
 
-async def test_a_redirect_moves_the_callbacks(bench, submission):
+async def test_a_redirect_can_change_the_callback_address(bench, submission):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     request = Redirect(call=call, to=[USER], callback_uri="https://127.0.0.1:9/elsewhere")
@@ -220,7 +222,7 @@ async def test_a_redirect_moves_the_callbacks(bench, submission):
     assert (last.url, last.status) == ("https://127.0.0.1:9/elsewhere", None)
 
 
-async def test_after_a_failure_the_call_can_be_transferred_again(bench, submission):
+async def test_a_call_can_be_transferred_again_after_a_failure(bench, submission):
     adapter = bench.adapter()
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     await transfer(bench, submission, call, adapter, to=scenario("busy").number)
@@ -229,7 +231,7 @@ async def test_after_a_failure_the_call_can_be_transferred_again(bench, submissi
     assert bench.emulator.executions(call) == 2
 
 
-async def test_a_second_transfer_under_way_conflicts(bench, submission):
+async def test_a_second_transfer_in_progress_is_a_conflict(bench, submission):
     adapter = bench.adapter()
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     await transfer(bench, submission, call, adapter, to=scenario("silent").number)
@@ -239,7 +241,7 @@ async def test_a_second_transfer_under_way_conflicts(bench, submission):
 
 
 @pytest.mark.parametrize("ended", ["transferred", "hung up", "never was"])
-async def test_a_call_that_is_gone_is_not_found(bench, submission, ended):
+async def test_an_ended_call_is_not_found(bench, submission, ended):
     adapter = bench.adapter()
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     if ended == "transferred":
@@ -255,14 +257,16 @@ async def test_a_call_that_is_gone_is_not_found(bench, submission, ended):
     assert (await adapter.inspect(Call("graph", call))).presence is Presence.GONE
 
 
-async def test_a_call_of_another_tenant_is_7505(bench, submission):
+async def test_a_request_about_a_call_of_another_tenant_is_rejected_with_7505(bench, submission):
     call = bench.emulator.place_call(callback_url=bench.callback_url, tenant_id=OTHER_TENANT)
     answer = await transfer(bench, submission, call)
     assert answer.result.reason is FailureReason.TENANT_MISMATCH
     assert bench.emulator.executions(call) == 0
 
 
-async def test_a_ringing_call_cannot_be_transferred_nor_an_answered_one_redirected(bench, submission):
+async def test_an_incoming_call_cannot_be_transferred_and_an_answered_one_cannot_be_redirected(
+    bench, submission
+):
     adapter = bench.adapter()
     ringing = bench.emulator.ring(callback_url=bench.callback_url).call_id
     answered = bench.emulator.place_call(callback_url=bench.callback_url)
@@ -272,7 +276,7 @@ async def test_a_ringing_call_cannot_be_transferred_nor_an_answered_one_redirect
     assert refused.result.reason is FailureReason.CONFLICT
 
 
-async def test_a_group_call_needs_a_transferee(bench, submission):
+async def test_a_transfer_of_a_group_call_needs_a_transferee(bench, submission):
     adapter = bench.adapter()
     call = bench.emulator.place_call(callback_url=bench.callback_url, group=True)
     refused = await transfer(bench, submission, call, adapter)
@@ -283,7 +287,7 @@ async def test_a_group_call_needs_a_transferee(bench, submission):
 
 
 class TestConsultative:
-    async def test_both_calls_end(self, bench, submission):
+    async def test_a_consultative_transfer_ends_both_calls(self, bench, submission):
         call, consult = (bench.emulator.place_call(callback_url=bench.callback_url) for _ in range(2))
         assert isinstance(await transfer(bench, submission, call, replaces=consult), Submitted)
         ended = [fact.event.call_id for fact in bench.facts() if "call_ended" in fact.signals]
@@ -291,7 +295,7 @@ class TestConsultative:
         assert bench.signals()[-2:] == [ENDED, ["call_ended"]]
 
     @pytest.mark.parametrize("gone", ["never was", "hung up", "itself"])
-    async def test_it_fails_where_the_consult_call_is_gone(self, bench, submission, gone):
+    async def test_a_consultative_transfer_fails_if_the_consult_call_has_ended(self, bench, submission, gone):
         call, consult = (bench.emulator.place_call(callback_url=bench.callback_url) for _ in range(2))
         if gone == "hung up":
             bench.emulator.hang_up(consult)
@@ -311,7 +315,7 @@ class TestPermissions:
         bench.emulator.permissions.clear()
         bench.emulator.permissions |= before
 
-    async def test_a_transfer_needs_its_own(self, bench, submission, granted):
+    async def test_a_transfer_needs_the_permission_calls_initiate_all(self, bench, submission, granted):
         granted.discard("Calls.Initiate.All")
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         answer = await transfer(bench, submission, call)
@@ -322,7 +326,9 @@ class TestPermissions:
         assert isinstance(await transfer(bench, submission, call), Submitted)
 
     @pytest.mark.parametrize(("to", "need"), [(USER, "Calls.AudioVideo"), (None, "Calls.PSTN")])
-    async def test_the_path_of_2018_knows_its_own(self, bench, submission, granted, to, need):
+    async def test_the_path_of_2018_also_accepts_the_permissions_of_2018(
+        self, bench, submission, granted, to, need
+    ):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         adapter = bench.adapter(path="app", body="2018")
         more = {"to": to} if to else {}
@@ -331,7 +337,7 @@ class TestPermissions:
         granted.add(need)
         assert isinstance(await transfer(bench, submission, call, adapter, **more), Submitted)
 
-    async def test_without_any_the_caller_stays_encrypted(self, bench, granted):
+    async def test_the_caller_is_encrypted_without_a_calling_permission(self, bench, granted):
         granted.clear()
         bench.emulator.ring(callback_url=bench.callback_url)
         await bench.emulator.settle()
@@ -343,14 +349,14 @@ class TestPermissions:
 class TestRespondingInTime:
     @pytest_asyncio.fixture(loop_scope="module")
     async def held(self, bench):
-        """An emulator whose time stands still, with the bench's ear."""
+        """An emulator with a manual clock, whose notifications the bench receives."""
         clock = ManualClock()
         emulator = GraphEmulator(pace=0, clock=clock)
         async with serve(emulator.app, tls=True) as server:
             yield type(bench)(emulator, server), clock
             await emulator.aclose()
 
-    async def test_a_call_that_nobody_responds_to_is_over(self, bench, held):
+    async def test_an_incoming_call_without_a_response_in_time_ends(self, bench, held):
         there, clock = held
         call = there.emulator.ring(callback_url=bench.callback_url).call_id
         await there.emulator.settle()
@@ -364,7 +370,7 @@ class TestRespondingInTime:
         assert (ended.result.code, ended.result.subcode) == (408, 1106)
         assert ended.result.reason is FailureReason.TIMEOUT
 
-    async def test_one_that_was_redirected_is_not(self, bench, held, submission):
+    async def test_a_redirected_call_does_not_end_for_lack_of_a_response(self, bench, held, submission):
         there, clock = held
         call = there.emulator.ring(callback_url=bench.callback_url).call_id
         await there.emulator.settle()
@@ -375,7 +381,7 @@ class TestRespondingInTime:
         assert len(there.emulator.callbacks) == 1
         await adapter.aclose()
 
-    async def test_nor_is_one_whose_caller_hung_up(self, bench, held):
+    async def test_a_call_whose_caller_hung_up_does_not_end_twice(self, bench, held):
         there, clock = held
         there.emulator.hang_up(there.emulator.ring(callback_url=bench.callback_url).call_id)
         clock.advance(60)
@@ -383,7 +389,7 @@ class TestRespondingInTime:
         assert bench.signals() == [[], ["call_ended"]]
 
 
-async def test_its_calls_are_shown(bench):
+async def test_calls_lists_incoming_and_established_calls(bench):
     before = len(bench.emulator.calls())
     call = bench.emulator.place_call(callback_url=bench.callback_url, group=True)
     ringing = bench.emulator.ring(callback_url=bench.callback_url).call_id
@@ -395,7 +401,7 @@ async def test_its_calls_are_shown(bench):
     assert (rung.id, rung.state, rung.ringing) == (ringing, "incoming", True)
 
 
-async def test_it_names_calls_that_it_does_not_know(bench):
+async def test_an_unknown_call_raises_key_error(bench):
     for ask in (bench.emulator.executions, bench.emulator.hang_up, bench.emulator.press):
         with pytest.raises(KeyError):
             ask("no-such-call")
@@ -421,7 +427,7 @@ async def test_requests_are_recorded_without_their_credentials(bench, submission
     assert "eyJ" not in everything, "no token at all"
 
 
-async def test_closing_stops_what_plays(bench, submission):
+async def test_closing_the_emulator_cancels_running_scenarios(bench, submission):
     bench.emulator.pace = 60
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     assert not isinstance(await submit_transfer(bench, submission, call), Rejected)

@@ -1,4 +1,4 @@
-"""The emulator's notifications: in the published words and order, with the headers seen, and signed."""
+"""The emulator's notifications: their published content and order, their headers and signatures."""
 
 import jwt
 import pytest
@@ -58,7 +58,7 @@ async def token(bench):
 
 
 def said(callback):
-    """A notification in short: its change, its state, and what else it says."""
+    """A summary of a notification: its change, its state, and its other fields."""
     (element,) = callback.body["value"]
     data = element["resourceData"]
     if isinstance(data, list):
@@ -85,7 +85,9 @@ async def submit(bench, submission, request, **more):
 
 
 @pytest.mark.parametrize(("request_", "expected"), SEQUENCES.values(), ids=SEQUENCES)
-async def test_a_transfer_is_told_as_its_example_tells_it(bench, submission, request_, expected):
+async def test_the_notifications_of_a_transfer_equal_the_published_examples(
+    bench, submission, request_, expected
+):
     call = bench.emulator.place_call(callback_url=bench.callback_url, group="transferee" in request_)
     more = dict(request_)
     if more.pop("replaces", False):
@@ -123,9 +125,7 @@ async def test_every_result_info_has_the_names_and_types_of_the_csdl(
 
 
 @pytest.mark.parametrize(("to", "codes"), [(USER, ("0", "7015")), (BUSY_USER, ("486", "560486"))])
-async def test_the_fault_spelling_sends_the_other_spellings_of_the_documentation(
-    bench, submission, to, codes
-):
+async def test_the_fault_spelling_sends_the_alternative_published_spelling(bench, submission, to, codes):
     bench.emulator.faults.add(Fault.parse("spelling,times=always"))
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     await submit(bench, submission, Transfer(call=call, to=to))
@@ -139,7 +139,7 @@ async def test_the_fault_spelling_sends_the_other_spellings_of_the_documentation
 
 
 @pytest.mark.parametrize("replaces", [False, True])
-async def test_2018_tells_it_in_its_own_words(bench, submission, replaces):
+async def test_notifications_of_2018_have_their_published_form(bench, submission, replaces):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     more = {"replaces": bench.emulator.place_call(callback_url=bench.callback_url)} if replaces else {}
     await submit(bench, submission, Transfer(call=call, to=USER, **more), body="2018")
@@ -152,7 +152,7 @@ async def test_2018_tells_it_in_its_own_words(bench, submission, replaces):
     ]
 
 
-async def test_a_group_call_s_roster_loses_the_transferee(bench, submission):
+async def test_the_roster_of_a_group_call_no_longer_contains_the_transferee(bench, submission):
     call = bench.emulator.place_call(callback_url=bench.callback_url, group=True)
     await submit(bench, submission, Transfer(call=call, to=USER, **GROUP))
     (roster,) = [fact.event for fact in bench.facts() if isinstance(fact.event, CallParticipants)]
@@ -165,7 +165,7 @@ async def test_a_group_call_s_roster_loses_the_transferee(bench, submission):
     [(USER, USER.raw_id), (PHONE, None)],
     ids=["a user is named", "somebody on the telephone is not"],
 )
-async def test_a_redirect_s_end_shows_the_call_again_and_who_answered(bench, submission, to, answered_by):
+async def test_the_end_of_a_redirect_shows_the_call_and_who_answered(bench, submission, to, answered_by):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     await submit(bench, submission, Redirect(call=call, to=[to]))
@@ -180,7 +180,7 @@ async def test_a_redirect_s_end_shows_the_call_again_and_who_answered(bench, sub
     assert fact.target.kind == "encrypted" if answered_by is None else fact.target.raw_id == answered_by
 
 
-async def test_a_key_is_heard_by_whoever_subscribed(bench, browser, token, submission):
+async def test_a_pressed_key_is_reported_to_a_subscriber(bench, browser, token, submission):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     bench.emulator.press(call, "tone5")
     await bench.emulator.settle()
@@ -201,7 +201,7 @@ async def test_a_key_is_heard_by_whoever_subscribed(bench, browser, token, submi
     assert bench.signals() == [["returned"], ["started"], ["returned"], ["failed"]]
 
 
-async def test_they_carry_the_headers_that_were_seen(bench, submission):
+async def test_notifications_have_the_observed_headers(bench, submission):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     await submit(bench, submission, Transfer(call=call, to=USER))
     numbers = {callback.headers["x-microsoft-skype-message-id"] for callback in bench.callbacks}
@@ -212,7 +212,7 @@ async def test_they_carry_the_headers_that_were_seen(bench, submission):
     assert chain in bench.emulator.calls()[-1].marks
 
 
-async def test_they_are_signed_by_keys_that_its_openid_document_names(bench, browser):
+async def test_notifications_are_signed_with_keys_of_the_openid_document(bench, browser):
     bench.emulator.ring(callback_url=bench.callback_url, tenant_id=OTHER_TENANT)
     await bench.emulator.settle()
     document = (await browser.get(bench.table["openid_url"])).json()
@@ -227,14 +227,14 @@ async def test_they_are_signed_by_keys_that_its_openid_document_names(bench, bro
     assert document["issuer"] in bench.table["issuers"]
 
 
-async def test_the_signer_can_be_brought_along():
+async def test_a_test_can_provide_the_signer():
     signer = CallbackSigner(issuer="https://graph.microsoft.com")
     emulator = GraphEmulator(signer=signer)
     assert emulator.config("https://emulator.test")["issuers"] == ["https://graph.microsoft.com"]
     assert emulator.signer is signer
 
 
-async def test_the_client_s_receiver_believes_them_and_no_forgery(bench):
+async def test_the_receiver_accepts_notifications_and_rejects_forged_ones(bench):
     opened = []
 
     async def receiver(scope, receive, send):

@@ -1,4 +1,4 @@
-"""What the emulator takes and what it refuses, as a plain HTTP client sees it."""
+"""Which requests the emulator accepts and which it rejects, with a plain HTTP client."""
 
 import ssl
 
@@ -48,7 +48,7 @@ async def token(bench):
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def ask(bench, browser, token):
-    """Sends a request with a good token and lets everything happen that comes of it."""
+    """Sends a request with a valid token, and waits until the emulator has done all that follows."""
 
     async def send(method, path, **more):
         answer = await browser.request(method, path, headers=token, **more)
@@ -67,7 +67,7 @@ def granted(bench):
 
 
 def told(bench):
-    """Each notification's change and state; a roster has none."""
+    """The change and state of each notification; a roster has no state."""
     elements = [callback.body["value"][0] for callback in bench.emulator.callbacks]
     return [
         (each["changeType"], each["resourceData"].get("state"))
@@ -78,7 +78,7 @@ def told(bench):
 
 
 class TestCreate:
-    async def test_a_call_to_somebody(self, bench, ask):
+    async def test_a_new_call_is_established_when_the_target_answers(self, bench, ask):
         answer = await ask("POST", CALLS, json=new_call(bench, USER, subject="consult"))
         made = answer.json()
         assert (answer.status_code, made["state"], made["direction"]) == (201, "establishing", "outgoing")
@@ -90,7 +90,7 @@ class TestCreate:
         shown = (await ask("GET", f"{CALLS}/{made['id']}")).json()
         assert (shown["state"], shown["targets"][0]["identity"]["user"]["id"]) == ("established", "u1")
 
-    async def test_it_can_be_the_consult_call(self, bench, ask):
+    async def test_a_new_call_can_be_the_consult_call_of_a_transfer(self, bench, ask):
         first = bench.emulator.place_call(callback_url=bench.callback_url)
         second = (await ask("POST", CALLS, json=new_call(bench, USER))).json()["id"]
         body = {"transferTarget": {"identity": USER, "replacesCallId": second}}
@@ -106,12 +106,12 @@ class TestCreate:
             ("caller_leaves", [("updated", "established"), ("deleted", "terminated")]),
         ],
     )
-    async def test_who_is_called_decides(self, bench, ask, name, story):
+    async def test_the_called_party_decides_what_happens_to_a_new_call(self, bench, ask, name, story):
         target = {"phone": {"id": scenario(name).number.number}}
         await ask("POST", CALLS, json=new_call(bench, target))
         assert told(bench) == [("updated", "establishing"), *story]
 
-    async def test_whoever_is_called_may_hang_up_while_it_rings(self, bench, ask):
+    async def test_the_called_party_can_decline_while_it_rings(self, bench, ask):
         target = {"phone": {"id": scenario("manual").number.number}}
         made = (await ask("POST", CALLS, json=new_call(bench, target))).json()
         bench.emulator.hang_up(made["id"])
@@ -142,7 +142,7 @@ class TestCreate:
             ([], MEETING, {"Calls.JoinGroupCallAsGuest.All"}),
         ],
     )
-    async def test_each_kind_needs_its_permission(self, bench, ask, granted, targets, more, need):
+    async def test_each_kind_of_new_call_needs_its_permission(self, bench, ask, granted, targets, more, need):
         body = new_call(bench, *targets, **more)
         for lacking in need:
             granted.discard(lacking)
@@ -152,7 +152,7 @@ class TestCreate:
         granted |= need
         assert (await ask("POST", CALLS, json=body)).status_code == 201
 
-    async def test_of_another_tenant_than_the_token_s_is_7505(self, bench, ask):
+    async def test_a_new_call_in_another_tenant_than_the_token_s_is_rejected_with_7505(self, bench, ask):
         refused = await ask("POST", CALLS, json=new_call(bench, USER, tenantId=OTHER_TENANT))
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "7505")
 
@@ -180,7 +180,7 @@ class TestCreate:
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
         assert len(bench.emulator.calls()) == before
 
-    async def test_who_is_called_may_turn_the_request_away(self, bench, ask):
+    async def test_the_scenario_of_the_called_party_can_reject_the_request(self, bench, ask):
         body = new_call(bench, {"phone": {"id": scenario("throttled").number.number}})
         first = await ask("POST", CALLS, json=body)
         assert first.status_code == 429
@@ -197,7 +197,7 @@ class TestRinging:
         return call
 
     @pytest.mark.parametrize("path", ["communications", "app", f"applications/{CLIENT_ID}"])
-    async def test_it_is_answered(self, bench, ask, ringing, path):
+    async def test_an_incoming_call_can_be_answered_once(self, bench, ask, ringing, path):
         answer = await ask("POST", f"/beta/{path}/calls/{ringing}/answer", json=ANSWER)
         assert (answer.status_code, answer.content) == (202, b"")
         assert told(bench) == [("updated", "establishing"), ("updated", "established")]
@@ -205,12 +205,12 @@ class TestRinging:
         assert again.status_code == 409
         assert (await ask("POST", f"{CALLS}/{ringing}/transfer", json=GOOD)).status_code == 202
 
-    async def test_an_answer_moves_the_callbacks(self, bench, ask, ringing):
+    async def test_an_answer_can_change_the_callback_address(self, bench, ask, ringing):
         elsewhere = "https://127.0.0.1:9/elsewhere"
         await ask("POST", f"{CALLS}/{ringing}/answer", json={**ANSWER, "callbackUri": elsewhere})
         assert {callback.url for callback in bench.emulator.callbacks} == {elsewhere}
 
-    async def test_of_a_group_with_its_roster_and_permission(self, bench, ask, granted):
+    async def test_answering_a_group_call_needs_a_permission_and_sends_the_roster(self, bench, ask, granted):
         call = bench.emulator.ring(callback_url=bench.callback_url, group=True).call_id
         granted -= {"Calls.JoinGroupCall.All", "Calls.JoinGroupCallAsGuest.All"}
         assert (await ask("POST", f"{CALLS}/{call}/answer", json=ANSWER)).status_code == 403
@@ -219,7 +219,7 @@ class TestRinging:
         assert told(bench)[-1] == ("updated", "roster")
 
     @pytest.mark.parametrize("body", [{}, {"reason": "busy"}, {"reason": "None"}, {"reason": "forbidden"}])
-    async def test_it_is_rejected_and_its_end_has_no_state(self, bench, ask, ringing, body):
+    async def test_the_end_of_a_rejected_call_has_no_state(self, bench, ask, ringing, body):
         answer = await ask("POST", f"{CALLS}/{ringing}/reject", json=body)
         assert (answer.status_code, answer.content) == (202, b"")
         assert told(bench) == [("deleted", None)]
@@ -251,7 +251,7 @@ class TestEstablished:
     def call(self, bench):
         return bench.emulator.place_call(callback_url=bench.callback_url)
 
-    async def test_it_is_shown_with_the_nulls_that_graph_shows(self, ask, call):
+    async def test_a_call_is_shown_with_its_null_fields(self, ask, call):
         shown = (await ask("GET", f"/beta/app/calls/{call.upper()}")).json()
         assert (shown["id"], shown["state"], shown["answeredBy"]) == (call, "established", None)
         assert shown["@odata.context"] == "https://graph.microsoft.com/beta/$metadata#app/calls/$entity"
@@ -266,7 +266,7 @@ class TestEstablished:
             (f"/beta/applications/{CLIENT_ID}", f"beta/$metadata#applications('{CLIENT_ID}')/calls"),
         ],
     )
-    async def test_responses_that_show_something_name_its_context(self, bench, ask, call, path, context):
+    async def test_responses_contain_their_context_url(self, bench, ask, call, path, context):
         context = f"https://graph.microsoft.com/{context}"
         made = await ask("POST", f"{path}/calls", json=new_call(bench, USER))
         shown = await ask("GET", f"{path}/calls/{call}")
@@ -274,7 +274,7 @@ class TestEstablished:
         assert [each.json()["@odata.context"] for each in (made, shown)] == [f"{context}/$entity"] * 2
         assert people.json()["@odata.context"] == f"{context}('{call}')/participants"
 
-    async def test_it_is_hung_up(self, bench, ask, call):
+    async def test_a_call_can_be_deleted_once(self, bench, ask, call):
         answer = await ask("DELETE", f"{CALLS}/{call}")
         assert (answer.status_code, answer.content) == (204, b"")
         assert told(bench) == [("updated", "terminating"), ("deleted", "terminated")]
@@ -282,7 +282,7 @@ class TestEstablished:
         assert (info["code"], info["subcode"]) == (200, 5001)
         assert (await ask("DELETE", f"{CALLS}/{call}")).status_code == 404
 
-    async def test_it_is_kept_alive_while_it_lives(self, bench, ask, call):
+    async def test_a_call_can_be_kept_alive_until_it_ends(self, bench, ask, call):
         answer = await ask("POST", f"{CALLS}/{call}/keepAlive")
         assert (answer.status_code, answer.content) == (200, b"")
         bench.emulator.hang_up(call)
@@ -290,15 +290,15 @@ class TestEstablished:
         gone = await ask("POST", f"{CALLS}/{call}/keepAlive")
         assert (gone.status_code, gone.json()["error"]["code"]) == (404, "8522")
 
-    async def test_an_action_may_be_named_in_full(self, ask, call):
+    async def test_an_action_can_have_its_qualified_name(self, ask, call):
         assert (await ask("POST", f"{CALLS}/{call}/microsoft.graph.transfer", json=GOOD)).status_code == 202
 
-    async def test_null_is_as_good_as_nothing(self, ask, call):
+    async def test_optional_fields_can_be_null(self, ask, call):
         body = {"transferTarget": {"identity": {**USER, "phone": None}, "region": None}, "transferee": None}
         answer = await ask("POST", f"{CALLS}/{call}/transfer", json=body)
         assert (answer.status_code, answer.content) == (202, b"")
 
-    async def test_2018_is_answered_with_an_operation(self, ask, call):
+    async def test_a_transfer_of_2018_returns_an_operation(self, ask, call):
         body = {"target": {"identity": USER}, "clientContext": "c1"}
         answer = await ask("POST", f"/beta/app/calls/{call}/transfer", json=body)
         assert answer.status_code == 200
@@ -376,7 +376,7 @@ class TestErrors:
         assert error["innerError"]["client-request-id"] == "mine" == answer.headers["client-request-id"]
         assert answer.headers["request-id"] == error["innerError"]["request-id"]
 
-    async def test_throttling_repeats_itself_as_published(self, bench, ask):
+    async def test_a_throttled_response_repeats_the_error_as_published(self, bench, ask):
         bench.emulator.faults.add(Fault.parse("status=429,retry_after=2.128"))
         answer = await ask("GET", f"{CALLS}/none")
         error = answer.json()["error"]
@@ -385,22 +385,22 @@ class TestErrors:
         assert error["innerError"]["request-id"] == answer.headers["request-id"]
 
     @pytest.mark.parametrize(("status", "code"), [(500, "9999"), (503, "serviceNotAvailable"), (403, "7504")])
-    async def test_trouble_has_graph_s_own_body(self, bench, ask, status, code):
+    async def test_a_fault_has_the_error_body_of_graph(self, bench, ask, status, code):
         bench.emulator.faults.add(Fault.parse(f"status={status}"))
         answer = await ask("GET", f"{CALLS}/none")
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert "retry-after" not in answer.headers
 
     @pytest.mark.parametrize("given", [{}, {"Authorization": "Bearer made.up"}, {"Authorization": "Basic x"}])
-    async def test_a_token_that_was_not_issued_is_401(self, browser, given):
+    async def test_an_unknown_token_is_rejected_with_401(self, browser, given):
         answer = await browser.get(f"{CALLS}/none", headers=given)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "InvalidAuthenticationToken")
 
-    async def test_nor_is_a_revoked_one_good(self, bench, ask):
+    async def test_a_revoked_token_is_rejected_with_401(self, bench, ask):
         bench.emulator.revoke_tokens()
         assert (await ask("GET", f"{CALLS}/none")).status_code == 401
 
-    async def test_the_emulator_is_trusted_through_its_own_authority_only(self, bench):
+    async def test_the_certificate_of_the_emulator_is_valid_only_with_its_own_ca(self, bench):
         async with httpx.AsyncClient(verify=ssl.create_default_context()) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(f"{bench.server.url}{CALLS}/x")

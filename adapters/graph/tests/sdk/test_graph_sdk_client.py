@@ -1,8 +1,8 @@
-"""Microsoft's own SDK as a client of the emulator: what it parses without complaint is Graph's wire.
+"""The official SDK as a client of the emulator: it must be able to parse every response.
 
-It logs in by azure-identity, over TLS with the throw-away authority, as it does with Graph itself. Needs
-`msgraph-beta-sdk`, like the rest of this folder. The SDK has no model of `commsNotifications`, which are only
-ever received, so that notifications are parsed as what they carry: calls and participants.
+It authenticates with azure-identity over TLS, as with Graph. Needs `msgraph-beta-sdk`, as all tests of this
+folder do. The SDK has no model of `commsNotifications`, so the tests parse the calls and participants in
+notifications.
 """
 
 import json
@@ -77,7 +77,7 @@ UNDECLARED = {
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def graph(bench):
-    """The SDK, pointed at the emulator by address and authority alone."""
+    """The SDK, configured for the emulator with address and authority only."""
     ca_file = str(bench.server.ca_file)
     credential = ClientSecretCredential(
         TENANT_ID,
@@ -132,7 +132,7 @@ BUSY = scenario("busy")
 
 
 def notified(bench):
-    """What the notifications carry, as the SDK's models: calls, and lists of participants."""
+    """The content of the notifications, as models of the SDK: calls, and lists of participants."""
     found = []
     for callback in bench.emulator.callbacks:
         for element in callback.body["value"]:
@@ -145,7 +145,7 @@ def notified(bench):
 
 
 def undeclared(model):
-    """What no model declares, as (model's name, property)."""
+    """Properties that no model declares, as (name of the model, property)."""
     if isinstance(model, list):
         return {each for item in model for each in undeclared(item)}
     if not hasattr(model, "__dataclass_fields__"):
@@ -170,7 +170,7 @@ async def placed(bench, graph, **more):
     )
 
 
-async def test_a_call_is_made_shown_kept_alive_and_hung_up(bench, graph):
+async def test_the_sdk_creates_gets_keeps_alive_and_deletes_a_call(bench, graph):
     made = await graph.communications.calls.post(new_call(bench, user(ANSWERS.object_id, "Adele")))
     await bench.emulator.settle()
     assert (made.state, made.direction) == (CallState.Establishing, CallDirection.Outgoing)
@@ -196,7 +196,7 @@ async def test_a_call_is_made_shown_kept_alive_and_hung_up(bench, graph):
     assert surprising(notified(bench)) == set()
 
 
-async def test_a_meeting_is_joined_and_its_roster_read(bench, graph):
+async def test_the_sdk_joins_a_meeting_and_reads_its_roster(bench, graph):
     meeting = OrganizerMeetingInfo(
         odata_type="#microsoft.graph.organizerMeetingInfo", organizer=user(ANSWERS.object_id)
     )
@@ -211,7 +211,7 @@ async def test_a_meeting_is_joined_and_its_roster_read(bench, graph):
     assert surprising([made, *notified(bench), *listed.value]) == set()
 
 
-async def test_an_incoming_call_is_read_and_answered(bench, graph):
+async def test_the_sdk_gets_and_answers_an_incoming_call(bench, graph):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     await bench.emulator.settle()
     (incoming,) = notified(bench)
@@ -229,7 +229,7 @@ async def test_an_incoming_call_is_read_and_answered(bench, graph):
     assert surprising(notified(bench)) == set()
 
 
-async def test_an_incoming_call_is_rejected(bench, graph):
+async def test_the_sdk_rejects_an_incoming_call(bench, graph):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     body = RejectPostRequestBody(reason=RejectReason.Busy)
     await graph.communications.calls.by_call_id(call).reject.post(body)
@@ -239,7 +239,7 @@ async def test_an_incoming_call_is_rejected(bench, graph):
 
 @pytest.mark.parametrize("kind", ["user", "phone"])
 @pytest.mark.parametrize("line", [ANSWERS, BUSY], ids=["answers", "busy"])
-async def test_a_call_is_transferred(bench, graph, kind, line):
+async def test_the_sdk_transfers_a_call(bench, graph, kind, line):
     here = await placed(bench, graph)
     target = user(line.object_id) if kind == "user" else phone(line.number.number)
     await here.transfer.post(TransferPostRequestBody(transfer_target=invited(target)))
@@ -258,7 +258,7 @@ async def test_a_call_is_transferred(bench, graph, kind, line):
 
 
 @pytest.mark.parametrize("line", [ANSWERS, BUSY], ids=["answers", "busy"])
-async def test_a_call_is_transferred_after_a_consult_call_of_the_sdk_s_own(bench, graph, line):
+async def test_the_sdk_transfers_a_call_after_a_consult_call(bench, graph, line):
     here = await placed(bench, graph)
     consult = await graph.communications.calls.post(new_call(bench, user(ANSWERS.object_id)))
     await bench.emulator.settle()
@@ -274,7 +274,7 @@ async def test_a_call_is_transferred_after_a_consult_call_of_the_sdk_s_own(bench
     assert surprising(notified(bench)) == set()
 
 
-async def test_somebody_is_transferred_from_a_group_call(bench, graph):
+async def test_the_sdk_transfers_a_participant_of_a_group_call(bench, graph):
     here = await placed(bench, graph, group=True)
     everybody = (await here.participants.get()).value
     caller = next(each for each in everybody if each.info.identity.user)
@@ -290,7 +290,7 @@ async def test_somebody_is_transferred_from_a_group_call(bench, graph):
 
 
 @pytest.mark.parametrize("kind", ["user", "phone"])
-async def test_an_incoming_call_is_redirected(bench, graph, kind):
+async def test_the_sdk_redirects_an_incoming_call(bench, graph, kind):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id
     target = user(ANSWERS.object_id) if kind == "user" else phone(ANSWERS.number.number)
     body = RedirectPostRequestBody(targets=[invited(target)], timeout=30, callback_uri=bench.callback_url)
@@ -306,7 +306,7 @@ async def test_an_incoming_call_is_redirected(bench, graph, kind):
     assert surprising(notified(bench)) == set()
 
 
-async def test_keys_that_are_pressed_are_heard(bench, graph):
+async def test_pressed_keys_are_reported_after_a_subscription(bench, graph):
     here = await placed(bench, graph)
     done = await here.subscribe_to_tone.post(SubscribeToTonePostRequestBody(client_context="c1"))
     assert (done.client_context, done.status) == ("c1", OperationStatus.Completed)
@@ -316,7 +316,7 @@ async def test_keys_that_are_pressed_are_heard(bench, graph):
     assert (heard.tone_info.tone, heard.tone_info.sequence_id) == (Tone.Pound, 1)
 
 
-async def test_an_error_is_the_sdk_s_own_error(bench, graph):
+async def test_an_error_raises_the_exception_of_the_sdk(bench, graph):
     ringing = bench.emulator.ring(callback_url=bench.callback_url).call_id
     body = TransferPostRequestBody(transfer_target=invited(user(ANSWERS.object_id)))
     with pytest.raises(ODataError) as refused:
@@ -327,7 +327,7 @@ async def test_an_error_is_the_sdk_s_own_error(bench, graph):
     assert error.inner_error.date is not None
 
 
-async def test_the_older_path_is_there_too(bench, graph):
+async def test_the_older_path_is_served_too(bench, graph):
     call = bench.emulator.place_call(callback_url=bench.callback_url)
     shown = await graph.app.calls.by_call_id(call).get()
     assert shown.state == CallState.Established

@@ -1,12 +1,12 @@
-"""Our requests, read and written by the models of Microsoft's own SDK: nothing lost, nothing unknown.
+"""The models of the official SDK read our requests and write them back: no field is lost or unknown.
 
-Needs `msgraph-beta-sdk`, which is large, so that it is run on its own:
+Needs `msgraph-beta-sdk`, which is large, so these tests run separately:
 
     pip install msgraph-beta-sdk
     pytest adapters/graph/tests/sdk
 
-A property that a model does not declare lands in its `additional_data`. That is no loss, and right where the
-schema's type is open and the property is published; each such property is named here.
+A model keeps properties that it does not declare in `additional_data`. That is right if the type is open in
+the schema and the property is published; the tests list each such property.
 """
 
 import json
@@ -96,7 +96,7 @@ def model_of(request):
 
 
 def read(request):
-    """Our body, and the SDK's model of it."""
+    """Our body, and the model that the SDK reads from it."""
     sent = thaw(body_of(request, form=GraphSettings().body, submission_id="s1"))
     node = json_nodes.JsonParseNodeFactory().get_root_parse_node(
         "application/json", json.dumps(sent).encode()
@@ -111,7 +111,7 @@ def written(model):
 
 
 def undeclared(model):
-    """What no model declares, as (model's name, property)."""
+    """Properties that no model declares, as (name of the model, property)."""
     if isinstance(model, list):
         return {each for item in model for each in undeclared(item)}
     if not hasattr(model, "additional_data"):
@@ -131,7 +131,7 @@ def allowed(table):
 
 
 @pytest.mark.parametrize("request_", (REQUESTS | IN_EXAMPLES).values(), ids=REQUESTS | IN_EXAMPLES)
-def test_what_the_sdk_reads_it_writes_again(request_):
+def test_the_sdk_reads_our_bodies_and_writes_them_back(request_):
     sent, model = read(request_)
     by_itself = written(model_of(request_)())  # a redirect's model says false where nothing is said
     assert written(model) == by_itself | sent
@@ -139,27 +139,27 @@ def test_what_the_sdk_reads_it_writes_again(request_):
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_what_no_model_declares_is_of_an_open_type_and_published(request_):
+def test_fields_that_no_model_declares_belong_to_open_types_and_are_published(request_):
     _, model = read(request_)
     assert undeclared(model) <= allowed(PUBLISHED_BESIDE_THE_SCHEMA)
 
 
 @pytest.mark.parametrize("request_", IN_EXAMPLES.values(), ids=IN_EXAMPLES)
-def test_what_only_examples_have_is_sent_by_extra_alone(request_):
+def test_fields_that_only_examples_have_are_sent_only_with_extra(request_):
     _, model = read(request_)
     beside = undeclared(model) - allowed(PUBLISHED_BESIDE_THE_SCHEMA)
     assert beside
     assert beside <= allowed(IN_EXAMPLES_ONLY)
 
 
-def test_every_exception_is_needed():
-    """A property that the SDK has come to declare is to be struck from the list."""
+def test_every_listed_exception_is_needed():
+    """Remove an exception from the list when the SDK declares the property."""
     seen = {each for request in (REQUESTS | IN_EXAMPLES).values() for each in undeclared(read(request)[1])}
     assert seen == allowed(PUBLISHED_BESIDE_THE_SCHEMA) | allowed(IN_EXAMPLES_ONLY)
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-def test_a_transferee_s_type_is_closed_and_holds_declared_properties_only(request_):
+def test_the_type_of_a_transferee_is_closed_and_has_only_declared_properties(request_):
     _, model = read(request_)
     transferee = getattr(model, "transferee", None)
     assert transferee is None or transferee.additional_data == {}
