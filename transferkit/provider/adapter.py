@@ -190,7 +190,11 @@ class Adapter(ABC):
     name: ClassVar[str]
     """The provider's name in the configuration and in events."""
     settings_class: ClassVar[type[Any]]
-    """An attrs class. Its fields are the keys of `[providers.<name>]` in the configuration."""
+    """An attrs class. Its fields are the keys of `[providers.<name>]` in the configuration.
+
+    They are of type `str`, `bool`, `int`, `float`, `timedelta` (seconds), `Path`, `Secret`, a `StrEnum`,
+    `tuple[str, ...]` or a runtime-checkable protocol (an object from Python), or one of these and `None`.
+    """
     needs_settings: ClassVar[bool] = True
     """Whether the configuration must have a table `[providers.<name>]` to use this provider."""
     callback_paths: ClassVar[tuple[str, ...]] = ("",)

@@ -29,7 +29,7 @@ def check_configuration(config: Config) -> Iterator[CheckResult]:
                 yield failed(
                     "secrets",
                     f"{problem.field} cannot be resolved: {problem.message}",
-                    advice="Set it where this process looks, and run the check as the application's user.",
+                    advice="Provide it, and run the check as the application's user.",
                 )
         else:
             resolved += 1

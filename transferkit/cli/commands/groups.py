@@ -36,7 +36,9 @@ EventId = Annotated[
 
 @groups.command("list")
 def list_groups(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """List the groups and their lag: the events that they have not acknowledged.
+    """List the groups and their lag.
+
+    The lag is the number of events that a group has not acknowledged.
 
     Examples:
       transferkit groups list --config transferkit.toml
@@ -66,7 +68,9 @@ def list_groups(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 @groups.command("parked")
 def list_parked(group: Group, *, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """List the parked events of a group. Exits with 1 if the group does not exist.
+    """List the parked events of a group.
+
+    Exits with 1 if the group does not exist.
 
     Examples:
       transferkit groups parked billing
@@ -99,7 +103,9 @@ def list_parked(group: Group, *, config: ConfigFile = None, as_json: AsJson = Fa
 
 @groups.command("release")
 def release(group: Group, event: EventId, *, config: ConfigFile = None) -> None:
-    """Deliver a parked event once more. Exits with 1 if the group has no parked event of that id.
+    """Deliver a parked event once more.
+
+    Exits with 1 if the group has no parked event of that id.
 
     Examples:
       transferkit groups release billing 1f0c2f4e-0f7e-5d1b-8a49-5a3b1c0c7d11
@@ -111,9 +117,9 @@ def release(group: Group, event: EventId, *, config: ConfigFile = None) -> None:
 
 @groups.command("remove")
 def remove(group: Group, *, config: ConfigFile = None) -> None:
-    """Remove a group that is no longer read: its place in the stream and its parked events.
+    """Remove a group that is no longer read.
 
-    Exits with 1 if the group does not exist.
+    Removes its place in the stream and its parked events. Exits with 1 if the group does not exist.
 
     Examples:
       transferkit groups remove wallboard-test

@@ -38,7 +38,7 @@ Role = Annotated[str, typer.Argument(help="The role that the application connect
 
 @store.command()
 def migrate(*, config: ConfigFile = None) -> None:
-    """Create the store's tables, or update those of an older transferkit.
+    """Create or update the store's tables.
 
     Other processes may use the store meanwhile. A SQLite file is also updated whenever it is opened.
 
@@ -56,9 +56,10 @@ def migrate(*, config: ConfigFile = None) -> None:
 
 @store.command("grants")
 def print_grants(role: Role, *, config: ConfigFile = None) -> None:
-    """Print the SQL that grants a PostgreSQL role what an application needs.
+    """Print the SQL that grants a role its rights.
 
-    Run the SQL as the owner of the tables.
+    These are the rights that an application needs in a PostgreSQL store. Run the SQL as the owner of the
+    tables.
 
     Examples:
       transferkit store grants app | psql "$OWNER_URL"
@@ -76,7 +77,7 @@ def print_grants(role: Role, *, config: ConfigFile = None) -> None:
 
 @store.command()
 def prune(*, config: ConfigFile = None) -> None:
-    """Remove the calls that are older than 'retention.age'.
+    """Remove calls older than 'retention.age'.
 
     An open client also does this, once every 'retention.every'.
 
@@ -93,7 +94,9 @@ def prune(*, config: ConfigFile = None) -> None:
 
 @store.command()
 def info(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Show when work is due next and, for PostgreSQL, the size of the tables.
+    """Show when work is due, and the tables' size.
+
+    The size is that of a PostgreSQL store.
 
     Examples:
       transferkit store info --json
