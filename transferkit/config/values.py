@@ -53,13 +53,13 @@ def read_table(data: object, cls: type[Any], key: str, base: Path, problems: lis
         return None
     values: dict[str, Any] = {}
     found = [*_unknown_keys(data, cls, key), *_read_fields(data, cls, key, base, values)]
-    if not found:
-        try:
-            settings = cls(**values)
-        except Exception as error:  # noqa: BLE001 - a validator of an adapter's settings may raise anything
-            found.append(Problem(key, redact(str(error))))
     if found:
         problems.extend(found)
+        return None
+    try:
+        settings = cls(**values)
+    except Exception as error:  # noqa: BLE001 - a validator of an adapter's settings may raise anything
+        problems.append(Problem(key, redact(str(error))))
         return None
     names = (attribute.name for attribute in fields(cls))
     secrets = {name: value for name in names if isinstance(value := getattr(settings, name), Secret)}
