@@ -7,6 +7,7 @@ API is not here: Sphinx autodoc reads the docstrings.
 # ruff: noqa: INP001 - a folder of pages, not a package
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -87,7 +88,7 @@ def configuration() -> str:
     tables = [
         part
         for name, cls in _TABLES.items()
-        for part in (f"## `[{name}]`", cls.__doc__ or "", _table(head, _keys(cls)))
+        for part in (f"## `[{name}]`", inspect.getdoc(cls) or "", _table(head, _keys(cls)))
     ]
     return _page(
         "# Configuration keys",
