@@ -1,4 +1,4 @@
-"""What an application asks for, as values."""
+"""Requests and their parts, as values."""
 
 import pickle
 from datetime import timedelta
@@ -42,7 +42,7 @@ BOTH = pytest.mark.parametrize("request_of", [transfer, redirect])
 # --- defaults ---------------------------------------------------------------------------------------
 
 
-def test_a_transfer_needs_a_call_and_a_target_and_nothing_else():
+def test_a_transfer_requires_only_a_call_and_a_target():
     assert attrs.asdict(transfer(), recurse=False) == {
         "call": Call(None, CALL),
         "to": TO,
@@ -63,7 +63,7 @@ def test_a_transfer_needs_a_call_and_a_target_and_nothing_else():
     }
 
 
-def test_so_does_a_redirect():
+def test_a_redirect_requires_only_a_call_and_a_target():
     assert attrs.asdict(redirect(), recurse=False) == {
         "call": Call(None, CALL),
         "to": (TO,),
@@ -86,18 +86,18 @@ def test_so_does_a_redirect():
 
 @pytest.mark.parametrize("cls", [Transfer, Redirect])
 @pytest.mark.parametrize("missing", ["call", "to"])
-def test_neither_can_do_without_a_call_and_a_target(cls, missing):
+def test_a_request_without_call_or_target_is_a_type_error(cls, missing):
     with pytest.raises(TypeError, match=missing):
         cls(**{name: value for name, value in {"call": CALL, "to": TO}.items() if name != missing})
 
 
 @pytest.mark.parametrize("cls", [Transfer, Redirect])
-def test_fields_go_by_name_only(cls):
+def test_only_the_call_may_be_positional(cls):
     with pytest.raises(TypeError, match="positional"):
         cls(CALL, TO)
 
 
-def test_the_targets_of_either():
+def test_targets_are_all_who_may_receive_the_call():
     assert transfer().targets == (TO,)
     assert redirect(to=[TO, AGENT]).targets == (TO, AGENT)
 
@@ -106,7 +106,7 @@ def test_the_targets_of_either():
 
 
 @BOTH
-def test_a_bare_id_is_a_call_of_the_default_provider(request_of):
+def test_a_call_id_is_a_call_of_the_default_provider(request_of):
     assert request_of(call="abc").call == Call(None, "abc")
     pinned = Call("acs", "abc", tenant_id="contoso")
     assert request_of(call=pinned).call is pinned
@@ -119,7 +119,7 @@ def test_a_deadline_is_seconds_or_a_timedelta(request_of, span):
 
 
 @BOTH
-def test_no_deadline_is_the_default_one(request_of):
+def test_a_deadline_of_none_is_the_default_deadline(request_of):
     assert request_of(deadline=None).deadline == timedelta(seconds=150)
 
 
@@ -132,35 +132,35 @@ def test_a_ring_timeout_is_seconds_or_a_timedelta(span, kept):
 @pytest.mark.parametrize(
     "span", [0, -1, timedelta(0), timedelta(seconds=-1), float("nan"), float("inf"), 1e13, timedelta.max]
 )
-def test_a_deadline_lies_ahead(request_of, span):
+def test_a_deadline_must_be_a_positive_finite_span(request_of, span):
     with pytest.raises(ValueError, match=r"deadline|time span"):
         request_of(deadline=span)
 
 
-def test_one_target_or_several():
+def test_a_redirect_accepts_one_target_or_several():
     assert redirect(to=AGENT).to == (AGENT,)
     assert redirect(to=[AGENT, TO]).to == (AGENT, TO)
     assert redirect(to=iter([AGENT])).to == (AGENT,)
 
 
-def test_a_redirect_leads_somewhere():
+def test_a_redirect_without_targets_is_refused():
     with pytest.raises(ValueError, match=r"to: .*at least one"):
         redirect(to=[])
 
 
-def test_words_become_members():
+def test_words_are_converted_to_enum_members():
     assert transfer(endpoint="voicemail").endpoint is EndpointType.VOICEMAIL
     assert redirect(disposition="forward").disposition is CallDisposition.FORWARD
     assert transfer(on_unsupported="drop").on_unsupported is OnUnsupported.DROP
 
 
-def test_the_published_words():
+def test_the_words_are_those_that_graph_publishes():
     assert [*EndpointType] == ["default", "voicemail", "skypeForBusiness", "skypeForBusinessVoipPhone"]
     assert [*CallDisposition] == ["default", "simultaneousRing", "forward"]
 
 
 @BOTH
-def test_no_context_is_an_empty_one(request_of):
+def test_a_context_of_none_is_the_empty_context(request_of):
     assert request_of(context=None).context == CallingContext()
     assert not CallingContext()
     assert CallingContext(sip={"X-MS-Custom-Case": "42"})
@@ -169,7 +169,7 @@ def test_no_context_is_an_empty_one(request_of):
 
 
 @BOTH
-def test_extra_json_is_kept_whole_and_still(request_of):
+def test_extra_json_is_frozen_at_every_depth(request_of):
     given = {"a": [1, {"b": None}], "c": {"d": True}}
     request = request_of(extra=given)
     given["a"].append(2)
@@ -222,7 +222,7 @@ def test_a_wrong_type_names_the_field_and_hides_the_value(request_of, field, val
         (redirect, "ring_timeout", "or a number of seconds"),
     ],
 )
-def test_and_says_what_else_is_taken(request_of, field, accepted):
+def test_a_wrong_type_names_what_else_is_accepted(request_of, field, accepted):
     with pytest.raises(TypeError, match=f"{field}: expected .*, got bytes; {accepted}"):
         request_of(**{field: b"90"})
 
@@ -243,7 +243,7 @@ def test_and_says_what_else_is_taken(request_of, field, accepted):
         (redirect, "mask_callee", "+14255550123"),
     ],
 )
-def test_so_do_the_fields_of_one_kind_of_request(request_of, field, value):
+def test_a_wrong_type_of_an_own_field_names_the_field_and_hides_the_value(request_of, field, value):
     test_a_wrong_type_names_the_field_and_hides_the_value(request_of, field, value)
 
 
@@ -256,7 +256,7 @@ def test_so_do_the_fields_of_one_kind_of_request(request_of, field, value):
         (redirect, "on_unsupported"),
     ],
 )
-def test_a_word_that_is_none_hides_the_value(request_of, field, planted):
+def test_the_error_for_an_unknown_word_hides_the_value(request_of, field, planted):
     with pytest.raises(ValueError, match=r".") as raised:
         request_of(**{field: planted.number})
     assert not planted.shown_in(raised.value)
@@ -264,7 +264,7 @@ def test_a_word_that_is_none_hides_the_value(request_of, field, planted):
 
 @BOTH
 @pytest.mark.parametrize("field", ["callback_uri", "idempotency_key"])
-def test_optional_text_is_left_out_rather_than_empty(request_of, field):
+def test_optional_text_may_not_be_empty(request_of, field):
     with pytest.raises(ValueError, match=f"{field}: .*empty"):
         request_of(**{field: ""})
 
@@ -276,14 +276,14 @@ def test_an_operation_context_may_be_empty(request_of):
 
 @pytest.mark.parametrize("headers", [{"a": 14255550123}, {5: "a"}, ["+14255550123"], "+14255550123"])
 @pytest.mark.parametrize("channel", ["sip", "voip"])
-def test_headers_are_text(channel, headers):
+def test_headers_must_be_text(channel, headers):
     with pytest.raises(TypeError, match=f"{channel}: expected a mapping from text to str") as raised:
         CallingContext(**{channel: headers})
     assert "5550123" not in str(raised.value)
 
 
 @pytest.mark.parametrize("fields", [{"provider": "acs", "id": ""}, {"provider": "", "id": CALL}])
-def test_a_call_has_an_id(fields):
+def test_the_parts_of_a_call_may_not_be_empty(fields):
     with pytest.raises(ValueError, match="empty"):
         Call(**fields)
 
@@ -322,11 +322,11 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(("cls", "published"), PUBLISHED.items())
-def test_teams_details_are_complete_to_the_last_published_field(cls, published):
+def test_teams_details_have_every_published_field(cls, published):
     assert {attribute.name for attribute in attrs.fields(cls)} == set(published.values())
 
 
-def test_teams_details_hold_what_they_are_given():
+def test_teams_details_keep_all_values():
     details = TeamsPhoneCallDetails(
         caller=TeamsPhoneCallerDetails(
             caller=TO,
@@ -363,7 +363,7 @@ def test_teams_details_hold_what_they_are_given():
         (TeamsPhoneSourceDetails, {"source", "language", "status"}),
     ],
 )
-def test_what_is_required_of_them_is_what_the_wire_requires(cls, required):
+def test_teams_details_require_what_the_wire_requires(cls, required):
     fields = attrs.fields(cls)
     assert {attribute.name for attribute in fields if attribute.default is attrs.NOTHING} == required
 
@@ -385,7 +385,7 @@ def test_what_is_required_of_them_is_what_the_wire_requires(cls, required):
         (lambda n: CallingContext(teams=n), "teams"),
     ],
 )
-def test_their_wrong_types_name_the_field_too(make, field, planted):
+def test_a_wrong_type_in_teams_details_names_the_field(make, field, planted):
     with pytest.raises(TypeError, match=field) as raised:
         make(planted.number)
     assert not planted.shown_in(raised.value)
@@ -406,14 +406,14 @@ def test_requests_are_equal_by_value(request_of):
 
 
 @BOTH
-def test_a_request_does_not_change(request_of):
+def test_a_request_is_immutable(request_of):
     request = request_of()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         request.to = AGENT
     assert not hasattr(request, "__dict__")
 
 
-def test_a_wire_request_is_json_and_headers():
+def test_a_wire_request_freezes_its_headers_and_body():
     wire = WireRequest(method="POST", url="https://x", headers={"a": "b"}, body={"c": [1]})
     assert wire.headers == {"a": "b"}
     assert wire.body == {"c": (1,)}

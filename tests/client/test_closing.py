@@ -1,4 +1,4 @@
-"""Opening and closing a client, at bad moments: nothing is left behind, and nobody is told what is not so."""
+"""Closing a client while it is opened, closed or used: nothing is left behind."""
 
 import asyncio
 from contextlib import suppress
@@ -17,7 +17,7 @@ ANSWERS = scenario("answers").number
 
 
 class Held(FakeAdapter):
-    """Its requests wait for the test."""
+    """An adapter whose requests wait for `gate`."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ class Held(FakeAdapter):
 
 
 class Store(MemoryStore):
-    """Says whether it is open, and can be held up where it records."""
+    """Knows whether it is open. `gate` delays its commits."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ def store():
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Submissions under way are not waited for long."""
+    """Make closing cancel submissions soon."""
     monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)
 
 
@@ -75,7 +75,7 @@ def left_behind():
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
-async def test_closing_ends_although_who_asked_for_it_is_cancelled(store, soon):
+async def test_closing_completes_when_its_caller_is_cancelled(store, soon):
     adapter = Held()
     client = client_of(adapter, store)
     async with asyncio.timeout(20):
@@ -90,7 +90,7 @@ async def test_closing_ends_although_who_asked_for_it_is_cancelled(store, soon):
     assert (adapter.closed, store.is_open, left_behind()) == (1, False, set())
 
 
-async def test_who_closes_twice_at_once_waits_for_the_same_end(store, soon):
+async def test_concurrent_calls_of_aclose_close_once(store, soon):
     adapter = Held()
     async with asyncio.timeout(20), client_of(adapter, store) as client:
         await client.transfer(CALL, to=SOMEBODY)
@@ -98,7 +98,7 @@ async def test_who_closes_twice_at_once_waits_for_the_same_end(store, soon):
     assert (adapter.closed, store.is_open, left_behind()) == (1, False, set())
 
 
-async def test_whatever_one_part_raises_the_others_are_closed(store):
+async def test_closing_closes_everything_even_if_one_part_raises(store):
     class Stuck(FakeAdapter):
         async def aclose(self):
             raise RuntimeError("stuck")
@@ -110,7 +110,7 @@ async def test_whatever_one_part_raises_the_others_are_closed(store):
     assert (store.is_open, left_behind()) == (False, set())
 
 
-async def test_who_opens_a_client_that_closes_has_it_opened_anew(store, soon):
+async def test_a_client_can_be_opened_while_it_closes(store, soon):
     adapter = Held()
     client = client_of(adapter, store)
     async with asyncio.timeout(20):
@@ -128,8 +128,7 @@ async def test_who_opens_a_client_that_closes_has_it_opened_anew(store, soon):
     assert (store.is_open, left_behind()) == (False, set())
 
 
-async def test_who_asks_while_it_closes_is_told_that_nobody_knows(store, soon):
-    """Not that it was cancelled: nobody cancelled whoever asked."""
+async def test_a_request_that_closing_interrupts_raises_commit_unknown(store, soon):
     client = client_of(FakeAdapter(), store)
     async with asyncio.timeout(20):
         await client.__aenter__()
@@ -142,7 +141,7 @@ async def test_who_asks_while_it_closes_is_told_that_nobody_knows(store, soon):
             await asking
 
 
-async def test_who_is_cancelled_while_it_is_recorded_is_cancelled(store):
+async def test_a_caller_that_is_cancelled_while_its_request_is_recorded_is_cancelled(store):
     async with asyncio.timeout(20), client_of(FakeAdapter(), store) as client:
         store.gate.clear()
         store.asked.clear()
@@ -155,7 +154,7 @@ async def test_who_is_cancelled_while_it_is_recorded_is_cancelled(store):
         store.gate.set()
 
 
-async def test_a_client_that_cannot_be_opened_leaves_nothing_open(store):
+async def test_a_client_that_fails_to_open_closes_its_store(store):
     class Deaf(FakeAdapter):
         def listen(self, deliver):
             raise RuntimeError("no ears")
@@ -166,7 +165,7 @@ async def test_a_client_that_cannot_be_opened_leaves_nothing_open(store):
     assert (store.is_open, left_behind()) == (False, set())
 
 
-async def test_a_meter_that_raises_takes_no_transfer_back(store):
+async def test_a_meter_that_raises_does_not_stop_a_transfer(store):
     class Broken(Span):
         def recorded(self, transfer_id):
             raise RuntimeError(transfer_id)

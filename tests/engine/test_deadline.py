@@ -1,4 +1,4 @@
-"""Until when an attempt may be sent: by the wall clock and by monotonic time."""
+"""The deadline of an attempt: by the wall clock and by monotonic time."""
 
 import asyncio
 from datetime import timedelta
@@ -34,26 +34,26 @@ def monotonic(monkeypatch):
     return Monotonic
 
 
-def test_until_the_deadline_nothing_is_raised(monotonic, deadline, clock):
+def test_check_passes_before_the_deadline(monotonic, deadline, clock):
     clock.advance(59.9)
     monotonic.now += 59.9
     deadline.check()
 
 
-def test_a_wall_clock_that_jumped_ahead_is_too_late(monotonic, deadline, clock):
+def test_check_fails_after_the_wall_clock_jumped_ahead(monotonic, deadline, clock):
     clock.advance(60)
     with pytest.raises(DeadlinePassed):
         deadline.check()
 
 
-def test_a_wall_clock_that_was_set_back_gives_no_more_time(monotonic, deadline, clock):
+def test_setting_the_wall_clock_back_does_not_extend_the_deadline(monotonic, deadline, clock):
     monotonic.now += 60
     clock.advance(-3600)
     with pytest.raises(DeadlinePassed):
         deadline.check()
 
 
-def test_what_came_too_late_is_an_answer_with_advice(deadline, clock):
+def test_deadline_passed_has_an_answer_with_advice(deadline, clock):
     clock.advance(60)
     with pytest.raises(DeadlinePassed, match="12:01:00 UTC") as raised:
         deadline.check()
@@ -63,7 +63,7 @@ def test_what_came_too_late_is_an_answer_with_advice(deadline, clock):
     assert "deadline" in answer.result.advice
 
 
-async def test_the_deadline_in_force_is_that_of_the_task(deadline, clock):
+async def test_a_deadline_is_in_force_only_in_its_own_task(deadline, clock):
     clock.advance(60)
 
     async def queried():
@@ -77,7 +77,7 @@ async def test_the_deadline_in_force_is_that_of_the_task(deadline, clock):
     check_deadline()
 
 
-def test_it_is_certain_that_nothing_left_only_where_a_check_was_promised_and_none_has_passed(deadline):
+def test_nothing_was_sent_if_a_deadline_in_force_was_never_checked(deadline):
     assert deadline.passed() is None
     with deadline.in_force():
         assert isinstance(deadline.passed(), DeadlinePassed)
@@ -86,7 +86,7 @@ def test_it_is_certain_that_nothing_left_only_where_a_check_was_promised_and_non
 
 
 @pytest.mark.parametrize("protocol", ["http11", "http2"])
-async def test_httpx_is_stopped_when_it_would_write_the_request(deadline, clock, protocol):
+async def test_httpx_checks_the_deadline_before_it_writes_the_request(deadline, clock, protocol):
     clock.advance(60)
     trace = CHECKED["trace"]
     with deadline.in_force():

@@ -1,4 +1,4 @@
-"""What the provider answered is recorded, however long the store is away."""
+"""Answers of providers are kept while the store is unavailable, and committed later."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ TOO_MANY = NotSent(result=Result(code=429, reason=FailureReason.THROTTLED))
 
 
 class Away(MemoryStore):
-    """While `away`, it takes nothing; while `takes_no_answers`, no answers."""
+    """Refuses everything while `away`, and answers while `takes_no_answers`."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class Away(MemoryStore):
 
 
 class OnceOnly(FakeAdapter):
-    """What may have executed is not sent again, as on Graph."""
+    """Requests that may have executed are not repeated, as on Graph."""
 
     @property
     def capabilities(self):
@@ -100,7 +100,7 @@ def make(clock, store, fake):
 
 @pytest.fixture
 def refused(make, store, fake, caplog):
-    """A transfer that the provider refused while the store took no answer."""
+    """Make a transfer that the provider refuses while the store accepts no answers."""
 
     async def refused(client, answer=FORBIDDEN, *, call=CALL):
         fake.will(Script(answer=answer))
@@ -113,7 +113,7 @@ def refused(make, store, fake, caplog):
 
 
 @pytest.mark.parametrize("error", [StoreError("down"), CommitUnknown("lost"), ZeroDivisionError()])
-async def test_a_refusal_is_the_outcome_when_the_store_is_back(make, store, refused, error):
+async def test_a_refusal_becomes_the_outcome_when_the_store_is_back(make, store, refused, error):
     store.error = error
     async with make() as client:
         transfer = await refused(client)
@@ -125,7 +125,7 @@ async def test_a_refusal_is_the_outcome_when_the_store_is_back(make, store, refu
     assert outcome.request_id == "r-1"
 
 
-async def test_it_is_logged_at_once_what_the_provider_said(make, store, refused, caplog):
+async def test_an_unrecorded_answer_is_logged_at_once(make, store, refused, caplog):
     async with make() as client:
         transfer = await refused(client)
         await until(lambda: store.refused > 5)
@@ -140,7 +140,7 @@ async def test_it_is_logged_at_once_what_the_provider_said(make, store, refused,
     assert not logged(caplog, "answer_lost")
 
 
-async def test_a_taken_request_is_submitted_when_the_store_is_back(make, store, fake, refused):
+async def test_an_accepted_request_is_submitted_when_the_store_is_back(make, store, fake, refused):
     async with make() as client:
         transfer = await refused(client, Submitted())
         store.takes_no_answers = False
@@ -148,9 +148,7 @@ async def test_a_taken_request_is_submitted_when_the_store_is_back(make, store, 
         assert [event.kind for event in await client.history(transfer.id)][1:] == ["transfer.submitted"]
 
 
-async def test_a_request_that_was_turned_away_is_sent_again_when_the_store_is_back(
-    make, store, fake, clock, refused
-):
+async def test_a_throttled_request_is_retried_when_the_store_is_back(make, store, fake, clock, refused):
     async with make() as client:
         await refused(client, TOO_MANY)
         store.takes_no_answers = False
@@ -160,7 +158,7 @@ async def test_a_request_that_was_turned_away_is_sent_again_when_the_store_is_ba
     assert len(fake.submissions) == 2
 
 
-async def test_a_process_that_took_the_transfer_over_meanwhile_changes_nothing(
+async def test_an_unrecorded_answer_decides_a_transfer_that_another_process_resumed(
     make, store, fake, clock, refused
 ):
     async with make() as client, make() as other:
@@ -174,7 +172,7 @@ async def test_a_process_that_took_the_transfer_over_meanwhile_changes_nothing(
     assert len(fake.submissions) == 1
 
 
-async def test_an_answer_is_recorded_before_other_work_on_its_transfer(
+async def test_an_unrecorded_answer_is_committed_before_other_work_on_its_transfer(
     make, store, clock, refused, monkeypatch
 ):
     monkeypatch.setattr("transferkit._engine.unrecorded._LONGEST_PAUSE", 3600)
@@ -189,7 +187,7 @@ async def test_an_answer_is_recorded_before_other_work_on_its_transfer(
     ] * 2
 
 
-async def test_a_client_that_closes_tries_once_more(make, store, refused, monkeypatch, caplog):
+async def test_a_closing_client_commits_an_unrecorded_answer(make, store, refused, monkeypatch, caplog):
     monkeypatch.setattr("transferkit._engine.unrecorded._LONGEST_PAUSE", 3600)
     async with make() as client:
         transfer = await refused(client)
@@ -198,7 +196,7 @@ async def test_a_client_that_closes_tries_once_more(make, store, refused, monkey
     assert not logged(caplog, "answer_lost")
 
 
-async def test_what_cannot_be_recorded_when_the_client_closes_is_logged(make, store, refused, caplog):
+async def test_an_answer_that_a_closing_client_cannot_commit_is_logged(make, store, refused, caplog):
     async with make() as client:
         transfer = await refused(client)
     (entry,) = logged(caplog, "answer_lost")
@@ -208,7 +206,7 @@ async def test_what_cannot_be_recorded_when_the_client_closes_is_logged(make, st
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_a_store_that_hangs_when_the_client_closes_leaves_a_record_in_the_log(
+async def test_an_answer_is_logged_if_the_store_hangs_while_the_client_closes(
     make, store, fake, refused, caplog, monkeypatch, kept
 ):
     monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)
@@ -234,7 +232,7 @@ async def test_an_answer_is_given_up_an_hour_after_the_deadline(make, clock, ref
     assert len(logged(caplog, "answer_lost")) == 1
 
 
-async def test_a_log_filter_that_raises_costs_no_answer(make, store, fake):
+async def test_a_log_filter_that_raises_loses_no_answer(make, store, fake):
     class Broken(logging.Filter):
         def filter(self, record):
             raise KeyError("of the application's")
@@ -262,7 +260,7 @@ async def test_a_log_filter_that_raises_costs_no_answer(make, store, fake):
 
 
 class Forgets(Away):
-    """Its COMMIT of a request fails, and then it is away; the request is recorded if `commits`."""
+    """The COMMIT of a request fails, and then the store is away. The request is recorded if `commits`."""
 
     commits = True
 
@@ -274,7 +272,7 @@ class Forgets(Away):
         return applied or await super().apply_all(inputs, step)
 
 
-async def test_a_request_that_turns_out_to_be_recorded_is_sent(make, fake, clock, monkeypatch):
+async def test_an_unknown_commit_that_happened_is_sent(make, fake, clock, monkeypatch):
     monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0,))
     store = Forgets()
     config = Config(source="test", provider="fake")
@@ -293,7 +291,7 @@ async def test_a_request_that_turns_out_to_be_recorded_is_sent(make, fake, clock
         assert isinstance(await client.outcome(sent.id, timeout=10), TransferCompleted)
 
 
-async def test_a_request_that_was_not_recorded_leaves_nothing(make, fake, clock, monkeypatch):
+async def test_an_unknown_commit_that_did_not_happen_leaves_nothing(make, fake, clock, monkeypatch):
     monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0,))
     store = Forgets()
     store.commits = False

@@ -1,4 +1,4 @@
-"""The background task looks for due work when there may be some, not whenever something happened."""
+"""The scheduler reads due work only when there may be some, not after every commit."""
 
 import asyncio
 from uuid import uuid4
@@ -20,7 +20,7 @@ class Counting(MemoryStore):
 
 
 async def submitted(client, transfers):
-    """That many transfers, when the provider took them all."""
+    """Request that many transfers, and wait until the provider has accepted all."""
     async with client.events() as events, asyncio.timeout(10):
         for _ in range(transfers):
             await client.transfer(Call("fake", str(uuid4())), to=NOBODY_SAYS)
@@ -31,7 +31,7 @@ async def submitted(client, transfers):
                 return
 
 
-async def test_transfers_that_are_taken_ask_the_store_for_no_due_work():
+async def test_accepted_transfers_cause_no_reads_of_due_work():
     store = Counting()
     async with AsyncClient(load_config({"provider": "fake", "store": "memory:"}), store=store) as client:
         await submitted(client, 2)  # how often the first is looked for depends on who is first
@@ -40,7 +40,7 @@ async def test_transfers_that_are_taken_ask_the_store_for_no_due_work():
         assert store.looks - before <= 2
 
 
-async def test_a_deadline_before_the_next_look_is_seen():
+async def test_a_deadline_before_the_next_read_wakes_the_scheduler():
     store = Counting()
     async with AsyncClient(load_config({"provider": "fake", "store": "memory:"}), store=store) as client:
         await submitted(client, 2)
@@ -57,7 +57,7 @@ class Locked(Counting):
         return () if self.locked else await super().lease_due(**which)
 
 
-async def test_work_that_another_process_has_locked_is_looked_for_at_intervals():
+async def test_due_work_that_another_process_has_locked_is_read_at_intervals():
     store, clock = Locked(), ManualClock()
     config = load_config({"provider": "fake", "store": "memory:"})
     async with asyncio.timeout(10), AsyncClient(config, store=store, clock=clock) as client:

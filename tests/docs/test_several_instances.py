@@ -20,7 +20,7 @@ def relay():
     return names["relay"]
 
 
-async def test_the_stream_is_relayed_with_the_event_s_id_and_the_call_as_key(relay):
+async def test_the_recipe_relays_every_event_with_its_id_and_its_call_as_key(relay):
     published = []
 
     async def publish(message_id, key, body):
@@ -36,7 +36,7 @@ async def test_the_stream_is_relayed_with_the_event_s_id_and_the_call_as_key(rel
     assert [body["kind"] for _, _, body in published] == [event.kind for event in history]
 
 
-async def test_what_could_not_be_published_is_published_again(relay):
+async def test_the_recipe_publishes_a_failed_event_again(relay):
     tried = []
 
     async def publish(message_id, _key, _body):

@@ -1,4 +1,4 @@
-"""One call has one id, however it is written: the same request under the same key is the same transfer."""
+"""Idempotency keys compare calls by their canonical id."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def transfer(call, replaces=CONSULT, to=SOMEBODY):
     return Transfer(call=call, to=to, replaces=replaces, idempotency_key="case-42")
 
 
-async def test_the_same_call_in_another_letter_case_is_the_same_request():
+async def test_a_call_id_in_another_letter_case_is_the_same_request():
     config = Config(source="test", provider="fake")
     async with AsyncClient(config, store=MemoryStore(), adapters={"fake": InEitherCase()}) as client:
         first = await client.submit(transfer(CALL))

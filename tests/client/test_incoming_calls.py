@@ -1,44 +1,24 @@
-"""Calls that ring: what the event says, what may be done with them, and how a redirect ends.
+"""Incoming calls: their event, what can be requested for them, and how a redirect ends.
 
-On both providers' emulators over real sockets, every callback verified.
+On the emulators of both providers, over real sockets and with verified callbacks.
 """
 
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 
 from transferkit import (
     AsyncClient,
-    Call,
-    CallConnected,
-    CallEnded,
     CallIncoming,
     Evidence,
     InvalidRequest,
-    PhoneNumber,
-    Redirect,
     RedirectCompleted,
     RedirectExpired,
     RedirectFailed,
-    Transfer,
     TransferCompleted,
 )
-from transferkit._lifecycle import (
-    CallKey,
-    CallState,
-    CallStillRinging,
-    Lease,
-    Observed,
-    Opened,
-    Requested,
-    Rules,
-    step,
-)
-from transferkit.codec import decode, encode
-from transferkit.provider.facts import Delivery, Fact
 from transferkit.provider.registry import EMULATORS, announced
 
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
@@ -48,7 +28,7 @@ every_provider = pytest.mark.parametrize("provider", PROVIDERS)
 
 @asynccontextmanager
 async def on(provider):
-    """A stage with its provider's table, and a function that lets a call ring there and returns the event."""
+    """An environment, a function that lets a call ring in it and returns the event, and the configuration."""
     pytest.importorskip("starlette")
     from transferkit.emulators import emulators, environment
 
@@ -72,7 +52,7 @@ async def on(provider):
 
 
 @every_provider
-async def test_it_says_who_calls_whom_and_what_a_redirect_needs(provider):
+async def test_an_incoming_call_has_its_parties_and_what_a_redirect_needs(provider):
     async with on(provider) as (staged, ring, _):
         event = await ring()
     (view,) = (call for call in staged.emulator.calls() if call.id == event.call_id)
@@ -89,7 +69,7 @@ async def test_it_says_who_calls_whom_and_what_a_redirect_needs(provider):
 
 
 @pytest.mark.skipif("acs" not in PROVIDERS, reason="transferkit-acs is not installed")
-async def test_acs_hands_on_the_headers_of_a_call_from_the_telephone_network():
+async def test_an_incoming_acs_call_has_its_sip_and_voip_headers():
     given = {
         "sipHeaders": {"userToUser": "616d;encoding=hex", "X-MS-Custom-case": "42"},
         "voipHeaders": {"case": "42"},
@@ -102,13 +82,13 @@ async def test_acs_hands_on_the_headers_of_a_call_from_the_telephone_network():
 
 @pytest.mark.skipif("acs" not in PROVIDERS, reason="transferkit-acs is not installed")
 @pytest.mark.parametrize(("age", "stale"), [(5, False), (45, True)])
-async def test_acs_says_when_it_comes_too_late(age, stale):
+async def test_a_late_event_of_an_acs_call_is_stale(age, stale):
     async with on("acs") as (_, ring, _):
         assert (await ring(age=age)).stale is stale
 
 
 @pytest.mark.skipif("graph" not in PROVIDERS, reason="transferkit-graph is not installed")
-async def test_graph_says_who_sent_the_call_here():
+async def test_an_incoming_graph_call_has_its_transferor():
     from transferkit_graph.testing import ISSUER, GraphCallbacks
 
     from transferkit.testing import CallbackSigner
@@ -139,7 +119,7 @@ async def test_graph_says_who_sent_the_call_here():
 
 
 @every_provider
-async def test_it_goes_straight_into_a_redirect(provider):
+async def test_the_event_of_an_incoming_call_can_be_redirected(provider):
     from transferkit.testing import scenario
 
     async with on(provider) as (staged, ring, _):
@@ -157,7 +137,7 @@ async def test_it_goes_straight_into_a_redirect(provider):
 @pytest.mark.parametrize(
     ("line", "expected"), [("declined", RedirectFailed), ("caller_leaves", RedirectExpired)]
 )
-async def test_graph_says_how_a_redirect_ended_or_nothing(line, expected):
+async def test_a_graph_redirect_fails_or_expires(line, expected):
     from transferkit.testing import scenario
 
     async with on("graph") as (staged, ring, _):
@@ -169,7 +149,7 @@ async def test_graph_says_how_a_redirect_ended_or_nothing(line, expected):
 
 
 @every_provider
-async def test_it_cannot_be_transferred_while_it_rings(provider):
+async def test_a_ringing_call_cannot_be_transferred(provider):
     from transferkit.testing import scenario
 
     async with on(provider) as (staged, ring, _):
@@ -185,7 +165,7 @@ async def test_it_cannot_be_transferred_while_it_rings(provider):
 
 
 @pytest.mark.skipif("graph" not in PROVIDERS, reason="transferkit-graph is not installed")
-async def test_graph_transfers_it_once_it_is_answered():
+async def test_an_answered_graph_call_can_be_transferred():
     from transferkit.testing import scenario
 
     async with on("graph") as (staged, ring, table):
@@ -199,7 +179,7 @@ async def test_graph_transfers_it_once_it_is_answered():
 
 
 async def answer(table, event, callback_url):
-    """What an application does that takes the call: transferkit has no part in it."""
+    """Answer the call as an application does; transferkit is not involved."""
     import httpx
 
     async with httpx.AsyncClient(verify=False, trust_env=False) as http:  # noqa: S501 - loopback
@@ -220,65 +200,3 @@ async def answer(table, event, callback_url):
             },
         )
     assert answered.status_code == 202, answered.text
-
-
-# --- the machine ------------------------------------------------------------------------------------
-
-CALL = CallKey("graph", "c1")
-SOON, LATE = AT + timedelta(seconds=10), AT + timedelta(seconds=15)
-
-
-def told(event_class, at, **more):
-    event = event_class(time=at, provider="graph", call_id="c1", **more)
-    return Observed(at=at, fact=Fact(event=event, delivery=Delivery(str(uuid4()))))
-
-
-def offered(at):
-    return told(CallIncoming, at, respond_by=at + timedelta(seconds=15))
-
-
-def asked(at, request_class=Transfer):
-    request = request_class(call=Call("graph", "c1"), to=PhoneNumber("+14255550100"))
-    opened = Opened(id=str(uuid4()), call=CALL, request=request, fingerprint="", at=at, legs=(CALL,))
-    return Requested(at=at, opened=opened, rules=Rules(), sender=Lease("me", at + timedelta(minutes=2)))
-
-
-def after(*inputs):
-    state = CallState()
-    for one in inputs:
-        state = step(CALL, state, one).state
-    return state
-
-
-def test_a_transfer_of_a_call_that_rings_is_no_step_at_all():
-    state = after(offered(AT))
-    with pytest.raises(CallStillRinging):
-        step(CALL, state, asked(SOON))
-    assert step(CALL, state, asked(SOON, Redirect)).opened
-
-
-@pytest.mark.parametrize(
-    ("state", "at"),
-    [
-        (after(offered(AT), told(CallConnected, AT)), SOON),
-        (after(offered(AT), told(CallEnded, AT)), SOON),  # the provider says best what is wrong
-        (after(offered(AT)), LATE),  # it was answered, and nobody told; or the provider says what is wrong
-        (after(), AT),
-    ],
-    ids=["answered", "over", "too late to ring", "never heard of"],
-)
-def test_no_other_call_is_taken_to_ring(state, at):
-    assert step(CALL, state, asked(at)).opened
-
-
-def test_an_offer_that_is_told_again_is_stale_and_rings_no_longer():
-    state = after(offered(AT))
-    (again,) = step(CALL, state, offered(SOON)).events
-    assert again.stale
-    assert again.respond_by == AT + timedelta(seconds=15)
-
-
-def test_what_an_older_version_stored_of_a_call_can_be_read():
-    stored = encode(CallState(sequence=3))
-    assert "respond_by" not in stored
-    assert decode(CallState, stored) == CallState(sequence=3)
