@@ -1,4 +1,4 @@
-"""Walks need both adapters. Makes the package `provider_walks` importable, as it is to `run.py`."""
+"""Makes the package `provider_walks` importable. The walks need both adapters."""
 
 import sys
 from importlib.util import find_spec

@@ -1,7 +1,7 @@
-"""Walk, or replay one walk: `python tests/walks/run.py --walks 1000`, `--mode 'graph group call' --seed 17`.
+"""Run random walks: `run.py --walks 1000`, or one walk: `run.py --mode 'graph group call' --seed 17`.
 
-Everything in a walk follows from its mode and seed. With `--seed` one walk is played and told event by event.
-Exits with 1 where a mode that is held to it shows a fault.
+Mode and seed determine a walk. With `--seed`, one walk is run and described event by event. Exits with 1
+if a mode whose outcomes are enforced shows a fault.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 
+from provider_walks.description import describe
 from provider_walks.figures import HEADING, LEGEND, Figures, walk_many
 from provider_walks.judge import judge
 from provider_walks.modes import MODES
-from provider_walks.story import tell
 from provider_walks.walk import Walk
 
 CHUNK = 500
 
 
 def replay(name: str, seed: int) -> int:
-    """Play one walk and tell it."""
+    """Run and describe one walk."""
     walk = Walk(MODES[name], seed, tracing=True).play()
     verdict = judge(walk)
-    for line in tell(walk):
+    for line in describe(walk):
         sys.stdout.write(f"{line}\n")
     for fault in verdict.faults:
         sys.stdout.write(f"FAULT: T{fault.number + 1}: {fault.kind}: {fault.text}\n")
@@ -35,15 +35,15 @@ def replay(name: str, seed: int) -> int:
 
 
 def quiet() -> None:
-    """The client logs what it refuses; thousands of walks need none of it."""
+    """Disable logging, and garbage collection of what is loaded: thousands of walks are faster without."""
     logging.disable(logging.CRITICAL)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)  # a fifth faster
+    gc.set_threshold(20_000, 20, 20)
 
 
 def walk_modes(names: list[str], *, walks: int, first: int = 0, processes: int = 2) -> list[Figures]:
-    """The figures of each mode, its seeds shared out over processes."""
+    """Return the statistics of each mode. The seeds are distributed over processes."""
     chunks = [range(start, min(start + CHUNK, first + walks)) for start in range(first, first + walks, CHUNK)]
     found = []
     with ProcessPoolExecutor(processes, initializer=quiet) as pool:
@@ -58,23 +58,25 @@ def walk_modes(names: list[str], *, walks: int, first: int = 0, processes: int =
 
 
 def main() -> int:
-    """Run what is asked for."""
+    """Run the walks that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", choices=sorted(MODES), action="append", help="only this; may be repeated")
-    parser.add_argument("--walks", type=int, default=1000, help="of each mode")
+    parser.add_argument(
+        "--mode", choices=sorted(MODES), action="append", help="run only this mode; repeatable"
+    )
+    parser.add_argument("--walks", type=int, default=1000, help="walks of each mode")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, help="replay this one, of one mode")
-    asked = parser.parse_args()
+    parser.add_argument("--seed", type=int, help="run and describe the walk with this seed")
+    options = parser.parse_args()
     quiet()
-    names = asked.mode or list(MODES)
-    if asked.seed is not None:
-        return max(replay(name, asked.seed) for name in names)
+    names = options.mode or list(MODES)
+    if options.seed is not None:
+        return max(replay(name, options.seed) for name in names)
     begun = time.perf_counter()
     sys.stdout.write(f"{HEADING}\n")
-    found = walk_modes(names, walks=asked.walks, first=asked.first, processes=asked.processes)
+    found = walk_modes(names, walks=options.walks, first=options.first, processes=options.processes)
     sys.stdout.write(f"{LEGEND}{time.perf_counter() - begun:.0f} s\n")
-    return 1 if any(figures.kinds for figures in found if MODES[figures.mode].held) else 0
+    return 1 if any(figures.kinds for figures in found if MODES[figures.mode].enforced) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The judge finds what it is there to find."""
+"""The judge finds wrong outcomes."""
 
 import logging
 from types import SimpleNamespace
@@ -7,8 +7,8 @@ import pytest
 from provider_walks.clock import START
 from provider_walks.figures import walk_many
 from provider_walks.judge import judge
-from provider_walks.provider import Execution, Fate, Inspection, Leg, Order, Sending
-from provider_walks.walk import Asked
+from provider_walks.provider import Execution, Handling, Inspection, Leg, Order, Sending
+from provider_walks.walk import RequestedTransfer
 
 from transferkit import Basis, FailureReason, TransferCompleted, TransferExpired, TransferFailed
 from transferkit.events import Evidence
@@ -45,12 +45,12 @@ def expired():
 
 
 class Story:
-    """A walk with one transfer, asked for at 0 and with outcomes at the times that a test says."""
+    """A walk with one transfer that was requested at 0 and has outcomes at the given times."""
 
     def __init__(self, *outcomes, ended_at=None, end_delivered_at=None):
         self.leg = Leg("call", "/acs", group=False, ended_at=ended_at, end_delivered_at=end_delivered_at)
         self.order = Order(owner="mine", leg=self.leg, address="/acs", repeat_id="mine")
-        self.asked = Asked("mine", 0, self.leg, 0.0, 100.0, list(outcomes))
+        self.transfers = RequestedTransfer("mine", 0, self.leg, 0.0, 100.0, list(outcomes))
         self.executions, self.sendings, self.inspections = [], [], []
 
     def executed(self, started_at, ended_at=None, *, succeeded=None, owner="mine"):
@@ -60,7 +60,9 @@ class Story:
 
     def sent(self, at, *, decided_at=None, repeat_id="mine"):
         order = Order(owner="mine", leg=self.leg, address="/acs", repeat_id=repeat_id)
-        self.sendings.append(Sending(order, Fate.ANSWERED, at, decided_at=decided_at, answered_at=decided_at))
+        self.sendings.append(
+            Sending(order, Handling.ANSWERED, at, decided_at=decided_at, answered_at=decided_at)
+        )
         return self
 
     def queried(self, at):
@@ -73,9 +75,9 @@ class Story:
         )
         return judge(
             SimpleNamespace(
-                asked={"mine": self.asked},
+                transfers={"mine": self.transfers},
                 provider=provider,
-                network=SimpleNamespace(sayings=[], misleading=0),
+                network=SimpleNamespace(elements=[], misleading=0),
                 conditions=SimpleNamespace(calm=False),
                 problems=[],
             )
@@ -96,7 +98,7 @@ class Story:
         Story((9.0, expired())).executed(1.0, 8.0, succeeded=True),
     ],
 )
-def test_a_true_outcome_is_no_fault(story):
+def test_a_true_outcome_is_not_a_fault(story):
     assert story.kinds == []
 
 
@@ -146,22 +148,22 @@ def test_a_second_repeatability_id_is_a_fault():
     assert Story((9.0, expired())).sent(1.0).sent(2.0, repeat_id="new").kinds == ["another repeatability id"]
 
 
-def test_call_alive_of_a_living_call_is_not_false():
+def test_call_alive_false_of_a_living_call_is_a_fault():
     assert Story((9.0, failed(call_alive=False))).kinds == ["call_alive False of a living call"]
     assert Story((9.0, failed(call_alive=False)), ended_at=8.0).kinds == []
 
 
-def test_call_alive_may_be_true_if_the_call_was_alive_when_it_was_observed():
+def test_call_alive_true_is_not_a_fault_if_the_call_was_alive_when_it_was_observed():
     assert Story((9.0, failed(call_alive=True)), ended_at=8.0).sent(1.0, decided_at=5.0).kinds == []
     assert Story((9.0, failed(call_alive=True)), ended_at=8.0).queried(7.0).kinds == []
 
 
-def test_call_alive_is_not_true_if_nothing_observed_the_living_call():
+def test_call_alive_true_is_a_fault_if_the_living_call_was_not_observed():
     late = Story((9.0, failed(call_alive=True)), ended_at=4.0).sent(1.0, decided_at=5.0).queried(6.0)
     assert late.kinds == ["call_alive True of a dead call"]
 
 
-def test_call_alive_is_not_true_once_the_calls_end_was_delivered():
+def test_call_alive_true_is_a_fault_after_the_end_of_the_call_was_delivered():
     ended = Story((9.0, failed(call_alive=True)), ended_at=8.0, end_delivered_at=9.0).queried(7.0)
     assert ended.kinds == ["call_alive True after the call's end was delivered"]
 
@@ -169,5 +171,5 @@ def test_call_alive_is_not_true_once_the_calls_end_was_delivered():
 @pytest.mark.parametrize(
     "name", ["acs own address, unique context", "acs call address, no context", "graph one to one"]
 )
-def test_a_client_that_believes_every_verdict_is_found_out(name):
-    assert walk_many(name, range(40), credulous=True).wrong
+def test_the_judge_finds_the_faults_of_a_client_that_trusts_all_verdicts(name):
+    assert walk_many(name, range(40), trusts_all_verdicts=True).wrong

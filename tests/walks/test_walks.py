@@ -1,6 +1,6 @@
-"""No stated outcome is wrong, in random walks of every way of using a provider.
+"""No stated outcome is wrong in random walks of every way of using a provider.
 
-A failure names the walk, tells it event by event, and says how to replay it.
+A failure describes the walk event by event, with the command that repeats it.
 """
 
 import logging
@@ -11,24 +11,24 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from provider_walks.description import describe
 from provider_walks.figures import walk_many
 from provider_walks.modes import MODES
-from provider_walks.story import tell
 from provider_walks.walk import Walk
 
 WALKS = 60
-"""Of each mode in the normal run, which must be short."""
+"""Walks of each mode in the normal run."""
 MANY = int(os.environ.get("TRANSFERKIT_TEST_WALKS", "400"))
-"""Of each mode in the heavy run."""
+"""Walks of each mode in the heavy run."""
 SECONDS = 120 + MANY // 5
-"""After which a heavy run is ended."""
-HELD = [name for name, mode in MODES.items() if mode.held]
+"""Time limit of a heavy run."""
+ENFORCED = [name for name, mode in MODES.items() if mode.enforced]
 SCRIPT = Path(__file__).with_name("run.py")
 
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """The client logs what it refuses, and the suite's guard reads every record: too long for thousands."""
+    """Disable logging, because the guard of the suite would check every record of thousands of walks."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -39,22 +39,22 @@ def figures_of(name):
     return walk_many(name, range(WALKS))
 
 
-def story(name, seed):
-    return "\n".join(tell(Walk(MODES[name], seed, tracing=True).play()))
+def description(name, seed):
+    return "\n".join(describe(Walk(MODES[name], seed, tracing=True).play()))
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", ENFORCED)
 def test_every_stated_outcome_is_true_in_random_walks(name):
     figures = figures_of(name)
     for kind, seed in figures.seeds.items():
-        pytest.fail(f"{kind}\n{story(name, seed)}\n" + "\n".join(figures.faults()))
+        pytest.fail(f"{kind}\n{description(name, seed)}\n" + "\n".join(figures.faults()))
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", MODES)
 def test_every_stated_outcome_is_true_in_thousands_of_random_walks(name, capfd):
     command = [sys.executable, str(SCRIPT), "--mode", name, "--walks", str(MANY)]
-    walked = subprocess.run(  # noqa: S603 - our own script
+    walked = subprocess.run(  # noqa: S603 - a script of this repository
         command, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     with capfd.disabled():
@@ -63,8 +63,8 @@ def test_every_stated_outcome_is_true_in_thousands_of_random_walks(name, capfd):
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_a_seed_plays_the_same_walk_again(name):
-    assert story(name, 3) == story(name, 3)
+def test_a_seed_always_gives_the_same_walk(name):
+    assert description(name, 3) == description(name, 3)
 
 
 @pytest.mark.parametrize("name", MODES)

@@ -1,6 +1,6 @@
-"""Random walks of a real client against independent models of the providers.
+"""Random walks: a real client transfers calls of models of the providers, which know what really happens.
 
-A model knows what really happens to a call. What a provider publishes is all that the models are made from:
-they import nothing that interprets callbacks, and share no code with the life cycle machine. `walk.play` runs
-one seed in virtual time; `judge` compares every outcome with the truth.
+The models follow what the providers document. They import no code that interprets callbacks and share no code
+with the life cycle machine. `Walk.play` runs one seed in virtual time. `judge` compares every outcome with
+what really happened.
 """

@@ -1,4 +1,4 @@
-"""What Azure Communication Services does to a call, and the wire on which it says so.
+"""A model of Azure Communication Services: what it does to calls, and its wire.
 
 Shapes and codes: the REST API 2026-03-12, recorded events, and the published tables of codes. A request is
 executed once under one Repeatability-Request-ID within five minutes of its Repeatability-First-Sent.
@@ -56,7 +56,7 @@ OPERATIONS = (
 
 
 class AcsModel(Provider):
-    """One resource, as far as transfers of its calls go."""
+    """The transfers of one resource."""
 
     def __init__(self, walk, mode):
         super().__init__(walk, mode)
@@ -66,13 +66,13 @@ class AcsModel(Provider):
     def place_call(self, *, group):
         leg = super().place_call(group=group)
         leg.parties = [f"8:acs:{one}" for one in leg.parties]
-        leg.context = self.chance.choice([None, "answered-7", self.mode.shared_context])
+        leg.context = self.random.choice([None, "answered-7", self.mode.shared_context])
         return leg
 
     # --- requests ---------------------------------------------------------------------------------------
 
     def order_of(self, submission):
-        """A submission as it is on the wire."""
+        """Return the order of a submission."""
         body, headers = body_of(submission), headers_of(submission)
         first_sent = parsedate_to_datetime(headers["Repeatability-First-Sent"]) - START
         leg = self.legs[submission.request.call.id]
@@ -95,8 +95,8 @@ class AcsModel(Provider):
             return self.refusal("window")
         if known is None:
             known = self._repeated[order.repeat_id] = super().decide(order, refuse=refuse, sending=sending)
-        elif order.leg.ended_at is not None and self.chance.random() < 0.3:
-            return self.refusal("gone")  # recorded: the body of a repeated answer is the current state
+        elif order.leg.ended_at is not None and self.random.random() < 0.3:
+            return self.refusal("gone")  # the response to a repetition has the current state
         return known
 
     def refusal(self, why):
@@ -105,7 +105,7 @@ class AcsModel(Provider):
             "not established": (400, "8501"),
             "conflict": (409, "8607"),
             "window": (412, "PreconditionFailed"),
-            "other": self.chance.choice([(400, "8523"), (403, "7504"), (403, "510403"), (400, "8585")]),
+            "other": self.random.choice([(400, "8523"), (403, "7504"), (403, "510403"), (400, "8585")]),
         }[why]
         return status, {}, {"error": {"code": code, "message": "made up"}}
 
@@ -117,18 +117,18 @@ class AcsModel(Provider):
             state = "connecting"
         elif running := self.running(leg):
             accepted = any(one.accepted for one in running)
-            state = self.chance.choice(["connected", "transferAccepted" if accepted else "transferring"])
+            state = self.random.choice(["connected", "transferAccepted" if accepted else "transferring"])
         return 200, {"callConnectionId": leg.id, "callConnectionState": state}
 
     def draw_failure(self, execution):
-        return self.chance.choice(FAILURES)
+        return self.random.choice(FAILURES)
 
     # --- events -----------------------------------------------------------------------------------------
 
-    def tell_succeeded(self, execution):
-        order, leg, chance = execution.order, execution.order.leg, self.chance
+    def post_succeeded(self, execution):
+        order, leg, random = execution.order, execution.order.leg, self.random
         data = {"resultInformation": _result((200, 7015))}
-        if chance.random() < 0.7:
+        if random.random() < 0.7:
             data |= {
                 "transferTarget": _person("8:acs:target"),
                 "transferee": _person(order.transferee or "8:acs:caller"),
@@ -137,44 +137,44 @@ class AcsModel(Provider):
         if leg.group:
             leg.parties.remove(order.transferee)
             self._post_roster(leg)
-            if len(leg.parties) <= 1 or chance.random() < 0.3:
-                self.walk.later(chance.uniform(0.1, 20), self._everybody_left, leg)
+            if len(leg.parties) <= 1 or random.random() < 0.3:
+                self.walk.later(random.uniform(0.1, 20), self._everybody_left, leg)
             return
         self.end(leg)
         self.walk.later(
-            chance.choice([0, chance.uniform(0, 2)]), self._disconnect, leg, chance.choice(TRANSFERRED)
+            random.choice([0, random.uniform(0, 2)]), self._disconnect, leg, random.choice(TRANSFERRED)
         )
 
     def _everybody_left(self, leg):
         if leg.ended_at is None:
             self.end(leg)
-            self._disconnect(leg, self.chance.choice(EVERYBODY_LEFT))
+            self._disconnect(leg, self.random.choice(EVERYBODY_LEFT))
 
-    def tell_failed(self, execution):
-        order, leg, chance = execution.order, execution.order.leg, self.chance
-        words = execution.words
+    def post_failed(self, execution):
+        order, leg, random = execution.order, execution.order.leg, self.random
+        words = execution.codes
         self._verdict(
             "CallTransferFailed", order, {} if words is None else {"resultInformation": _result(words)}
         )
         if leg.ended_at is not None or leg.group:
             return
-        drawn = chance.random()
-        if drawn < 0.15:  # azure-sdk-for-js issue 33159: the call did not survive
+        drawn = random.random()
+        if drawn < 0.15:  # azure-sdk-for-js issue 33159: the call ended
             self.end(leg)
-            self.walk.later(chance.choice([0, chance.uniform(0, 3)]), self._disconnect, leg, (200, 5001))
+            self.walk.later(random.choice([0, random.uniform(0, 3)]), self._disconnect, leg, (200, 5001))
         elif drawn < 0.3:
-            leg.unsettled_until = self.walk.now + chance.uniform(0.2, 6)
+            leg.unsettled_until = self.walk.now + random.uniform(0.2, 6)
             self.walk.later(leg.unsettled_until - self.walk.now, self._connected, leg)
 
     def end(self, leg):
         running = self.running(leg)
         super().end(leg)
         for execution in running:
-            if self.chance.random() < 0.4:
+            if self.random.random() < 0.4:
                 self._verdict("CallTransferFailed", execution.order, {"resultInformation": _result((487, 0))})
 
-    def tell_ended(self, leg):
-        self._disconnect(leg, self.chance.choice(EVERYBODY_LEFT if leg.group else HUNG_UP))
+    def post_ended(self, leg):
+        self._disconnect(leg, self.random.choice(EVERYBODY_LEFT if leg.group else HUNG_UP))
 
     def _disconnect(self, leg, words):
         data = {} if words is None else {"resultInformation": _result(words)}
@@ -189,28 +189,28 @@ class AcsModel(Provider):
         data = {"participants": [{"identifier": _person(one), "isMuted": False} for one in leg.parties]}
         self._post(leg.address, leg, "ParticipantsUpdated", None, {**data, "sequenceNumber": self._sequence})
 
-    def noise(self, leg):
+    def post_unrelated(self, leg):
         if leg.ended_at is not None:
             return
-        drawn = self.chance.random()
+        drawn = self.random.random()
         if drawn < 0.3:
             self._post_roster(leg)
             return
-        name, words = self.chance.choice(OPERATIONS)
+        name, words = self.random.choice(OPERATIONS)
         contexts = [None, self.new_id(), leg.context, *(one.context for one in self.walk.wire_orders[-2:])]
         data = {} if words is None else {"resultInformation": _result(words)}
-        self._post(leg.address, leg, name, self.chance.choice(contexts), data)
+        self._post(leg.address, leg, name, self.random.choice(contexts), data)
 
-    def foreign_order(self, leg):
-        """A transfer of other code: the official SDKs send a random context, or none."""
-        transferee = self.chance.choice(leg.parties) if leg.group and leg.parties else None
-        context = self.chance.choice([None, self.new_id()])
+    def other_code_order(self, leg):
+        """Return a transfer of other code. The official SDKs send a random context, or none."""
+        transferee = self.random.choice(leg.parties) if leg.group and leg.parties else None
+        context = self.random.choice([None, self.new_id()])
         return Order(owner=None, leg=leg, transferee=transferee, address=leg.address, context=context)
 
     def _verdict(self, name, order, data):
         context = order.context
         if self.mode.loses_context and context is not None:
-            drawn = self.chance.random()
+            drawn = self.random.random()
             if drawn < 0.3:
                 context = None
             elif drawn < 0.4:
@@ -249,7 +249,7 @@ def _person(raw_id):
 
 
 class AcsWalker(AcsAdapter):
-    """The ACS adapter, with the model in the place of the network."""
+    """The ACS adapter, with the model instead of a network."""
 
     def __init__(self, model, clock):
         super().__init__(SETTINGS, clock=clock)

@@ -9,11 +9,11 @@ START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """An event loop without sockets. Time passes only while every task waits, and then at once."""
+    """An event loop without sockets. When every task waits, its time jumps to the next timer."""
 
     def __init__(self):
         super().__init__()
-        self._selector = self  # the loop asks it to wait: `select`
+        self._selector = self  # the loop calls its `select` to wait
         self._seconds = 0.0
 
     def time(self):
@@ -33,7 +33,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 class VirtualClock(SystemClock):
-    """The client's clock, in step with a virtual loop."""
+    """The clock of the client. It shows the time of a virtual loop."""
 
     def __init__(self, loop):
         self._loop = loop

@@ -1,4 +1,4 @@
-"""Many walks: their figures, and the first walks that show a fault."""
+"""Statistics of many walks, and the first walks that show a fault."""
 
 from collections import Counter
 
@@ -11,13 +11,13 @@ from provider_walks.walk import Walk
 
 @define
 class Figures:
-    """What many walks of one mode came to."""
+    """The statistics of many walks of one mode."""
 
     mode: str
     counts: Counter = Factory(Counter)
     kinds: Counter = Factory(Counter)
     seeds: dict = Factory(dict)
-    """For each kind of fault the first seed that shows it."""
+    """The first seed with each kind of fault."""
 
     @property
     def wrong(self):
@@ -46,7 +46,7 @@ class Figures:
             f"{self.mode:34} {counts['walks']:6} {counts['transfers']:9} {stated:7} {self.wrong:6} "
             f"{sum(self.kinds.values()) - self.wrong:6} {self.share('expired', 'transfers'):>8} "
             f"{counts['ordinary']:8} {self.share('ordinary expired', 'ordinary'):>8} "
-            f"{counts['repeated words']:8} {self.share('repeated words expired', 'repeated words'):>8} "
+            f"{counts['repeated codes']:8} {self.share('repeated codes expired', 'repeated codes'):>8} "
             f"{_inferred(counts):8} {counts['wrong inferred']:6} {self._unknown_alive():>8}"
         )
 
@@ -71,17 +71,17 @@ HEADING = (
     f"{'inferred':>8} {'wrong':>6} {'alive?':>8}"
 )
 LEGEND = """\
-wrong: stated outcomes that are not true; other: faults beside those (call_alive, a second outcome or sending)
-ordinary: transfers after stated failures only, in a walk that lost nothing and delayed nothing to a deadline
-repeated: those of them whose failure Graph states in the words of an earlier one of the call
-inferred: outcomes other than expired that are not stated, and how many of them are not true
+wrong: stated outcomes that are not true; other: other faults (call_alive, a second outcome or attempt)
+ordinary: transfers after stated failures only, in a walk without loss and without delays up to a deadline
+repeated: ordinary transfers whose failure has the same codes as an earlier failure of the call (Graph)
+inferred: inferred outcomes except expired, and how many of them are not true
 alive?: failures that do not say whether the call is alive
 """
 
 
-def walk_many(name, seeds, *, credulous=False):
+def walk_many(name, seeds, *, trusts_all_verdicts=False):
     """Play and judge the seeds of one mode."""
     figures = Figures(name)
     for seed in seeds:
-        figures.add(seed, judge(Walk(MODES[name], seed, credulous=credulous).play()))
+        figures.add(seed, judge(Walk(MODES[name], seed, trusts_all_verdicts=trusts_all_verdicts).play()))
     return figures

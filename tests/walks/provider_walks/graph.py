@@ -1,4 +1,4 @@
-"""What Microsoft Graph's cloud communications do to a call, and the wire on which they say so.
+"""A model of Microsoft Graph's cloud communications: what they do to calls, and their wire.
 
 Shapes and codes: the documentation of call: transfer, call: delete, participant: invite and call: playPrompt
 (v1.0 and beta, with their history). Graph has no request id under which it executes once, names no transfer
@@ -38,20 +38,20 @@ OPERATIONS = (
 
 
 class GraphModel(Provider):
-    """One tenant's calls, as far as their transfers go."""
+    """The transfers of one tenant."""
 
     def __init__(self, walk, mode):
         super().__init__(walk, mode)
-        self._style = self.chance.choice(["resourceUrl", "resource", "both"])
-        self._subcode = self.chance.choice(["subcode", "subCode"])
-        self._quoted = self.chance.random() < 0.1
-        self._chain_id = self.new_id() if self.chance.random() < 0.5 else None
-        self._wording = self.chance.choice(MESSAGES)
+        self._style = self.random.choice(["resourceUrl", "resource", "both"])
+        self._subcode = self.random.choice(["subcode", "subCode"])
+        self._quoted = self.random.random() < 0.1
+        self._chain_id = self.new_id() if self.random.random() < 0.5 else None
+        self._wording = self.random.choice(MESSAGES)
 
     # --- requests ---------------------------------------------------------------------------------------
 
     def order_of(self, submission):
-        """A submission as it is on the wire."""
+        """Return the order of a submission."""
         body = body_of(submission.request, form=self.mode.body, submission_id=submission.id)
         target = body.get("transferTarget") or body.get("target")
         leg = self.legs[submission.request.call.id]
@@ -71,7 +71,7 @@ class GraphModel(Provider):
             "gone": (404, "8522"),
             "not established": (400, "8501"),
             "conflict": (409, "8607"),
-            "other": self.chance.choice([(403, "7505"), (400, "8523"), (400, "BadRequest"), (403, "7504")]),
+            "other": self.random.choice([(403, "7505"), (400, "8523"), (400, "BadRequest"), (403, "7504")]),
         }[why]
         return status, {}, {"error": {"code": code, "message": "made up"}}
 
@@ -81,30 +81,30 @@ class GraphModel(Provider):
         state = "established"
         if running := self.running(leg):
             accepted = any(one.accepted for one in running)
-            state = self.chance.choice(["established", "transferAccepted" if accepted else "transferring"])
+            state = self.random.choice(["established", "transferAccepted" if accepted else "transferring"])
         return 200, {"@odata.type": "#microsoft.graph.call", "id": leg.id, "state": state, "resultInfo": None}
 
     def draw_failure(self, execution):
         order = execution.order
         if order.replaced is None:
-            return (500, 7000) if self.chance.random() < 0.8 else (500, 1000)
+            return (500, 7000) if self.random.random() < 0.8 else (500, 1000)
         return (404, 10202) if order.replaced.ended_at is not None else (500, 7700)
 
     # --- notifications ------------------------------------------------------------------------------------
 
-    def tell_started(self, execution):
-        if self.chance.random() < 0.7:
-            self.walk.later(self.chance.uniform(0, 0.5), self._progress, execution, "transferring")
+    def post_started(self, execution):
+        if self.random.random() < 0.7:
+            self.walk.later(self.random.uniform(0, 0.5), self._progress, execution, "transferring")
 
-    def tell_accepted(self, execution):
-        if self.chance.random() < 0.8:
+    def post_accepted(self, execution):
+        if self.random.random() < 0.8:
             self._progress(execution, "transferAccepted")
-            if self.chance.random() < 0.4:
+            if self.random.random() < 0.4:
                 self._call(execution.order.leg, state="transferring", mediaState={"audio": "inactive"})
 
     def _progress(self, execution, state):
         leg = execution.order.leg
-        if self.mode.body == "2018" and self.chance.random() < 0.6:
+        if self.mode.body == "2018" and self.random.random() < 0.6:
             data = {
                 "clientContext": execution.order.context,
                 "status": "running",
@@ -114,19 +114,19 @@ class GraphModel(Provider):
         else:
             self._call(leg, state=state)
 
-    def tell_succeeded(self, execution):
-        order, leg, chance = execution.order, execution.order.leg, self.chance
+    def post_succeeded(self, execution):
+        order, leg, random = execution.order, execution.order.leg, self.random
         if leg.group:
             leg.parties.remove(order.transferee)
             self._post_roster(leg)
-            if chance.random() < 0.5:  # the call goes on without the transferee
+            if random.random() < 0.5:  # the call goes on without the transferee
                 self._call(leg, state="established")
-                if len(leg.parties) <= 1 or chance.random() < 0.3:
-                    self.walk.later(chance.uniform(0.1, 20), self._everybody_left, leg)
+                if len(leg.parties) <= 1 or random.random() < 0.3:
+                    self.walk.later(random.uniform(0.1, 20), self._everybody_left, leg)
                 return
         self.end(leg)
         if order.replaced is None:
-            words = {"resultInfo": self._result((chance.choice([0, 200]), 7015), "GracefulTransferCompleted")}
+            words = {"resultInfo": self._result((random.choice([0, 200]), 7015), "GracefulTransferCompleted")}
         else:
             words = {"terminationReason": "AppTransferred"}
             self._drop_consult(order.replaced)
@@ -135,36 +135,36 @@ class GraphModel(Provider):
     def _drop_consult(self, leg):
         if leg.ended_at is None:
             self.end(leg)
-            words = self.chance.choice(CONSULT_DROPPED)
+            words = self.random.choice(CONSULT_DROPPED)
             told = {} if words is None else {"resultInfo": self._result(words, "made up")}
-            self.walk.later(self.chance.uniform(0, 1), self._terminated, leg, told)
+            self.walk.later(self.random.uniform(0, 1), self._terminated, leg, told)
 
     def _everybody_left(self, leg):
         if leg.ended_at is None:
             self.end(leg)
-            self.tell_ended(leg)
+            self.post_ended(leg)
 
-    def tell_failed(self, execution):
-        leg, chance = execution.order.leg, self.chance
+    def post_failed(self, execution):
+        leg, random = execution.order.leg, self.random
         if leg.ended_at is not None:
             return
-        more = {"replacesContext": "cmVwbGFjZXM="} if chance.random() < 0.3 else {}
-        result = self._result(execution.words, self._wording)
+        more = {"replacesContext": "cmVwbGFjZXM="} if random.random() < 0.3 else {}
+        result = self._result(execution.codes, self._wording)
         self._call(leg, verdict_of=execution.order, state="established", resultInfo=result, **more)
-        if chance.random() < 0.3:
+        if random.random() < 0.3:
             self.walk.later(
-                chance.uniform(0, 1), self._call, leg, state="established", mediaState={"audio": "active"}
+                random.uniform(0, 1), self._call, leg, state="established", mediaState={"audio": "active"}
             )
 
-    def tell_ended(self, leg):
-        words = self.chance.choice(EVERYBODY_LEFT if leg.group else HUNG_UP)
+    def post_ended(self, leg):
+        words = self.random.choice(EVERYBODY_LEFT if leg.group else HUNG_UP)
         more = {} if words is None else {"resultInfo": self._result(words, "made up")}
-        if self.chance.random() < 0.3:
-            more["terminationReason"] = self.chance.choice(["CallTerminated", "AppInitiated"])
+        if self.random.random() < 0.3:
+            more["terminationReason"] = self.random.choice(["CallTerminated", "AppInitiated"])
         self._terminated(leg, more)
 
     def _terminated(self, leg, words, *, verdict_of=None):
-        if self.chance.random() < 0.2:
+        if self.random.random() < 0.2:
             self._call(leg, ended_leg=leg, verdict_of=verdict_of, state="terminated", **words)
         self._call(leg, change="deleted", ended_leg=leg, verdict_of=verdict_of, state="terminated", **words)
 
@@ -180,32 +180,32 @@ class GraphModel(Provider):
         ]
         self._notify(leg, "updated", people, part="/participants")
 
-    def noise(self, leg):
-        chance = self.chance
+    def post_unrelated(self, leg):
+        random = self.random
         if leg.ended_at is not None:
             return
-        drawn = chance.random()
+        drawn = random.random()
         if drawn < 0.2:
             self._post_roster(leg)
         elif drawn < 0.3:
             self._call(
-                leg, state="established", toneInfo={"sequenceId": chance.randint(1, 9), "tone": "tone1"}
+                leg, state="established", toneInfo={"sequenceId": random.randint(1, 9), "tone": "tone1"}
             )
         elif drawn < 0.4:
             self._call(leg, state="established", mediaState={"audio": "active"})
         else:
-            status = chance.choice(["running", "completed", "failed", "failed"])
+            status = random.choice(["running", "completed", "failed", "failed"])
             owners = [one.owner for one in self.walk.wire_orders[-2:]]
-            words = {"failed": chance.choice([(412, 9999), (400, 8508)]), "completed": (200, 0)}.get(status)
-            data = {"clientContext": chance.choice([self.new_id(), "prompt 1", *owners]), "status": status}
+            words = {"failed": random.choice([(412, 9999), (400, 8508)]), "completed": (200, 0)}.get(status)
+            data = {"clientContext": random.choice([self.new_id(), "prompt 1", *owners]), "status": status}
             if words is not None:
                 data["resultInfo"] = self._result(words, f"Action {status}.")
-            change = "updated" if status == "running" else chance.choice(["updated", "deleted"])
-            self._operation(leg, chance.choice(OPERATIONS), data, change=change)
+            change = "updated" if status == "running" else random.choice(["updated", "deleted"])
+            self._operation(leg, random.choice(OPERATIONS), data, change=change)
 
-    def foreign_order(self, leg):
-        """A transfer of other code. Nothing on Graph's wire tells it from ours."""
-        transferee = self.chance.choice(leg.parties) if leg.group and leg.parties else None
+    def other_code_order(self, leg):
+        """Return a transfer of other code. Graph's callbacks do not distinguish it from ours."""
+        transferee = self.random.choice(leg.parties) if leg.group and leg.parties else None
         return Order(owner=None, leg=leg, transferee=transferee, address=leg.address)
 
     def _result(self, words, message):
@@ -245,13 +245,13 @@ class GraphModel(Provider):
     def write(self, elements):
         return self._headers(), json.dumps(_collection(elements)).encode()
 
-    def rewrite(self, letter):
-        """Delivered again: as it was, or through a proxy under another number or none, written anew."""
-        drawn = self.chance.random()
+    def rewrite(self, delivery):
+        """Repeat the callback: unchanged, or reformatted by a proxy with another message id or none."""
+        drawn = self.random.random()
         if drawn < 0.5:
-            return letter.headers, letter.body
-        body = _collection([_reordered(saying.element) for saying in letter.sayings])
-        compact = self.chance.random() < 0.5
+            return delivery.headers, delivery.body
+        body = _collection([_reordered(element.content) for element in delivery.elements])
+        compact = self.random.random() < 0.5
         text = json.dumps(body, separators=(",", ":") if compact else None)
         return self._headers() if drawn < 0.8 else {"content-type": "application/json"}, text.encode()
 
@@ -271,7 +271,7 @@ def _reordered(element):
 
 
 class GraphWalker(GraphAdapter):
-    """The Graph adapter, with the model in the place of the network."""
+    """The Graph adapter, with the model instead of a network."""
 
     def __init__(self, model, clock):
         super().__init__(SETTINGS[model.mode.body], clock=clock)

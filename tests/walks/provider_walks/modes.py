@@ -1,4 +1,4 @@
-"""Which ways of using a provider are walked."""
+"""The ways of using a provider that are walked."""
 
 from attrs import field, frozen
 
@@ -9,13 +9,13 @@ from transferkit.config import CallbackConfig, Config
 class Mode:
     """One way of using one provider.
 
-    * `own_address`: each transfer has a callback address of its own (ACS).
+    * `own_address`: each transfer has its own callback address (ACS).
     * `context`: the operation contexts that the application gives: unique, shared, none or mixed.
-    * `loses_context`: ACS may leave out the echo of the context, or trim it.
-    * `group`: the chance that the call is a group call.
-    * `consult`: there is a second call, with the target, which transfers may replace (Graph).
-    * `foreign`: other code transfers the call as well, without transferkit.
-    * `held`: a wrong stated outcome is a fault. Where it is False nothing on the wire could tell.
+    * `loses_context`: ACS may omit or trim the echoed context.
+    * `group`: the probability that the call is a group call.
+    * `consult`: there is a second call, to the target, which transfers may replace (Graph).
+    * `other_code`: other code transfers the call as well, without transferkit.
+    * `enforced`: a wrong stated outcome fails the test. False if the wire does not allow to detect it.
     """
 
     provider: str
@@ -25,9 +25,9 @@ class Mode:
     loses_context: bool = False
     group: float = 0.0
     consult: bool = False
-    foreign: bool = False
+    other_code: bool = False
     body: str = "current"
-    held: bool = True
+    enforced: bool = True
     shared_context: str = field(init=False, default="case 7")
 
     def __str__(self):
@@ -57,17 +57,17 @@ _ALL = (
     _acs("own address, shared context", own_address=True, context="shared"),
     _acs("own address, no context", own_address=True),
     _acs("own address, echo lost", own_address=True, context="unique", loses_context=True),
-    _acs("own address, other code", own_address=True, context="mixed", foreign=True),
+    _acs("own address, other code", own_address=True, context="mixed", other_code=True),
     _acs("call address, unique context", context="unique"),
     _acs("call address, shared context", context="shared"),
     _acs("call address, no context"),
     _acs("call address, mixed contexts", context="mixed"),
     _acs("call address, echo lost", context="unique", loses_context=True),
-    _acs("call address, other code", context="unique", foreign=True),
+    _acs("call address, other code", context="unique", other_code=True),
     _graph("one to one"),
     _graph("group call", group=1.0),
     _graph("consult call", consult=True),
     _graph("body of 2018", body="2018"),
-    _graph("other code", group=0.3, foreign=True, held=False),
+    _graph("other code", group=0.3, other_code=True, enforced=False),
 )
 MODES = {str(mode): mode for mode in _ALL}

@@ -1,6 +1,6 @@
-"""What both provider models share: calls, what is executed on them, and how a request can go wrong.
+"""The part that both provider models share: calls, executions, and the ways in which a request can fail.
 
-Truth is kept here: each `Execution` knows whose request caused it, when it began and how it ended.
+What really happens is recorded here: each `Execution` has the order that caused it, its start and its end.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from uuid import UUID
 from attrs import Factory, define
 
 ANSWER_TIMEOUT = 30.0
-"""How long the adapters wait for an answer, in seconds."""
+"""The seconds that the adapters wait for an answer."""
 
 
-class Fate(StrEnum):
-    """What becomes of one HTTP request."""
+class Handling(StrEnum):
+    """What happens to one HTTP request."""
 
     UNCONNECTED = "no connection: never sent"
     LOST = "sent, never arrives, never answered"
@@ -28,18 +28,18 @@ class Fate(StrEnum):
     UNANSWERED = "executed, never answered"
 
 
-CALM = {Fate.ANSWERED: 88, Fate.REFUSED: 6, Fate.THROTTLED: 4, Fate.UNAVAILABLE: 2}
+CALM = {Handling.ANSWERED: 88, Handling.REFUSED: 6, Handling.THROTTLED: 4, Handling.UNAVAILABLE: 2}
 ROUGH = {
-    Fate.UNCONNECTED: 5,
-    Fate.LOST: 5,
-    Fate.THROTTLED: 6,
-    Fate.UNAVAILABLE: 3,
-    Fate.BROKEN_BEFORE: 4,
-    Fate.REFUSED: 7,
-    Fate.ANSWERED: 42,
-    Fate.ANSWERED_LATE: 15,
-    Fate.BROKEN_AFTER: 5,
-    Fate.UNANSWERED: 8,
+    Handling.UNCONNECTED: 5,
+    Handling.LOST: 5,
+    Handling.THROTTLED: 6,
+    Handling.UNAVAILABLE: 3,
+    Handling.BROKEN_BEFORE: 4,
+    Handling.REFUSED: 7,
+    Handling.ANSWERED: 42,
+    Handling.ANSWERED_LATE: 15,
+    Handling.BROKEN_AFTER: 5,
+    Handling.UNANSWERED: 8,
 }
 
 
@@ -48,12 +48,12 @@ class Unconnected(Exception):
 
 
 class Unanswered(Exception):
-    """The request left; the connection broke before an answer came."""
+    """The request was sent, and the connection broke before the answer."""
 
 
 @define(eq=False)
 class Leg:
-    """A call as the provider has it."""
+    """A call at the provider."""
 
     id: str
     address: str
@@ -62,14 +62,14 @@ class Leg:
     parties: list = Factory(list)
     ended_at: float | None = None
     end_delivered_at: float | None = None
-    """When the application first accepted a callback that says that it has ended."""
+    """When the application first accepted a callback about its end."""
     unsettled_until: float = 0.0
-    """Until when it is not established again after a failed transfer."""
+    """Until when the call is not established again after a failed transfer."""
 
 
 @define(eq=False, kw_only=True)
 class Order:
-    """A request for a transfer as it is on the wire, and the id of transferkit's transfer that sent it."""
+    """A transfer request on the wire. `owner` is the id of transferkit's transfer, None for other code."""
 
     owner: str | None
     leg: Leg
@@ -83,15 +83,15 @@ class Order:
 
 @define(eq=False)
 class Execution:
-    """A transfer that the provider carries out."""
+    """A transfer that the provider executes."""
 
     order: Order
     started_at: float
     accepted: bool = False
     ended_at: float | None = None
     succeeded: bool | None = None
-    words: tuple | None = None
-    """The codes of its failure, as the provider states them."""
+    codes: tuple | None = None
+    """The codes of its failure in the callback."""
 
 
 @define(eq=False)
@@ -99,11 +99,11 @@ class Sending:
     """One HTTP request of transferkit."""
 
     order: Order
-    fate: Fate
+    handling: Handling
     at: float
     executed: bool = False
     decided_at: float | None = None
-    """When the provider decided on its answer."""
+    """When the provider decided its answer."""
     answered_at: float | None = None
     status: int | None = None
 
@@ -117,69 +117,69 @@ class Inspection:
 
 
 class Provider:
-    """The part of a provider's behaviour that does not depend on its wire."""
+    """The behaviour that does not depend on the wire."""
 
     def __init__(self, walk, mode):
         self.walk = walk
-        self.chance = walk.chance
+        self.random = walk.random
         self.mode = mode
         self.legs = {}
         self.executions = []
         self.sendings = []
         self.inspections = []
-        self.refuses_second = self.chance.random() < 0.9
-        """Whether a transfer is refused while another one of the same party is running."""
-        self.parallel = self.chance.random() < 0.5
+        self.refuses_second = self.random.random() < 0.9
+        """Whether a transfer is rejected while another one of the same party is in progress."""
+        self.parallel = self.random.random() < 0.5
         """Whether two parties of a group call can be transferred at the same time."""
 
-    # --- what a provider's own module adds -----------------------------------------------------------
+    # --- implemented by each provider -----------------------------------------------------------
 
     def refusal(self, why):
-        """The answer to a request that is refused: status, headers, JSON."""
+        """Return the response to a rejected request: status, headers, JSON."""
         raise NotImplementedError
 
     def refused_replaced(self, order):
         """Whether the order names a consult call that has ended, which is found out before execution."""
         return False
 
-    def tell_started(self, execution):
+    def post_started(self, execution):
         """Post what says that a transfer has begun."""
 
-    def tell_accepted(self, execution):
+    def post_accepted(self, execution):
         """Post what says that the target is being connected."""
 
-    def tell_succeeded(self, execution):
-        """Post what says that a transfer succeeded, and change the calls."""
+    def post_succeeded(self, execution):
+        """Post the callback of a success, and change the calls."""
         raise NotImplementedError
 
-    def tell_failed(self, execution):
-        """Post what says that a transfer failed."""
+    def post_failed(self, execution):
+        """Post the callback of a failure."""
         raise NotImplementedError
 
-    def tell_ended(self, leg):
-        """Post that the call has ended because somebody hung up."""
+    def post_ended(self, leg):
+        """Post the callback of a call that ended by a hang-up."""
         raise NotImplementedError
 
     def draw_failure(self, execution):
-        """Why a transfer fails: what the provider will state."""
+        """Choose the codes of a failure."""
         raise NotImplementedError
 
     def write(self, elements):
-        """The headers and the body of a callback."""
+        """Return the headers and the body of a callback."""
         raise NotImplementedError
 
-    def rewrite(self, letter):
-        """The same callback as it may be delivered again."""
-        return letter.headers, letter.body
+    def rewrite(self, delivery):
+        """Return the callback as it may be delivered again."""
+        return delivery.headers, delivery.body
 
-    def noise(self, leg):
-        """Post something about the call that is not about a transfer."""
+    def post_unrelated(self, leg):
+        """Post a callback about the call that is not about a transfer."""
         raise NotImplementedError
 
     # --- ids ------------------------------------------------------------------------------------------
 
     def new_id(self):
-        return str(UUID(int=self.chance.getrandbits(128), version=4))
+        return str(UUID(int=self.random.getrandbits(128), version=4))
 
     def place_call(self, *, group):
         leg = Leg(self.new_id(), self.mode.call_address, group)
@@ -190,24 +190,24 @@ class Provider:
     # --- requests --------------------------------------------------------------------------------------
 
     async def exchange(self, order):
-        """Carry one request to the provider: its answer (status, headers, JSON), or what broke."""
-        chance, walk = self.chance, self.walk
+        """Send one request to the provider. Return its response (status, headers, JSON), or raise."""
+        random, walk = self.random, self.walk
         weights = CALM if walk.conditions.calm else ROUGH
-        fate = chance.choices(list(weights), weights.values())[0]
-        sending = Sending(order, fate, walk.now)
+        handling = random.choices(list(weights), weights.values())[0]
+        sending = Sending(order, handling, walk.now)
         self.sendings.append(sending)
         walk.note("sent", sending)
-        if fate is Fate.UNCONNECTED:
-            await asyncio.sleep(chance.uniform(0.01, 1))
+        if handling is Handling.UNCONNECTED:
+            await asyncio.sleep(random.uniform(0.01, 1))
             raise Unconnected
         answer = walk.loop.create_future()
-        up = chance.uniform(0.02, 0.3)
-        if not walk.conditions.calm and chance.random() < 0.04:
-            up = chance.uniform(1, 40)  # held up in a proxy, also beyond the client's patience
-        if fate is not Fate.LOST:
+        up = random.uniform(0.02, 0.3)
+        if not walk.conditions.calm and random.random() < 0.04:
+            up = random.uniform(1, 40)  # delayed by a proxy, possibly for longer than the client waits
+        if handling is not Handling.LOST:
             walk.later(up, self._arrive, sending, answer)
-        if fate in {Fate.LOST, Fate.UNANSWERED} and chance.random() < 0.5:
-            walk.later(chance.uniform(0.5, 20), _break, answer)
+        if handling in {Handling.LOST, Handling.UNANSWERED} and random.random() < 0.5:
+            walk.later(random.uniform(0.5, 20), _break, answer)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 reply = await answer
@@ -219,27 +219,27 @@ class Provider:
         return reply
 
     def _arrive(self, sending, answer):
-        chance, fate = self.chance, sending.fate
+        random, handling = self.random, sending.handling
         sending.decided_at = self.walk.now
-        down = chance.uniform(0.02, 0.4)
-        if fate is Fate.THROTTLED:
-            seconds = chance.choice(["1", "2.128", "5", None])
+        down = random.uniform(0.02, 0.4)
+        if handling is Handling.THROTTLED:
+            seconds = random.choice(["1", "2.128", "5", None])
             reply = (429, {} if seconds is None else {"retry-after": seconds}, _error("TooManyRequests"))
-        elif fate is Fate.UNAVAILABLE:
-            reply = (503, {"retry-after": chance.choice(["1", "3"])}, _error("ServiceUnavailable"))
-        elif fate is Fate.BROKEN_BEFORE:
-            reply = (chance.choice([500, 502, 503, 504]), {}, _error("9999"))
+        elif handling is Handling.UNAVAILABLE:
+            reply = (503, {"retry-after": random.choice(["1", "3"])}, _error("ServiceUnavailable"))
+        elif handling is Handling.BROKEN_BEFORE:
+            reply = (random.choice([500, 502, 503, 504]), {}, _error("9999"))
         else:
-            reply = self.decide(sending.order, refuse=fate is Fate.REFUSED, sending=sending)
-            if fate is Fate.BROKEN_AFTER:
-                reply = (chance.choice([500, 502, 503, 504]), {}, _error("9999"))
-            elif fate is Fate.ANSWERED_LATE:
-                down = chance.choice([chance.uniform(0.5, 5), chance.uniform(5, 45)])
-        if fate is not Fate.UNANSWERED:
+            reply = self.decide(sending.order, refuse=handling is Handling.REFUSED, sending=sending)
+            if handling is Handling.BROKEN_AFTER:
+                reply = (random.choice([500, 502, 503, 504]), {}, _error("9999"))
+            elif handling is Handling.ANSWERED_LATE:
+                down = random.choice([random.uniform(0.5, 5), random.uniform(5, 45)])
+        if handling is not Handling.UNANSWERED:
             self.walk.later(down, _settle, answer, reply)
 
     def decide(self, order, *, refuse=False, sending=None):
-        """What the provider does with a request that reached it: executes it, or refuses it."""
+        """Execute a request that reached the provider, or reject it. Return the response."""
         if order.leg.ended_at is not None:
             return self.refusal("gone")
         if self.walk.now < order.leg.unsettled_until:
@@ -273,23 +273,23 @@ class Provider:
         ]
 
     def execute(self, order):
-        chance = self.chance
+        random = self.random
         execution = Execution(order, self.walk.now)
         self.executions.append(execution)
         self.walk.note("executing", execution)
         if self.walk.conditions.calm:
-            rings = chance.uniform(0.3, 8)
+            rings = random.uniform(0.3, 8)
         else:
-            rings = chance.choice([chance.uniform(0.02, 2), chance.uniform(1, 20), chance.uniform(10, 220)])
-        self.tell_started(execution)
-        if chance.random() < 0.5:
-            self.walk.later(rings * chance.random(), self._accept, execution)
-        self.walk.later(rings, self._finish, execution, chance.random() < 0.4)
+            rings = random.choice([random.uniform(0.02, 2), random.uniform(1, 20), random.uniform(10, 220)])
+        self.post_started(execution)
+        if random.random() < 0.5:
+            self.walk.later(rings * random.random(), self._accept, execution)
+        self.walk.later(rings, self._finish, execution, random.random() < 0.4)
 
     def _accept(self, execution):
         if execution.ended_at is None:
             execution.accepted = True
-            self.tell_accepted(execution)
+            self.post_accepted(execution)
 
     def _finish(self, execution, succeeds):
         if execution.ended_at is not None:
@@ -300,15 +300,15 @@ class Provider:
             possible = False
         execution.ended_at, execution.succeeded = self.walk.now, succeeds and possible
         if not execution.succeeded:
-            execution.words = self.draw_failure(execution)
+            execution.codes = self.draw_failure(execution)
         self.walk.note("executed", execution)
         if execution.succeeded:
-            self.tell_succeeded(execution)
+            self.post_succeeded(execution)
         else:
-            self.tell_failed(execution)
+            self.post_failed(execution)
 
     def end(self, leg):
-        """The call ends: with it whatever transfer is running on it."""
+        """End the call and every transfer of it."""
         leg.ended_at = self.walk.now
         self.walk.note("ended", leg)
         for execution in self.running(leg):
@@ -316,28 +316,28 @@ class Provider:
                 execution.ended_at, execution.succeeded = self.walk.now, False
 
     def hang_up(self, leg):
-        """Somebody hangs up, and the application's call ends."""
+        """End the application's call by a hang-up."""
         if leg.ended_at is None:
             self.end(leg)
-            self.tell_ended(leg)
+            self.post_ended(leg)
 
     # --- queries ------------------------------------------------------------------------------------------
 
     async def query(self, call_id):
-        """The answer to a query of a call: status and JSON, or what broke."""
-        chance = self.chance
+        """Answer a query of a call with status and JSON, or raise."""
+        random = self.random
         await asyncio.sleep(
-            chance.uniform(0.02, 0.3) if self.walk.conditions.calm else chance.uniform(0.02, 3)
+            random.uniform(0.02, 0.3) if self.walk.conditions.calm else random.uniform(0.02, 3)
         )
-        if chance.random() < (0.02 if self.walk.conditions.calm else 0.2):
-            if chance.random() < 0.5:
+        if random.random() < (0.02 if self.walk.conditions.calm else 0.2):
+            if random.random() < 0.5:
                 raise Unanswered
-            return chance.choice([500, 503, 429]), _error("9999")
+            return random.choice([500, 503, 429]), _error("9999")
         leg = self.legs[call_id]
         self.inspections.append(Inspection(leg, self.walk.now))
         answer = self.answer_query(leg)
         self.walk.note("queried", answer[0])
-        await asyncio.sleep(chance.uniform(0.02, 0.3))
+        await asyncio.sleep(random.uniform(0.02, 0.3))
         return answer
 
     def answer_query(self, leg):

@@ -1,4 +1,4 @@
-"""One walk: an application asks for transfers of one call in turn, and a seed decides all that happens."""
+"""One walk: an application transfers one call several times. A seed determines everything that happens."""
 
 import asyncio
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ from transferkit.events import Outcome
 
 CALM_DEADLINES = (30, 60, 150)
 ROUGH_DEADLINES = (3, 3, 8, 20, 60, 150)
-PATIENCE = 900.0
-"""Seconds after its deadline by which every transfer must have its outcome."""
+OUTCOME_LIMIT = 900.0
+"""Every transfer must have its outcome within this many seconds after its deadline."""
 
 
 @define(eq=False)
-class Asked:
-    """A transfer that the application asked for, and what became of it."""
+class RequestedTransfer:
+    """A transfer that the application requested, and its outcomes."""
 
     id: str
     number: int
@@ -38,7 +38,7 @@ class Asked:
     at: float
     deadline_at: float
     outcomes: list = Factory(list)
-    """Each with the time of its publication."""
+    """Pairs of the time of publication and the event."""
 
     @property
     def outcome(self):
@@ -46,7 +46,7 @@ class Asked:
 
 
 class WatchedStore(MemoryStore):
-    """A memory store that reports outcomes at the moment of their commit."""
+    """A memory store that reports each outcome when it is committed."""
 
     def __init__(self, report):
         super().__init__()
@@ -62,21 +62,21 @@ class WatchedStore(MemoryStore):
 
 
 class Walk:
-    """A seed, the world that it makes, and what happened in it."""
+    """The calls, the provider, the network and the client of one seed, and what happened to them."""
 
-    def __init__(self, mode, seed, *, tracing=False, credulous=False):
-        """`credulous` attributes each verdict to the open transfer: what the judge must find."""
+    def __init__(self, mode, seed, *, tracing=False, trusts_all_verdicts=False):
+        """`trusts_all_verdicts`: attribute each verdict to the open transfer, so that outcomes are wrong."""
         self.mode = mode
         self.seed = seed
-        self.chance = Random(f"{mode} {seed}")  # noqa: S311 - repeatable, not secret
+        self.random = Random(f"{mode} {seed}")  # noqa: S311 - repeatable, not secret
         self.trace = [] if tracing else None
-        self.conditions = Conditions.draw(self.chance)
-        self.asked = {}
+        self.conditions = Conditions.draw(self.random)
+        self.transfers = {}
         self.wire_orders = []
-        """The orders of transferkit's requests, in the order of their first sending."""
+        """The orders that transferkit sent, in the order of their first attempt."""
         self.problems = []
         self.open_id = None
-        self._credulous = credulous
+        self._trusts_all_verdicts = trusts_all_verdicts
         self._client = None
         self._last = 0.0
         self._tasks = set()
@@ -89,7 +89,7 @@ class Walk:
         return self.loop.time()
 
     def later(self, seconds, call, *arguments, **named):
-        """Have something happen, whatever else does."""
+        """Schedule a call of a function."""
         self._last = max(self._last, self.now + seconds)
         if named:
             self.loop.call_later(seconds, lambda: call(*arguments, **named))
@@ -106,14 +106,14 @@ class Walk:
             self.trace.append((self.now, what, about))
 
     def sends(self, order):
-        """transferkit sends a request."""
+        """Record a request that transferkit sends."""
         if all(known.owner != order.owner for known in self.wire_orders):
             self.wire_orders.append(order)
         return order
 
     @contextmanager
     def guard(self):
-        """Note what the model itself raises: the client takes it for a failure of the provider."""
+        """Record exceptions of the model itself, which the client treats as failures of the provider."""
         try:
             yield
         except Exception as error:
@@ -121,32 +121,34 @@ class Walk:
             raise
 
     def decoded(self, facts):
-        """The facts of a callback, as the client gets them."""
-        if not self._credulous or self.open_id is None:
+        """Return the facts of a callback as the client receives them."""
+        if not self._trusts_all_verdicts or self.open_id is None:
             return facts
         return tuple(evolve(fact, transfer_id=self.open_id, delivery=None) for fact in facts)
 
-    async def receive(self, letter):
-        """The application's HTTP server: whether it accepted the callback."""
+    async def receive(self, delivery):
+        """Receive a callback in the application's HTTP server. Return whether it was accepted."""
         if self._client is None:
             return False
-        request = CallbackRequest(method="POST", url=letter.url, headers=letter.headers, body=letter.body)
-        self.note("delivered", letter)
+        request = CallbackRequest(
+            method="POST", url=delivery.url, headers=delivery.headers, body=delivery.body
+        )
+        self.note("delivered", delivery)
         response = await self._client.receive(request)
         return 200 <= response.status < 300
 
     def _published(self, outcome):
-        asked = self.asked[outcome.transfer_id]
-        asked.outcomes.append((self.now, outcome))
+        transfer = self.transfers[outcome.transfer_id]
+        transfer.outcomes.append((self.now, outcome))
         self.open_id = None
         self.note("outcome", outcome)
-        if not self._outcomes[asked.id].done():
-            self._outcomes[asked.id].set_result(outcome)
+        if not self._outcomes[transfer.id].done():
+            self._outcomes[transfer.id].set_result(outcome)
 
     # --- playing ------------------------------------------------------------------------------------------
 
     def play(self):
-        """Run it to its end. Nothing of it depends on the machine's clock."""
+        """Run the walk to its end in virtual time."""
         self.loop = VirtualLoop()
         try:
             self.clock = VirtualClock(self.loop)
@@ -161,87 +163,89 @@ class Walk:
         return self
 
     async def _play(self):
-        chance = self.chance
-        self.leg = self.provider.place_call(group=chance.random() < self.mode.group)
+        random = self.random
+        self.leg = self.provider.place_call(group=random.random() < self.mode.group)
         self.consult = self.provider.place_call(group=False) if self.mode.consult else None
         await self._open()
         self._schedule()
-        for number in range(chance.randint(2, 4)):
+        for number in range(random.randint(2, 4)):
             if number:
                 await asyncio.sleep(self._pause())
             if not await self._transfer(number):
                 break
-        while self._last > self.now or self._tasks:  # noqa: ASYNC110 - what comes late must change nothing
+        while self._last > self.now or self._tasks:  # noqa: ASYNC110 - late callbacks must change nothing
             await asyncio.sleep(max(self._last - self.now, 0.0) + 0.01)
         await self._close()
 
     def _schedule(self):
-        """What happens to the call beside the transfers."""
-        chance, provider = self.chance, self.provider
+        """Schedule what happens to the call besides the transfers."""
+        random, provider = self.random, self.provider
         for leg in provider.legs.values():
-            if chance.random() < 0.25:
+            if random.random() < 0.25:
                 self.later(
-                    chance.choice([chance.uniform(0, 20), chance.uniform(0, 300)]), provider.hang_up, leg
+                    random.choice([random.uniform(0, 20), random.uniform(0, 300)]), provider.hang_up, leg
                 )
-            for _ in range(chance.choice([0, 0, 1, 2, 3, 5])):
-                self.later(chance.uniform(0, chance.choice([20, 200])), provider.noise, leg)
-        if self.mode.foreign:
-            for _ in range(chance.choice([0, 1, 1, 2])):
-                self.later(chance.uniform(0, chance.choice([20, 200])), self._foreign)
+            for _ in range(random.choice([0, 0, 1, 2, 3, 5])):
+                self.later(random.uniform(0, random.choice([20, 200])), provider.post_unrelated, leg)
+        if self.mode.other_code:
+            for _ in range(random.choice([0, 1, 1, 2])):
+                self.later(random.uniform(0, random.choice([20, 200])), self._other_code_transfers)
         if self.conditions.restarts:
-            self.later(chance.uniform(0, chance.choice([10, 100])), lambda: self.spawn(self._restart()))
+            self.later(random.uniform(0, random.choice([10, 100])), lambda: self.spawn(self._restart()))
 
-    def _foreign(self):
-        self.provider.decide(self.provider.foreign_order(self.leg))
+    def _other_code_transfers(self):
+        self.provider.decide(self.provider.other_code_order(self.leg))
 
     def _pause(self):
-        chance = self.chance
+        random = self.random
         if self.conditions.calm:
-            return chance.choice([0, chance.uniform(0, 2), chance.uniform(0, 10)])
-        return chance.choice([0, 0, chance.uniform(0, 1), chance.uniform(1, 10), chance.uniform(10, 60)])
+            return random.choice([0, random.uniform(0, 2), random.uniform(0, 10)])
+        return random.choice([0, 0, random.uniform(0, 1), random.uniform(1, 10), random.uniform(10, 60)])
 
     async def _transfer(self, number):
-        """Ask for one transfer and wait for its outcome; whether the application tries another."""
-        chance = self.chance
+        """Request one transfer and wait for its outcome. Return whether to request another one."""
+        random = self.random
         request = self._request(number)
         deadline = request.deadline.total_seconds()
         while self._client is None:  # noqa: ASYNC110 - the process restarts
             await asyncio.sleep(0.5)
         handle = await self._client.submit(request)
         leg = self.provider.legs[request.call.id]
-        self.asked[handle.id] = Asked(handle.id, number, leg, self.now, self.now + deadline)
+        self.transfers[handle.id] = RequestedTransfer(handle.id, number, leg, self.now, self.now + deadline)
         self.open_id = handle.id
         waiting = self._outcomes[handle.id] = self.loop.create_future()
-        self.note("asked", self.asked[handle.id])
+        self.note("requested", self.transfers[handle.id])
         try:
-            async with asyncio.timeout(deadline + PATIENCE):
+            async with asyncio.timeout(deadline + OUTCOME_LIMIT):
                 outcome = await waiting
         except TimeoutError:
-            self.problems.append(f"transfer {number + 1} has no outcome {PATIENCE:g} s after its deadline")
+            self.problems.append(
+                f"transfer {number + 1} has no outcome {OUTCOME_LIMIT:g} s after its deadline"
+            )
             return False
         if isinstance(outcome, TransferCompleted) and not leg.group:
-            return chance.random() < 0.2
+            return random.random() < 0.2
         if isinstance(outcome, TransferFailed) and outcome.call_alive is False:
-            return chance.random() < 0.2
+            return random.random() < 0.2
         return True
 
     def _request(self, number):
-        chance, call = self.chance, self.leg
+        random, call = self.random, self.leg
         more = {}
         if self.consult is not None:
-            drawn = chance.random()
+            drawn = random.random()
             if drawn < 0.55:
                 more["replaces"] = self.consult.id
             elif drawn < 0.7:
                 call = self.consult
         if call.group and (self.mode.provider == "acs" or call.parties):
-            someone = chance.choice(call.parties) if call.parties else "8:acs:nobody"
+            someone = random.choice(call.parties) if call.parties else "8:acs:nobody"
             more["transferee"] = self._person(someone)
         return Transfer(
             call=Call(self.mode.provider, call.id),
             to=self._person(self.provider.new_id()),
             operation_context=self._context(number),
-            deadline=chance.choice(CALM_DEADLINES if self.conditions.calm else ROUGH_DEADLINES),
+            deadline=random.choice(CALM_DEADLINES if self.conditions.calm else ROUGH_DEADLINES),
             **more,
         )
 
@@ -253,12 +257,12 @@ class Walk:
     def _context(self, number):
         match self.mode.context if self.mode.provider == "acs" else "unique":
             case "unique":
-                return f"case 7/{number} "  # with a space at its end, which a gateway may trim
+                return f"case 7/{number} "  # with a trailing space, which a gateway may trim
             case "shared":
                 return self.mode.shared_context
             case "mixed":
-                earlier = list(self.asked)[-1:]  # an application may refer to the transfer before
-                return self.chance.choice([None, None, "case 7", "case 7", f"case 7/{number}", *earlier])
+                earlier = list(self.transfers)[-1:]  # an application may use the id of the previous transfer
+                return self.random.choice([None, None, "case 7", "case 7", f"case 7/{number}", *earlier])
         return None
 
     async def _open(self):
@@ -277,10 +281,10 @@ class Walk:
             await client.aclose()
 
     async def _restart(self):
-        """The process stops and another one starts on the same store."""
+        """Stop the process and start another one on the same store."""
         self.note("restart", None)
         await self._close()
-        await asyncio.sleep(self.chance.uniform(0.1, 60))
+        await asyncio.sleep(self.random.uniform(0.1, 60))
         await self._open()
         self.note("restarted", None)
 
