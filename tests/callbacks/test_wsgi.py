@@ -1,4 +1,4 @@
-"""The receiver as a WSGI app: the same answers as over ASGI, whatever the server makes of a body."""
+"""The WSGI app: the same responses as over ASGI, for every way a server passes a body."""
 
 import asyncio
 import http.client
@@ -91,7 +91,7 @@ def seen_by(requests):
 # --- what arrives -----------------------------------------------------------------------------------
 
 
-def test_a_callback_is_received(make):
+def test_a_callback_over_wsgi_is_stored(make):
     client = make()
     status, headers, content = call(client.wsgi())
     assert (status, headers["content-length"], content) == (200, "0", b"")
@@ -101,7 +101,7 @@ def test_a_callback_is_received(make):
 @pytest.mark.parametrize(
     ("method", "body", "status"), [("POST", b"no json", 400), ("GET", b"", 405), ("HEAD", b"", 405)]
 )
-def test_it_keeps_to_pep_3333(make, method, body, status):
+def test_the_app_conforms_to_pep_3333(make, method, body, status):
     checked = validator(make().wsgi())
     started = []
     answer = checked(environ(body, method), lambda status, headers, *_: started.append(status))
@@ -110,7 +110,7 @@ def test_it_keeps_to_pep_3333(make, method, body, status):
     assert started[0].startswith(f"{status} ")
 
 
-def test_the_request_reaches_the_receiver_as_it_was():
+def test_path_query_and_headers_reach_the_receiver_unchanged():
     requests = []
     app = WsgiCallbackApp(seen_by(requests), config=CallbackConfig())
     more = {"HTTP_AUTHORIZATION": "Bearer x", "HTTP_X_THING": "caf\xe9", "CONTENT_TYPE": "application/json"}
@@ -127,7 +127,7 @@ def test_the_request_reaches_the_receiver_as_it_was():
 
 
 @pytest.mark.parametrize("script_name", ["", "/callbacks"])
-def test_it_may_be_mounted_below_a_path(make, script_name):
+def test_the_app_may_be_mounted_below_a_path(make, script_name):
     client = make(public_url="https://app.contoso.com/callbacks")
     path = "/fake" if script_name else "/callbacks/fake"
     assert call(client.wsgi(), path=path, SCRIPT_NAME=script_name)[0] == 200
@@ -172,7 +172,7 @@ class Failing(io.RawIOBase):
         ({"wsgi.input": Failing(TimeoutError())}, 408),
     ],
 )
-def test_how_a_body_comes(make, more, status):
+def test_a_body_is_read_by_its_length_or_to_its_end(make, more, status):
     client = make()
     answered, headers, content = call(client.wsgi(), **more)
     assert answered == status
@@ -182,7 +182,7 @@ def test_how_a_body_comes(make, more, status):
 
 
 @pytest.mark.parametrize("length", ["1000000", None])
-def test_too_large_a_body_is_not_read_to_its_end(make, length):
+def test_a_body_that_is_too_large_is_not_read_to_its_end(make, length):
     stream = io.BytesIO(b"x" * 1_000_000)
     more = {"CONTENT_LENGTH": length, "wsgi.input": stream, "wsgi.input_terminated": True}
     status, _, content = call(make(max_body_bytes=100).wsgi(), **more)
@@ -191,7 +191,7 @@ def test_too_large_a_body_is_not_read_to_its_end(make, length):
     assert stream.tell() == 101
 
 
-def test_a_body_that_trickles_in_is_given_up(make, monkeypatch):
+def test_a_body_that_arrives_too_slowly_times_out(make, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("transferkit._callbacks.wsgi.monotonic", lambda: now[0])
 
@@ -219,7 +219,7 @@ def test_a_body_that_trickles_in_is_given_up(make, monkeypatch):
         ("POST", "/nobody", b"x" * 101),
     ],
 )
-async def test_the_answers_are_those_of_asgi(make, method, path, body):
+async def test_wsgi_and_asgi_send_the_same_responses(make, method, path, body):
     sent = []
 
     async def receive():
@@ -239,14 +239,14 @@ async def test_the_answers_are_those_of_asgi(make, method, path, body):
     assert await asyncio.to_thread(call, app, given_) == (start["status"], headers, content["body"])
 
 
-def test_a_closed_client_asks_to_be_asked_again(make):
+def test_a_closed_client_answers_503_with_retry_after(make):
     client = make()
     client.close()
     status, headers, _ = call(client.wsgi())
     assert (status, headers["retry-after"]) == (503, "5")
 
 
-def test_a_store_that_cannot_be_opened_is_no_success(make, caplog, planted):
+def test_a_store_that_cannot_be_opened_gets_503(make, caplog, planted):
     class Broken(MemoryStore):
         async def open(self):
             raise StoreError(f"no such disk: {planted.connection_string}")
@@ -257,7 +257,7 @@ def test_a_store_that_cannot_be_opened_is_no_success(make, caplog, planted):
     assert not planted.shown_in(caplog.text)
 
 
-def test_a_status_without_a_name_is_answered(make):
+def test_a_status_without_a_reason_phrase_is_sent(make):
     app = WsgiCallbackApp(lambda _: CallbackResponse(status=299), config=CallbackConfig())
     started = []
     app(environ(), lambda status, _: started.append(status))
@@ -275,7 +275,7 @@ def test_a_status_without_a_name_is_answered(make):
     ),
     method=st.sampled_from(["POST", "GET", "PUT", "OPTIONS", "HEAD"]),
 )
-def test_whatever_comes_is_answered_and_no_success(make, body, path, query, headers, method):
+def test_any_invalid_request_gets_an_error_response(make, body, path, query, headers, method):
     app = make().wsgi()
     status, answered, content = call(
         app, body=body, path=f"/fake{path}", QUERY_STRING=query, method=method, **headers
@@ -305,7 +305,7 @@ def served(app):
         server.server_close()
 
 
-def test_a_server_serves_it(make):
+def test_a_wsgi_server_serves_the_app(make):
     with served(make().wsgi()) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         connection.request("POST", "/fake", BODY)

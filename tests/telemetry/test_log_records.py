@@ -105,12 +105,12 @@ LOG_CALLS = [
 
 
 @pytest.mark.parametrize(("call", "function"), LOG_CALLS)
-def test_each_log_call_has_one_name_of_the_closed_set(call, function):
+def test_each_log_call_has_one_name_from_the_enum(call, function):
     names = names_of(call, function)
     assert len(names) == 1, names or "no `extra` with a member of LogEvent (or of the adapter's own)"
 
 
-def test_the_walk_sees_the_calls():
+def test_the_search_finds_the_log_calls():
     calls = {(path.name, function.name) for path, function, _ in FOUND}
     assert {("tasks.py", "_done"), ("receiver.py", "receive"), ("reports.py", "report_parked")} <= calls
     assert len(LOG_CALLS) > 25
@@ -125,23 +125,23 @@ def test_the_walk_sees_the_calls():
         "about = {'event': 'said'}; _log.info('said', extra=about)",
     ],
 )
-def test_and_would_find_one_without_a_name(wrong):
+def test_the_search_finds_a_log_call_without_a_name(wrong):
     function = ast.parse(f"def f():\n    {wrong}").body[0]
     (call,) = [node for node in ast.walk(function) if is_log_call(node)]
     assert names_of(call, function) == set()
 
 
-def test_every_name_is_used():
+def test_every_name_is_used_by_a_log_call():
     used = {name for _, function, call in FOUND for name in names_of(call, function)}
     assert set(NAMES) == used - {"event.kind"}
 
 
-def test_no_name_means_two_things():
+def test_no_two_members_have_the_same_name():
     assert len(NAMES) == len(set(NAMES))
     assert {str(member) for member in LogEvent} == set(SETS["LogEvent"].values())
 
 
-def test_an_adapters_names_begin_with_the_providers():
+def test_the_names_of_an_adapter_begin_with_its_provider():
     for package in PACKAGES[1:]:
         (members,) = [
             SETS[node.name]
@@ -153,7 +153,7 @@ def test_an_adapters_names_begin_with_the_providers():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_is_logged_past_the_walk(path):
+def test_every_record_is_logged_through_the_logger_of_its_module(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
             base = node.func.value
@@ -211,7 +211,7 @@ def logged(caplog):
     return logged
 
 
-async def test_an_outcome_says_what_a_support_case_needs(client, fake, logged):
+async def test_the_record_of_an_outcome_has_what_a_support_case_needs(client, fake, logged):
     refused = Result(code=403, subcode=7505, reason=FailureReason.TENANT_MISMATCH, request_id="r-1")
     fake.will(Script(answer=Rejected(result=refused)))
     transfer = await client.transfer(CALL, to=scenario("silent").number)
@@ -237,7 +237,7 @@ async def test_an_outcome_says_what_a_support_case_needs(client, fake, logged):
         ),
     ],
 )
-async def test_so_does_every_attempt(client, fake, logged, answer, said):
+async def test_the_record_of_an_attempt_has_the_answer(client, fake, logged, answer, said):
     fake.will(Script(answer=answer))
     transfer = await client.transfer(CALL, to=scenario("silent").number)
     if isinstance(answer, Submitted):
@@ -252,7 +252,7 @@ async def test_so_does_every_attempt(client, fake, logged, answer, said):
     assert {name: getattr(record, name) for name in said} == said
 
 
-async def test_a_call_id_that_holds_a_number_is_on_no_record(client, fake, logged, caplog, planted):
+async def test_a_phone_number_in_a_call_id_is_in_no_record(client, fake, logged, caplog, planted):
     call = f"sip:{planted.number}@pbx.contoso.com"
     transfer = await client.transfer(call, to=scenario("busy").number)
     outcome = await transfer.outcome(timeout=5)
@@ -262,7 +262,7 @@ async def test_a_call_id_that_holds_a_number_is_on_no_record(client, fake, logge
     assert "transfer.failed on fake:sip:+*********42@pbx.contoso.com" in caplog.text
 
 
-async def test_a_commit_that_is_tried_again_names_the_calls(client, store, logged):
+async def test_the_record_of_a_retried_commit_names_the_calls(client, store, logged):
     store.failures = 1
     body = f'{{"id": "1", "call_id": "{CALL}", "time": "2026-01-01T12:00:00+00:00", "signals": ["started"]}}'
     assert (
@@ -272,11 +272,11 @@ async def test_a_commit_that_is_tried_again_names_the_calls(client, store, logge
     assert record.call_ids == [CALL]
 
 
-async def test_records_that_nobody_reads_are_not_made(client, fake, logged, caplog):
+async def test_records_below_the_level_of_the_logger_are_not_created(client, fake, logged, caplog):
     caplog.set_level(logging.WARNING, "transferkit.engine")
     await (await client.transfer(CALL, to=scenario("busy").number)).outcome(timeout=5)
     assert logged("transfer.failed") == logged("submission_answered") == []
 
 
-def test_no_name_can_be_taken_for_an_events_kind():
+def test_no_name_equals_the_kind_of_an_event():
     assert not any("." in name for name in NAMES)

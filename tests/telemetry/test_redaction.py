@@ -178,7 +178,7 @@ def test_ids_times_and_codes_stay_readable(text):
         "assertion={client_secret}",
     ],
 )
-def test_a_token_or_key_is_masked_whole(text, planted):
+def test_a_token_or_key_is_masked_completely(text, planted):
     hot = text.format(
         token=planted.token,
         access_key=planted.access_key,
@@ -190,16 +190,16 @@ def test_a_token_or_key_is_masked_whole(text, planted):
     assert not planted.shown_in(redact(hot))
 
 
-def test_what_is_around_a_key_stays():
+def test_text_around_a_key_is_kept():
     assert redact("a=1&client_secret=xyz&b=2") == "a=1&client_secret=***&b=2"
     assert redact("endpoint=https://x/;accesskey=abc==") == "endpoint=https://x/;accesskey=***"
 
 
-def test_so_does_who_and_where_in_an_address():
+def test_user_and_host_of_a_url_are_kept():
     assert redact("https://me:xyz@host:8080/x?a=b@c") == "https://me:***@host:8080/x?a=b@c"
 
 
-def test_an_id_is_shown_as_any_text_is_and_a_guid_as_it_is():
+def test_an_id_is_redacted_unless_it_is_a_guid():
     guid = "411F0B00-dc73-4528-a9e6-968ba983d2a1"
     assert safe_id(guid) == guid
     assert safe_id("sip:+14255550123@pbx") == "sip:+*********23@pbx"
@@ -266,7 +266,7 @@ TEXTS = st.text() | st.text("+0123456789 ()-.aBx%=&;:_/@") | st.lists(WORDS).map
 
 
 @given(TEXTS)
-def test_redacting_twice_is_redacting_once(text):
+def test_redacted_text_does_not_change_when_it_is_redacted_again(text):
     assert redact(redact(text)) == redact(text)
 
 
@@ -275,7 +275,7 @@ def test_redacting_twice_is_redacting_once(text):
     number=st.from_regex(r"\+[1-9][0-9]{7,14}", fullmatch=True),
     after=TEXTS,
 )
-def test_no_number_with_a_plus_sign_survives_anywhere(before, number, after):
+def test_a_number_with_a_plus_sign_is_masked_in_any_text(before, number, after):
     assert number not in redact(before + number + after)
 
 
@@ -283,7 +283,7 @@ def test_no_number_with_a_plus_sign_survives_anywhere(before, number, after):
     st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True),
     st.sampled_from(["{}", "({})", "<{}>", "a {} b", '"{}"', "x:{}"]),
 )
-def test_no_number_that_stands_alone_survives(digits, around):
+def test_a_number_between_separators_is_masked(digits, around):
     assert digits not in redact(around.format(digits))
 
 
@@ -320,12 +320,12 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("begin", ["", "://a:", "+1", "eyJa.", "token=", "authorization"])
-def test_no_text_is_too_long_to_be_redacted(begin, piece):
-    """Of a time that grew with the square of the length, this would take minutes."""
+def test_redacting_a_long_text_takes_linear_time(begin, piece):
+    """With quadratic time this would take minutes."""
     assert redact(begin + piece * (100_000 // len(piece)))
 
 
-def test_a_short_number_is_hidden_whole():
+def test_a_number_of_two_digits_is_masked_completely():
     assert mask_number("42") == "**"
     assert mask_number("142") == "*42"
 
@@ -390,13 +390,13 @@ def _filled(cls, planted):
 
 
 @pytest.mark.parametrize("cls", VALUES, ids=lambda cls: cls.__name__)
-def test_no_value_shows_what_was_planted_in_any_of_its_texts(cls, planted):
+def test_the_repr_of_a_value_shows_no_number_or_secret(cls, planted):
     value = _filled(cls, planted)
     assert not planted.shown_in(repr(value)), "repr"
     assert not planted.shown_in(str(value)), "str"
 
 
-def test_nor_do_the_values_around_a_callback(planted):
+def test_the_repr_of_callback_values_shows_no_number_or_secret(planted):
     hot = f"{planted.number} {planted.token}"
     for value in (
         CallbackRequest(method="POST", url=f"/x?t={hot}", headers={"authorization": hot}, body=hot.encode()),
@@ -410,7 +410,7 @@ def test_nor_do_the_values_around_a_callback(planted):
 
 
 @pytest.mark.parametrize("kind", ["call.incoming", "provider.other", "transfer.failed"])
-def test_no_event_shows_the_providers_json(kind, planted):
+def test_the_repr_of_an_event_does_not_show_the_provider_s_json(kind, planted):
     cls = event_class(kind)
     more = {"basis": "stated", "reason": "busy"} if kind == "transfer.failed" else {}
     event = cls(
@@ -433,7 +433,7 @@ def test_no_event_shows_the_providers_json(kind, planted):
     ],
     ids=["InvalidRequest", "IdempotencyConflict", "TransferInProgress", "MalformedCallback", "ConfigError"],
 )
-def test_no_error_shows_what_it_was_given(error, planted):
+def test_an_error_shows_no_number_or_secret(error, planted):
     raised = error(planted)
     assert not planted.shown_in(f"{raised} {raised!r}")
 
@@ -453,7 +453,7 @@ def test_no_error_shows_what_it_was_given(error, planted):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_crosses_processes(error):
+def test_an_error_can_be_pickled(error):
     import pickle
 
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
@@ -462,7 +462,7 @@ def test_an_error_crosses_processes(error):
     assert vars(again) == vars(error)
 
 
-def test_a_request_that_cannot_be_built_shows_nothing(planted):
+def test_the_error_of_an_invalid_request_shows_no_number(planted):
     with pytest.raises(TypeError) as raised:
         Transfer(call="abc", to=planted.number)
     assert not planted.shown_in(f"{raised.value!r}")
@@ -560,7 +560,7 @@ def test_a_leak_in_any_test_fails_the_suite(tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_leak_outside_of_any_test_fails_the_suite(tmp_path, workers):
+def test_a_leak_outside_of_tests_fails_the_suite(tmp_path, workers):
     source = 'import logging\nlogging.error("%s", "+1" + "4255550142")\ndef test_one(): pass\n'
     run = run_suite(tmp_path, source, workers=workers)
     assert run.returncode == 1
