@@ -1,6 +1,5 @@
 """Fixtures of the ACS adapter's tests: adapters on loopback, callbacks, and scripted servers."""
 
-import asyncio
 import base64
 import contextlib
 import hashlib
@@ -13,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from attrs import define, field
+from support.scripted_server import Behaviour, responding, scripted_server
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator
 from transferkit_acs.emulator.access import signature_of
@@ -22,7 +22,7 @@ from transferkit.provider.adapter import Callback, Submission
 from transferkit.provider.deadline import Deadline
 from transferkit.provider.secret import Secret
 from transferkit.requests import Transfer
-from transferkit.testing.server import serve, stop_accepting
+from transferkit.testing.server import serve
 from transferkit.testing.signing import CallbackSigner
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
@@ -31,46 +31,13 @@ ACCESS_KEY = "bG9vcGJhY2sta2V5LW9mLXRoZS10ZXN0cw=="
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 
 
-Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """One whole request with a Content-Length."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    length = int(lengths[0].partition(b":")[2]) if lengths else 0
-    return head + await reader.readexactly(length)
-
-
 @contextlib.asynccontextmanager
-async def answering(answer: bytes | Answerer) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server on loopback that reads a request and says `answer`, or does what `answer` does.
-
-    Yields its address and the requests that it read.
-    """
+async def answering(response: bytes | Behaviour) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that responds with these bytes, or behaves so. Yields its address and its requests."""
     seen: list[bytes] = []
-    handling: dict[asyncio.Task, asyncio.StreamWriter] = {}
-
-    async def handle(reader, writer):
-        handling[asyncio.current_task()] = writer
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            if callable(answer):
-                await answer(reader, writer)
-            else:
-                seen.append(await read_request(reader))
-                writer.write(answer)
-                await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
-        finally:
-            await stop_accepting(server)
-            for writer in handling.values():
-                writer.transport.abort()
-            await asyncio.gather(*handling)
+    behave = responding(response, seen) if isinstance(response, bytes) else response
+    async with scripted_server(behave) as url:
+        yield url, seen
 
 
 @pytest.fixture

@@ -26,11 +26,11 @@ _ANY_KIND: Final = (
 
 
 class NoToken(Exception):
-    """There is no token. `answer` is what that means for the request that needs it."""
+    """There is no token. `result` is what that means for the request that needs it."""
 
-    def __init__(self, answer: Rejected | NotSent) -> None:
-        super().__init__(answer.result.message)
-        self.answer = answer
+    def __init__(self, result: Rejected | NotSent) -> None:
+        super().__init__(result.result.message)
+        self.result = result
 
 
 class _Credential(AsyncTokenCredential):

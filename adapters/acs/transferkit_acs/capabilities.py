@@ -73,9 +73,9 @@ class TeamsDetails(Limit):
             if count > self.max_information:
                 where = f"{name}.caller.additional_caller_information"
                 yield Problem(where, f"{count} entries are too many", f"at most {self.max_information}")
-        for where, someone in _people(value):
-            if not isinstance(someone, self.people.kinds):
-                yield from self.people.problems(f"{name}.{where}", someone)
+        for where, identifier in _people(value):
+            if not isinstance(identifier, self.people.kinds):
+                yield from self.people.problems(f"{name}.{where}", identifier)
 
 
 def _people(details: TeamsPhoneCallDetails) -> Iterator[tuple[str, Identifier]]:
@@ -83,30 +83,30 @@ def _people(details: TeamsPhoneCallDetails) -> Iterator[tuple[str, Identifier]]:
         yield "caller.caller", details.caller.caller
     if details.source is not None:
         yield "source.source", details.source.source
-        for key, someone in details.source.intended_targets.items():
-            yield f"source.intended_targets[{key!r}]", someone
+        for key, identifier in details.source.intended_targets.items():
+            yield f"source.intended_targets[{key!r}]", identifier
 
 
 def capabilities_of(version: ApiVersion) -> Capabilities:
     """What an api-version supports."""
-    someone = Identifiers(kinds=kinds_of(version))
+    supported = Identifiers(kinds=kinds_of(version))
     return Capabilities(
-        transfer=_transfer(version, someone),
-        redirect={"to": someone, "incoming_context": Anything()},
+        transfer=_transfer(version, supported),
+        redirect={"to": supported, "incoming_context": Anything()},
         repeatable_for=_REPEATABLE_FOR,
         redirect_completes_on_acceptance=True,
     )
 
 
-def _transfer(version: ApiVersion, someone: Identifiers) -> dict[str, Limit]:
+def _transfer(version: ApiVersion, supported: Identifiers) -> dict[str, Limit]:
     limits: dict[str, Limit] = {
         "call": _CALL,
-        "to": someone,
+        "to": supported,
         "operation_context": _OPERATION_CONTEXT,
     }
     if version >= ApiVersion.V2023_10_15:
         limits |= {
-            "transferee": evolve(someone, any_number=True),  # anyone on the call, also with a withheld number
+            "transferee": evolve(supported, any_number=True),  # anyone on the call
             "callback_uri": _CALLBACK,
             "context.sip": SIP_HEADERS,
             "context.voip": _VOIP,
@@ -114,7 +114,7 @@ def _transfer(version: ApiVersion, someone: Identifiers) -> dict[str, Limit]:
     if version >= ApiVersion.V2024_09_15:
         limits["caller_id"] = Identifiers(kinds=(PhoneNumber,))
     if version >= ApiVersion.V2026_03_12:
-        limits["context.teams"] = TeamsDetails(people=someone)
+        limits["context.teams"] = TeamsDetails(people=supported)
     return limits
 
 
@@ -133,10 +133,10 @@ def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]
     for name, field in _NOT_IN_EXTRA.items():
         if name in request.extra:
             yield Problem(f"extra.{name}", "is a field of the request itself", f"the field {field}")
-    for where, someone in identifiers_of(request):
-        yield from wrong_ids(where, someone)
-        if version < ApiVersion.V2025_06_15 and isinstance(someone, PhoneNumber):
-            for lacking in _newer_parts(someone):
+    for where, identifier in identifiers_of(request):
+        yield from wrong_ids(where, identifier)
+        if version < ApiVersion.V2025_06_15 and isinstance(identifier, PhoneNumber):
+            for lacking in _newer_parts(identifier):
                 yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
 
 
@@ -145,8 +145,8 @@ def _of_redirect(request: Redirect) -> Iterator[Problem]:
         yield Problem("incoming_context", "is missing", "the incomingCallContext of the IncomingCall event")
     if isinstance(request.source, (CommunicationUser, TeamsUser, TeamsApp, TeamsExtensionUser)):
         caller = request.source.kind_name
-        for index, someone in enumerate(request.to):
-            if isinstance(someone, PhoneNumber):
+        for index, identifier in enumerate(request.to):
+            if isinstance(identifier, PhoneNumber):
                 yield Problem(
                     f"to[{index}]",
                     f"ACS does not redirect a call to a phone number if the caller is of the kind {caller}",

@@ -41,18 +41,18 @@ def kinds_of(version: ApiVersion) -> tuple[type[Identifier], ...]:
     return tuple(kind for kind, since in KINDS_SINCE.items() if version >= since)
 
 
-def model_of(someone: Identifier) -> dict[str, Any]:
+def model_of(identifier: Identifier) -> dict[str, Any]:
     """The model of an identifier in a request. Raises `TypeError` for a kind that has no published form."""
-    kind, typed = _typed(someone)
+    kind, typed = _typed(identifier)
     return {"kind": kind, kind: typed}
 
 
-def response_model_of(someone: Identifier) -> dict[str, Any]:
+def response_model_of(identifier: Identifier) -> dict[str, Any]:
     """The model of an identifier in responses and events: with its raw id."""
-    if isinstance(someone, UnknownIdentifier):
-        return {"kind": "unknown", "rawId": someone.raw_id}
-    kind, typed = _typed(someone)
-    return {"kind": kind, "rawId": someone.raw_id, kind: typed}
+    if isinstance(identifier, UnknownIdentifier):
+        return {"kind": "unknown", "rawId": identifier.raw_id}
+    kind, typed = _typed(identifier)
+    return {"kind": kind, "rawId": identifier.raw_id, kind: typed}
 
 
 def phone_model_of(number: PhoneNumber) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def phone_model_of(number: PhoneNumber) -> dict[str, Any]:
     return model
 
 
-def _typed(someone: Identifier) -> tuple[str, dict[str, Any]]:
-    match someone:
+def _typed(identifier: Identifier) -> tuple[str, dict[str, Any]]:
+    match identifier:
         case PhoneNumber():
-            return "phoneNumber", phone_model_of(someone)
+            return "phoneNumber", phone_model_of(identifier)
         case CommunicationUser(id=user):
             return "communicationUser", {"id": user}
         case TeamsUser(id=user, anonymous=anonymous, cloud=cloud):
@@ -83,7 +83,7 @@ def _typed(someone: Identifier) -> tuple[str, dict[str, Any]]:
                 "cloud": cloud.value,
             }
         case _:
-            raise TypeError(f"ACS has no form for {type(someone).kind_name}")
+            raise TypeError(f"ACS has no form for {type(identifier).kind_name}")
 
 
 def identifier_of(model: object) -> Identifier | None:

@@ -98,7 +98,7 @@ def _caller(caller: TeamsPhoneCallerDetails) -> dict[str, Any]:
 
 
 def _source(source: TeamsPhoneSourceDetails) -> dict[str, Any]:
-    targets = {name: model_of(someone) for name, someone in source.intended_targets.items()}
+    targets = {name: model_of(identifier) for name, identifier in source.intended_targets.items()}
     return _given(
         source=model_of(source.source),
         language=source.language,

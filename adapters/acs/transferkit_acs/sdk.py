@@ -104,7 +104,7 @@ def open_client(
 
 
 class _CheckedRequest(ClientRequest):
-    """A request that is not written if its deadline has passed when the connection is made."""
+    """A request that is not written if its deadline has passed when the connection is wire_request."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         check_deadline()
@@ -153,7 +153,7 @@ async def send(
         operation = f"/{quote(request.call.id, safe='')}:transferToParticipant"
     else:
         operation = ":redirect"
-    made = _Request(
+    wire_request = _Request(
         "POST",
         f"/calling/callConnections{operation}?api-version={settings.api_version.value}",
         headers={"Accept": "application/json", **headers_of(submission)},
@@ -162,7 +162,7 @@ async def send(
     # The SDK's own id contains the address of the network card.
     options["request_id"] = str(uuid4())
     # As a stream, so that a response whose body breaks off still counts by its status.
-    sent = client._client.send_request(made, stream=True, **options)  # noqa: SLF001 - public, but for its name
+    sent = client._client.send_request(wire_request, stream=True, **options)  # noqa: SLF001 - public, but for its name
     async with await sent as response:
         await response.read()
 

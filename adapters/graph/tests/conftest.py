@@ -1,9 +1,8 @@
 """Fixtures for the Graph adapter's tests: adapters, its emulator on a socket, and misbehaving servers."""
 
-import asyncio
 import json
 import ssl
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +12,7 @@ import pytest
 import pytest_asyncio
 import trustme
 from support.entra import FixedCredential
+from support.scripted_server import responding, scripted_server
 from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit_graph.emulator import GraphEmulator
 from transferkit_microsoft.tokens import Tokens
@@ -22,7 +22,7 @@ from transferkit.provider.adapter import Callback, Submission
 from transferkit.provider.deadline import Deadline
 from transferkit.provider.secret import Secret
 from transferkit.requests import Transfer
-from transferkit.testing.server import serve, stop_accepting
+from transferkit.testing.server import serve
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
 CALL_ID = "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
@@ -179,47 +179,12 @@ async def graph_at(request, monkeypatch):
 
 @pytest.fixture
 def raw_server():
-    """A server that does to each connection what `behave(reader, writer)` does."""
-
-    @asynccontextmanager
-    async def run(behave):
-        async def connected(reader, writer):
-            try:
-                await behave(reader, writer)
-            finally:
-                writer.close()
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            await stop_accepting(server)
-
-    return run
+    return scripted_server
 
 
 @pytest.fixture
 def answering():
-    """The behaviour of a server that reads a whole request and answers these bytes."""
-
-    def make(answer):
-        async def behave(reader, writer):
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                (
-                    int(line.split(b":")[1])
-                    for line in head.split(b"\r\n")
-                    if line.lower().startswith(b"content-length")
-                ),
-                0,
-            )
-            await reader.readexactly(length)
-            writer.write(answer)
-            await writer.drain()
-
-        return behave
-
-    return make
+    return responding
 
 
 @pytest_asyncio.fixture(loop_scope="module")

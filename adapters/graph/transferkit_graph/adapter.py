@@ -82,8 +82,10 @@ class GraphAdapter(Adapter):
         missing = not_offered(self._settings)
         if missing:
             return Plan(request=request, problems=(missing,))
-        held = super().plan(request)
-        return evolve(held, problems=(*held.problems, *further_problems(held.request, self._settings)))
+        planned = super().plan(request)
+        return evolve(
+            planned, problems=(*planned.problems, *further_problems(planned.request, self._settings))
+        )
 
     @classmethod
     def canonical_call_id(cls, call_id: str) -> str:

@@ -269,13 +269,13 @@ def _answered_by(call: JsonObject) -> Identifier | None:
     The application itself, having answered, is among the call's own targets.
     """
     answered = call.child("answeredby")
-    someone = read_identity_set(answered.get("identity"))
+    identifier = read_identity_set(answered.get("identity"))
     own = call.get("myparticipantid")
     participant = answered.get("participantid") or answered.get("id")
-    if someone is None or normal_word(call.get("direction")) == "outgoing" or (own and own == participant):
+    if identifier is None or normal_word(call.get("direction")) == "outgoing" or (own and own == participant):
         return None
     targets = {target.raw_id.lower() for target in read_identities(call.array("targets"))}
-    return None if someone.raw_id.lower() in targets else someone
+    return None if identifier.raw_id.lower() in targets else identifier
 
 
 def _transfer_id(context: object) -> str | None:

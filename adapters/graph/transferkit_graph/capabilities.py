@@ -22,7 +22,7 @@ from transferkit_graph.settings import Api, BodyForm, GraphSettings
 
 __all__ = ["capabilities_of", "further_problems", "not_offered"]
 
-_SOMEONE = Identifiers(kinds=KINDS, unknown_kinds=CLASSLESS)
+_IDENTIFIER = Identifiers(kinds=KINDS, unknown_kinds=CLASSLESS)
 _REDIRECT_TARGETS = Identifiers(kinds=KINDS, unknown_kinds=CLASSLESS, max_count=25)
 _RING_TIMEOUT = Seconds(15, 90)
 _CALL = Text(pattern=rf"{GUID}|[0-9A-Fa-f]{{32}}", form=f"a call id, {GUID_FORM}")
@@ -46,10 +46,10 @@ def not_offered(settings: GraphSettings) -> Problem | None:
 
 
 def _transfer(settings: GraphSettings) -> dict[str, Limit]:
-    limits: dict[str, Limit] = {"call": _CALL, "to": _SOMEONE, "replaces": _CALL}
+    limits: dict[str, Limit] = {"call": _CALL, "to": _IDENTIFIER, "replaces": _CALL}
     if settings.cloud is GraphCloud.GLOBAL and settings.body is BodyForm.CURRENT:
         optional = ("participant_id", "language_id", "region", "endpoint")
-        limits |= {"transferee": _SOMEONE, **{name: Anything() for name in optional}}
+        limits |= {"transferee": _IDENTIFIER, **{name: Anything() for name in optional}}
     return limits
 
 
@@ -79,22 +79,22 @@ def further_problems(request: Request, settings: GraphSettings) -> Iterator[Prob
             "a managed identity gets tokens of its own tenant only",
             "a call of tenant_id, or a client_secret or certificate",
         )
-    for name, someone in identifiers_of(request):
-        yield from _inexpressible(name, someone, settings.cloud_facts.identifiers)
-        if isinstance(someone, KINDS):  # of another kind, it is refused already
-            yield from wrong_ids(name, someone)
+    for name, identifier in identifiers_of(request):
+        yield from _inexpressible(name, identifier, settings.cloud_facts.identifiers)
+        if isinstance(identifier, KINDS):  # of another kind, it is refused already
+            yield from wrong_ids(name, identifier)
 
 
-def _inexpressible(name: str, someone: Identifier | None, cloud: Cloud) -> Iterator[Problem]:
+def _inexpressible(name: str, identifier: Identifier | None, cloud: Cloud) -> Iterator[Problem]:
     """The parts of an identifier that Graph's identity cannot express."""
-    theirs = getattr(someone, "cloud", Cloud.PUBLIC)
-    if theirs not in {Cloud.PUBLIC, cloud}:
-        yield Problem(name, f"is in the cloud {theirs}, which this Graph does not serve", f"cloud {cloud}")
-    if isinstance(someone, TeamsUser) and someone.anonymous:
+    its_cloud = getattr(identifier, "cloud", Cloud.PUBLIC)
+    if its_cloud not in {Cloud.PUBLIC, cloud}:
+        yield Problem(name, f"is in the cloud {its_cloud}, which this Graph does not serve", f"cloud {cloud}")
+    if isinstance(identifier, TeamsUser) and identifier.anonymous:
         yield Problem(
             name,
             "Graph has no identity for an anonymous visitor",
             'UnknownIdentifier(id, kind="guest") for a guest',
         )
-    if isinstance(someone, PhoneNumber) and someone.asserted_id is not None:
+    if isinstance(identifier, PhoneNumber) and identifier.asserted_id is not None:
         yield Problem(name, "Graph has no asserted id for a phone number", "leave asserted_id out")

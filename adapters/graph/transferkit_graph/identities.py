@@ -46,7 +46,7 @@ _RANKS = {word: rank for rank, word in enumerate(dict.fromkeys(_FIRST))}
 """The order in which members are read, if there are several. Other members come last."""
 
 
-def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
+def identity_set(identifier: Identifier, *, typed: bool = True) -> dict[str, Any]:
     """An identifier as an `identitySet`. Raises `TypeError` for a kind that has no member in it.
 
     If not `typed`, types are left out where the schema implies them: of a member that `identitySet` declares.
@@ -55,7 +55,7 @@ def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
     Microsoft advises for queues and auto attendants (microsoft-graph-comms-samples issue 260). For the member
     `applicationInstance`, use `UnknownIdentifier(id, kind="applicationInstance")`.
     """
-    match someone:
+    match identifier:
         case TeamsUser(id=identity):
             word = _USER
         case TeamsApp(id=identity):
@@ -67,12 +67,12 @@ def identity_set(someone: Identifier, *, typed: bool = True) -> dict[str, Any]:
         case UnknownIdentifier(id=identity, kind=str(word)):
             pass
         case _:
-            raise TypeError(f"Graph has no identity for a {someone.kind_name}")
+            raise TypeError(f"Graph has no identity for a {identifier.kind_name}")
     members = {
         "@odata.type": "#microsoft.graph.identity" if typed or word not in _DECLARED else None,
         "id": identity,
-        "tenantId": getattr(someone, "tenant_id", None),
-        "displayName": getattr(someone, "display_name", None),
+        "tenantId": getattr(identifier, "tenant_id", None),
+        "displayName": getattr(identifier, "display_name", None),
     }
     member = {name: value for name, value in members.items() if value is not None}
     return {"@odata.type": "#microsoft.graph.identitySet", word: member} if typed else {word: member}
@@ -85,9 +85,9 @@ def read_identity_set(value: object) -> Identifier | None:
     """
     members = value if isinstance(value, Mapping) else {}
     for word in sorted(members, key=lambda word: _RANKS.get(word, len(_RANKS))):
-        someone = _read(word, JsonObject(members[word]))
-        if someone is not None:
-            return someone
+        identifier = _read(word, JsonObject(members[word]))
+        if identifier is not None:
+            return identifier
     return None
 
 
@@ -102,10 +102,10 @@ def _read(word: str, identity: JsonObject) -> Identifier | None:
         if word in {_APP, _INSTANCE}:
             return TeamsApp(id_, tenant_id=tenant_id, display_name=display_name)
         if word == _PHONE or (word == _ACS_USER and id_.startswith("8:")):
-            someone = parse_identifier(f"4:{id_}" if word == _PHONE else id_)
-            if isinstance(someone, (PhoneNumber, CommunicationUser)):
-                someone = evolve(someone, display_name=display_name)
-            return someone
+            identifier = parse_identifier(f"4:{id_}" if word == _PHONE else id_)
+            if isinstance(identifier, (PhoneNumber, CommunicationUser)):
+                identifier = evolve(identifier, display_name=display_name)
+            return identifier
         return UnknownIdentifier(id_, kind=word, tenant_id=tenant_id, display_name=display_name)
     except ValueError:
         return None
@@ -114,7 +114,7 @@ def _read(word: str, identity: JsonObject) -> Identifier | None:
 def read_identities(infos: Iterable[object]) -> tuple[Identifier, ...]:
     """The identifiers in a list of `participantInfo`."""
     found = (read_identity_set(JsonObject(info).get("identity")) for info in infos)
-    return tuple(someone for someone in found if someone is not None)
+    return tuple(identifier for identifier in found if identifier is not None)
 
 
 def read_roster(entries: Iterable[object]) -> tuple[Participant, ...]:
@@ -122,11 +122,11 @@ def read_roster(entries: Iterable[object]) -> tuple[Participant, ...]:
     participants: list[Participant] = []
     for entry in map(JsonObject, entries):
         own_id = entry.text("id")
-        someone = read_identity_set(entry.child("info").get("identity"))
-        if someone is None and own_id:
-            someone = UnknownIdentifier(own_id, kind="participant")
-        if someone is not None:
-            participants.append(Participant(identifier=someone, id=own_id, muted=entry.flag("ismuted")))
+        identifier = read_identity_set(entry.child("info").get("identity"))
+        if identifier is None and own_id:
+            identifier = UnknownIdentifier(own_id, kind="participant")
+        if identifier is not None:
+            participants.append(Participant(identifier=identifier, id=own_id, muted=entry.flag("ismuted")))
     return tuple(participants)
 
 
@@ -136,7 +136,7 @@ def read_legacy_parties(participants: Iterable[object]) -> tuple[list[Identifier
     called: list[Identifier] = []
     for entry in map(JsonObject, participants):
         raw_id = entry.text("identity")
-        someone = parse_identifier(raw_id) if raw_id else read_identity_set(entry.get("identity"))
-        if someone is not None:
-            (callers if entry.flag("originator") else called).append(someone)
+        identifier = parse_identifier(raw_id) if raw_id else read_identity_set(entry.get("identity"))
+        if identifier is not None:
+            (callers if entry.flag("originator") else called).append(identifier)
     return callers, called

@@ -92,11 +92,11 @@ def _redirect(request: Redirect) -> dict[str, Any]:
     )
 
 
-def _participant(type_: str, someone: Identifier, *, typed: bool, **more: str | None) -> dict[str, Any]:
+def _participant(type_: str, identifier: Identifier, *, typed: bool, **more: str | None) -> dict[str, Any]:
     return _given(
         {
             "@odata.type": f"#microsoft.graph.{type_}" if typed else None,
-            "identity": identity_set(someone, typed=typed),
+            "identity": identity_set(identifier, typed=typed),
             **more,
         }
     )

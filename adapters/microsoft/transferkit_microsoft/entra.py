@@ -138,13 +138,14 @@ def read_token(answer: Any, settings: EntraSettings) -> Token | Rejected | NotSe
     if isinstance(token, str) and token:
         return Token(token, int(time.time()) + int(answer.get("expires_in") or 0))
     error = answer.get("error")
-    said = answer.get("error_description") or error
+    description = answer.get("error_description") or error
+    message = description or "the response contains no token"
     result = Result(
-        message=(said if isinstance(said, str) else json.dumps(said)) if said else "no token",
+        message=message if isinstance(message, str) else json.dumps(message),
         reason=FailureReason.UNAUTHORIZED,
         advice=_advice(settings),
         request_id=answer.get("correlation_id"),
-        basis=Basis.STATED if said else Basis.LOCAL,
+        basis=Basis.STATED if description else Basis.LOCAL,
     )
     if isinstance(error, str) and error in _UNAVAILABLE:
         return NotSent(result=evolve(result, reason=FailureReason.PROVIDER_ERROR))

@@ -23,20 +23,20 @@ GUID_FORM: Final = "a GUID such as 411f0b00-0000-4000-8000-123456789abc"
 def identifiers_of(request: Request) -> Iterator[tuple[str, Identifier | None]]:
     """The identifiers in a request, each with the name of its field."""
     if isinstance(request, Redirect):
-        yield from ((f"to[{index}]", someone) for index, someone in enumerate(request.to))
+        yield from ((f"to[{index}]", identifier) for index, identifier in enumerate(request.to))
     else:
         yield from (("to", request.to), ("transferee", request.transferee), ("caller_id", request.caller_id))
 
 
-def wrong_ids(where: str, someone: Identifier | None) -> Iterator[Problem]:
+def wrong_ids(where: str, identifier: Identifier | None) -> Iterator[Problem]:
     """A problem for each part of a Teams identifier that is not a GUID. `where` names the field."""
-    for what, id_ in _guids(someone):
+    for what, id_ in _guids(identifier):
         if not re.fullmatch(GUID, id_):
             yield Problem(where, f"the {what} is not a GUID", f"{GUID_FORM}, not a name or an address")
 
 
-def _guids(someone: Identifier | None) -> tuple[tuple[str, str], ...]:
-    match someone:
+def _guids(identifier: Identifier | None) -> tuple[tuple[str, str], ...]:
+    match identifier:
         case TeamsUser(id=user, anonymous=False):
             return (("Teams user's object id", user),)
         case TeamsApp(id=app):

@@ -104,13 +104,13 @@ class Tokens:
     async def _fetch(self, key: Key) -> Token | Rejected | NotSent:
         tenant, scope, claims = key
         credential = self._settings.credential
+        found: Token | Rejected | NotSent
         try:
-            if credential is not None:
-                found: Token | Rejected | NotSent = await token_of(
-                    credential, scope, tenant=tenant, claims=claims
-                )
-            else:
+            if credential is None:
                 found = await asyncio.to_thread(self._acquire, tenant, scope, claims)
+            else:
+                async with asyncio.timeout(self._settings.timeout):  # or a query that hangs would serve all
+                    found = await token_of(credential, scope, tenant=tenant, claims=claims)
         except ConfigError as error:
             return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - msal and credentials let any exception through
