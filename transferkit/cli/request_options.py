@@ -52,9 +52,7 @@ _HELP: Final = {
     "endpoint": "Which endpoint of the target rings.",
     "extra": "Provider-native JSON, merged into the body (RFC 7396).",
 }
-"""The help of every field that becomes the option of its name."""
-_SEVERAL_OPTIONS: Final = frozenset({"call", "context", "on_unsupported"})
-"""The fields that are not made from one option of their name."""
+"""The help of the option of each field."""
 
 
 def _identifier(text: str) -> Identifier:
@@ -122,11 +120,49 @@ _TYPES: Final[Mapping[Any, tuple[Any, dict[str, Any]]]] = {
 
 
 def request_command(request_class: type[Transfer | Redirect], description: str) -> Callable[..., None]:
-    """Return the function of a command that sends such a request; its signature has all the options."""
+    """Return the function of a command that sends such a request.
 
-    def command(*, config: Path | None, wait: bool, dry_run: bool, **values: Any) -> None:
+    Its parameters are those below, and one for every other field of the class.
+    """
+
+    def command(
+        call: Annotated[str, typer.Argument(metavar="CALL", help="The provider's id of the call.")],
+        *,
+        provider: Annotated[
+            str | None,
+            typer.Option("--provider", "-p", metavar="NAME", help="The configured provider of the call."),
+        ] = None,
+        tenant: Annotated[str | None, typer.Option(metavar="ID", help="The call's tenant.")] = None,
+        sip: Annotated[
+            list[str] | None, typer.Option(metavar="NAME=VALUE", help="A SIP header. Repeatable.")
+        ] = None,
+        voip: Annotated[
+            list[str] | None, typer.Option(metavar="NAME=VALUE", help="A VoIP header. Repeatable.")
+        ] = None,
+        teams: Annotated[
+            TeamsPhoneCallDetails | None,
+            typer.Option(
+                parser=_call_details, metavar="JSON|@FILE", help="The details that Teams shows the agent."
+            ),
+        ] = None,
+        config: ConfigFile = None,
+        drop_unsupported: Annotated[
+            bool,
+            typer.Option("--drop-unsupported", help="Leave out fields that the provider does not support."),
+        ] = False,
+        wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Print the exact HTTP request as JSON and send nothing.")
+        ] = False,
+        **fields: Any,
+    ) -> None:
         try:
-            request = _request(request_class, values)
+            request = request_class(
+                call=Call(provider, call, tenant_id=tenant),
+                context=CallingContext(sip=_headers(sip), voip=_headers(voip), teams=teams),
+                on_unsupported=OnUnsupported.DROP if drop_unsupported else OnUnsupported.REFUSE,
+                **{name: value for name, value in fields.items() if value is not None},
+            )
         except (ValueError, TypeError) as error:
             raise unusable(error) from None
         if dry_run:
@@ -134,50 +170,26 @@ def request_command(request_class: type[Transfer | Redirect], description: str) 
         elif not asyncio.run(send(request, config=config, wait=wait)):
             raise typer.Exit(FAILED)
 
-    parameters = list(_parameters(request_class))
+    argument, *options, _ = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [argument, *_field_options(request_class), *options]
     command.__doc__ = inspect.cleandoc(description)
     cast("Any", command).__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
-def _parameters(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Parameter]:
-    yield _parameter("call", str, typer.Argument(help="The provider's id of the call.", metavar="CALL"))
+def _field_options(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Parameter]:
+    """The parameters of the fields that become one option each, the required ones first."""
     hints = get_type_hints(request_class)
     for field in sorted(attrs.fields(request_class), key=lambda field: field.default is not attrs.NOTHING):
-        if field.name not in _SEVERAL_OPTIONS:
-            yield _option_of(field, hints[field.name])
-    provider = typer.Option("--provider", "-p", metavar="NAME", help="The configured provider of the call.")
-    yield _parameter("provider", str | None, provider, None)
-    yield _parameter("tenant", str | None, typer.Option(metavar="ID", help="The call's tenant."), None)
-    for name, text in {"sip": "A SIP header. Repeatable.", "voip": "A VoIP header. Repeatable."}.items():
-        yield _parameter(name, list[str] | None, typer.Option(metavar="NAME=VALUE", help=text), None)
-    teams = typer.Option(
-        parser=_call_details, metavar="JSON|@FILE", help="The call details that Teams shows the agent."
-    )
-    yield _parameter("teams", TeamsPhoneCallDetails | None, teams, None)
-    yield _parameter("config", ConfigFile, None, None)
-    for name, text in {
-        "--drop-unsupported": "Leave out the fields that the provider does not support.",
-        "--wait": "Wait for the outcome.",
-        "--dry-run": "Print the exact HTTP request as JSON and send nothing.",
-    }.items():
-        yield _parameter(
-            name.strip("-").replace("-", "_"), bool, typer.Option(name, help=text), default=False
-        )
+        if field.name not in {"call", "context", "on_unsupported"}:
+            yield _field_option(field, hints[field.name])
 
 
-def _parameter(
-    name: str, kind: Any, option: Any, default: Any = inspect.Parameter.empty
-) -> inspect.Parameter:
-    annotation = Annotated[kind, option] if option is not None else kind
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _option_of(field: attrs.Attribute[Any], hint: Any) -> inspect.Parameter:
-    """The option of one field, by the field's type."""
+def _field_option(field: attrs.Attribute[Any], hint: Any) -> inspect.Parameter:
     if get_origin(hint) is UnionType:
         (hint,) = (option for option in get_args(hint) if option is not NoneType)
+    kind: Any
     kind, settings = _TYPES.get(hint, (hint, {}))
     if field.name == "incoming_context":
         settings = {"parser": _text_or_file, "metavar": "TEXT|@FILE"}
@@ -189,17 +201,7 @@ def _option_of(field: attrs.Attribute[Any], hint: Any) -> inspect.Parameter:
         default = inspect.Parameter.empty
     elif isinstance(field.default, timedelta):
         default = field.default.total_seconds()
-    return _parameter(field.name, kind, typer.Option(help=text, **settings), default)
-
-
-def _request(request_class: type[Transfer | Redirect], values: dict[str, Any]) -> Transfer | Redirect:
-    """The request of the options' values; a field without a value has its default."""
-    fields = {name: value for name, value in values.items() if name in _HELP and value is not None}
-    return request_class(
-        call=Call(values["provider"], values["call"], tenant_id=values["tenant"]),
-        context=CallingContext(
-            sip=_headers(values["sip"]), voip=_headers(values["voip"]), teams=values["teams"]
-        ),
-        on_unsupported=OnUnsupported.DROP if values["drop_unsupported"] else OnUnsupported.REFUSE,
-        **fields,
+    annotation = Annotated[kind, typer.Option(help=text, **settings)]
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
