@@ -173,6 +173,7 @@ names = st.sampled_from(
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner) | st.dictionaries(names, inner),
+    max_leaves=12,
 )
 
 

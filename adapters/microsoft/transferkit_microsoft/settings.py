@@ -67,15 +67,8 @@ def is_seconds(_: object, attribute: Attribute[float], value: float) -> None:
 class EntraSettings:
     """The keys that say how requests are authenticated with Microsoft Entra, and how it is reached.
 
-    * `tenant_id`, `client_id`: the application's registration. It needs one of `client_secret`;
-      `certificate`, the private key and its certificate in PEM form, with `certificate_password` if the key
-      is encrypted; `client_assertion`, the token of a federated identity credential, usually
-      `{ file = "…" }`, which is read again for each token.
-    * `managed_identity`: `"system"`, or the client id of a user-assigned identity.
-    * `credential`: an azure-core `TokenCredential` or `AsyncTokenCredential`, from Python only.
-    * `authority`: the token authority, if it is not the cloud's. A tenant in its path is the default tenant.
-    * `ca_file`: the only certificate authorities to trust.
-    * `timeout`: seconds to wait for a token, for a connection and for a response, each.
+    The subclasses document them. A `client_assertion` is read again for each token, because it expires. A
+    tenant in the path of `authority` is the default tenant.
     """
 
     table: ClassVar[str]
