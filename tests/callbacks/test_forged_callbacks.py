@@ -1,17 +1,16 @@
 """Callbacks from anyone: forged tokens and wrong secrets are refused, repetitions change nothing."""
 
 import asyncio
-import json
 import logging
 from datetime import timedelta
 from typing import ClassVar
 
 import pytest
+from support.callbacks import CALL, body, post
 
 from transferkit import (
     AsyncClient,
     CallbackConfig,
-    CallbackRequest,
     CallbackRoute,
     Config,
     MemoryStore,
@@ -21,7 +20,6 @@ from transferkit._callbacks.verification.fetching import FetchError
 from transferkit.provider.secret import Secret
 from transferkit.testing import CallbackSigner, FakeAdapter, Forgery, ManualClock, scenario
 
-CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
 AUDIENCE = "d2c5d8a1-6b1e-4f6c-8b1a-1f4e5e6a7b80"
 TENANT = "0f9d2a3b-1111-4c4c-9d9d-2b3c4d5e6f70"
 SIGNER = CallbackSigner(issuer="https://signer.example", clock=ManualClock())
@@ -97,19 +95,14 @@ def make(fetch, clock):
     return make
 
 
-def body(*signals, call=CALL, delivery="d-1", **more):
-    said = {"id": delivery, "call_id": call, "time": "2026-01-01T12:00:00+00:00", "signals": signals, **more}
-    return json.dumps(said).encode()
-
-
 def token(signer=SIGNER, **more):
     return signer.token(**{"audience": AUDIENCE, "tenant_id": TENANT, **more})
 
 
-def post(content=None, *, bearer=None, url="/fake", **headers):
+def request(content=None, *, bearer=None, url="/fake", **headers):
     if bearer:
         headers["authorization"] = f"Bearer {bearer}"
-    return CallbackRequest(method="POST", url=url, headers=headers, body=content or body("returned"))
+    return post(content or body("returned"), url, headers=headers)
 
 
 def refusals(caplog):
@@ -142,7 +135,7 @@ WHY = {
 
 async def test_a_callback_with_a_signed_token_is_accepted(make):
     async with make() as client:
-        response = await client.receive(post(bearer=token()))
+        response = await client.receive(request(bearer=token()))
         assert (response.status, len(response.events)) == (200, 1)
         assert Guarded.decoded[0].tenant_id == TENANT
 
@@ -151,7 +144,7 @@ async def test_a_callback_with_a_signed_token_is_accepted(make):
 async def test_a_forged_token_is_refused(make, forgery, fetched, caplog):
     forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
     async with make() as client:
-        response = await client.receive(post(bearer=forged))
+        response = await client.receive(request(bearer=forged))
         assert response.status == 401
         assert response.events == ()
         assert await nothing_is_kept(client), "its body is never parsed"
@@ -179,7 +172,7 @@ async def test_a_forged_token_is_refused(make, forgery, fetched, caplog):
 )
 async def test_a_callback_without_one_bearer_token_is_refused(make, headers, why, caplog):
     async with make() as client:
-        response = await client.receive(post(**headers))
+        response = await client.receive(request(**headers))
         assert response.status == 401
         assert response.headers["www-authenticate"] == "Bearer"
         assert await nothing_is_kept(client)
@@ -188,13 +181,13 @@ async def test_a_callback_without_one_bearer_token_is_refused(make, headers, why
 
 async def test_a_token_is_accepted_on_the_paths_of_its_own_provider_only(make, caplog):
     async with make() as client:
-        assert (await client.receive(post(bearer=token(OTHER), url="/other"))).status == 200
+        assert (await client.receive(request(bearer=token(OTHER), url="/other"))).status == 200
         Guarded.decoded.clear()
-        assert (await client.receive(post(bearer=token(OTHER)))).status == 401
+        assert (await client.receive(request(bearer=token(OTHER)))).status == 401
         # Not even if it says that it is the other's, or names the other's key.
-        assert (await client.receive(post(bearer=token(OTHER, issuer=SIGNER.issuer)))).status == 401
+        assert (await client.receive(request(bearer=token(OTHER, issuer=SIGNER.issuer)))).status == 401
         posing = token(OTHER, issuer=SIGNER.issuer, headers={"kid": SIGNER.key_id})
-        assert (await client.receive(post(bearer=posing))).status == 401
+        assert (await client.receive(request(bearer=posing))).status == 401
         assert not Guarded.decoded
     assert [record.cause for record in refusals(caplog)] == ["key", "signature"]
 
@@ -202,13 +195,13 @@ async def test_a_token_is_accepted_on_the_paths_of_its_own_provider_only(make, c
 async def test_many_unknown_key_ids_start_one_fetch_per_cool_down(make, fetched, clock):
     forged = [token(headers={"kid": f"made-up-{number}"}) for number in range(50)]
     async with make() as client:
-        assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+        assert (await client.receive(request(bearer=token(lifetime=3600)))).status == 200
         for second in range(11):
-            answers = await asyncio.gather(*(client.receive(post(bearer=one)) for one in forged))
+            answers = await asyncio.gather(*(client.receive(request(bearer=one)) for one in forged))
             # 401 where the keys were fetched again for it, 503 where it was too early for that.
             assert {answer.status for answer in answers} == {503 if second % 5 else 401}
             assert len(fetched) == 2 * (2 + second // 5), "two documents in a cool-down"
-            assert (await client.receive(post(bearer=token(lifetime=3600)))).status == 200
+            assert (await client.receive(request(bearer=token(lifetime=3600)))).status == 200
             clock.advance(1)
 
 
@@ -216,26 +209,26 @@ async def test_a_key_rotation_is_accepted_within_the_cool_down_despite_unknown_k
     make, clock, monkeypatch
 ):
     signer = CallbackSigner(issuer=SIGNER.issuer, clock=clock)
-    signer._made = list(SIGNER._made)  # keys take long to make
+    signer._keys = list(SIGNER._keys)  # creating a key takes long
     monkeypatch.setattr(SIGNER, "fetch", signer.fetch)
     async with make() as client:
         for _ in range(2):
-            assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
+            assert (await client.receive(request(bearer=token(headers={"kid": "made-up"})))).status == 401
         signer.rotate()
-        response = await client.receive(post(bearer=token(signer)))
+        response = await client.receive(request(bearer=token(signer)))
         assert (response.status, response.headers["retry-after"]) == (503, "5")
         clock.advance(5)
-        assert (await client.receive(post(bearer=token(headers={"kid": "made-up"})))).status == 401
-        assert (await client.receive(post(bearer=token(signer)))).status == 200
+        assert (await client.receive(request(bearer=token(headers={"kid": "made-up"})))).status == 401
+        assert (await client.receive(request(bearer=token(signer)))).status == 200
 
 
 async def test_no_key_is_fetched_for_a_header_that_is_not_a_token(make, fetched):
     async with make() as client:
         for header in ("", "Bearer", "Bearer a.b.c", "Basic eA==", f"Bearer {'x' * 20_000}"):
-            assert (await client.receive(post(authorization=header))).status == 401
+            assert (await client.receive(request(authorization=header))).status == 401
         for forgery in (Forgery.NONE_ALGORITHM, Forgery.HS256_WITH_PUBLIC_KEY, Forgery.NO_KEY_ID):
             forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
-            assert (await client.receive(post(bearer=forged))).status == 401
+            assert (await client.receive(request(bearer=forged))).status == 401
     assert fetched == []
 
 
@@ -253,13 +246,13 @@ async def test_a_sender_is_not_checked_while_the_keys_cannot_be_fetched(
     async with make() as client:
         with monkeypatch.context() as patch:
             patch.setattr(client._receiver._verifier, "_fetch", fail)
-            response = await client.receive(post(bearer=token()))
+            response = await client.receive(request(bearer=token()))
             assert (response.status, response.headers["retry-after"]) == (503, "1")
             assert await nothing_is_kept(client)
             ring = client._receiver._verifier._ring(Guarded(clock=clock).policy)
         ring._fetch = SIGNER.fetch
         clock.advance(0.1)
-        assert (await client.receive(post(bearer=token()))).status == 200
+        assert (await client.receive(request(bearer=token()))).status == 200
     assert not refusals(caplog)
     (record,) = [one for one in caplog.records if getattr(one, "event", "") == "callback_not_checked"]
     assert (record.levelno, record.provider, record.cause) == (logging.ERROR, "fake", "keys")
@@ -272,20 +265,20 @@ async def test_an_unusable_token_is_refused_even_if_the_keys_cannot_be_fetched(m
 
     async with make() as client:
         monkeypatch.setattr(client._receiver._verifier, "_fetch", fail)
-        assert (await client.receive(post())).status == 401
+        assert (await client.receive(request())).status == 401
         for forgery in (Forgery.NONE_ALGORITHM, Forgery.NO_KEY_ID):
             forged = SIGNER.forge(forgery, audience=AUDIENCE, tenant_id=TENANT)
-            assert (await client.receive(post(bearer=forged))).status == 401
+            assert (await client.receive(request(bearer=forged))).status == 401
 
 
 async def test_a_repeated_callback_changes_nothing(make):
     async with make() as client:
         transfer = await client.transfer(CALL, to=scenario("silent").number)
-        request = post(body("accepted", "succeeded"), bearer=token())
-        first = await client.receive(request)
+        callback = request(body("accepted", "succeeded"), bearer=token())
+        first = await client.receive(callback)
         assert first.events[-1].kind == "transfer.completed"
         for _ in range(3):
-            again = await client.receive(request)
+            again = await client.receive(callback)
             assert (again.status, again.events) == (200, ())
         assert await transfer.outcome(timeout=5) == first.events[-1]
         log = [event.kind for event in await client.history(transfer.id)]
@@ -299,25 +292,25 @@ async def test_a_repeated_callback_changes_nothing(make):
 
 async def test_a_repeated_callback_is_refused_after_its_token_expired(make, clock):
     async with make() as client:
-        request = post(bearer=token())
-        assert (await client.receive(request)).status == 200
+        callback = request(bearer=token())
+        assert (await client.receive(callback)).status == 200
         clock.advance(timedelta(minutes=7))
-        assert (await client.receive(request)).status == 401
+        assert (await client.receive(callback)).status == 401
 
 
 async def test_a_token_is_not_bound_to_its_body(make):
     """No provider signs the body, so whoever obtains a token can use it until it expires. Hence TLS."""
     async with make() as client:
         bearer = token()
-        assert (await client.receive(post(bearer=bearer))).status == 200
-        another = await client.receive(post(body("returned", delivery="d-2"), bearer=bearer))
+        assert (await client.receive(request(bearer=bearer))).status == 200
+        another = await client.receive(request(body("returned", delivery="d-2"), bearer=bearer))
         assert (another.status, len(another.events)) == (200, 1)
 
 
 async def test_a_secret_in_the_url_is_accepted_on_routes_that_require_one(make, caplog):
     async with make() as client:
         for query in ("secret=new%20secret", "secret=old%2Bsecret", "a=b&secret=new+secret&c"):
-            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 200
+            assert (await client.receive(request(url=f"/fake/secret?{query}"))).status == 200
         Guarded.decoded.clear()
         for query in (
             "",
@@ -330,8 +323,8 @@ async def test_a_secret_in_the_url_is_accepted_on_routes_that_require_one(make, 
             "secret=\udc80",
             "&".join(["x=y"] * 200),
         ):
-            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
-        assert (await client.receive(post(url="/fake/secret", bearer=token()))).status == 401
+            assert (await client.receive(request(url=f"/fake/secret?{query}"))).status == 401
+        assert (await client.receive(request(url="/fake/secret", bearer=token()))).status == 401
         assert not Guarded.decoded
     assert "new" not in "".join(record.getMessage() for record in refusals(caplog))
     assert "the secret in the URL ('secret') is wrong" in caplog.text
@@ -340,16 +333,16 @@ async def test_a_secret_in_the_url_is_accepted_on_routes_that_require_one(make, 
 async def test_a_route_with_a_token_and_a_secret_requires_both(make):
     async with make() as client:
         url = "/fake/both?secret=new%20secret"
-        assert (await client.receive(post(url=url))).status == 401
-        assert (await client.receive(post(url="/fake/both", bearer=token()))).status == 401
-        assert (await client.receive(post(url=url, bearer=token()))).status == 200
+        assert (await client.receive(request(url=url))).status == 401
+        assert (await client.receive(request(url="/fake/both", bearer=token()))).status == 401
+        assert (await client.receive(request(url=url, bearer=token()))).status == 200
 
 
 async def test_an_empty_secret_matches_nothing(make, monkeypatch):
     monkeypatch.setattr(Guarded, "secrets", (Secret(value=""),))
     async with make() as client:
         for query in ("secret=", "secret", "secret=x"):
-            assert (await client.receive(post(url=f"/fake/secret?{query}"))).status == 401
+            assert (await client.receive(request(url=f"/fake/secret?{query}"))).status == 401
 
 
 async def test_a_sender_is_not_checked_while_the_secret_is_not_set(make, monkeypatch, caplog):
@@ -357,6 +350,6 @@ async def test_a_sender_is_not_checked_while_the_secret_is_not_set(make, monkeyp
     monkeypatch.setattr(Guarded, "secrets", (secret,))
     async with make() as client:
         for query in ("secret=", "secret", "secret=x"):
-            response = await client.receive(post(url=f"/fake/secret?{query}"))
+            response = await client.receive(request(url=f"/fake/secret?{query}"))
             assert (response.status, response.headers["retry-after"]) == (503, "1")
     assert "environment variable NO_SUCH_VARIABLE is not set (providers.fake.secret)" in caplog.text

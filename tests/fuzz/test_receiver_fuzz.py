@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import callback_bodies
+from support.callbacks import FailingStore
 from support.fuzzing import (
     as_bytes,
     as_text,
@@ -26,8 +27,6 @@ from transferkit import (
     CommunicationUser,
     Config,
     MalformedCallback,
-    MemoryStore,
-    StoreError,
     TeamsUser,
 )
 from transferkit._callbacks.decoding import decode_callback
@@ -63,18 +62,6 @@ TARGETS = {
 HEADERS = [
     "x-microsoft-skype-message-id", "authorization", "webhook-request-origin", "content-length", "",
 ]  # fmt: skip
-
-
-class FailingStore(MemoryStore):
-    """A store whose next `failures` commits fail."""
-
-    failures = 0
-
-    async def apply_all(self, inputs, step):
-        if self.failures:
-            self.failures -= 1
-            raise StoreError("disk full")
-        return await super().apply_all(inputs, step)
 
 
 def make_adapters():

@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from support.streams import until
 
 from transferkit import AsyncClient, ClientClosed, Config, MemoryStore, StoreError
 from transferkit._lifecycle import CallKey
@@ -130,13 +131,6 @@ async def next_in_store(store, clock, group="crm"):
     delivery = (await consumer.begin(at=clock.now())).delivery
     await consumer.leave(unused=delivery)
     return (delivery.event, delivery.attempt) if delivery else None
-
-
-async def until(condition):
-    """Let other tasks run until a condition holds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any task may make it true
-            await asyncio.sleep(0.001)
 
 
 def logged(caplog, name):

@@ -27,9 +27,9 @@ class LossyStore(MemoryStore):
 
 async def until(condition):
     """Let other tasks run until a condition holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - any task may make it true
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 def client_of(store, fake):

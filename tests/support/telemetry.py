@@ -12,8 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from transferkit import (
     CallbackRequest,
-    MemoryStore,
-    StoreError,
 )
 from transferkit._telemetry.otel import OpenTelemetry
 from transferkit.testing import scenario
@@ -63,16 +61,6 @@ class Recorded:
     def close(self):
         self.tracers.shutdown()
         self._meters.shutdown()
-
-
-class FailingStore(MemoryStore):
-    failures = 0
-
-    async def apply_all(self, inputs, step):
-        if self.failures:
-            self.failures -= 1
-            raise StoreError("disk full")
-        return await super().apply_all(inputs, step)
 
 
 def post(

@@ -23,7 +23,7 @@ SIGNER = CallbackSigner(issuer=ISSUER, clock=CLOCK)
 def new_signer(clock=None):
     """A signer that may rotate its keys; it starts with the key of `SIGNER`, as a key takes long to make."""
     signer = CallbackSigner(issuer=ISSUER, clock=clock)
-    signer._made = list(SIGNER._made)
+    signer._keys = list(SIGNER._keys)
     return signer
 
 

@@ -1,7 +1,8 @@
 """Clients whose telemetry is recorded in memory."""
 
 import pytest
-from support.telemetry import LEASE, FailingStore, Recorded
+from support.callbacks import FailingStore
+from support.telemetry import LEASE, Recorded
 
 from transferkit import (
     AsyncClient,

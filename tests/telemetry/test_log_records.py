@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from support.callbacks import FailingStore
 
-from transferkit import AsyncClient, CallbackRequest, Config, FailureReason, MemoryStore, Result, StoreError
+from transferkit import AsyncClient, CallbackRequest, Config, FailureReason, Result
 from transferkit._util.log_events import LogEvent
 from transferkit.config import CallbackConfig
 from transferkit.provider.results import NotSent, Rejected, Submitted
@@ -176,16 +177,6 @@ def test_the_guide_lists_every_name_and_no_other():
 # --- what a record carries --------------------------------------------------------------------------
 
 
-class Flaky(MemoryStore):
-    failures = 0
-
-    async def apply_all(self, inputs, step):
-        if self.failures:
-            self.failures -= 1
-            raise StoreError("disk full")
-        return await super().apply_all(inputs, step)
-
-
 @pytest.fixture
 def fake():
     return FakeAdapter(clock=ManualClock())
@@ -193,7 +184,7 @@ def fake():
 
 @pytest.fixture
 def store():
-    return Flaky()
+    return FailingStore()
 
 
 @pytest.fixture
