@@ -23,10 +23,10 @@ before it is sent. No message contains a phone number, a token or a key.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field as attr_field
 from attrs import frozen
@@ -71,7 +71,14 @@ def _listed(heading: str, problems: Iterable[Problem]) -> str:
     return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
 
 
-class TransferKitError(Exception):
+class _Error(Exception):
+    """An exception that is pickled by its attributes, whatever arguments its constructor has."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class TransferKitError(_Error):
     """The base class of all exceptions of transferkit except `ConfigError`."""
 
 
@@ -92,9 +99,6 @@ class InvalidRequest(UsageError, ValueError):
             _listed(f"{provider} does not support this request; nothing was sent:", self.problems)
         )
 
-    def __reduce__(self) -> tuple[type[InvalidRequest], tuple[str, tuple[Problem, ...]]]:
-        return type(self), (self.provider, self.problems)
-
 
 class TransferInProgress(UsageError):
     """The call or its consultation leg belongs to a transfer without an outcome.
@@ -110,9 +114,6 @@ class TransferInProgress(UsageError):
             f"Wait for the outcome of that transfer first"
         )
 
-    def __reduce__(self) -> tuple[type[TransferInProgress], tuple[str, str]]:
-        return type(self), (self.call, self.transfer_id)
-
 
 class IdempotencyConflict(UsageError):
     """The idempotency key was used for a different request. `transfer_id`: the transfer of that request."""
@@ -125,9 +126,6 @@ class IdempotencyConflict(UsageError):
             f"nothing was sent. Use a new key for a new request"
         )
 
-    def __reduce__(self) -> tuple[type[IdempotencyConflict], tuple[str, str]]:
-        return type(self), (self.key, self.transfer_id)
-
 
 class TransferNotFound(UsageError, LookupError):
     """The store has no transfer with this id. It may be in another store, or older than the retention."""
@@ -138,9 +136,6 @@ class TransferNotFound(UsageError, LookupError):
             f"the store has no transfer {safe_repr(transfer_id)}. "
             f"Look it up by its call: transferkit events --call ID"
         )
-
-    def __reduce__(self) -> tuple[type[TransferNotFound], tuple[str]]:
-        return type(self), (self.transfer_id,)
 
 
 class ClientClosed(UsageError, RuntimeError):
@@ -183,9 +178,6 @@ class CallbackNotVerified(CallbackError):
         self.cause: RefusalCause = cause
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return partial(type(self), cause=self.cause), self.args
-
 
 class SenderNotChecked(CallbackError):
     """The sender of a callback could not be verified. The response is 503. `cause`: for alerts.
@@ -198,24 +190,18 @@ class SenderNotChecked(CallbackError):
         self.retry_after = retry_after
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return partial(type(self), cause=self.cause, retry_after=self.retry_after), self.args
-
 
 class StoreError(TransferKitError):
     """The store could not read or write. Nothing was acknowledged."""
 
 
-class ConfigError(Exception):
+class ConfigError(_Error):
     """The configuration is wrong. `problems` names each key, what is wrong, and what is accepted."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
         super().__init__(_listed(f"{source}: the configuration is not usable:", self.problems))
-
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, tuple[Problem, ...]]]:
-        return type(self), (self.source, self.problems)
 
 
 class AdapterNotFound(ConfigError):

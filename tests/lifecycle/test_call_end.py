@@ -14,6 +14,7 @@ from support.lifecycle import (
     OWN_CONTEXT,
     START,
     SUCCEEDED,
+    SUCCEEDED_AND_ENDED,
     THROTTLED,
     Story,
     kinds,
@@ -236,3 +237,13 @@ def test_a_caller_who_leaves_a_group_call_fails_a_transfer_that_was_not_sent():
     story.wait(GRACE)
     story.reach(Work.GRACE)
     assert (story.outcome.reason, story.outcome.basis) == (FailureReason.CALLER_LEFT, Basis.STATED)
+
+
+def test_an_acceptance_within_the_grace_period_decides_nothing():
+    story = second_transfer_after("expired")
+    story.receive(*SUCCEEDED_AND_ENDED)
+    story.answer(Submitted())
+    assert story.outcome is None
+    story.wait(GRACE)
+    story.reach(Work.GRACE)
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.INFERRED)

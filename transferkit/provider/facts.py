@@ -131,6 +131,3 @@ class MalformedCallback(CallbackError, ValueError):
         self.message = message
         self.facts = tuple(facts)
         super().__init__(redact(f"{provider} callback, {where}: {message}"))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.provider, self.where, self.message), {"facts": self.facts}
