@@ -242,7 +242,7 @@ async def test_a_handshake_is_answered_and_not_stored(make, store, caplog):
         assert (await client.receive(post(method="GET"))).headers["allow"] == "POST, OPTIONS"
         assert await store.read(None) == ()
         assert (await client.receive(post())).status == 200
-    assert "callback_greeted" in {getattr(record, "event", "") for record in caplog.records}
+    assert "callback_handshake" in {getattr(record, "event", "") for record in caplog.records}
 
 
 async def test_the_sender_of_a_handshake_is_verified(make):

@@ -133,7 +133,7 @@ async def test_an_unrecorded_answer_is_logged_at_once(make, store, refused, capl
     (entry,) = logged(caplog, "answer_unrecorded")
     assert entry.levelname == "WARNING"
     assert (entry.transfer_id, entry.call_id, entry.attempt) == (transfer.id, CALL, 1)
-    assert (entry.answer, entry.code, entry.reason, entry.request_id) == ("refused", 403, "forbidden", "r-1")
+    assert (entry.answer, entry.code, entry.reason, entry.request_id) == ("rejected", 403, "forbidden", "r-1")
     message = entry.getMessage()
     assert all(part in message for part in (transfer.id, CALL, "403", "r-1", "no connection"))
     assert "55501" not in message

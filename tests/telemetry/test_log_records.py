@@ -220,7 +220,7 @@ async def test_the_record_of_an_outcome_has_what_a_support_case_needs(client, fa
     [
         (
             Submitted(status=202, request_id="r-2", correlation_id="chain"),
-            {"answer": "taken", "status": 202, "request_id": "r-2", "correlation_id": "chain"},
+            {"answer": "submitted", "status": 202, "request_id": "r-2", "correlation_id": "chain"},
         ),
         (
             NotSent(result=Result(code=429, reason=FailureReason.THROTTLED, request_id="r-3")),

@@ -68,7 +68,7 @@ async def test_a_redirect_request_is_a_span(client, seen):
         (
             Submitted(correlation_id="chain", status=202, request_id="r-1"),
             {
-                "transferkit.answer": "taken",
+                "transferkit.answer": "submitted",
                 "http.response.status_code": 202,
                 "transferkit.correlation.id": "chain",
                 "transferkit.request.id": "r-1",
@@ -79,7 +79,7 @@ async def test_a_redirect_request_is_a_span(client, seen):
                 result=Result(code=404, subcode=8522, reason=FailureReason.CALL_NOT_FOUND, request_id="r-2")
             ),
             {
-                "transferkit.answer": "refused",
+                "transferkit.answer": "rejected",
                 "http.response.status_code": 404,
                 "transferkit.code": 404,
                 "transferkit.subcode": 8522,

@@ -68,7 +68,7 @@ class Receiver:
                 callback = await self._verify(routed)
                 handshake = routed.adapter.handshake(callback)
                 if handshake is not None:
-                    _log.info("handshake answered", extra=routed.log_fields(LogEvent.CALLBACK_GREETED))
+                    _log.info("handshake answered", extra=routed.log_fields(LogEvent.CALLBACK_HANDSHAKE))
                     return CallbackResponse(
                         status=handshake.status, headers=handshake.headers, body=handshake.body
                     )

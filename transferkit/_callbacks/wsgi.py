@@ -64,7 +64,7 @@ class WsgiCallbackApp:
             return NOT_READY
         except StoreError as error:  # the first callback opens the client, and the store could not be opened
             message = redact(str(error))
-            _log.error("callback not accepted: %s", message, extra={"event": LogEvent.CALLBACK_NOT_TAKEN})
+            _log.error("callback not accepted: %s", message, extra={"event": LogEvent.CALLBACK_NOT_OPENED})
             return NOT_READY
 
     def _read_body(self, environ: WSGIEnvironment) -> bytes:

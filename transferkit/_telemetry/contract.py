@@ -25,8 +25,8 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Starts a coroutine in a task of the client."""
 
 _ANSWERS: Mapping[type[SubmitResult], str] = {
-    Submitted: "taken",
-    Rejected: "refused",
+    Submitted: "submitted",
+    Rejected: "rejected",
     NotSent: "not_sent",
     MaybeSent: "maybe_sent",
 }
