@@ -52,7 +52,7 @@ _CHECK_KEY = (
     "Copy the connection string from the resource's keys again, and check this machine's clock, which the "
     "signature depends on."
 )
-_CHECK_TOKEN = "Check endpoint, tenant_id and client_id of [providers.acs], or managed_identity."  # noqa: S105 - advice
+_CHECK_TOKEN = "Check endpoint and the keys of the credential in [providers.acs]."  # noqa: S105 - advice
 _CHECK_ROLE = "Give the application or identity a role on the Communication Services resource."
 
 Operation = Callable[["CallAutomationClient", dict[str, Any]], Awaitable[object]]

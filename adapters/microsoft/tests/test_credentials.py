@@ -153,6 +153,13 @@ async def test_an_exception_that_quotes_a_password_does_not_show_it(tokens_of):
     assert "s3cret" not in answer.result.message
 
 
+async def test_the_message_of_a_credential_is_one_line(tokens_of):
+    credential = SyncCredential()
+    credential.error = AUTH(message="failed to retrieve a token.\n\tAttempted: …")
+    answer = await tokens_of(credential=credential).get(SCOPE)
+    assert answer.result.message == "failed to retrieve a token. Attempted: …"
+
+
 async def test_a_credential_that_takes_too_long_leaves_the_request_unsent(tokens_of):
     class Hanging:
         queries = 0

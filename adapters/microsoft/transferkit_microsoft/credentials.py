@@ -93,8 +93,9 @@ def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
     if _is(error, "ClientAuthenticationError", "HttpResponseError") or isinstance(
         error, (ValueError, TypeError)
     ):
+        message = " ".join(str(getattr(error, "message", None) or error).split())  # azure-core's str has more
         refused = Result(
-            message=redact(str(error)) or type(error).__name__,
+            message=redact(message) or type(error).__name__,
             reason=FailureReason.UNAUTHORIZED,
             advice=advice,
             basis=Basis.STATED if statuses else Basis.LOCAL,
