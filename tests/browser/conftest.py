@@ -1,11 +1,11 @@
-"""A real browser, headless, and the page of the real emulators in it.
+"""A headless browser that shows the page of the emulators.
 
-Needs Chromium and the dependency group `browser` (Playwright, which brings no browser of its own):
+Needs Chromium and the dependency group `browser` (Playwright, installed without a browser):
 
     apt-get install chromium
     uv run --group browser pytest tests/browser
 
-`TRANSFERKIT_TEST_BROWSER` names another Chromium. Without either, the tests are skipped.
+`TRANSFERKIT_TEST_BROWSER` is the path of another Chromium. The tests are skipped without either.
 """
 
 import os
@@ -30,34 +30,34 @@ async def browser():
     playwright = pytest.importorskip("playwright.async_api", reason="needs the dependency group browser")
     path = found_browser()
     if path is None:
-        pytest.skip("no Chromium is installed, and TRANSFERKIT_TEST_BROWSER names none")
+        pytest.skip("no Chromium is installed, and TRANSFERKIT_TEST_BROWSER is not set")
     async with playwright.async_playwright() as running:
-        # Chromium's sandbox does not start for root, as whom containers run.
+        # Chromium's sandbox does not start for root, which containers run as.
         browser = await running.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         await browser.close()
 
 
 class Tab:
-    """The page in a tab: `wrong` is every error that the browser told of."""
+    """The page in a tab; `errors` contains every error of the browser."""
 
     def __init__(self, page):
-        self.page, self.wrong = page, []
-        page.on("console", self._told)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("dialog", lambda dialog: self.wrong.append(f"a dialog: {dialog.message}"))
+        self.page, self.errors = page, []
+        page.on("console", self._add_message)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(f"a dialog: {dialog.message}"))
 
-    def _told(self, message):
+    def _add_message(self, message):
         if message.type in {"error", "warning"}:
-            self.wrong.append(message.text)
+            self.errors.append(message.text)
 
     async def tab_to(self, element_id, *, most=80):
-        """Move the focus with the Tab key alone."""
+        """Move the focus with the Tab key."""
         for _ in range(most):
             if await self.page.evaluate("document.activeElement.id") == element_id:
                 return
             await self.page.keyboard.press("Tab")
-        raise AssertionError(f"the Tab key does not reach {element_id}")
+        raise AssertionError(f"the Tab key does not reach the element {element_id}")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -90,6 +90,6 @@ def opened(browser, site):
         await tab.page.get_by_text("live", exact=True).wait_for()
         yield tab
         await context.close()
-        assert tab.wrong == []
+        assert tab.errors == []
 
     return open_page

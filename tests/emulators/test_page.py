@@ -24,8 +24,8 @@ pytestmark = pytest.mark.heavy
 HOSTILE = "<script>alert('x')</script>\"&\x00\u202e"
 
 
-class Graphless(Emulator):
-    """A provider whose words are hostile. Its adapter is the fake's, so that its callbacks are understood."""
+class HostileEmulator(Emulator):
+    """A provider whose texts contain markup. Its callbacks are decoded by the fake adapter."""
 
     name = "fake"
 
@@ -38,7 +38,7 @@ class Graphless(Emulator):
         call_id = request.path.split("/")[2]
         line = scenario(request.json()["to"])
         self.start(self.transfer(call_id, line))
-        return Reply(status=202, body={"said": HOSTILE, "access_token": "planted"})
+        return Reply(status=202, body={"text": HOSTILE, "access_token": "planted"})
 
     async def transfer(self, call_id, line):
         await self.say(call_id, "started")
@@ -75,7 +75,7 @@ class Graphless(Emulator):
 
 
 class Site:
-    """The page, served, beside an emulator that is served, too."""
+    """The served page, and the served emulator that it shows."""
 
     def __init__(self, http, emulator, address, url):
         self.http, self.emulator, self.address, self.url = http, emulator, address, url
@@ -83,10 +83,10 @@ class Site:
     async def get(self):
         return (await self.http.get(self.url)).text
 
-    async def press(self, verb, *, headers=None, **form):
+    async def press(self, action, *, headers=None, **form):
         token = re.search('name="token" value="([^"]+)"', await self.get())[1]
         return await self.http.post(
-            f"{self.url}/do/{verb}",
+            f"{self.url}/do/{action}",
             data={"token": token, "provider": "fake", **form},
             headers={"Origin": self.url, **(headers or {})},
         )
@@ -98,7 +98,7 @@ class Site:
 
 @pytest.fixture
 async def site():
-    emulator = Graphless(pace=0.001)
+    emulator = HostileEmulator(pace=0.001)
     async with serve(emulator.app) as server:
         page = Page({"fake": emulator}, addresses={"fake": server.url})
         async with serve(page.app) as served, httpx.AsyncClient(trust_env=False) as http:
@@ -108,7 +108,7 @@ async def site():
 
 
 class Outline(HTMLParser):
-    """Which elements a page has, and whether all were closed in order."""
+    """The elements of a page, which must all be closed in order."""
 
     def __init__(self):
         super().__init__()
@@ -131,7 +131,7 @@ class Outline(HTMLParser):
         return outline
 
 
-async def test_it_shows_calls_requests_callbacks_events_and_a_diagram(site):
+async def test_the_page_shows_calls_requests_callbacks_events_and_a_diagram(site):
     call = site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
     await site.transfer(call)
     page = await site.get()
@@ -146,7 +146,7 @@ async def test_it_shows_calls_requests_callbacks_events_and_a_diagram(site):
     assert "application to provider: POST transfer, 202" in page
 
 
-async def test_all_words_from_the_wire_are_escaped(site):
+async def test_all_text_of_requests_and_callbacks_is_escaped(site):
     call = site.emulator.place_call(callback_url=f"http://127.0.0.1:9/{HOSTILE[:24]}", group=True)
     await site.transfer(site.emulator.place_call(callback_url="http://127.0.0.1:9/fake"))
     site.emulator.start(site.emulator.say(call, "started"))
@@ -160,7 +160,7 @@ async def test_all_words_from_the_wire_are_escaped(site):
     assert "\u202e" not in page
 
 
-async def test_secrets_are_not_shown(site):
+async def test_the_page_shows_no_secrets(site):
     call = site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
     await site.transfer(call)
     page = await site.get()
@@ -168,15 +168,15 @@ async def test_secrets_are_not_shown(site):
     assert "/fake?***" in page
 
 
-async def test_a_browser_is_told_to_load_nothing_else(site):
+async def test_the_content_security_policy_allows_only_the_page_s_own_files(site):
     for path in ("", "/page.css", "/page.js"):
-        answer = await site.http.get(f"{site.url}{path}")
-        assert answer.status_code == 200
-        assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
-        assert answer.headers["x-content-type-options"] == "nosniff"
+        response = await site.http.get(f"{site.url}{path}")
+        assert response.status_code == 200
+        assert response.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_buttons_work_without_a_script(site):
+async def test_the_buttons_work_without_the_script(site):
     assert (await site.press("place")).headers["location"] == "/"
     (call,) = site.emulator.known
     await site.transfer(call, "manual")
@@ -194,7 +194,7 @@ async def test_the_buttons_work_without_a_script(site):
 
 
 @pytest.mark.parametrize(
-    ("verb", "form", "words"),
+    ("action", "form", "message"),
     [
         ("place", {"provider": "nobody"}, "no emulator"),
         ("place", {"callback_url": "javascript:alert(1)"}, "address"),
@@ -203,11 +203,11 @@ async def test_the_buttons_work_without_a_script(site):
         ("add_fault", {"fault": "explode"}, "explode"),
     ],
 )
-async def test_what_a_button_cannot_do_is_said(site, verb, form, words):
-    answer = await site.press(verb, **form)
-    assert answer.status_code == 400
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert words in answer.text
+async def test_a_failed_action_returns_a_message(site, action, form, message):
+    response = await site.press(action, **form)
+    assert response.status_code == 400
+    assert response.headers["content-type"].startswith("text/plain")
+    assert message in response.text
 
 
 @pytest.mark.parametrize(
@@ -221,31 +221,31 @@ async def test_what_a_button_cannot_do_is_said(site, verb, form, words):
         ({}, {"padding": "x" * 20_000}, 403),
     ],
 )
-async def test_no_other_site_presses_a_button(site, headers, form, status):
+async def test_a_form_of_another_site_is_rejected(site, headers, form, status):
     assert (await site.press("place", headers=headers, **form)).status_code == status
     assert site.emulator.known == {}
 
 
-async def test_no_name_that_points_here_reads_the_page(site):
+async def test_a_request_to_another_host_name_is_rejected(site):
     assert (await site.http.get(site.url, headers={"Host": "rebound.example.org"})).status_code == 403
 
 
-async def test_an_unknown_button_is_not_found(site):
+async def test_an_unknown_action_or_file_is_not_found(site):
     assert (await site.press("explode")).status_code == 404
     assert (await site.http.get(f"{site.url}/../pyproject.toml")).status_code == 404
 
 
-async def test_changes_come_as_they_happen(site):
-    told = {}
-    async with site.http.stream("GET", f"{site.url}/live") as stream, asyncio.timeout(10):
+async def test_changes_are_sent_as_they_happen(site):
+    parts = {}
+    async with site.http.stream("GET", f"{site.url}/live") as stream, asyncio.timeout(60):
         events = stream.aiter_lines()
         async for line in events:
             if line.startswith("data: "):
                 part = json.loads(line.removeprefix("data: "))
-                told[part["place"]] = part["html"]
-            if set(told) == {"calls", "faults", "stories", "wire"}:
+                parts[part["place"]] = part["html"]
+            if set(parts) == {"calls", "faults", "stories", "wire"}:
                 break
-        assert "No calls yet" in told["calls"]
+        assert "No calls yet" in parts["calls"]
         site.emulator.place_call(callback_url="http://127.0.0.1:9/fake")
         async for line in events:
             if "call-0" in line:
@@ -261,13 +261,13 @@ async def test_changes_come_as_they_happen(site):
 
 @settings(deadline=None)
 @given(st.text(), st.text())
-def test_text_never_becomes_markup(child, value):
+def test_text_is_never_rendered_as_markup(child, value):
     outline = Outline.of(element("p", child, title=value, class_="a"))
     assert outline.tags == ["p"]
     assert [name for name, _ in outline.attributes] == ["title", "class"]
 
 
-def test_an_element_keeps_elements_and_escapes_the_rest():
+def test_an_element_keeps_child_elements_and_escapes_text():
     made = element(
         "p", "a < b", element("b", 1), None, ["x", text("&")], hidden=True, id=None, aria_label='"'
     )

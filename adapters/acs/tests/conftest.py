@@ -148,7 +148,7 @@ class Sink:
         await send({"type": "http.response.body", "body": answer})
 
     def names(self) -> list[str]:
-        """What kinds of callback came, in order."""
+        """The names of the received events, in order."""
         kinds = (event.get("type") or event["eventType"] for _, event in self.got)
         return [kind.rpartition(".")[2] for kind in kinds]
 
@@ -232,10 +232,10 @@ class Bench:
     adapters: list[AcsAdapter] = field(factory=list)
 
     def adapter(self, **more) -> AcsAdapter:
-        """An adapter configured as the emulator says."""
+        """An adapter with the configuration of the emulator."""
         table = self.emulator.config(self.url)
         secret = Secret(key="providers.acs.connection_string", value=table.pop("connection_string"))
-        table |= {"connection_string": secret, "timeout": 5.0, **more}
+        table |= {"connection_string": secret, "timeout": 30.0, **more}
         adapter = AcsAdapter(AcsSettings(**table))
         self.adapters.append(adapter)
         return adapter
@@ -247,7 +247,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def signer() -> CallbackSigner:
-    """Who signs callbacks in all tests that do not look at the keys: making keys takes its time."""
+    """One signer for all tests that do not change its keys, because creating keys is slow."""
     return CallbackSigner(issuer=AcsEmulator.issuer)
 
 
