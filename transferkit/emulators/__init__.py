@@ -15,19 +15,17 @@
             line = await self.ring_target(call_id, line)  # `line`, or how somebody ended the ringing:
             await self.post(callback_url, {...})          # `answers`, `declined`, `caller_leaves`
 
-| module | contains |
-|---|---|
-| `emulator` | `Emulator`, the base class of a provider's emulator: the ASGI app |
-| `base` | the part of it without HTTP: scenarios, records, callbacks |
-| `control` | the control API under `/_emulator/` |
-| `callbacks` | posting callbacks |
-| `faults` | faults of requests and callbacks |
-| `ringing` | targets that are ringing |
-| `journal`, `records` | what was received and sent |
-| `http` | reading requests, writing responses |
-| `schema` | checks of request bodies |
-| `environments` | emulators, receiver and client together, for tests and demonstrations |
-| `page` | the web page |
+* `emulator`: `Emulator`, the base class of a provider's emulator: the ASGI app
+* `base`: the part of it without HTTP: scenarios, records, callbacks
+* `control`: the control API under `/_emulator/`
+* `callbacks`: posting callbacks
+* `faults`: faults of requests and callbacks
+* `ringing`: targets that are ringing
+* `journal`, `records`: what was received and sent
+* `http`: reading requests, writing responses
+* `schema`: checks of request bodies
+* `environments`: emulators, receiver and client together, for tests and demonstrations
+* `page`: the web page
 """
 
 from transferkit.emulators.emulator import Emulator
