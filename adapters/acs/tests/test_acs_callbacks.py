@@ -215,7 +215,7 @@ def incoming(*, cloud: bool, time: str = "2026-05-04T09:29:58.1Z", **data) -> di
             "callerDisplayName": "Ann",
             "customContext": {
                 "sipHeaders": {"userToUser": "abc", "X-MS-Custom-a": 1, "bad": None},
-                "voipHeaders": {"case": "42"},
+                "voipHeaders": {"case": "42", "empty": ""},
             },
             "incomingCallContext": "opaque-context",
             "correlationId": "corr-1",
@@ -246,7 +246,7 @@ def test_an_incoming_call_is_read(callback, cloud):
         targets=(CommunicationUser("8:acs:r1_u1"),),
         caller_display_name="Ann",
         sip={"User-To-User": "abc", "X-MS-Custom-a": "1"},
-        voip={"case": "42"},
+        voip={"case": "42", "empty": ""},
         on_behalf_of=TeamsUser("o1"),
         incoming_context="opaque-context",
     )

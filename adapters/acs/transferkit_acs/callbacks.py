@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end, result_info
 from transferkit_microsoft.ids import GUID
-from transferkit_microsoft.lenient_json import JsonObject
+from transferkit_microsoft.lenient_json import JsonObject, text_of
 
 from transferkit.events import (
     CallConnected,
@@ -235,4 +235,4 @@ def _incoming(envelope: _Envelope) -> Fact:
 
 def _headers(value: object) -> FrozenMap[str]:
     members = value.items() if isinstance(value, Mapping) else ()
-    return FrozenMap({name: text for name, item in members if (text := JsonObject({"": item}).text(""))})
+    return FrozenMap({name: text for name, item in members if (text := text_of(item)) is not None})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, final
 
-__all__ = ["JsonObject", "normal_word", "number_of"]
+__all__ = ["JsonObject", "normal_word", "number_of", "text_of"]
 
 _MOST = 2**31 - 1  # Int32, in both published schemas
 
@@ -37,10 +37,7 @@ class JsonObject(dict[str, Any]):
 
     def text(self, name: str) -> str | None:
         """A member that is text and not empty, or a whole number as text."""
-        found = self.get(name)
-        if isinstance(found, int) and not isinstance(found, bool):
-            return str(found)
-        return found if isinstance(found, str) and found else None
+        return text_of(self.get(name)) or None
 
     def number(self, name: str) -> int | None:
         """A member that is a whole number, or such a number as text."""
@@ -66,6 +63,13 @@ def normal_word(word: object) -> str:
     `transferAccepted`, `TransferAccepted` and `transfer-accepted` are one word.
     """
     return word.replace("-", "").replace("_", "").lower() if isinstance(word, str) else ""
+
+
+def text_of(value: object) -> str | None:
+    """A text, or a whole number as text."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 def number_of(value: object) -> int | None:
