@@ -171,7 +171,7 @@ class RandomTransfers(RuleBasedStateMachine):
         return {due.work: due for due in self.all_due() if due.transfer_id == transfer_id}
 
     def all_due(self):
-        return [row.due for row in self.store._tables.due.values() if row]
+        return [due for _, due in self.store._tables.due.values()]
 
     # --- the application ------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ FROZEN = dedent(
     """
     import asyncio, os, signal, sys
     from transferkit import AsyncClient
-    from transferkit.stores.sqlite.session import Session
+    from transferkit.stores.sqlite.connection import Session
     from transferkit.testing import scenario
 
     commit = Session.commit

@@ -9,14 +9,12 @@ from transferkit.testing.contracts.store_inputs import fact, new_call
 
 pytest.importorskip("psycopg")
 
-from transferkit.stores.postgres.batch import Try
-from transferkit.stores.postgres.commits import Commits
-from transferkit.stores.postgres.failures import Unavailable
-from transferkit.stores.postgres.reading import EventRow
+from transferkit.stores.postgres.commit import Commits, EventRow, Try
+from transferkit.stores.postgres.errors import Unavailable
 
 UNKNOWN = CommitUnknown("the connection was lost while the transaction was being committed")
-GONE = Unavailable("the database system is starting up; nothing was kept")
-REFUSED = StoreError("the server refuses a value; nothing was kept")
+GONE = Unavailable("the database system is starting up; nothing was recorded")
+REFUSED = StoreError("the server refuses a value; nothing was recorded")
 
 
 class Database:
@@ -38,33 +36,32 @@ class Database:
         batch.results = [() for _ in batch.jobs]
 
 
-async def applied(database, jobs=1):
-    commits, call = Commits(database, partitions=16, grown=lambda _: None), new_call()
-    results = [commits.apply_all([(call, fact(call))], step) for _ in range(jobs)]
-    return [await result for result in results]
+async def committed(database):
+    call = new_call()
+    return await Commits(database, None, partitions=16).commit([([(call, fact(call))], step)])
 
 
 @pytest.mark.parametrize("then", [GONE, REFUSED, ZeroDivisionError(), UNKNOWN])
 async def test_until_it_is_found_out_nobody_is_told_that_nothing_was_kept(then):
     with pytest.raises(CommitUnknown):
-        await applied(Database(UNKNOWN, then))
+        await committed(Database(UNKNOWN, then))
 
 
 @pytest.mark.parametrize("meanwhile", [[GONE], [GONE, UNKNOWN, GONE], [REFUSED]])
 async def test_a_server_that_comes_back_tells(meanwhile):
-    assert await applied(Database(UNKNOWN, *meanwhile, None)) == [()]
+    assert await committed(Database(UNKNOWN, *meanwhile, None)) == [()]
 
 
 @pytest.mark.parametrize("error", [GONE, REFUSED])
 async def test_what_is_known_not_to_be_kept_is_told_at_once(error):
     database = Database(error)
-    with pytest.raises(type(error), match="nothing was kept"):
-        await applied(database)
+    with pytest.raises(type(error), match="nothing was recorded"):
+        await committed(database)
     assert database.tries == 1
 
 
 async def test_where_nothing_was_written_that_could_be_looked_for_nobody_looks():
     database = Database(UNKNOWN, writes=False)
     with pytest.raises(CommitUnknown):
-        await applied(database)
+        await committed(database)
     assert database.tries == 1

@@ -11,6 +11,7 @@ from transferkit._lifecycle import Answered, step
 from transferkit.provider.facts import Result
 from transferkit.provider.results import Rejected
 from transferkit.stores import CommitUnknown
+from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing.contracts.store_groups import record
 from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
 
@@ -20,7 +21,8 @@ psycopg_pool = pytest.importorskip("psycopg_pool")
 from transferkit.stores.postgres import PostgresStore, read_address  # noqa: E402 - needs the driver
 from transferkit.stores.postgres import database as database_module  # noqa: E402
 from transferkit.stores.postgres import watch as watch_module  # noqa: E402
-from transferkit.stores.postgres.failures import failure  # noqa: E402
+from transferkit.stores.postgres.connection import Session, statements_of  # noqa: E402
+from transferkit.stores.postgres.errors import failure  # noqa: E402
 
 pytestmark = pytest.mark.heavy  # as in test_postgres_store.py
 
@@ -54,7 +56,7 @@ async def until(condition):
 
 
 async def test_an_address_that_libpq_does_not_understand_is_told():
-    with pytest.raises(StoreError, match="not one that libpq understands"):
+    with pytest.raises(StoreError, match="libpq does not accept the address"):
         await PostgresStore("postgresql://app@db.invalid/calls?nonsense=1").open()
 
 
@@ -66,7 +68,7 @@ async def test_a_server_that_is_too_old_is_told(address, monkeypatch):
 
 @pytest.mark.parametrize("place", ["nowhere", "1-2", "-"])
 async def test_a_place_of_another_store_is_none_of_this_one_s(store, place):
-    with pytest.raises(StoreError, match="not one of this store's"):
+    with pytest.raises(StoreError, match="not a position in this store's log"):
         await store.read(place)
 
 
@@ -104,33 +106,35 @@ async def test_a_transfer_that_ends_in_the_transaction_that_begins_it_occupies_n
     assert (await store.state(call)).open.id == again.id
 
 
-async def test_a_transaction_that_postgres_gives_up_is_an_error(store):
-    async def swallows(session):
-        with pytest.raises(psycopg.Error):
-            await session.rows("SELECT nothing FROM nowhere")
-
+async def test_a_transaction_that_postgres_rolls_back_instead_of_committing_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(
+        store._opened().database, "statements", {**statements_of("seldom"), "commit": b"ROLLBACK"}
+    )
     with pytest.raises(StoreError):
-        await store._database.write(swallows)
-    assert len(await record(store, new_call())) == 1
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+    monkeypatch.undo()
+    assert await store.groups() == ()
 
 
 @pytest.mark.parametrize(("unknown", "works"), [(3, True), (4, False)])
-async def test_what_may_be_done_twice_is_done_again_but_not_for_ever(store, monkeypatch, unknown, works):
-    left = [unknown]
+async def test_a_repeatable_operation_whose_commit_got_no_reply_is_repeated_a_few_times(
+    store, monkeypatch, unknown, works
+):
+    left, tried = [unknown], store._opened().database._tried
 
-    async def write(run):
+    async def unanswered(run):
         if left[0]:
             left[0] -= 1
-            raise CommitUnknown("nobody knows")
-        return "done"
+            raise CommitUnknown("the commit got no reply")
+        return await tried(run)
 
     monkeypatch.setattr(database_module, "_TRIES", 3)
-    monkeypatch.setattr(store._database, "write", write)
+    monkeypatch.setattr(store._opened().database, "_tried", unanswered)
     if works:
-        assert await store._database.write_again(None) == "done"
+        assert not await store.release("crm", "unknown")
     else:
         with pytest.raises(CommitUnknown):
-            await store._database.write_again(None)
+            await store.release("crm", "unknown")
 
 
 def test_a_pool_without_a_free_connection_is_told(address):
@@ -138,16 +142,18 @@ def test_a_pool_without_a_free_connection_is_told(address):
     assert "no connection became free in time" in str(error)
 
 
-async def test_a_reader_that_no_connection_becomes_free_for_gets_an_error(address, monkeypatch):
+async def test_a_reader_for_which_no_connection_becomes_free_gets_an_error(address, monkeypatch):
     async with opened_store(f"{address}&connections=2") as store:
         monkeypatch.setattr(database_module, "_CONNECTION_SECONDS", 0.01)
         reading, go = asyncio.Event(), asyncio.Event()
 
-        async def read(_):
+        async def stop(*_):
             reading.set()
             await go.wait()
+            return (0,)
 
-        first = asyncio.create_task(store._database.read(read))
+        monkeypatch.setattr(Session, "read", stop)
+        first = asyncio.create_task(store.end_of_log())
         try:
             await reading.wait()
             with pytest.raises(StoreError, match="no connection became free in time"):
@@ -155,45 +161,37 @@ async def test_a_reader_that_no_connection_becomes_free_for_gets_an_error(addres
         finally:
             go.set()
             await first
+        monkeypatch.undo()
         assert await store.end_of_log()
-
-
-async def test_a_statement_is_added_to_a_transaction_only_within_one(store):
-    async def outside(session):
-        with pytest.raises(RuntimeError, match="no transaction is open"):
-            session.execute("SELECT 1")
-
-    await store._database.read(outside)
 
 
 async def test_closing_wakes_who_waits(address):
     async with opened_store(address) as store:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
-        await until(lambda: store._running().watch._waiters)
+        await until(lambda: store._watch._waiters)
     async with asyncio.timeout(10):
         await waiting
 
 
 async def test_who_waits_while_the_server_is_gone_is_woken_to_be_told(store, monkeypatch):
-    monkeypatch.setattr(watch_module, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(watch_module, "_POLL_SECONDS_WHILE_LISTENING", 0.01)
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
-    await until(lambda: "poll" in store._running().watch._tasks)
+    await until(lambda: "poll" in store._watch._tasks)
 
     async def fails():
         raise StoreError("the server is gone")
 
-    monkeypatch.setattr(store._running().watch, "_look", fails)
+    monkeypatch.setattr(store._watch, "look", fails)
     async with asyncio.timeout(10):
         await waiting
 
 
 async def test_who_gives_up_as_the_log_grows_is_in_nobodys_way(store):
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
-    await until(lambda: "poll" in store._running().watch._tasks)
-    (waiter,) = store._running().watch._waiters
+    await until(lambda: "poll" in store._watch._tasks)
+    (waiter,) = store._watch._waiters
     waiter.cancel()
-    store._running().watch._wake()
+    store._watch.wake()
     async with asyncio.timeout(10):
         await waiting
 
@@ -201,33 +199,34 @@ async def test_who_gives_up_as_the_log_grows_is_in_nobodys_way(store):
 async def test_without_listening_nobody_is_notified(address):
     async with opened_store(f"{address}&listen=off") as store:
         (event,) = await record(store, new_call())
-        store._running().watch.wake()
+        store._watch.wake()
         assert event.sequence == 1
-        assert not store._running().watch._tasks
+        assert not store._watch._tasks
 
 
 async def test_another_process_wakes_everybody(store, address):
     async with opened_store(address) as other:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
-        await until(lambda: store._running().watch._listening)
-        other._running().watch.wake()
+        await until(lambda: store._watch._listening)
+        other._watch.wake()
         async with asyncio.timeout(10):
             await waiting
 
 
-async def test_what_others_tell_is_no_proof_that_one_s_own_comes_through(store, monkeypatch):
-    database, told = store._running().database, []
+async def test_a_notification_of_another_process_does_not_prove_that_one_s_own_arrive(store, monkeypatch):
+    watch, sent = store._watch, []
+    notify = watch._notify_once
 
-    async def rows(query, values=()):
-        if "pg_notify" in query and not told:
-            told.append(await ask(query, (values[0], "grown")))
-        return await ask(query, values)
+    async def notify_twice(message):
+        if not sent:
+            sent.append("from another process")
+            await notify("")
+        await notify(message)
 
-    ask = database.rows
-    monkeypatch.setattr(database, "rows", rows)
+    monkeypatch.setattr(watch, "_notify_once", notify_twice)
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
-    await until(lambda: store._running().watch._listening)
-    assert told
+    await until(lambda: watch._listening)
+    assert sent
     await record(store, new_call())
     await waiting
 

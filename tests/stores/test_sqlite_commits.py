@@ -11,7 +11,8 @@ from transferkit._lifecycle import CallKey, Lease, step
 from transferkit.provider.facts import Signal
 from transferkit.stores import CommitUnknown
 from transferkit.stores.consumer_groups import GroupStart
-from transferkit.stores.sqlite.session import CommitError, Session
+from transferkit.stores.sqlite.connection import Session
+from transferkit.stores.sqlite.errors import CommitError
 from transferkit.testing import FakeAdapter, ManualClock, Say, scenario
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call
 

@@ -10,7 +10,7 @@ import pytest
 from transferkit._lifecycle import step
 from transferkit.errors import StoreError
 from transferkit.stores.sqlite import SqliteStore, schema
-from transferkit.stores.sqlite.session import Session
+from transferkit.stores.sqlite.connection import Session
 from transferkit.testing.contracts.store_inputs import fact, new_call
 
 
@@ -27,71 +27,25 @@ async def store(path):
     await store.close()
 
 
-@pytest.mark.parametrize("runs", [1, 2])
-async def test_where_sqlite_undid_everything_everybody_is_told(store, runs):
-    left = [runs]
-
-    def undo(session):  # as SQLite itself may, of its own accord, when a disk fails
-        left[0] -= 1
-        if left[0]:
-            raise ZeroDivisionError
-        session.run("ROLLBACK")
-        raise sqlite3.OperationalError("disk I/O error")
-
-    writer, call = store._engine.writer, new_call()
-    writer.hold()
-    try:
-        waiting = [
-            asyncio.ensure_future(store.apply(call, fact(call), step)),
-            asyncio.ensure_future(writer.ask(undo)),
-        ]
-        await asyncio.sleep(0)
-    finally:
-        writer.resume()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreError] * 2
-    assert left == [0]
-    assert await store.call_events(call) == ()
-    await store.apply(call, fact(call), step)
-    assert len(await store.call_events(call)) == 1
-
-
-async def test_a_reading_that_sqlite_refuses_is_an_error_and_the_next_is_none(store):
+async def test_a_read_that_sqlite_refuses_raises_and_the_next_one_succeeds(store):
     call = new_call()
     await store.apply(call, fact(call), step)
-    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=10))
-    async with asyncio.timeout(10):
-        while not store._engine.waiters:  # noqa: ASYNC110 - it asks the reader's thread first
-            await asyncio.sleep(0.01)
     with pytest.raises(StoreError):
-        await store._engine.reader.ask(lambda session: session.rows("SELECT nothing FROM nowhere"))
-    await asyncio.sleep(0.3)  # it looks whether others wrote: first with no connection, then with a new one
+        await store._opened().reader.run(lambda session: session.rows("SELECT nothing FROM nowhere"))
     assert len(await store.call_events(call)) == 1
-    await asyncio.sleep(0.3)
-    assert not waiting.done()
-    await store.apply(call, fact(call), step)
-    await waiting
 
 
-async def test_a_look_that_fails_is_made_up_for(store, monkeypatch):
-    reader, looks = store._engine.reader, []
-    look = reader.look
+async def test_a_failed_look_at_the_log_wakes_the_waiter(store, monkeypatch):
+    async def fails():
+        raise StoreError("disk I/O error")
 
-    def fails(connection):
-        looks.append(connection)
-        if len(looks) == 1:
-            raise sqlite3.OperationalError("disk I/O error")
-        look(connection)
-
-    monkeypatch.setattr(reader, "look", fails)
-    call = new_call()
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=10))
     async with asyncio.timeout(10):
-        while not looks:  # noqa: ASYNC110 - the reader's thread looks
+        while not store._watch.is_waited_for:  # noqa: ASYNC110 - the task runs first
             await asyncio.sleep(0.01)
-        await store.apply(call, fact(call), step)
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr(store._watch, "look", fails)
         await waiting
-        assert len(await store.call_events(call)) == 1
 
 
 async def test_a_sqlite_that_is_too_old_is_told(path, monkeypatch):

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from textwrap import dedent
@@ -22,14 +21,16 @@ from hypothesis import strategies as st
 from transferkit._lifecycle import CallKey, CallState, DueReached, Lease, Observed, Work, step
 from transferkit._util.frozenmap import freeze
 from transferkit.errors import StoreError
-from transferkit.events import CallEnded, ProviderOther
+from transferkit.events import ProviderOther
 from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.stores import CommitUnknown, KeyUsed, LegOccupied, MemoryStore
 from transferkit.stores.consumer_groups import GroupStart
+from transferkit.stores.sql import calls
+from transferkit.stores.sql.statements import Statement
 from transferkit.stores.sqlite import SqliteStore, on_network_file_system
-from transferkit.stores.sqlite.columns import key, text
-from transferkit.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
-from transferkit.stores.sqlite.session import Session
+from transferkit.stores.sqlite.columns import COLUMNS, text, value
+from transferkit.stores.sqlite.connection import Session
+from transferkit.stores.sqlite.errors import CommitError
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import record
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
@@ -88,18 +89,35 @@ class TestSqliteStore(StoreContract):
 
 
 async def on_writer(store, run):
-    return await store._engine.writer.ask(run)
+    """Run a function in a transaction of the store's writer."""
+
+    def in_transaction(session):
+        session.begin()
+        try:
+            result = run(session)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        return result
+
+    return await store._opened().writer.run(in_transaction)
+
+
+def select_from_nowhere(session):
+    return session.rows("SELECT 1 FROM nowhere")
 
 
 async def queue_up(store, *jobs):
-    """Have these wait together, as while a commit is running, and give their results."""
+    """Let these jobs wait together, as while a commit is running, and return their results."""
+    writer = store._opened().writer
     running, over = threading.Event(), threading.Event()
 
     def occupy(session):
         running.set()
         over.wait(TIME_LIMIT)
 
-    occupied = asyncio.ensure_future(on_writer(store, occupy))
+    occupied = asyncio.ensure_future(writer.run(occupy))
     await asyncio.to_thread(running.wait, TIME_LIMIT)
     try:
         tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -152,15 +170,15 @@ async def test_what_is_acknowledged_is_on_the_disk(store):
             for name in ("journal_mode", "synchronous", "fullfsync", "foreign_keys", "query_only")
         ]
 
-    assert await on_writer(store, settings) == ["wal", 2, 1, 1, 0]
-    assert await store._engine.reader.ask(settings) == ["wal", 2, 1, 1, 1]
+    assert await store._opened().writer.run(settings) == ["wal", 2, 1, 1, 0]
+    assert await store._opened().reader.run(settings) == ["wal", 2, 1, 1, 1]
 
 
 async def test_what_waits_together_is_committed_together(store):
-    before = store._engine.writer.commits
+    before = store._opened().commits
     calls = [new_call() for _ in range(50)]
     await queue_up(store, *(store.apply(call, fact(call), step) for call in calls))
-    assert store._engine.writer.commits - before <= 2
+    assert store._opened().commits - before <= 2
     for call in calls:
         assert len(await store.call_events(call)) == 1
 
@@ -188,24 +206,26 @@ async def test_what_raises_in_a_batch_undoes_only_itself(store):
     assert len(await store.call_events(third)) == 1
 
 
-async def test_a_job_that_raises_among_others_undoes_only_itself(store):
-    def count(session):
-        return session.run("UPDATE meta SET pruned = pruned + 1")
+async def test_an_operation_that_raises_among_others_undoes_only_itself(store):
+    def count():
+        yield [Statement("write_legs", {"provider": "fake", "call_id": str(uuid4()), "transfer_id": "t"})]
 
-    def breaks_off(session):
-        count(session)
+    def breaks_off():
+        yield from count()
         raise ZeroDivisionError
 
     call = new_call()
     results = await queue_up(
         store,
-        on_writer(store, count),
-        on_writer(store, breaks_off),
+        store._write(count),
+        store._write(breaks_off),
         store.apply(call, fact(call), step),
-        on_writer(store, count),
+        store._write(count),
     )
-    assert [type(result).__name__ for result in results] == ["int", "ZeroDivisionError", "Applied", "int"]
-    assert await store._read(lambda session: session.one("SELECT pruned FROM meta")) == (2,)
+    kinds = [type(result).__name__ for result in results]
+    assert kinds == ["NoneType", "ZeroDivisionError", "Applied", "NoneType"]
+    (legs,) = await on_writer(store, lambda session: session.one("SELECT count(*) FROM legs"))
+    assert legs == 2
     assert len(await store.call_events(call)) == 1
 
 
@@ -219,30 +239,38 @@ def breaks_on_second():
     return once
 
 
-@pytest.mark.parametrize("broken", [0, 1], ids=["alone", "after one that raises"])
-async def test_what_undoes_the_whole_transaction_fails_for_all_and_keeps_nothing(store, broken):
-    def full(session):  # as SQLite does by itself
-        session.run("ROLLBACK")
+async def test_an_operation_whose_transaction_sqlite_undoes_takes_nothing_with_it(store, monkeypatch):
+    named = Session.named
+
+    def undoing(session, statement):
+        if statement.name != "undone":
+            return named(session, statement)
+        session.rollback()  # as SQLite does by itself when the disk is full
         raise sqlite3.OperationalError("database or disk is full")
 
+    def undone():
+        yield [Statement("undone")]
+
+    monkeypatch.setattr(Session, "named", undoing)
     call = new_call()
-    others = [store.apply(other, fact(other), breaks) for other in [new_call()] * broken]
-    results = await queue_up(store, *others, store.apply(call, fact(call), step), store._write(full))
-    assert {type(result) for result in results} == {StoreError}
-    assert await store.call_events(call) == ()
-    assert (await store.apply(call, fact(call), step)).events
+    result, applied = await queue_up(store, store._write(undone), store.apply(call, fact(call), step))
+    assert isinstance(result, StoreError)
+    assert await store.call_events(call) == applied.events != ()
 
 
-async def test_a_commit_that_fails_fails_for_all_and_keeps_nothing(store):
-    def unlawful(session):  # noticed by the COMMIT, not before
-        session.run("PRAGMA defer_foreign_keys = ON")
-        session.run("INSERT INTO marks VALUES (999, 'a', 'b')")
+async def test_a_commit_that_fails_raises_commit_unknown_for_all_and_records_nothing(store, monkeypatch):
+    commit = Session.commit
 
+    def fails(session):
+        monkeypatch.setattr(Session, "commit", commit)
+        raise CommitError(sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(Session, "commit", fails)
     calls = [new_call() for _ in range(5)]
     applies = [store.apply(call, fact(call), step) for call in calls]
-    *results, _ = await queue_up(store, on_writer(store, unlawful), *applies, store.end_of_log())
-    assert [type(result) for result in results] == [CommitUnknown] * 6
-    assert len({id(result) for result in results}) == 6
+    results = await queue_up(store, *applies)
+    assert [type(result) for result in results] == [CommitUnknown] * 5
+    assert len({id(result) for result in results}) == 5
     assert [await store.state(call) for call in calls] == [CallState()] * 5
     assert await store.read(None) == ()
     await store.apply(calls[0], fact(calls[0]), step)
@@ -250,7 +278,7 @@ async def test_a_commit_that_fails_fails_for_all_and_keeps_nothing(store):
 
 
 async def test_a_full_disk_loses_nothing_that_was_acknowledged(store):
-    await on_writer(store, lambda session: session.one("PRAGMA max_page_count = 60"))
+    await store._opened().writer.run(lambda session: session.one("PRAGMA max_page_count = 60"))
     calls = [new_call() for _ in range(60)]
     results = []
     for start in range(0, 60, 6):
@@ -406,12 +434,17 @@ async def test_opened_by_two_tasks_at_once_it_is_open_once(path):
     assert threading.active_count() == before
 
 
+def call_events_of_nobody():
+    return calls.call_events(COLUMNS, new_call())
+
+
 async def test_a_job_that_comes_too_late_is_answered(store):
-    writer = store._engine.writer
+    opened = store._opened()
     await store.close()
     async with asyncio.timeout(TIME_LIMIT):
-        with pytest.raises(StoreError, match="closed"):
-            await writer.ask(lambda _: None)
+        for use in (opened.read(call_events_of_nobody), opened.queue.add(call_events_of_nobody)):
+            with pytest.raises(StoreError, match="closed"):
+                await use
 
 
 async def test_the_number_of_partitions_is_the_files(path):
@@ -448,7 +481,7 @@ async def test_a_missing_folder_is_an_error(path):
 
 async def test_a_file_of_another_kind_is_refused(path):
     path.write_bytes(b"not a database at all" * 100)
-    assert "no SQLite database" in await refusal(path)
+    assert "not a SQLite database" in await refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +529,7 @@ async def test_errors_show_nothing_of_the_data(path, store, planted):
     call = new_call()
     await store.apply(call, fact(call), step)
     broken = json.dumps({"kind": "provider.other", "time": planted.number, planted.token: 1})
-    await on_writer(store, lambda session: session.run("UPDATE events SET event = ?", (broken,)))
+    await on_writer(store, lambda session: session.rows("UPDATE events SET event = ?", (broken,)))
     with pytest.raises(StoreError, match=r"event 1 of call .* cannot be read") as raised:
         await store.call_events(call)
     assert raised.value.__cause__ is None
@@ -509,8 +542,8 @@ async def test_errors_show_nothing_of_the_data(path, store, planted):
 async def test_a_reading_that_fails_keeps_no_snapshot(path, store):
     call, other = new_call(), new_call()
     await record(store, call, call, call)
-    await on_writer(store, lambda session: session.run("UPDATE events SET event = '['"))
-    for read in (store.call_events(call), store._read(lambda session: session.rows("SELECT 1 FROM nowhere"))):
+    await on_writer(store, lambda session: session.rows("UPDATE events SET event = '['"))
+    for read in (store.call_events(call), store._opened().reader.run(select_from_nowhere)):
         with pytest.raises(StoreError) as raised:  # and its traceback keeps whatever the reading had open
             await read
         (later,) = await record(store, other)
@@ -524,7 +557,7 @@ async def test_text_that_is_not_utf_8_concerns_only_its_own_row(store):
     call, other = new_call(), new_call()
     first, second = await record(store, call, other)
     damaged = "UPDATE events SET event = CAST(x'7bff7d' AS TEXT) WHERE position = 1"
-    await on_writer(store, lambda session: session.run(damaged))
+    await on_writer(store, lambda session: session.rows(damaged))
     (_, marker), (_, event) = await store.read(None)
     assert (marker.call_id, marker.problem) == (first.call_id, "it is not a JSON object")
     assert event == second
@@ -533,13 +566,13 @@ async def test_text_that_is_not_utf_8_concerns_only_its_own_row(store):
 async def test_of_readings_that_wait_together_only_the_one_that_fails_fails(store):
     call = new_call()
     events = await record(store, call)
-    reader = store._engine.reader
-    reader.hold()
+    reader = store._opened().reader
+    reader.suspend()
     readings = [
         asyncio.ensure_future(one)
         for one in (
             store.call_events(call),
-            reader.ask(lambda session: session.rows("SELECT 1 FROM nowhere")),
+            reader.run(select_from_nowhere),
             store.call_events(call),
         )
     ]
@@ -552,64 +585,18 @@ async def test_of_readings_that_wait_together_only_the_one_that_fails_fails(stor
     assert await store.call_events(call) == tuple(events)
 
 
-# --- migrations -------------------------------------------------------------------------------------
+# --- the schema -------------------------------------------------------------------------------------
 
 
-def version_1(path):
-    """A file as version 1 made it, with one call in it."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        for statement in MIGRATIONS[0]:
-            db.execute(statement, {"partitions": 5})
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 1")
-        db.execute("INSERT INTO calls VALUES (1, 'fake', 'c1', ?, 0, 0)", (json.dumps({"sequence": 1}),))
-        event = {"kind": "call.ended", "time": AT.isoformat(), "provider": "fake", "call_id": "c1"}
-        db.execute("INSERT INTO events VALUES (7, 2, 1, 1, ?)", (json.dumps(event),))
-
-
-async def test_a_file_of_version_1_is_read(path):
-    version_1(path)
-    store = SqliteStore(path)
-    await store.open()
-    assert store.partitions == 5
-    assert await store.state(CallKey("fake", "c1")) == CallState(sequence=1)
-    assert await store.end_of_log() == "7"
-    (ended,) = await store.call_events(CallKey("fake", "c1"))
-    assert ended == CallEnded(time=AT, provider="fake", call_id="c1")
-    await store.close()
-
-
-SECOND = ("ALTER TABLE meta ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'", "UPDATE meta SET colour = 'red'")
-THIRD = ("CREATE TABLE extra (a) STRICT",)  # cannot be: a STRICT column has a type
-
-
-def brought_forward(path, *migrations):
-    patience = timedelta(seconds=20)
-    with closing(connect(path, busy_timeout=patience, create=True)) as session:
-        found = migrate(
-            session, path, partitions=16, busy_timeout=patience, migrations=(*MIGRATIONS, *migrations)
-        )
-        return found, session.rows("SELECT colour FROM meta"), *session.one("PRAGMA user_version")
-
-
-def test_an_older_file_is_brought_forward_step_by_step(path):
-    version_1(path)
-    assert brought_forward(path, SECOND) == (5, [("red",)], 2)
-    assert brought_forward(path, SECOND) == (5, [("red",)], 2)
-
-
-def test_a_migration_that_fails_leaves_the_version_before_it(path):
-    version_1(path)
-    with pytest.raises(sqlite3.OperationalError):
-        brought_forward(path, SECOND, THIRD)
-    assert brought_forward(path, SECOND) == (5, [("red",)], 2)
-
-
-@pytest.mark.parametrize("turn", range(5))
-def test_many_may_open_a_new_file_at_once(path, turn):
-    with ThreadPoolExecutor(4) as threads:
-        found = [threads.submit(brought_forward, path, SECOND) for _ in range(4)]
-    assert [one.result(TIME_LIMIT) for one in found] == [(16, [("red",)], 2)] * 4
+@pytest.mark.parametrize("turn", range(3))
+async def test_many_stores_may_create_the_file_at_once(path, turn):
+    stores = [SqliteStore(path, partitions=partitions) for partitions in (4, 5, 6, 7)]
+    await asyncio.gather(*(store.open() for store in stores))
+    assert len({store.partitions for store in stores}) == 1
+    call = new_call()
+    await asyncio.gather(*(record(store, call) for store in stores))
+    assert len(await stores[0].call_events(call)) == len(stores)
+    await asyncio.gather(*(store.close() for store in stores))
 
 
 # --- several on one file ----------------------------------------------------------------------------
@@ -771,11 +758,11 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 @given(ANY_TEXT, ANY_TEXT)
 def test_text_to_look_up_by_comes_back_and_stays_different(one, two):
-    assert text(key(one)) == one
-    assert (key(one) == key(two)) is (one == two)
+    first, second = value("call_id", one), value("call_id", two)
+    assert text(first) == one
+    assert (first == second) is (one == two)
     with closing(sqlite3.connect(":memory:")) as db:
-        found = db.execute("SELECT ?, ? = ?", (key(one), key(one), key(two))).fetchone()
-        assert found == (key(one), one == two)
+        assert db.execute("SELECT ?, ? = ?", (first, first, second)).fetchone() == (first, one == two)
 
 
 # --- the same as in memory --------------------------------------------------------------------------

@@ -65,13 +65,15 @@ class TestMemoryStore(StoreContract):
 
     async def damage_state(self, store, call):
         error = UnreadableRow(f"the state of call {call} cannot be read", call)
+        store._tables.unreadable[call] = error
         store._tables = evolve(store._tables, calls=Damaged(store._tables.calls, call, error))
 
     async def damage_request(self, store, transfer_id):
-        call = store._tables.transfers[transfer_id].opened.call
+        call, opened = store._tables.opened[transfer_id]
         error = UnreadableRow(f"the request of transfer {transfer_id} cannot be read", call)
-        transfers = Damaged(store._tables.transfers, transfer_id, error)
-        store._tables = evolve(store._tables, transfers=transfers)
+        if opened.request.idempotency_key is not None:
+            store._tables.unreadable[opened.request.idempotency_key] = error
+        store._tables = evolve(store._tables, opened=Damaged(store._tables.opened, transfer_id, error))
 
     async def rename_work(self, store, transfer_id, work):
         pytest.skip("no other version writes to this process's memory")

@@ -1,12 +1,16 @@
-"""Consumer groups as a store keeps them: who reads what, how far, and what was set aside.
+"""Consumer groups: their values, and the decisions that every store makes in the same way.
 
-The log is divided into partitions by call, so that each call's events stay in order however many consumers
-share a group. A consumer holds partitions for as long as it renews its lease. A partition's epoch grows
-whenever it changes hands: an acknowledgement of an earlier epoch is stale and moves nothing.
+The log is divided into partitions by call, so that the events of one call stay in order however many
+consumers share a group. A consumer owns partitions for as long as it renews its lease. The epoch of a
+partition grows whenever its owner changes: an acknowledgement from an earlier epoch is stale and changes
+nothing.
+
+`share_partitions` and `deliver` are pure. A store reads the rows that they need and writes what they return.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import final
@@ -20,22 +24,25 @@ from transferkit.stores.unreadable import UnreadableEvent
 
 __all__ = [
     "Begun",
+    "Delivered",
     "GroupDelivery",
     "GroupStart",
     "GroupStatus",
     "ParkedEvent",
-    "begin",
+    "Waiting",
+    "deliver",
     "fair_share",
     "parked_id",
     "partition_of",
+    "share_partitions",
 ]
 
 
 class GroupStart(StrEnum):
-    """Where a new group begins to read; without meaning for one that exists."""
+    """Where a new group starts reading. Ignored for a group that exists."""
 
     BEGINNING = "beginning"
-    """With the oldest event that is kept."""
+    """With the oldest event that is stored."""
     NOW = "now"
     """With the next event."""
 
@@ -43,10 +50,10 @@ class GroupStart(StrEnum):
 @final
 @frozen(kw_only=True)
 class GroupDelivery:
-    """An event as one consumer got it; what is given back to acknowledge it.
+    """An event as it was delivered to one consumer. Pass it back to acknowledge the event.
 
-    `attempt` counts from 1 how often the group began this event without an acknowledgement. `released`
-    where it was parked before: then the partition's cursor is not concerned.
+    `attempt` counts from 1 how often the group began this event without an acknowledgement. `released`: the
+    event was parked before, so that its acknowledgement does not move the partition's cursor.
     """
 
     event: Event
@@ -61,10 +68,10 @@ class GroupDelivery:
 @final
 @frozen(kw_only=True)
 class ParkedEvent:
-    """An event that was set aside after too many attempts, so that those behind it could go on.
+    """An event that failed too often and was parked, so that the events behind it could be delivered.
 
-    `id` is what `release` takes: the event's own, or one made of its place where it could not be read when it
-    was parked. `released`: it will be delivered once more, after which it is gone or parked again.
+    `id` is what `release` takes: the event's id, or an id made from its position if it could not be read when
+    it was parked. `released`: it will be delivered once more, and is then removed or parked again.
     """
 
     group: str
@@ -78,12 +85,12 @@ class ParkedEvent:
 @final
 @frozen(kw_only=True)
 class Begun:
-    """What asking for the next event brought.
+    """The result of asking for the next event.
 
-    `delivery` is the event that was begun; `unreadable` takes its place if that event cannot be read, and
-    then the attempt has failed and there is nothing to acknowledge. Both None: nothing to do now. `stale`:
-    what was to be acknowledged belongs to another consumer by now and will be delivered again. `parked`: what
-    was set aside on the way.
+    `delivery` is the event that was begun. If that event cannot be read, `unreadable` is set instead: the
+    attempt has failed and there is nothing to acknowledge. If both are None, there is nothing to do now.
+    `stale`: the event to acknowledge belongs to another consumer by now and will be delivered again.
+    `parked`: the events that were parked before one could be begun.
     """
 
     delivery: GroupDelivery | None = None
@@ -92,43 +99,10 @@ class Begun:
     parked: tuple[ParkedEvent, ...] = ()
 
 
-def parked_id(event: Event | UnreadableEvent) -> str:
-    """The id to park an event under: what an unreadable row shows need not be the id of that event alone."""
-    if isinstance(event, UnreadableEvent):
-        return f"unreadable-{event.partition}-{event.position}"
-    return str(event.id)
-
-
-def begin(
-    event: Event | UnreadableEvent,
-    *,
-    group: str,
-    partition: int,
-    epoch: int,
-    position: int,
-    attempt: int,
-    released: bool = False,
-) -> Begun:
-    """What beginning this event brings."""
-    if isinstance(event, UnreadableEvent):
-        return Begun(unreadable=event)
-    return Begun(
-        delivery=GroupDelivery(
-            event=event,
-            group=group,
-            partition=partition,
-            epoch=epoch,
-            position=position,
-            attempt=attempt,
-            released=released,
-        )
-    )
-
-
 @final
 @frozen(kw_only=True)
 class GroupStatus:
-    """A group at a glance. `lag`: events that it has not acknowledged; `oldest`: the time of the first."""
+    """A group's numbers. `lag`: events not acknowledged; `oldest`: the time of the first of them."""
 
     name: str
     lag: int
@@ -136,7 +110,10 @@ class GroupStatus:
     members: int
     oldest: datetime | None = None
     seen_at: datetime | None = field(default=None)
-    """When a consumer was last at it."""
+    """When a consumer last renewed its lease."""
+
+
+# --- partitions -------------------------------------------------------------------------------------
 
 
 def partition_of(call: CallKey, partitions: int) -> int:
@@ -145,9 +122,105 @@ def partition_of(call: CallKey, partitions: int) -> int:
 
 
 def fair_share(partitions: int, members: int, rank: int = 0) -> int:
-    """How many partitions the consumer of that rank (from 0) may hold among `members`.
+    """How many partitions the consumer of that rank (from 0) may own among `members`.
 
-    The shares of all ranks add up to all partitions, and differ by one at most.
+    The shares of all ranks add up to all partitions and differ by at most one.
     """
     each, left = divmod(partitions, max(members, 1))
     return each + (rank < left)
+
+
+def share_partitions(
+    owners: Sequence[str | None], *, member: str, members: Collection[str], busy: Collection[int]
+) -> tuple[list[int], list[int]]:
+    """Which partitions a member must release, and which unowned ones it takes.
+
+    `owners` are the partitions' owners by partition number. `members` are the consumers with a lease.
+    Partitions in `busy` are never released.
+    """
+    share = fair_share(len(owners), len(members), sorted(members).index(member))
+    own = [partition for partition, owner in enumerate(owners) if owner == member]
+    unowned = [partition for partition, owner in enumerate(owners) if owner is None]
+    idle = [partition for partition in reversed(own) if partition not in busy]
+    return idle[: max(len(own) - share, 0)], unowned[: max(share - len(own), 0)]
+
+
+# --- deliveries -------------------------------------------------------------------------------------
+
+
+@final
+@frozen(kw_only=True)
+class Waiting:
+    """An event that a consumer may begin: a released one, or the first one after a partition's cursor.
+
+    `id` is the id under which it is, or would be, parked. `attempts` counts how often it was begun, since its
+    release if it was released.
+    """
+
+    id: str
+    event: Event | UnreadableEvent
+    partition: int
+    position: int
+    epoch: int
+    attempts: int
+    released: bool = False
+
+
+@final
+@frozen
+class Delivered:
+    """The decision about waiting events: those to park, and the one to begin, if any."""
+
+    park: tuple[Waiting, ...]
+    begin: Waiting | None
+
+    def parked_events(self, group: str, now: datetime) -> tuple[ParkedEvent, ...]:
+        """The parked events, to report."""
+        return tuple(
+            ParkedEvent(
+                group=group,
+                id=waiting.id,
+                event=waiting.event,
+                attempts=waiting.attempts,
+                parked_at=now,
+            )
+            for waiting in self.park
+        )
+
+    def begun(self, group: str, *, stale: bool, parked: Iterable[ParkedEvent]) -> Begun:
+        """The result to return to the consumer."""
+        waiting, parked = self.begin, tuple(parked)
+        if waiting is None:
+            return Begun(stale=stale, parked=parked)
+        if isinstance(waiting.event, UnreadableEvent):
+            return Begun(unreadable=waiting.event, stale=stale, parked=parked)
+        delivery = GroupDelivery(
+            event=waiting.event,
+            group=group,
+            partition=waiting.partition,
+            epoch=waiting.epoch,
+            position=waiting.position,
+            attempt=waiting.attempts + 1,
+            released=waiting.released,
+        )
+        return Begun(delivery=delivery, stale=stale, parked=parked)
+
+
+def deliver(waiting: Iterable[Waiting], *, max_attempts: int) -> Delivered:
+    """Begin the first event that has attempts left, and park those before it that have none.
+
+    A released event has one attempt.
+    """
+    park: list[Waiting] = []
+    for candidate in waiting:
+        if candidate.attempts < (1 if candidate.released else max_attempts):
+            return Delivered(tuple(park), candidate)
+        park.append(candidate)
+    return Delivered(tuple(park), None)
+
+
+def parked_id(event: Event | UnreadableEvent) -> str:
+    """The id under which an event is parked. The id in an unreadable row may also be another event's."""
+    if isinstance(event, UnreadableEvent):
+        return f"unreadable-{event.partition}-{event.position}"
+    return str(event.id)

@@ -1,7 +1,8 @@
-"""The store's contract. Its heart is one verb: `apply` runs the pure step inside one transaction.
+"""The store contract: `Store`, and the values that it takes and returns.
 
-Dedup, state, events, due work and the request's own row are committed together or not at all; the
-conformance suite `transferkit.testing.StoreContract` says so for every store.
+The central method is `apply_all`. It runs the life cycle's pure step and commits everything that the step
+decided (state, events, delivery marks, due work, requests) in one transaction. Every store must pass the
+conformance suite `transferkit.testing.StoreContract`.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ __all__ = [
 Step = Callable[[CallKey, CallState, Input, str | None], Decision]
 
 Position = NewType("Position", str)
-"""A place in the store's log. Opaque: only the store that gave it can compare it."""
+"""A position in the store's log. It is opaque: only the store that returned it can compare it."""
 
 
 @final
 @frozen(kw_only=True)
 class Applied:
-    """What one input did, committed: the call's state after it and the events that it appended."""
+    """The committed result of one input: the call's new state and the events that were appended."""
 
     state: CallState = field(repr=False)
     events: tuple[Event, ...]
@@ -53,7 +54,7 @@ class Applied:
 @final
 @frozen(kw_only=True)
 class StoredTransfer:
-    """A request as stored, and its outcome once there is one."""
+    """A stored request, and its outcome if it has one."""
 
     opened: Opened
     outcome: Outcome | None = None
@@ -69,7 +70,7 @@ class LegOccupied(Exception):
 
 
 class KeyUsed(Exception):
-    """The request's idempotency key is known."""
+    """The request's idempotency key was used before."""
 
     def __init__(self, stored: StoredTransfer) -> None:
         super().__init__(f"the key belongs to {stored.opened.id}")
@@ -77,11 +78,11 @@ class KeyUsed(Exception):
 
 
 class CommitUnknown(StoreError):
-    """Nobody knows whether a transaction was committed, and it may still become so."""
+    """A transaction may or may not have been committed. It may also be committed later."""
 
 
 def needed_provider(call: CallKey, work: Work) -> str | None:
-    """The provider whose adapter a call's piece of work takes; None where any process can do it."""
+    """The provider whose adapter is needed for this work; None if any process can do it."""
     return call.provider if work in _WITH_ADAPTER else None
 
 
@@ -89,52 +90,55 @@ _WITH_ADAPTER: Final = frozenset({Work.SUBMIT, Work.INSPECT})
 
 
 def delivery_key(happened: Input) -> str | None:
-    """The key under which this input's delivery is recognised, where it is one."""
+    """The key that identifies this input's delivery; None if the input is not a delivery."""
     if isinstance(happened, Observed) and happened.fact.delivery:
         return happened.fact.delivery.key
     return None
 
 
 def within(position: Position, end: Position) -> Position:
-    """The place itself, or the end of the log as far as that lies before it.
+    """The position, moved back to the end of the log where it is beyond the end.
 
-    That happens if the store lost its last commits, in a fail-over to a server that had not received them. A
-    place is a whole number, or one for each part of the log that grows by itself, joined by dashes.
+    A position is beyond the end if the store lost its last commits, for example in a failover to a server
+    that had not received them. A position consists of one number for each part of the log that grows
+    separately, joined by dashes.
     """
-    places = zip(position.split("-"), end.split("-"), strict=True)
-    return Position("-".join(str(min(int(one), int(other))) for one, other in places))
+    pairs = zip(position.split("-"), end.split("-"), strict=True)
+    return Position("-".join(str(min(int(number), int(last))) for number, last in pairs))
 
 
 class Store(ABC):
-    """Keeps transfers, events and due work. Safe for concurrent tasks.
+    """Stores transfers, events and due work. Safe for concurrent tasks.
 
-    Every method may raise `StoreError`; after that nothing of the call is kept, unless it is `CommitUnknown`.
-    A row that this version cannot read concerns only the reader of that row: where one value is asked for,
-    the method raises `UnreadableRow`, and in a list of events an `UnreadableEvent` takes the event's place.
+    Every method may raise `StoreError`, which means that nothing of the call was recorded, except for its
+    subclass `CommitUnknown`. A row that this version cannot read affects only the reader of that row: a
+    method that returns one value raises `UnreadableRow`; a list of events contains an `UnreadableEvent`
+    instead.
     """
 
     poll: ClassVar[timedelta | None] = None
-    """How often to look for what other processes wrote; None where the store is this process's alone."""
+    """How often to look for what other processes wrote; None if no other process can use the store."""
 
     partitions: int = 16
-    """Into how many partitions the log is divided for consumer groups; never changes for one store."""
+    """The number of partitions of the log for consumer groups. It never changes for an existing store."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready. Opening an open store does nothing."""
+        """Connect. Opening an open store does nothing."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of every resource; waiting readers return. The store may be opened again."""
+        """Release every resource. Waiting readers return. The store may be opened again."""
 
     @abstractmethod
     async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
-        """Run `step` for each input in order and commit all that follows in one transaction.
+        """Run `step` for each input in order, and commit all results in one transaction.
 
-        For each: read the call's state and the mark of an earlier same delivery, decide, then write the
-        state, the events, the mark, due work, the opened request or the outcome. An opened request whose
-        idempotency key is known raises `KeyUsed`, then one with an occupied leg `LegOccupied`. A call whose
-        state cannot be read raises `UnreadableRow`. If anything raises, `step` included, nothing is written.
+        For each input: read the call's state and the mark of an earlier delivery with the same key, run the
+        step, then write the state, events, mark, due work, opened request and outcome. Raises `KeyUsed` if
+        the idempotency key of an opened request was used before, then `LegOccupied` if one of its legs
+        belongs to an open transfer, and `UnreadableRow` for a call whose state cannot be read. If anything
+        raises, `step` included, nothing is written.
         """
 
     async def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
@@ -144,14 +148,14 @@ class Store(ABC):
 
     @abstractmethod
     async def state(self, call: CallKey) -> CallState:
-        """The call's state; a fresh one for a call never heard of. Raises `UnreadableRow`."""
+        """The call's state; a new state for an unknown call. Raises `UnreadableRow`."""
 
     @abstractmethod
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
         """A stored request by its id. Raises `UnreadableRow`."""
 
     async def outcomes(self, transfer_ids: Collection[str]) -> dict[str, Outcome | None]:
-        """The outcomes of stored requests by their ids; None for one that has none, or is not stored."""
+        """The outcomes of requests by id; None for a request that is open or not stored."""
         found = {transfer_id: await self.transfer(transfer_id) for transfer_id in transfer_ids}
         return {transfer_id: stored and stored.outcome for transfer_id, stored in found.items()}
 
@@ -163,72 +167,73 @@ class Store(ABC):
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
-        """Take up to `limit` pieces of work that are due and that nobody holds, oldest first.
+        """Lease up to `limit` pieces of due work that are not leased, the oldest first.
 
-        They are nobody else's until `lease.until`. Finishing work is the step's matter: it clears the row
-        or sets it anew. Of submissions and inspections only those for `providers` are taken, whose adapters
-        the asker has; None is for all. Work of a kind that this version does not know is left to newer ones.
+        No other caller receives them until `lease.until`. Work is finished by a step, which clears or
+        replaces its row. `providers` limits submissions and inspections to these providers (None: all). Work
+        of a kind that this version does not know is left to newer versions.
         """
 
     @abstractmethod
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
-        """When `lease_due` for these providers may next find something; None while there is no such work."""
+        """When `lease_due` may next return work for these providers; None if there is no such work."""
 
     @abstractmethod
     async def end_of_log(self) -> Position:
-        """The place after the last event."""
+        """The position after the last event."""
 
     @abstractmethod
     async def read(
         self, after: Position | None, *, limit: int = 100
     ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
-        """Events after a place, in the log's order: per call, that of `sequence`.
+        """Events after a position, in the order of the log; events of one call in the order of `sequence`.
 
-        With None, from the oldest that is kept. Whoever reads on goes past an `UnreadableEvent`.
+        `after=None` reads from the oldest event that is stored.
         """
 
     @abstractmethod
     async def wait(self, after: Position, *, timeout: float) -> None:
-        """Return when there may be events after a place, at the latest after `timeout` seconds.
+        """Return when there may be events after the position, at the latest after `timeout` seconds.
 
-        A hint: it may return early, and at once when the store closes.
+        It may return early, and returns at once when the store closes.
         """
 
     # --- consumer groups ----------------------------------------------------------------------------
 
     @abstractmethod
     async def open_group(self, group: str, *, start: GroupStart) -> None:
-        """Make the group known; does nothing to one that is."""
+        """Create the group. Does nothing if it exists."""
 
     @abstractmethod
     async def hold(
         self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
     ) -> frozenset[int]:
-        """Renew a consumer's lease, and settle which partitions it holds from now on.
+        """Renew a consumer's lease and return the partitions that it owns from now on.
 
-        In one transaction: forget consumers whose lease has ended by `now`, give up what is more than the
-        fair share among those that live (never a partition in `busy`), take partitions that nobody holds up
-        to that share, each with a new epoch. `member.owner` names the consumer.
+        In one transaction: remove consumers whose lease has ended by `now`, release partitions above this
+        consumer's fair share (never one in `busy`), and take unowned partitions up to that share, each with a
+        new epoch. `member.owner` names the consumer.
         """
 
     @abstractmethod
     async def begin_next(
         self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
     ) -> Begun:
-        """Acknowledge `done` and begin the next event of the partitions that `owner` holds.
+        """Acknowledge `done` and begin the next event of the partitions that `owner` owns.
 
-        One transaction. Released events come first, then the oldest of the log. Beginning an event that was
-        begun before counts as another attempt; one that had `max_attempts` is parked and the next is begun.
-        An event that cannot be read is begun, counted and parked in the same way: `Begun.unreadable`.
+        One transaction. Released events come first, then the oldest event of the log. Beginning an event
+        again counts as another attempt. An event that had `max_attempts` attempts is parked, and the next one
+        is begun. An event that cannot be read is begun, counted and parked in the same way:
+        `Begun.unreadable`.
         """
 
     @abstractmethod
     async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        """The event is dealt with. False where the partition has changed hands: nothing moves then."""
+        """Mark the event as processed. False, with no effect, if the partition has another owner by now."""
 
     @abstractmethod
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
-        """Give up the lease and all partitions. `unused` was begun, but its attempt shall not count."""
+        """Give up the lease and all partitions. The attempt of `unused`, which was begun, is not counted."""
 
     @abstractmethod
     async def groups(self) -> tuple[GroupStatus, ...]:
@@ -240,20 +245,20 @@ class Store(ABC):
 
     @abstractmethod
     async def release(self, group: str, event_id: str) -> bool:
-        """Have a parked event delivered once more, its attempts forgotten; False where there is none."""
+        """Deliver a parked event once more, with its attempts reset. False if it is not parked."""
 
     @abstractmethod
     async def remove_group(self, group: str) -> bool:
-        """Forget a group, its cursors and its parked events; False where there is none."""
+        """Delete a group with its cursors and parked events. False if there is no such group."""
 
     # --- retention ----------------------------------------------------------------------------------
 
     @abstractmethod
     async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
-        """Remove up to `limit` calls that are over and done with; returns how many that was.
+        """Delete up to `limit` finished calls; returns how many were deleted.
 
-        A call goes as a whole: its state, events, marks, requests and their keys. It goes when it has no open
-        transfer (also as a consult leg), its last event was recorded before `before`, and every group has
-        passed it and parked none of its events. A group that no consumer was at since `idle_since` holds
-        nothing back.
+        A call is deleted as a whole: state, events, marks, requests and their keys. It is deleted if it has
+        no open transfer (also as a consultation leg), its last event was recorded before `before`, and every
+        group has acknowledged its events and parked none of them. Groups without a consumer since
+        `idle_since` are ignored.
         """

@@ -1,8 +1,8 @@
-"""One consumer group of the memory store: cursors, holders, and what was set aside."""
+"""One consumer group of the memory store: its cursors, members and parked events."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import final
 
@@ -14,9 +14,10 @@ from transferkit.stores.consumer_groups import (
     GroupDelivery,
     GroupStatus,
     ParkedEvent,
-    begin,
-    fair_share,
+    Waiting,
+    deliver,
     parked_id,
+    share_partitions,
 )
 from transferkit.stores.memory.log import Entry, MemoryLog
 
@@ -24,22 +25,25 @@ __all__ = ["MemoryGroup"]
 
 
 @define
-class _Slot:
-    """One partition as the group sees it. `begun` is the event at work, `attempts` how often it was begun."""
+class _Cursor:
+    """A group's progress in one partition. `begun` is the current event, `attempts` its attempts."""
 
-    cursor: int
+    position: int
     epoch: int = 0
     owner: str | None = None
     begun: int | None = None
     attempts: int = 0
 
     def move(self, position: int) -> None:
-        self.cursor, self.begun, self.attempts = position, None, 0
+        self.position, self.begun, self.attempts = position, None, 0
+
+    def attempts_of(self, position: int) -> int:
+        return self.attempts if self.begun == position else 0
 
 
 @define
-class _Aside:
-    """A parked event and its place. `attempts` of a released one are those since its release."""
+class _Parked:
+    """A parked event with its place. The `attempts` of a released one count from its release."""
 
     partition: int
     position: int
@@ -48,187 +52,171 @@ class _Aside:
 
 @final
 class MemoryGroup:
-    """A group's whole state. Each method is one transaction because nothing else runs meanwhile."""
+    """A group's whole state. Each method is one transaction, because nothing else runs meanwhile."""
 
-    def __init__(self, name: str, log: MemoryLog, *, partitions: int, cursor: int) -> None:
+    def __init__(self, name: str, log: MemoryLog, *, partitions: int, position: int) -> None:
         self.name = name
         self.seen_at: datetime | None = None
         self._log = log
-        self._slots = [_Slot(cursor) for _ in range(partitions)]
+        self._cursors = [_Cursor(position) for _ in range(partitions)]
         self._members: dict[str, datetime] = {}
-        self._aside: dict[str, _Aside] = {}
+        self._parked: dict[str, _Parked] = {}
 
-    # --- holding ------------------------------------------------------------------------------------
+    # --- members ------------------------------------------------------------------------------------
 
     def hold(self, member: Lease, *, now: datetime, busy: Collection[int]) -> frozenset[int]:
-        """Renew a lease and settle its partitions; see `Store.hold`."""
+        """Renew a lease and distribute the partitions; see `Store.hold`."""
         self.seen_at = now
         self._members[member.owner] = member.until
         for owner in [owner for owner, until in self._members.items() if until <= now]:
             if owner != member.owner:
-                self._forget(owner)
-        rank = sorted(self._members).index(member.owner)
-        share = fair_share(len(self._slots), len(self._members), rank)
-        mine = self._held_by(member.owner)
-        for partition in [partition for partition in reversed(mine) if partition not in busy]:
-            if len(mine) > share:
-                mine.remove(partition)
-                self._slots[partition].owner = None
-        for partition, slot in enumerate(self._slots):
-            if len(mine) < share and slot.owner is None:
-                slot.owner, slot.epoch = member.owner, slot.epoch + 1
-                mine.append(partition)
-        return frozenset(mine)
+                self._remove_member(owner)
+        owners = [cursor.owner for cursor in self._cursors]
+        released, taken = share_partitions(owners, member=member.owner, members=self._members, busy=busy)
+        for partition in released:
+            self._cursors[partition].owner = None
+        for partition in taken:
+            self._cursors[partition].owner = member.owner
+            self._cursors[partition].epoch += 1
+        return frozenset(self._owned_by(member.owner))
 
     def leave(self, owner: str, unused: GroupDelivery | None) -> None:
         """Give up the lease and all partitions; see `Store.leave`."""
         if unused is not None and self._is_current(unused, owner):
-            self._uncount(unused)
-        self._forget(owner)
+            cursor, released = self._cursors[unused.partition], self._released(unused)
+            if released is not None:
+                released.parked = evolve(released.parked, attempts=0)
+            elif not unused.released and cursor.begun == unused.position:
+                cursor.attempts -= 1
+        self._remove_member(owner)
 
-    def _held_by(self, owner: str) -> list[int]:
-        return [partition for partition, slot in enumerate(self._slots) if slot.owner == owner]
-
-    def _forget(self, owner: str) -> None:
+    def _remove_member(self, owner: str) -> None:
         self._members.pop(owner, None)
-        for partition in self._held_by(owner):
-            self._slots[partition].owner = None
+        for partition in self._owned_by(owner):
+            self._cursors[partition].owner = None
 
-    # --- delivering ---------------------------------------------------------------------------------
+    def _owned_by(self, owner: str) -> list[int]:
+        return [partition for partition, cursor in enumerate(self._cursors) if cursor.owner == owner]
 
-    def begin_next(self, owner: str, *, now: datetime, max_attempts: int) -> Begun:
-        """Begin the next event of the partitions that `owner` holds; see `Store.begin_next`."""
-        held = self._held_by(owner)
+    # --- deliveries ---------------------------------------------------------------------------------
+
+    def begin_next(self, owner: str, *, now: datetime, max_attempts: int, stale: bool) -> Begun:
+        """Begin the next event of the partitions that `owner` owns; see `Store.begin_next`."""
         parked: list[ParkedEvent] = []
-        begun = self._begin_released(held, now, parked)
-        while begun is None:
-            found = [
-                (entry.position, partition, entry) for partition in held if (entry := self._next(partition))
-            ]
-            if not found:
-                break
-            _, partition, entry = min(found, key=lambda one: one[0])
-            begun = self._begin(partition, entry, now, max_attempts, parked)
-        return evolve(begun or Begun(), parked=tuple(parked))
+        while True:
+            delivered = deliver(self._waiting(owner), max_attempts=max_attempts)
+            events = delivered.parked_events(self.name, now)
+            parked += events
+            for waiting, event in zip(delivered.park, events, strict=True):
+                self._parked[event.id] = _Parked(waiting.partition, waiting.position, event)
+                if not waiting.released:
+                    self._cursors[waiting.partition].move(waiting.position)
+            if delivered.begin is not None:
+                self._count_attempt(delivered.begin)
+            if delivered.begin is not None or not events:
+                return delivered.begun(self.name, stale=stale, parked=parked)
 
-    def _next(self, partition: int) -> Entry | None:
-        return self._log.next_in(partition, self._slots[partition].cursor)
-
-    def _begin(
-        self, partition: int, entry: Entry, now: datetime, max_attempts: int, parked: list[ParkedEvent]
-    ) -> Begun | None:
-        """Begin the event, or park it if it had its attempts."""
-        slot = self._slots[partition]
-        attempts = slot.attempts if slot.begun == entry.position else 0
-        if attempts >= max_attempts:
-            aside = ParkedEvent(
-                group=self.name,
+    def _waiting(self, owner: str) -> Iterator[Waiting]:
+        """The released events, then the oldest event of the owner's partitions."""
+        for released in self._by_position():
+            if released.parked.released and self._cursors[released.partition].owner == owner:
+                yield Waiting(
+                    id=released.parked.id,
+                    event=released.parked.event,
+                    partition=released.partition,
+                    position=released.position,
+                    epoch=self._cursors[released.partition].epoch,
+                    attempts=released.parked.attempts,
+                    released=True,
+                )
+        first = [(entry, partition) for partition in self._owned_by(owner) for entry in self._next(partition)]
+        if first:
+            entry, partition = min(first, key=lambda pair: pair[0].position)
+            cursor = self._cursors[partition]
+            yield Waiting(
                 id=parked_id(entry.event),
                 event=entry.event,
-                attempts=attempts,
-                parked_at=now,
+                partition=partition,
+                position=entry.position,
+                epoch=cursor.epoch,
+                attempts=cursor.attempts_of(entry.position),
             )
-            self._aside[aside.id] = _Aside(partition, entry.position, aside)
-            parked.append(aside)
-            slot.move(entry.position)
-            return None
-        slot.begun, slot.attempts = entry.position, attempts + 1
-        return begin(
-            entry.event,
-            group=self.name,
-            partition=partition,
-            epoch=slot.epoch,
-            position=entry.position,
-            attempt=slot.attempts,
-        )
 
-    def _begin_released(
-        self, held: Collection[int], now: datetime, parked: list[ParkedEvent]
-    ) -> Begun | None:
-        """Begin the oldest released event; one that was begun since its release is parked again."""
-        for aside in self._by_place():
-            if not aside.parked.released or aside.partition not in held:
-                continue
-            if aside.parked.attempts:
-                aside.parked = evolve(aside.parked, released=False, parked_at=now)
-                parked.append(aside.parked)
-                continue
-            aside.parked = evolve(aside.parked, attempts=1)
-            return begin(
-                aside.parked.event,
-                group=self.name,
-                partition=aside.partition,
-                epoch=self._slots[aside.partition].epoch,
-                position=aside.position,
-                attempt=1,
-                released=True,
-            )
-        return None
+    def _next(self, partition: int) -> Sequence[Entry]:
+        """The first event after the partition's cursor; none at the end of the log."""
+        return self._log.of_partition(partition, self._cursors[partition].position, limit=1)
+
+    def _count_attempt(self, waiting: Waiting) -> None:
+        if waiting.released:
+            released = self._parked[waiting.id]
+            released.parked = evolve(released.parked, attempts=waiting.attempts + 1)
+        else:
+            cursor = self._cursors[waiting.partition]
+            cursor.begun, cursor.attempts = waiting.position, waiting.attempts + 1
 
     def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
         """Move on past an event; see `Store.acknowledge`."""
-        slot = self._slots[delivery.partition]
         if not self._is_current(delivery, owner):
             return False
         if delivery.released:
-            aside = self._aside.get(str(delivery.event.id))
-            if aside is not None and aside.parked.released:
-                del self._aside[str(delivery.event.id)]
-            return aside is None or aside.parked.released
-        if slot.begun == delivery.position:
-            slot.move(delivery.position)
-        return slot.cursor >= delivery.position
+            if self._released(delivery) is not None:
+                del self._parked[str(delivery.event.id)]
+            return str(delivery.event.id) not in self._parked
+        cursor = self._cursors[delivery.partition]
+        if cursor.begun == delivery.position:
+            cursor.move(delivery.position)
+        return cursor.position >= delivery.position
 
     def _is_current(self, delivery: GroupDelivery, owner: str) -> bool:
-        slot = self._slots[delivery.partition]
-        return slot.owner == owner and slot.epoch == delivery.epoch
+        cursor = self._cursors[delivery.partition]
+        return cursor.owner == owner and cursor.epoch == delivery.epoch
 
-    def _uncount(self, delivery: GroupDelivery) -> None:
-        slot = self._slots[delivery.partition]
-        if delivery.released:
-            aside = self._aside.get(str(delivery.event.id))
-            if aside is not None and aside.parked.released:
-                aside.parked = evolve(aside.parked, attempts=0)
-        elif slot.begun == delivery.position:
-            slot.attempts -= 1
+    def _released(self, delivery: GroupDelivery) -> _Parked | None:
+        """The parked event of a delivery, if it is still released."""
+        parked = self._parked.get(str(delivery.event.id)) if delivery.released else None
+        return parked if parked is not None and parked.parked.released else None
 
-    # --- what was set aside, and how far it is ------------------------------------------------------
+    # --- parked events and status -------------------------------------------------------------------
 
-    def _by_place(self) -> Sequence[_Aside]:
-        return sorted(self._aside.values(), key=lambda aside: aside.position)
+    def _by_position(self) -> Sequence[_Parked]:
+        return sorted(self._parked.values(), key=lambda parked: parked.position)
 
     def parked(self) -> tuple[ParkedEvent, ...]:
-        """What is set aside, the oldest first."""
-        return tuple(aside.parked for aside in self._by_place())
+        """The parked events, the oldest first."""
+        return tuple(parked.parked for parked in self._by_position())
 
     def release(self, event_id: str) -> bool:
-        """Have a parked event delivered once more; see `Store.release`."""
-        aside = self._aside.get(event_id)
-        if aside is not None and not aside.parked.released:
-            aside.parked = evolve(aside.parked, released=True, attempts=0)
-        return aside is not None
+        """Deliver a parked event once more; see `Store.release`."""
+        parked = self._parked.get(event_id)
+        if parked is not None and not parked.parked.released:
+            parked.parked = evolve(parked.parked, released=True, attempts=0)
+        return parked is not None
 
     def status(self) -> GroupStatus:
-        """The group at a glance."""
-        waiting = [entry for partition in range(len(self._slots)) if (entry := self._next(partition))]
+        """The group's numbers."""
+        waiting = [
+            entry
+            for partition, cursor in enumerate(self._cursors)
+            for entry in self._log.of_partition(partition, cursor.position)
+        ]
         oldest = min(waiting, key=lambda entry: entry.position, default=None)
         return GroupStatus(
             name=self.name,
-            lag=sum(self._log.count_in(partition, slot.cursor) for partition, slot in enumerate(self._slots)),
-            parked=len(self._aside),
+            lag=len(waiting),
+            parked=len(self._parked),
             members=len(self._members),
             oldest=oldest.event.time if oldest else None,
             seen_at=self.seen_at,
         )
 
     def has_passed(self, partition: int, entries: Sequence[Entry]) -> bool:
-        """Whether the group is done with all of a call's events: acknowledged, and none set aside."""
+        """Whether the group has acknowledged all of a call's events and parked none of them."""
         return all(
-            entry.position <= self._slots[partition].cursor and parked_id(entry.event) not in self._aside
+            entry.position <= self._cursors[partition].position and parked_id(entry.event) not in self._parked
             for entry in entries
         )
 
     def forget_events(self, entries: Sequence[Entry]) -> None:
-        """Let go of what was set aside of these; they are being removed."""
+        """Remove these events from the parked ones."""
         for entry in entries:
-            self._aside.pop(parked_id(entry.event), None)
+            self._parked.pop(parked_id(entry.event), None)

@@ -1,17 +1,15 @@
-"""A store in this process's memory: for tests and demonstrations. What it holds dies with it."""
+"""A store in this process's memory, for tests and demonstrations. Its content ends with the process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap, defaultdict
-from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from heapq import heappop, heappush
-from typing import TypeVar, final
+from typing import Any, final
 
-from attrs import Factory, define, evolve, frozen
+from attrs import evolve
 
-from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Lease, Opened, Work
+from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease
 from transferkit.events import Event
 from transferkit.stores.consumer_groups import (
     Begun,
@@ -21,96 +19,21 @@ from transferkit.stores.consumer_groups import (
     ParkedEvent,
     partition_of,
 )
-from transferkit.stores.contract import (
-    Applied,
-    KeyUsed,
-    LegOccupied,
-    Position,
-    Step,
-    Store,
-    StoredTransfer,
-    delivery_key,
-    needed_provider,
-)
+from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer, needed_provider
 from transferkit.stores.memory.groups import MemoryGroup
 from transferkit.stores.memory.log import Entry, MemoryLog
+from transferkit.stores.transaction import Tables
 from transferkit.stores.unreadable import UnreadableEvent, readable
 
 __all__ = ["MemoryStore"]
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-@frozen
-class _Tables:
-    calls: MutableMapping[CallKey, CallState] = Factory(dict)
-    marks: MutableMapping[tuple[CallKey, str], str] = Factory(dict)
-    transfers: MutableMapping[str, StoredTransfer] = Factory(dict)
-    keys: MutableMapping[str, str] = Factory(dict)
-    legs: MutableMapping[CallKey, str | None] = Factory(dict)
-    due: MutableMapping[tuple[str, Work], _DueRow | None] = Factory(dict)
-
-
-@frozen
-class _DueRow:
-    """Due work, and the provider whose adapter it needs, if any."""
-
-    due: Due
-    provider: str | None
-
-    @property
-    def free_at(self) -> datetime:
-        return max(self.due.at, self.due.lease.until) if self.due.lease else self.due.at
-
-
-@define
-class _Transaction:
-    """Writes beside the tables, so that they reach them all at once or not at all."""
-
-    tables: _Tables
-    written: _Tables = Factory(_Tables)
-    events: list[tuple[Event, datetime]] = Factory(list)
-
-    def over(self) -> _Tables:
-        """The tables as this transaction sees them; writing to them writes beside."""
-        mine, base = self.written, self.tables
-        return _Tables(
-            calls=ChainMap(mine.calls, base.calls),
-            marks=ChainMap(mine.marks, base.marks),
-            transfers=ChainMap(mine.transfers, base.transfers),
-            keys=ChainMap(mine.keys, base.keys),
-            legs=ChainMap(mine.legs, base.legs),
-            due=ChainMap(mine.due, base.due),
-        )
-
-    def commit(self) -> None:
-        mine, base = self.written, self.tables
-        base.calls.update(mine.calls)
-        base.marks.update(mine.marks)
-        base.transfers.update(mine.transfers)
-        base.keys.update(mine.keys)
-        _update_or_remove(base.legs, mine.legs)
-        _update_or_remove(base.due, mine.due)
-
-
-def _update_or_remove(base: MutableMapping[K, V | None], written: MutableMapping[K, V | None]) -> None:
-    for key, value in written.items():
-        if value is None:
-            base.pop(key, None)
-        else:
-            base[key] = value
-
 
 @final
 class MemoryStore(Store):
-    """Everything in dictionaries. A commit is atomic because nothing else runs meanwhile."""
+    """Everything in dictionaries. A commit is atomic, because nothing else runs meanwhile."""
 
     def __init__(self) -> None:
-        self._tables = _Tables()
-        self._agenda: defaultdict[str | None, list[tuple[datetime, str, Work]]] = defaultdict(list)
-        """When each row of due work is free, by the provider that it needs, the first on top; also times that
-        rows had before."""
+        self._tables = Tables()
         self._log = MemoryLog(self.partitions)
         self._groups: dict[str, MemoryGroup] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -121,83 +44,55 @@ class MemoryStore(Store):
     async def close(self) -> None:
         self._wake()
 
-    async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
-        transaction = _Transaction(self._tables)
-        tables = transaction.over()
-        applied = tuple(self._apply(tables, transaction, call, happened, step) for call, happened in inputs)
-        transaction.commit()
-        self._enter(transaction.written.due.values())
-        for event, recorded_at in transaction.events:
-            self._log.append(event, recorded_at)
-        if transaction.events or transaction.written.due:
-            self._wake()
-        return applied
+    # --- calls --------------------------------------------------------------------------------------
 
-    def _apply(
-        self, tables: _Tables, transaction: _Transaction, call: CallKey, happened: Input, step: Step
-    ) -> Applied:
-        key = delivery_key(happened)
-        seen = tables.marks.get((call, key)) if key is not None else None
-        decision = step(call, tables.calls.get(call, CallState()), happened, seen)
-        if decision.opened:
-            _open(tables, decision.opened)
-        tables.calls[call] = decision.state
-        if key is not None and decision.mark is not None:
-            tables.marks[call, key] = decision.mark
-        _write_due(tables, call, decision)
-        _conclude(tables, decision)
-        transaction.events.extend((event, happened.at) for event in decision.events)
-        return Applied(
-            state=decision.state,
-            events=decision.events,
-            proceed=decision.proceed,
-            duplicate=decision.duplicate,
-        )
+    async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
+        new = Tables()
+        view = new.over(self._tables)
+        applied = tuple(view.apply(call, happened, step) for call, happened in inputs)
+        for call, event in new.events:
+            self._log.append(call, event)
+        if new.events or new.due:
+            self._wake()
+        new.events.clear()
+        self._tables.update(new)
+        _drop(self._tables.legs, [leg for leg, holder in new.legs.items() if holder is None])
+        _drop(self._tables.due, [key for key, due in new.due.items() if due is None])
+        return applied
 
     async def state(self, call: CallKey) -> CallState:
         return self._tables.calls.get(call, CallState())
 
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
-        return self._tables.transfers.get(transfer_id)
+        found = self._tables.opened.get(transfer_id)
+        return found and StoredTransfer(opened=found[1], outcome=self._tables.outcomes.get(transfer_id))
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return tuple(readable(entry.event) for entry in self._log.of_call(call))
 
+    # --- due work -----------------------------------------------------------------------------------
+
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
-        wanted = self._wanted(providers)
-        rows = [
-            row for row in self._tables.due.values() if row and row.free_at <= now and row.provider in wanted
+        ready = [(call, due) for call, due in self._due(providers) if _free_at(due) <= now]
+        leased = [
+            (call, evolve(due, lease=lease)) for call, due in sorted(ready, key=lambda row: row[1].at)[:limit]
         ]
-        oldest = sorted(rows, key=lambda row: row.due.at)[:limit]
-        taken = [evolve(row, due=evolve(row.due, lease=lease)) for row in oldest]
-        for row in taken:
-            self._tables.due[row.due.transfer_id, row.due.work] = row
-        self._enter(taken)
-        return tuple(row.due for row in taken)
-
-    def _enter(self, rows: Iterable[_DueRow | None]) -> None:
-        for row in rows:
-            if row is not None:
-                heappush(self._agenda[row.provider], (row.free_at, row.due.transfer_id, row.due.work))
-
-    def _wanted(self, providers: Collection[str] | None) -> Collection[str | None]:
-        return self._agenda if providers is None else {None, *providers}
+        for call, due in leased:
+            self._tables.due[due.transfer_id, due.work] = call, due
+        return tuple(due for _, due in leased)
 
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
-        tops = (self._top(self._agenda[needed]) for needed in tuple(self._wanted(providers)))
-        return min((at for at in tops if at is not None), default=None)
+        return min((_free_at(due) for _, due in self._due(providers)), default=None)
 
-    def _top(self, agenda: list[tuple[datetime, str, Work]]) -> datetime | None:
-        """When the first of them is free, once those are gone that have changed since."""
-        while agenda:
-            at, transfer_id, work = agenda[0]
-            row = self._tables.due.get((transfer_id, work))
-            if row is not None and row.free_at == at:
-                return at
-            heappop(agenda)
-        return None
+    def _due(self, providers: Collection[str] | None) -> list[tuple[CallKey, Due]]:
+        """The due work that needs no adapter but these providers'; None: all."""
+        wanted = None if providers is None else {None, *providers}
+        rows = [row for row in self._tables.due.values() if row is not None]
+        return [row for row in rows if wanted is None or needed_provider(row[0], row[1].work) in wanted]
+
+    # --- the log ------------------------------------------------------------------------------------
 
     async def end_of_log(self) -> Position:
         return Position(str(self._log.end))
@@ -228,8 +123,8 @@ class MemoryStore(Store):
 
     async def open_group(self, group: str, *, start: GroupStart) -> None:
         if group not in self._groups:
-            cursor = self._log.end if start is GroupStart.NOW else 0
-            self._groups[group] = MemoryGroup(group, self._log, partitions=self.partitions, cursor=cursor)
+            position = self._log.end if start is GroupStart.NOW else 0
+            self._groups[group] = MemoryGroup(group, self._log, partitions=self.partitions, position=position)
 
     async def hold(
         self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
@@ -244,7 +139,7 @@ class MemoryStore(Store):
         if known is None:
             return Begun(stale=done is not None)
         stale = done is not None and not known.acknowledge(done, owner)
-        return evolve(known.begin_next(owner, now=now, max_attempts=max_attempts), stale=stale)
+        return known.begin_next(owner, now=now, max_attempts=max_attempts, stale=stale)
 
     async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
         known = self._groups.get(delivery.group)
@@ -275,62 +170,40 @@ class MemoryStore(Store):
     # --- retention ----------------------------------------------------------------------------------
 
     async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
-        attended = [group for group in self._groups.values() if group.seen_at and group.seen_at >= idle_since]
-        over: dict[CallKey, Sequence[Entry]] = {}
-        for call in self._tables.calls:
+        active = [group for group in self._groups.values() if group.seen_at and group.seen_at >= idle_since]
+        finished: dict[CallKey, Sequence[Entry]] = {}
+        for call, recorded_at in self._tables.recorded_at.items():
             entries = self._log.of_call(call)
-            if len(over) == limit:
+            if len(finished) == limit:
                 break
-            if self._tables.legs.get(call) or not entries or entries[-1].recorded_at >= before:
+            if self._tables.legs.get(call) or not entries or recorded_at >= before:
                 continue
             partition = partition_of(call, self.partitions)
-            if all(group.has_passed(partition, entries) for group in attended):
-                over[call] = entries
-        self._remove(over)
-        return len(over)
+            if all(group.has_passed(partition, entries) for group in active):
+                finished[call] = entries
+        self._remove(finished)
+        return len(finished)
 
-    def _remove(self, over: MutableMapping[CallKey, Sequence[Entry]]) -> None:
+    def _remove(self, finished: dict[CallKey, Sequence[Entry]]) -> None:
         tables = self._tables
         for group in self._groups.values():
-            for entries in over.values():
+            for entries in finished.values():
                 group.forget_events(entries)
-        for call in over:
-            del tables.calls[call]
-        for mark in [mark for mark in tables.marks if mark[0] in over]:
-            del tables.marks[mark]
-        requests = [stored.opened for stored in tables.transfers.values() if stored.opened.call in over]
-        for opened in requests:
-            del tables.transfers[opened.id]
-            if opened.request.idempotency_key is not None:
-                tables.keys.pop(opened.request.idempotency_key, None)
-        self._log.remove(set(over))
+        opened = [opened for call, opened in tables.opened.values() if call in finished]
+        _drop(tables.calls, finished)
+        _drop(tables.recorded_at, finished)
+        _drop(tables.marks, [mark for mark in tables.marks if mark[0] in finished])
+        _drop(tables.keys, [one.request.idempotency_key for one in opened])
+        _drop(tables.opened, [one.id for one in opened])
+        _drop(tables.outcomes, [one.id for one in opened])
+        self._log.remove(finished)
 
 
-def _open(tables: _Tables, opened: Opened) -> None:
-    key = opened.request.idempotency_key
-    if key is not None and key in tables.keys:
-        raise KeyUsed(tables.transfers[tables.keys[key]])
-    for leg in opened.legs:
-        holder = tables.legs.get(leg)
-        if holder is not None:
-            raise LegOccupied(leg, holder)
-        tables.legs[leg] = opened.id
-    if key is not None:
-        tables.keys[key] = opened.id
-    tables.transfers[opened.id] = StoredTransfer(opened=opened)
+def _drop(table: Any, keys: Collection[object]) -> None:
+    for key in keys:
+        table.pop(key, None)
 
 
-def _write_due(tables: _Tables, call: CallKey, decision: Decision) -> None:
-    for due in decision.due:
-        tables.due[due.transfer_id, due.work] = _DueRow(due, needed_provider(call, due.work))
-    for key in decision.cleared:
-        tables.due[key] = None
-
-
-def _conclude(tables: _Tables, decision: Decision) -> None:
-    if decision.outcome is None or decision.outcome.transfer_id is None:
-        return
-    stored = tables.transfers[decision.outcome.transfer_id]
-    tables.transfers[stored.opened.id] = evolve(stored, outcome=decision.outcome)
-    for leg in stored.opened.legs:
-        tables.legs[leg] = None
+def _free_at(due: Due) -> datetime:
+    """When the work may be leased."""
+    return max(due.at, due.lease.until) if due.lease else due.at

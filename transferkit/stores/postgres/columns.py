@@ -1,77 +1,74 @@
-"""Text and times of this library as PostgreSQL's columns and back."""
+"""Values of this library as PostgreSQL's columns, and back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
-from transferkit._lifecycle import CallKey
+from transferkit.stores.sql.statements import Columns
 
-__all__ = ["array", "arrays", "call_columns", "lookup", "text", "utc", "written"]
+__all__ = ["COLUMNS", "arrays", "text", "value"]
 
 _ESCAPED: Final = ('"', "#")
-_MOST: Final = 1024
-"""Bytes that an index carries for certain, beside a second such column."""
+_LONGEST: Final = 1024
+"""The length in bytes that an index can always store, beside a second such column."""
+_ONLY_COMPARED: Final = frozenset({"provider", "providers", "call_id", "key", "event_id"})
+"""Values that are written and compared, but never shown: long ones are stored as a digest."""
 
 
-def written(value: str) -> str:
-    """Any text, as text that PostgreSQL takes: it has no NUL and no lone surrogates. `text` reads it."""
-    if value.startswith(_ESCAPED) or "\0" in value or not _is_unicode(value):
-        return json.dumps(value)
-    return value
+def value(name: str, given: object) -> object:
+    """A value as it is stored and compared."""
+    if isinstance(given, list):
+        return [value(name, item) for item in given]
+    if not isinstance(given, str):
+        return given
+    stored = _escaped(given)
+    if name in _ONLY_COMPARED and len(stored.encode()) > _LONGEST:
+        return f"#sha256:{sha256(stored.encode()).hexdigest()}"
+    return stored
 
 
-def text(value: str) -> str:
-    """What `written` was given."""
-    return str(json.loads(value)) if value.startswith('"') else value
-
-
-def lookup(value: str) -> str:
-    """As `written`, for a column that is only ever compared: what is too long for an index is digested."""
-    plain = written(value)
-    if len(plain.encode()) <= _MOST:
-        return plain
-    return f"#sha256:{sha256(plain.encode()).hexdigest()}"
-
-
-def call_columns(call: CallKey) -> tuple[str, str]:
-    """A call's provider and id, to compare."""
-    return lookup(call.provider), lookup(call.id)
-
-
-def arrays(rows: Iterable[Sequence[object]], width: int) -> tuple[str, ...]:
-    """Rows as one array for each column, as text that the statement casts.
-
-    Written here because psycopg's own way takes several times as long for JSON, which is what we have.
-    """
-    columns = [*zip(*rows, strict=True)]
-    return tuple(map(array, columns)) if columns else ("{}",) * width
-
-
-def array(values: Iterable[object]) -> str:
-    """One array: of texts, numbers, truths, times and None."""
-    return "{" + ",".join(map(_element, values)) + "}"
-
-
-def _element(value: object) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, datetime):
-        return f'"{value.isoformat()}"'
-    return "NULL" if value is None else str(value)
-
-
-def utc(time: datetime) -> datetime:
-    """A time as the connection gave it, in UTC whatever time zone the connection has."""
-    return time.astimezone(UTC)
-
-
-def _is_unicode(value: str) -> bool:
+def _escaped(given: str) -> str:
+    """PostgreSQL's text has no NUL and no lone surrogates: text with one is stored as a JSON string."""
     try:
-        value.encode()
+        given.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return json.dumps(given)
+    return json.dumps(given) if given.startswith(_ESCAPED) or "\0" in given else given
+
+
+def text(stored: str) -> str:
+    """The text that `value` was given."""
+    return str(json.loads(stored)) if stored.startswith('"') else stored
+
+
+def _time(stored: datetime) -> datetime:
+    """The time in UTC, whatever time zone the connection has."""
+    return stored.astimezone(UTC)
+
+
+COLUMNS: Final = Columns(value=value, text=text, time=_time)
+
+
+def arrays(tables: Mapping[str, tuple[Sequence[str], Iterable[Sequence[Any]]]]) -> dict[str, object]:
+    """The columns and rows of some tables as one array for each column, named `table_column`.
+
+    An array is text that the statement casts: psycopg's own conversion takes several times as long for JSON.
+    """
+    found: dict[str, object] = {}
+    for table, (columns, rows) in tables.items():
+        values = [*zip(*rows, strict=True)] or [()] * len(columns)
+        for column, stored in zip(columns, values, strict=True):
+            found[f"{table}_{column}"] = "{" + ",".join(_element(value(column, one)) for one in stored) + "}"
+    return found
+
+
+def _element(stored: object) -> str:
+    if isinstance(stored, str):
+        return '"' + stored.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(stored, datetime):
+        return f'"{stored.isoformat()}"'
+    return "NULL" if stored is None else str(stored)

@@ -1,4 +1,4 @@
-"""The pool of connections, and how often to try what."""
+"""The pool of connections, and which failures are retried."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from transferkit._util.log_events import LogEvent
 from transferkit.errors import StoreError
 from transferkit.stores.contract import CommitUnknown
 from transferkit.stores.postgres.address import PostgresAddress
-from transferkit.stores.postgres.failures import failure, unknown_outcome
-from transferkit.stores.postgres.schema import MIGRATIONS, SchemaState, check_version, migrate, schema_state
-from transferkit.stores.postgres.session import Rows, Session, Statements
+from transferkit.stores.postgres.connection import Session, statements_of
+from transferkit.stores.postgres.errors import failure, unknown_outcome
+from transferkit.stores.postgres.schema import create, stored_partitions
+from transferkit.stores.sql.statements import Operation
 
 __all__ = ["Database"]
 
@@ -33,11 +34,11 @@ _log = logging.getLogger("transferkit.stores.postgres")
 _CONNECTION_SECONDS: Final = 5.0
 _TRIES: Final = 8
 _CONTENTION_SECONDS: Final = 10.0
-"""For how long a transaction that others were faster than is run again."""
+"""For how long a transaction is retried that conflicts with others."""
 _OLDEST_SERVER: Final = 140_000
 _SKEW_SECONDS: Final = 1.0
 
-# A peer that vanished without a word is noticed within seconds rather than a quarter of an hour.
+# A server that disappeared without closing its connections is noticed within seconds instead of 15 minutes.
 _DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "transferkit",
     "connect_timeout": 5,
@@ -50,7 +51,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _TRANSIENT: Final = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
-    psycopg.errors.ForeignKeyViolation,  # what it refers to was pruned, or its group removed, this moment
+    psycopg.errors.ForeignKeyViolation,  # the call was pruned, or the group removed, at the same moment
 )
 
 
@@ -61,7 +62,7 @@ class Database:
     def __init__(self, address: PostgresAddress) -> None:
         self.pid = os.getpid()
         self.address = address
-        self.statements = Statements(address.schema)
+        self.statements = statements_of(address.schema)
         self._options = _DEFAULTS | {"autocommit": True, "prepare_threshold": None}
         for name in self._given():
             self._options.pop(name, None)
@@ -75,20 +76,20 @@ class Database:
             open=False,
         )
         self._unreserved = asyncio.Semaphore(address.connections - 1)
-        """All but one connection, which is kept for commits of calls: readers never make a callback wait."""
+        """All connections but one, which is reserved for commits of calls: readers never delay a callback."""
 
     def _given(self) -> list[str]:
         try:
             return list(conninfo_to_dict(self.address.dsn))
         except psycopg.ProgrammingError:
-            # Without the cause: its text quotes the address.
+            # `from None`: the text of the cause quotes the address.
             raise StoreError(
-                f"PostgreSQL store {self.address}: the address is not one that libpq understands. "
+                f"PostgreSQL store {self.address}: libpq does not accept the address. "
                 "What to do: look for an unknown parameter, or a part that is not percent-encoded"
             ) from None
 
     async def open(self, *, partitions: int) -> int:
-        """Connect, and see that the tables are there; returns their number of partitions.
+        """Connect, and create the tables if they are missing; returns their number of partitions.
 
         Raises `StoreError`.
         """
@@ -107,40 +108,36 @@ class Database:
                 "What to do: use PostgreSQL 14 or newer"
             )
         await self._compare_clocks(session)
-        state = await schema_state(session)
-        if state is not None:
-            check_version(state[0], self.address)
-        if state is None or state[0] < len(MIGRATIONS):
-            state = await self._migrate(session, state, partitions=partitions)
-        return state[1]
+        known = await stored_partitions(session, self.address)
+        return await self._create(session, partitions=partitions) if known is None else known
 
-    async def _migrate(self, session: Session, state: SchemaState | None, *, partitions: int) -> SchemaState:
-        wanted = f"PostgreSQL store {self.address}: the tables are {'missing' if state is None else 'old'}"
+    async def _create(self, session: Session, *, partitions: int) -> int:
+        missing = f"PostgreSQL store {self.address}: the tables are missing"
         if not self.address.migrate:
             raise StoreError(
-                f"{wanted}, and the address forbids to make them (migrate=off). What to do: run `transferkit "
-                "store migrate` as the role that shall own them"
+                f"{missing}, and the address forbids creating them (migrate=off). What to do: run "
+                "`transferkit store migrate` as the role that shall own them"
             )
         try:
-            return await migrate(session, self.address, partitions=partitions)
+            return await create(session, self.address, partitions=partitions)
         except psycopg.errors.InsufficientPrivilege:
             role = session.connection.info.user
             raise StoreError(
-                f"{wanted}, and role {role} may not make them. What to do: run `transferkit store migrate` "
-                "as a role that may create schemas in this database, then have it run what "
+                f"{missing}, and role {role} may not create them. What to do: run `transferkit store "
+                "migrate` as a role that may create schemas in this database, then have it run what "
                 f"`transferkit store grants {role}` prints"
             ) from None
 
     async def _compare_clocks(self, session: Session) -> None:
-        """Leases are held by each machine's own clock: say so where this one is off."""
+        """Warn if this machine's clock differs from the server's: leases end by each machine's clock."""
         before = datetime.now(UTC)
-        ((there,),) = await session.rows("SELECT clock_timestamp()")
+        ((there,),) = await session.rows("clock", {})
         here = before + (datetime.now(UTC) - before) / 2
         ahead = (here - there).total_seconds()
         if abs(ahead) > _SKEW_SECONDS:
             _log.warning(
-                "PostgreSQL store %s: this machine's clock is %.1f s %s the server's; leases are told by the "
-                "clock. Have every machine's clock set by NTP",
+                "PostgreSQL store %s: this machine's clock is %.1f s %s the server's, and leases end by the "
+                "clock. What to do: synchronise every machine's clock with NTP",
                 self.address,
                 abs(ahead),
                 "ahead of" if ahead > 0 else "behind",
@@ -152,7 +149,7 @@ class Database:
         await self._pool.close()
 
     async def connect(self) -> AsyncConnection[Any]:
-        """A connection of one's own, beside the pool. Raises psycopg's errors."""
+        """A new connection outside of the pool. Raises psycopg's errors."""
         return await AsyncConnection.connect(self.address.dsn, **self._options)
 
     @asynccontextmanager
@@ -167,39 +164,28 @@ class Database:
                 stack.callback(self._unreserved.release)
             yield Session(await stack.enter_async_context(self._pool.connection()), self.statements)
 
-    async def read(self, run: Callable[[Session], Awaitable[T]]) -> T:
-        """Run statements that change nothing. Raises `StoreError`."""
-        return await self._tried(run)
-
-    async def rows(self, query: Any, values: Any = ()) -> Rows:
-        """Run one statement that changes nothing, or that may be done twice. Raises `StoreError`."""
-        return await self.read(lambda session: session.rows(query, values))
+    async def read(self, operation: Callable[[], Operation[T]]) -> T:
+        """Run an operation that changes nothing, or that may be done twice. Raises `StoreError`."""
+        return await self._tried(lambda session: session.read(operation()))
 
     async def commit(self, run: Callable[[Session], Awaitable[T]]) -> T:
-        """Run what commits by itself, on the connection that is kept for it; again as `write` does.
+        """Run what commits itself, on the connection that is reserved for it; retried as `write` is.
 
-        Raises `StoreError`; `CommitUnknown` where the commit got no answer.
+        Raises `StoreError`; `CommitUnknown` if the commit got no reply.
         """
         return await self._tried(run, reserved=True)
 
-    async def write(self, run: Callable[[Session], Awaitable[T]]) -> T:
-        """Run a transaction, again where it met another one or a connection that was dead before the commit.
+    async def write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:
+        """Run an operation in a transaction.
 
-        Raises `StoreError`; `CommitUnknown` where the commit got no answer.
+        It is retried if it conflicts with another transaction or if the connection was lost before the
+        commit; a `repeatable` one also if the commit got no reply. Raises `StoreError`; `CommitUnknown` if
+        the last commit got no reply.
         """
-
-        async def transaction(session: Session) -> T:
-            async with session.transaction():
-                return await run(session)
-
-        return await self._tried(transaction)
-
-    async def write_again(self, run: Callable[[Session], Awaitable[T]]) -> T:
-        """As `write`, for what may be done twice: again also where the commit got no answer."""
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if repeatable else 0):
             with suppress(CommitUnknown):
-                return await self.write(run)
-        return await self.write(run)
+                return await self._tried(lambda session: session.transaction(operation()))
+        return await self._tried(lambda session: session.transaction(operation()))
 
     async def _tried(self, run: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
         tries, until = 0, asyncio.get_running_loop().time() + _CONTENTION_SECONDS
@@ -213,7 +199,7 @@ class Database:
                 if session is not None and session.committing:
                     raise unknown_outcome(error, self.address) from None
                 lost = session is not None and session.lost
-                met_another = isinstance(error, _TRANSIENT) and asyncio.get_running_loop().time() < until
-                if not met_another and (not lost or tries >= _TRIES):
+                conflicts = isinstance(error, _TRANSIENT) and asyncio.get_running_loop().time() < until
+                if not conflicts and (not lost or tries >= _TRIES):
                     raise failure(error, self.address) from None
             await asyncio.sleep(random.uniform(0, 0.01) * min(tries, 5))  # noqa: S311 - jitter

@@ -1,38 +1,44 @@
-"""Texts and times as SQLite's columns and back."""
+"""Values of this library as SQLite's columns, and back."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["instant", "key", "micros", "text"]
+from transferkit.stores.sql.statements import Columns
+
+__all__ = ["COLUMNS", "text", "value"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def key(value: str) -> str | bytes:
-    """Text to look up by. SQLite's text is UTF-8, which has no lone surrogates: such text becomes bytes."""
-    if value.isascii():
-        return value
-    data = value.encode("utf-8", "surrogatepass")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data
-    return value
+def value(_name: str, given: object) -> object:
+    """A value as it is stored and compared.
+
+    SQLite's text is UTF-8, which has no lone surrogates: text with one is stored as bytes. Times are
+    microseconds since 1970, lists are JSON arrays for `json_each`.
+    """
+    if isinstance(given, str) and not given.isascii():
+        data = given.encode("utf-8", "surrogatepass")
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return data
+    if isinstance(given, datetime):
+        return (given - _EPOCH) // _MICROSECOND
+    return json.dumps(given) if isinstance(given, list) else given
 
 
-def text(value: str | bytes) -> str:
-    """What `key` was given."""
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
+def text(stored: str | bytes) -> str:
+    """The text that `value` was given."""
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
 
 
-def micros(time: datetime) -> int:
-    """A time as microseconds since 1970, so that SQLite compares instants."""
-    return (time - _EPOCH) // _MICROSECOND
+def _time(stored: int) -> datetime:
+    """The time that `value` was given, in UTC."""
+    return _EPOCH + stored * _MICROSECOND
 
 
-def instant(value: int) -> datetime:
-    """The time that `micros` was given, in UTC."""
-    return _EPOCH + value * _MICROSECOND
+COLUMNS: Final = Columns(value=value, text=text, time=_time)

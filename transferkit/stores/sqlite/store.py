@@ -1,46 +1,58 @@
-"""`SqliteStore`: every verb of the contract, done by the threads of an engine."""
+"""`SqliteStore`: the store contract on one SQLite file."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar, final
+from typing import ClassVar, Final, TypeVar, final
+from weakref import WeakSet
 
-from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease
+from transferkit._lifecycle import CallKey, Input
 from transferkit.errors import StoreError
-from transferkit.events import Event
-from transferkit.stores.consumer_groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
-from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer
-from transferkit.stores.sqlite import calls, groups, retention
-from transferkit.stores.sqlite.engine import Engine
-from transferkit.stores.sqlite.session import Session
-from transferkit.stores.unreadable import UnreadableEvent
+from transferkit.stores.contract import Applied, CommitUnknown, Step, Store
+from transferkit.stores.sql import calls
+from transferkit.stores.sql.commits import CommitQueue, Results
+from transferkit.stores.sql.statements import Columns, Operation
+from transferkit.stores.sql.store import SqlStore
+from transferkit.stores.sql.watch import LogWatch
+from transferkit.stores.sqlite.columns import COLUMNS
+from transferkit.stores.sqlite.commit import Job, commit
+from transferkit.stores.sqlite.connection import ConnectionThread, Session, connect
+from transferkit.stores.sqlite.errors import explained, is_busy
+from transferkit.stores.sqlite.schema import prepare
 
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
 
+_JOBS_PER_COMMIT: Final = 256
+
 
 @final
-class SqliteStore(Store):
+class SqliteStore(SqlStore):
     """Everything in one SQLite file on a local disk, for any number of processes on one machine.
 
     What is acknowledged is on the disk: write-ahead log, full sync. Inputs that arrive while a commit is
-    under way are committed together by the next one, and one that raises concerns no other; nobody is
-    answered before that commit has returned. A caller who is cancelled detaches: what it asked for may still
-    be committed, wholly or not at all.
+    running are committed together by the next one. An input that raises does not affect the others. No call
+    returns before its commit has returned. A caller that is cancelled detaches: its inputs may still be
+    committed, completely or not at all.
 
-    `path` is relative to the working directory of the moment; the folder must exist, the file is made.
-    `busy_timeout` is how long to wait while other processes write. `partitions` counts for a new file alone;
-    an open store tells the file's own number.
+    `path` is relative to the working directory at construction. The folder must exist; the file is created.
+    `busy_timeout` is how long to wait while other processes write. `partitions` is used only for a new file;
+    after `open` the attribute has the file's own number.
 
-    After a fork the parent's store goes on. In the child it is closed, and may be opened: it then has
-    connections of its own. A fork waits until the transaction under way has ended.
+    After a fork, the parent's store continues. In the child it is closed and may be opened, with connections
+    of its own. A fork waits until the running transaction has ended.
     """
 
-    poll: ClassVar[timedelta | None] = timedelta(seconds=1)
+    _columns: ClassVar[Columns] = COLUMNS
+    _log_parts = 1
 
     def __init__(
         self,
@@ -52,133 +64,170 @@ class SqliteStore(Store):
         self.path = Path(path).absolute()
         self.partitions = partitions
         self._busy_timeout = busy_timeout
-        self._engine: Engine | None = None
+        self._open: _OpenFile | None = None
 
     async def open(self) -> None:
-        """Make ready; makes the file, or brings an older one up to date.
+        """Open the file, and create it if it does not exist.
 
-        Raises `StoreError` for a file that cannot be used, belongs to something else, or was written by a
-        newer transferkit.
+        Raises `StoreError` for a file that cannot be used, belongs to another application, or was written by
+        a newer transferkit.
         """
-        if self._engine is not None and self._engine.is_here:
+        if self._open is not None and self._open.is_here:
             return
-        engine = Engine(self.path, partitions=self.partitions, busy_timeout=self._busy_timeout)
+        opened = _OpenFile(self.path, partitions=self.partitions, busy_timeout=self._busy_timeout)
         try:
-            await engine.start()
+            await opened.commit([])
+            await opened.read(calls.end_of_log)
         except BaseException:
-            await engine.stop()
+            await opened.close()
             raise
-        if self._engine is not None and self._engine.is_here:
-            await engine.stop()  # another task was faster
+        if self._open is not None and self._open.is_here:
+            await opened.close()  # another task was faster
             return
-        self.partitions = engine.writer.partitions
-        self._engine = engine
+        self.partitions = opened.partitions
+        self._open = opened
 
     async def close(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None and engine.is_here:
-            await engine.stop()
+        opened, self._open = self._open, None
+        if opened is not None and opened.is_here:
+            await opened.close()
 
-    def _running(self) -> Engine:
-        if self._engine is None or not self._engine.is_here:
+    def _opened(self) -> _OpenFile:
+        if self._open is None or not self._open.is_here:
             raise StoreError(
-                f"SQLite store {self.path}: it is not open in this process. What to do: open it first; a "
-                "process that was forked opens it anew"
+                f"SQLite store {self.path}: it is not open in this process. What to do: open it first, "
+                "also in a process that was forked"
             )
-        return self._engine
+        return self._open
 
-    async def _write(self, run: Callable[[Session], T]) -> T:
-        return await self._running().writer.ask(run)
-
-    async def _read(self, run: Callable[[Session], T]) -> T:
-        return await self._running().reader.ask(run)
-
-    # --- transfers ----------------------------------------------------------------------------------
+    @property
+    def _watch(self) -> LogWatch:
+        return self._opened().watch
 
     async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
-        return await self._running().writer.apply_all(inputs, step)
+        opened = self._opened()
+        applied: tuple[Applied, ...] = await opened.queue.add((inputs, step)) if inputs else ()
+        return applied
 
-    async def state(self, call: CallKey) -> CallState:
-        return await self._read(lambda session: calls.state(session, call))
+    async def _read(self, operation: Callable[[], Operation[T]]) -> T:
+        return await self._opened().read(operation)
 
-    async def transfer(self, transfer_id: str) -> StoredTransfer | None:
-        return await self._read(lambda session: calls.transfer(session, transfer_id))
+    async def _write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:  # noqa: ARG002
+        result: T = await self._opened().queue.add(operation)
+        return result
 
-    async def call_events(self, call: CallKey) -> tuple[Event, ...]:
-        return await self._read(lambda session: calls.call_events(session, call))
 
-    async def lease_due(
-        self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
-    ) -> tuple[Due, ...]:
-        return await self._write(lambda session: calls.lease_due(session, now, lease, limit, providers))
+@final
+class _OpenFile:
+    """An open store in the process that opened it: a connection that writes, and one that reads."""
 
-    async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
-        return await self._read(lambda session: calls.next_due(session, providers))
-
-    # --- the log ------------------------------------------------------------------------------------
-
-    async def end_of_log(self) -> Position:
-        return Position(str(await self._read(calls.end_of_log)))
-
-    async def read(
-        self, after: Position | None, *, limit: int = 100
-    ) -> tuple[tuple[Position, Event | UnreadableEvent], ...]:
-        return await self._read(
-            lambda session: calls.read(session, 0 if after is None else int(after), limit)
-        )
-
-    async def wait(self, after: Position, *, timeout: float) -> None:
-        waiters = self._running().waiters
-        grown = waiters.add(int(after))
-        try:
-            if int(await self.end_of_log()) <= int(after):
-                await asyncio.wait([grown], timeout=timeout)
-        finally:
-            waiters.discard(grown)
-
-    # --- consumer groups ----------------------------------------------------------------------------
-
-    async def open_group(self, group: str, *, start: GroupStart) -> None:
-        await self._write(lambda session: groups.open_group(session, group, start, self.partitions))
-
-    async def hold(
-        self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
-    ) -> frozenset[int]:
-        return await self._write(lambda session: groups.hold(session, group, member, now, busy))
-
-    async def begin_next(
-        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
-    ) -> Begun:
-        return await self._write(
-            lambda session: groups.begin_next(
-                session, group, owner, done=done, now=now, max_attempts=max_attempts
+    def __init__(self, path: Path, *, partitions: int, busy_timeout: timedelta) -> None:
+        self.partitions = partitions
+        self.commits = 0
+        """The number of transactions."""
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._pid = os.getpid()
+        self.queue: CommitQueue[Job] = CommitQueue(self.commit, at_most=_JOBS_PER_COMMIT)
+        self.watch = LogWatch(partial(self.read, calls.end_of_log))
+        with _starting:
+            self.writer = ConnectionThread("transferkit-sqlite-writer", path, self._connect_writer)
+            self.reader = ConnectionThread(
+                "transferkit-sqlite-reader",
+                path,
+                lambda _: connect(path, busy_timeout=busy_timeout, query_only=True),
             )
-        )
+            _open_files.add(self)
 
-    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        return await self._write(lambda session: groups.acknowledge(session, delivery, owner))
+    def _connect_writer(self, first: bool) -> Session:  # noqa: FBT001 - as the thread calls it
+        session = connect(self._path, busy_timeout=self._busy_timeout, create=first)
+        try:
+            self.partitions = prepare(
+                session, self._path, partitions=self.partitions, busy_timeout=self._busy_timeout
+            )
+        except BaseException:
+            session.close()
+            raise
+        return session
 
-    async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
-        engine = self._running()
-        await engine.writer.ask(lambda session: groups.leave(session, group, owner, unused))
-        engine.waiters.wake()
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened the store, and not the parent that it was forked from."""
+        return self._pid == os.getpid()
 
-    async def groups(self) -> tuple[GroupStatus, ...]:
-        return await self._read(groups.groups)
+    async def read(self, operation: Callable[[], Operation[T]]) -> T:
+        """Run an operation in a snapshot."""
 
-    async def parked(self, group: str) -> tuple[ParkedEvent, ...]:
-        return await self._read(lambda session: groups.parked(session, group))
+        def run(session: Session) -> T:
+            with session.snapshot():
+                return session.run(operation())
 
-    async def release(self, group: str, event_id: str) -> bool:
-        engine = self._running()
-        released = await engine.writer.ask(lambda session: groups.release(session, group, event_id))
-        engine.waiters.wake()
-        return released
+        return await self.reader.run(run)
 
-    async def remove_group(self, group: str) -> bool:
-        return await self._write(lambda session: groups.remove_group(session, group))
+    async def commit(self, jobs: Sequence[Job]) -> Results:
+        """Commit jobs together; returns the result or the error of each. Raises `StoreError`."""
+        try:
+            results = await self.writer.run(partial(self._commit, jobs))
+        except StoreError as error:
+            if is_busy(error.__cause__) and not isinstance(error, CommitUnknown):
+                self.queue.refuse(error)  # or each of them would wait as long again
+            raise
+        if self.watch.is_waited_for:
+            with suppress(StoreError):  # polling notices it too
+                await self.watch.look()
+        return results
 
-    # --- retention ----------------------------------------------------------------------------------
+    def _commit(self, jobs: Sequence[Job], session: Session) -> Results:
+        results = commit(session, jobs, path=self._path, partitions=self.partitions)
+        self.commits += 1
+        if any(isinstance(result, sqlite3.Error) for result in results):
+            self.writer.disconnect()
+        return [
+            explained(result, self._path) if isinstance(result, Exception) else result for result in results
+        ]
 
-    async def prune(self, *, before: datetime, idle_since: datetime, limit: int = 100) -> int:
-        return await self._write(lambda session: retention.prune(session, before, idle_since, limit))
+    async def close(self) -> None:
+        """Finish what is queued, and close both connections."""
+        await self.queue.settle()
+        await self.watch.close()
+        try:
+            await self.reader.stop()
+        finally:
+            await self.writer.stop()
+            with _starting:
+                _open_files.discard(self)
+
+
+# SQLite tracks a process's file locks in its memory. A forked child inherits these records without the locks:
+# even a connection of its own would assume locks that it does not have. So no connection is open while a
+# process forks. In the parent the store continues; in the child it is closed and may be opened.
+
+_starting = threading.Lock()
+_open_files: WeakSet[_OpenFile] = WeakSet()
+_suspended: list[ConnectionThread] = []
+
+
+def _before_fork() -> None:
+    _starting.acquire()
+    for opened in [*_open_files]:
+        for thread in (opened.writer, opened.reader):
+            thread.suspend()
+            _suspended.append(thread)
+
+
+def _after_fork_in_parent() -> None:
+    while _suspended:
+        _suspended.pop().resume()
+    _starting.release()
+
+
+def _after_fork_in_child() -> None:
+    _suspended.clear()
+    _open_files.clear()
+    _starting.release()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has no forks
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

@@ -1,32 +1,63 @@
-"""What a transaction knows of the rows that it concerns, and what a step changes of them."""
+"""One transaction of `apply_all`: the rows that its steps need, what the steps change, and their results."""
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import final
+from typing import TypeVar, final
 
 from attrs import Factory, evolve, frozen
 
-from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Work
+from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Requested, Work
 from transferkit.events import Event, Outcome
 from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
 from transferkit.stores.unreadable import UnreadableRow
 
-__all__ = ["Tables"]
+__all__ = ["Inputs", "Needed", "Result", "Tables"]
+
+T = TypeVar("T")
+
+Inputs = Sequence[tuple[CallKey, Input]]
+Result = tuple[Applied, ...] | Exception
+
+
+@final
+@frozen
+class Needed:
+    """The keys of all rows that the steps of some inputs may read."""
+
+    calls: tuple[CallKey, ...]
+    deliveries: tuple[tuple[CallKey, str], ...]
+    keys: tuple[str, ...]
+    legs: tuple[CallKey, ...]
+
+    @classmethod
+    def by(cls, inputs: Inputs) -> Needed:
+        """The rows that these inputs need. `calls` includes the legs of new requests."""
+        opened = [happened.opened for _, happened in inputs if isinstance(happened, Requested)]
+        legs = _unique(leg for one in opened for leg in one.legs)
+        return cls(
+            calls=_unique([*(call for call, _ in inputs), *legs]),
+            deliveries=_unique((call, key) for call, happened in inputs if (key := delivery_key(happened))),
+            keys=_unique(key for one in opened if (key := one.request.idempotency_key) is not None),
+            legs=legs,
+        )
+
+
+def _unique(values: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))
 
 
 @final
 @frozen
 class Tables:
-    """Rows by their keys. A leg that is free, and work that is cleared, is None.
+    """Rows by their keys. The value of a free leg and of cleared work is None.
 
-    `recorded_at` is when a call was first heard of, or had its last event. `events` are those to append.
-    `changed` are the calls of which anything is to be written.
-    `unreadable` are the errors to raise where a step asks for a row that cannot be read: by a call, for its
-    state, or by an idempotency key, for its request.
+    `recorded_at` is when a call was first seen or had its last event. `events` are those to append. `changed`
+    are the calls for which anything must be written. `unreadable` are the errors to raise when a step needs a
+    row that cannot be read: by call for its state, by idempotency key for its request.
     """
 
     calls: MutableMapping[CallKey, CallState] = Factory(dict)
@@ -42,23 +73,19 @@ class Tables:
     changed: set[CallKey] = Factory(set)
 
     def over(self, base: Tables) -> Tables:
-        """These on top of others: reading falls through to those, writing stays here."""
-        return Tables(
+        """A view in which reads fall through to `base` and writes go to these tables."""
+        return evolve(
+            self,
             calls=ChainMap(self.calls, base.calls),
             unreadable=base.unreadable,
-            recorded_at=self.recorded_at,
             marks=ChainMap(self.marks, base.marks),
             keys=ChainMap(self.keys, base.keys),
             legs=ChainMap(self.legs, base.legs),
-            opened=self.opened,
             outcomes=ChainMap(self.outcomes, base.outcomes),
-            due=self.due,
-            events=self.events,
-            changed=self.changed,
         )
 
     def update(self, other: Tables) -> None:
-        """Take over what others hold."""
+        """Add the changes of another instance."""
         self.calls.update(other.calls)
         self.recorded_at.update(other.recorded_at)
         self.marks.update(other.marks)
@@ -102,7 +129,7 @@ class Tables:
 
     @contextmanager
     def reading(self, row: CallKey | str) -> Iterator[None]:
-        """Keep the error for whoever asks for this row, if it cannot be read."""
+        """Keep an `UnreadableRow` that the block raises for the step that needs this row."""
         try:
             yield
         except UnreadableRow as error:
@@ -111,7 +138,7 @@ class Tables:
     def _check_readable(self, row: CallKey | str) -> None:
         error = self.unreadable.get(row)
         if error is not None:
-            raise UnreadableRow(error.what, error.call)  # each caller raises one of its own
+            raise UnreadableRow(error.what, error.call)  # a new instance for each caller
 
     def _open(self, call: CallKey, opened: Opened) -> None:
         key = opened.request.idempotency_key

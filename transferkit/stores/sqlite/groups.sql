@@ -1,0 +1,30 @@
+-- Consumer groups, where SQLite's SQL differs from PostgreSQL's.
+
+-- name: lock_member
+-- A transaction that writes has locked the whole file.
+SELECT 1
+
+-- name: start_group
+WITH RECURSIVE partitions (partition) AS (
+    SELECT 0 UNION ALL
+    SELECT partition + 1 FROM partitions WHERE partition + 1 < (SELECT partitions FROM tk.meta)
+)
+INSERT INTO tk.cursors (name, partition, position)
+SELECT :group, partition, CASE WHEN :now THEN max(pruned, coalesce((SELECT max(position) FROM tk.events), 0)) ELSE 0 END
+FROM partitions, tk.meta
+WHERE NOT EXISTS (SELECT 1 FROM tk.cursors WHERE name = :group)
+
+-- name: groups
+WITH waiting AS (
+    SELECT k.name, count(*) AS lag, min(e.position) AS position
+    FROM tk.cursors k CROSS JOIN tk.events e ON e.partition = k.partition AND e.position > k.position
+    GROUP BY k.name
+)
+SELECT g.name, g.seen_at, coalesce(w.lag, 0),
+    (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),
+    (SELECT count(*) FROM tk.members m WHERE m.name = g.name),
+    e.partition, e.position, e.sequence, c.provider, c.id, e.event
+FROM tk.consumer_groups g
+LEFT JOIN waiting w ON w.name = g.name
+LEFT JOIN tk.events e ON e.position = w.position
+LEFT JOIN tk.calls c ON c.number = e.call
