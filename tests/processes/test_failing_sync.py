@@ -80,7 +80,7 @@ def shim(tmp_path):
     return library
 
 
-async def test_a_transfer_that_the_next_process_finds_was_never_called_unrecorded(shim, tmp_path):
+async def test_a_transfer_that_the_next_process_finds_was_not_reported_as_unrecorded(shim, tmp_path):
     store, marker = f"sqlite:///{tmp_path / 'calls.db'}", tmp_path / "sync-fails"
     environment = {**os.environ, "LD_PRELOAD": str(shim), "SYNC_FAILS": str(marker)}
     application = subprocess.run(  # noqa: ASYNC221, S603 - our own, and nothing else goes on

@@ -99,11 +99,11 @@ async def forked(address):
     assert found == wrote
 
 
-async def test_sqlite(tmp_path):
+async def test_a_sqlite_store_works_in_parent_and_child_after_a_fork(tmp_path):
     await forked(f"sqlite:///{tmp_path}/forks.db")
     with closing(sqlite3.connect(tmp_path / "forks.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-async def test_postgres(database):
+async def test_a_postgres_store_works_in_parent_and_child_after_a_fork(database):
     await forked(f"{database}{'&' if '?' in database else '?'}schema=forks")

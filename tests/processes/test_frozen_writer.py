@@ -71,7 +71,7 @@ async def client(tmp_path, frozen):
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGCONT, signal.SIGKILL])
-async def test_others_read_on_and_refuse_in_time_and_nothing_is_lost(client, frozen, ended_by):
+async def test_a_frozen_writer_blocks_no_reader_and_other_writers_fail_in_time(client, frozen, ended_by):
     said = {"id": "d-1", "call_id": "call-2", "time": "2026-01-01T12:00:00+00:00", "signals": []}
     callback = CallbackRequest(method="POST", url="/fake", body=json.dumps(said).encode())
     began = time.monotonic()

@@ -117,7 +117,7 @@ def postgres(database):
 @pytest.mark.parametrize(
     ("kept", "chaos", "kills"), [("sqlite", 0, KILLS), ("sqlite", 0.2, KILLS), ("postgres", 0.2, KILLS // 2)]
 )
-async def test_nothing_is_lost_or_done_twice_whoever_is_killed_and_when(
+async def test_killed_processes_neither_lose_nor_repeat_anything(
     kept, chaos, kills, request, nursery, capsys
 ):
     store = request.getfixturevalue(kept)

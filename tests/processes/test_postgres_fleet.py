@@ -327,7 +327,9 @@ def cut_some(server):
         ).fetchone()[0]
 
 
-async def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(server, tmp_path_factory, capsys):
+async def test_crashes_neither_lose_acknowledged_events_nor_repeat_a_request(
+    server, tmp_path_factory, capsys
+):
     chance = Random(SEED)  # noqa: S311 - repeatable faults
     folder = tmp_path_factory.mktemp("f")
     stories = [Story(chance) for _ in range(EVENTS // EVENTS_A_CALL + 1)]
@@ -418,7 +420,9 @@ def check_group(log, seen):
     assert first_seen == wanted
 
 
-async def test_what_a_killed_instance_held_is_taken_over_within_the_lease(server, tmp_path_factory, capsys):
+async def test_work_and_partitions_of_a_killed_instance_are_taken_over_within_the_lease(
+    server, tmp_path_factory, capsys
+):
     chance = Random(SEED)  # noqa: S311 - repeatable faults
     async with asyncio.timeout(60), fleet_on(server.url, tmp_path_factory.mktemp("f"), chance) as fleet:
         stories = [Story(chance) for _ in range(40)]

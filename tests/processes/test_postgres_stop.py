@@ -70,7 +70,7 @@ async def record(client):
     return (await client.receive(request)).status
 
 
-async def test_a_stopped_process_holds_up_neither_callbacks_nor_consumers_of_others(config, capsys):
+async def test_a_stopped_process_blocks_neither_callbacks_nor_consumers_of_other_processes(config, capsys):
     slowest = slowest_event = 0
     accepted = []
     async with AsyncClient.from_config(config) as client, client.events(group=GROUP) as stream:

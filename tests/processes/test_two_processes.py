@@ -131,7 +131,7 @@ async def test_a_killed_process_s_submission_is_taken_over(
             assert isinstance(outcome, TransferExpired)
 
 
-async def test_what_is_left_of_a_killed_process_is_done_by_a_timer(
+async def test_due_work_of_a_killed_process_is_done_by_another_process(
     nursery, emulated, config, provider, http, observer
 ):
     """Cron and serverless: no process stays; whoever comes by runs what is due."""

@@ -42,25 +42,25 @@ async def committed(database):
 
 
 @pytest.mark.parametrize("then", [GONE, REFUSED, ZeroDivisionError(), UNKNOWN])
-async def test_until_it_is_found_out_nobody_is_told_that_nothing_was_kept(then):
+async def test_every_error_is_commit_unknown_while_an_earlier_commit_is_in_doubt(then):
     with pytest.raises(CommitUnknown):
         await committed(Database(UNKNOWN, then))
 
 
 @pytest.mark.parametrize("meanwhile", [[GONE], [GONE, UNKNOWN, GONE], [REFUSED]])
-async def test_a_server_that_comes_back_tells(meanwhile):
+async def test_a_commit_without_a_reply_is_found_when_the_server_returns(meanwhile):
     assert await committed(Database(UNKNOWN, *meanwhile, None)) == [()]
 
 
 @pytest.mark.parametrize("error", [GONE, REFUSED])
-async def test_what_is_known_not_to_be_kept_is_told_at_once(error):
+async def test_an_error_that_proves_that_nothing_was_recorded_is_raised_at_once(error):
     database = Database(error)
     with pytest.raises(type(error), match="nothing was recorded"):
         await committed(database)
     assert database.tries == 1
 
 
-async def test_where_nothing_was_written_that_could_be_looked_for_nobody_looks():
+async def test_a_commit_that_wrote_no_event_is_not_tried_again():
     database = Database(UNKNOWN, writes=False)
     with pytest.raises(CommitUnknown):
         await committed(database)

@@ -55,28 +55,28 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-async def test_an_address_that_libpq_does_not_understand_is_told():
+async def test_an_address_that_libpq_does_not_accept_raises_store_error():
     with pytest.raises(StoreError, match="libpq does not accept the address"):
         await PostgresStore("postgresql://app@db.invalid/calls?nonsense=1").open()
 
 
-async def test_a_server_that_is_too_old_is_told(address, monkeypatch):
+async def test_a_server_that_is_too_old_is_refused(address, monkeypatch):
     monkeypatch.setattr(database_module, "_OLDEST_SERVER", 9_999_999)
     with pytest.raises(StoreError, match="too old"):
         await PostgresStore(address).open()
 
 
 @pytest.mark.parametrize("place", ["nowhere", "1-2", "-"])
-async def test_a_place_of_another_store_is_none_of_this_one_s(store, place):
+async def test_a_position_of_another_store_raises_store_error(store, place):
     with pytest.raises(StoreError, match="not a position in this store's log"):
         await store.read(place)
 
 
-async def test_nothing_is_applied_at_no_cost(store):
+async def test_an_empty_list_of_inputs_is_not_committed(store):
     assert await store.apply_all([], step) == ()
 
 
-async def test_opened_by_two_tasks_at_once_it_is_one_store(address):
+async def test_two_tasks_that_open_a_store_at_once_open_it_once(address):
     before = asyncio.all_tasks()
     store = PostgresStore(address)
     await asyncio.gather(store.open(), store.open())
@@ -85,7 +85,7 @@ async def test_opened_by_two_tasks_at_once_it_is_one_store(address):
     assert asyncio.all_tasks() == before
 
 
-async def test_closing_waits_for_what_is_being_committed(address):
+async def test_closing_waits_for_the_running_commit(address):
     call = new_call()
     async with opened_store(address) as store:
         applying = asyncio.create_task(store.apply(call, fact(call), step))
@@ -93,7 +93,7 @@ async def test_closing_waits_for_what_is_being_committed(address):
     assert (await applying).state.sequence == 1
 
 
-async def test_a_transfer_that_ends_in_the_transaction_that_begins_it_occupies_nothing(store):
+async def test_a_transfer_that_ends_in_the_transaction_of_its_request_occupies_no_leg(store):
     call, other = new_call(), opened(new_call())
     transfer = opened(call)
     refusal = Rejected(result=Result(code=400, reason=FailureReason.CALL_NOT_FOUND))
@@ -137,7 +137,7 @@ async def test_a_repeatable_operation_whose_commit_got_no_reply_is_repeated_a_fe
             await store.release("crm", "unknown")
 
 
-def test_a_pool_without_a_free_connection_is_told(address):
+def test_the_error_for_an_exhausted_pool_says_that_no_connection_became_free(address):
     error = failure(psycopg_pool.PoolTimeout(), read_address(address))
     assert "no connection became free in time" in str(error)
 
@@ -165,7 +165,7 @@ async def test_a_reader_for_which_no_connection_becomes_free_gets_an_error(addre
         assert await store.end_of_log()
 
 
-async def test_closing_wakes_who_waits(address):
+async def test_closing_wakes_waiting_readers(address):
     async with opened_store(address) as store:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
         await until(lambda: store._watch._waiters)
@@ -173,7 +173,7 @@ async def test_closing_wakes_who_waits(address):
         await waiting
 
 
-async def test_who_waits_while_the_server_is_gone_is_woken_to_be_told(store, monkeypatch):
+async def test_a_waiter_is_woken_when_the_server_is_unreachable(store, monkeypatch):
     monkeypatch.setattr(watch_module, "_POLL_SECONDS_WHILE_LISTENING", 0.01)
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
     await until(lambda: "poll" in store._watch._tasks)
@@ -186,7 +186,7 @@ async def test_who_waits_while_the_server_is_gone_is_woken_to_be_told(store, mon
         await waiting
 
 
-async def test_who_gives_up_as_the_log_grows_is_in_nobodys_way(store):
+async def test_a_waiter_that_was_cancelled_while_the_log_grows_causes_no_error(store):
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
     await until(lambda: "poll" in store._watch._tasks)
     (waiter,) = store._watch._waiters
@@ -196,7 +196,7 @@ async def test_who_gives_up_as_the_log_grows_is_in_nobodys_way(store):
         await waiting
 
 
-async def test_without_listening_nobody_is_notified(address):
+async def test_a_store_that_does_not_listen_sends_no_notification(address):
     async with opened_store(f"{address}&listen=off") as store:
         (event,) = await record(store, new_call())
         store._watch.wake()
@@ -204,7 +204,7 @@ async def test_without_listening_nobody_is_notified(address):
         assert not store._watch._tasks
 
 
-async def test_another_process_wakes_everybody(store, address):
+async def test_another_process_can_wake_every_waiter(store, address):
     async with opened_store(address) as other:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
         await until(lambda: store._watch._listening)
@@ -231,7 +231,7 @@ async def test_a_notification_of_another_process_does_not_prove_that_one_s_own_a
     await waiting
 
 
-def test_info_tells_how_large_the_tables_are(address, monkeypatch):
+def test_the_info_command_prints_the_size_of_the_tables(address, monkeypatch):
     pytest.importorskip("typer")
     from typer.testing import CliRunner
 

@@ -159,13 +159,13 @@ class TestPostgresStore(PostgresContract):
 # --- the address --------------------------------------------------------------------------------------
 
 
-def test_an_address_says_what_is_ours_and_leaves_the_rest_to_libpq():
+def test_an_address_separates_the_stores_parameters_from_those_of_libpq():
     address = read_address("postgresql://app@db/calls?schema=tk_1&sslmode=require&listen=off&connections=3")
     assert (address.schema, address.listen, address.migrate, address.connections) == ("tk_1", False, True, 3)
     assert address.dsn == "postgresql://app@db/calls?sslmode=require"
 
 
-def test_spaces_and_plus_signs_of_a_parameter_reach_libpq():
+def test_spaces_and_plus_signs_in_a_parameter_reach_libpq():
     address = read_address("postgresql://app@db/calls?options=-c%20a%3Db&password=x+y")
     assert conninfo_to_dict(address.dsn)["options"] == "-c a=b"
     assert conninfo_to_dict(address.dsn)["password"] == "x+y"
@@ -183,7 +183,7 @@ def test_spaces_and_plus_signs_of_a_parameter_reach_libpq():
         "postgresql://app:{secret}@[db/calls",
     ],
 )
-def test_what_is_wrong_with_an_address_is_said_without_showing_it(wrong, planted):
+def test_the_error_for_an_address_does_not_show_the_address(wrong, planted):
     with pytest.raises(ValueError, match=r"\w") as raised:
         read_address(wrong.format(secret=planted.client_secret))
     assert not planted.shown_in(raised.value)
@@ -199,22 +199,22 @@ async def test_a_password_is_in_no_text(planted, database):
             assert not planted.shown_in(shown)
 
 
-async def test_a_server_that_is_not_there_is_told_with_what_to_do():
+async def test_the_error_for_an_unreachable_server_says_what_to_do():
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:1/calls.*What to do: check that the server runs"):
         await PostgresStore("postgresql://app@127.0.0.1:1/calls").open()
 
 
-async def test_a_database_that_is_not_there_is_told_with_what_to_do(database):
+async def test_the_error_for_a_missing_database_says_what_to_do(database):
     with pytest.raises(StoreError, match="create the database first"):
         await PostgresStore(urlunsplit(urlsplit(database)._replace(path="/no_such_database"))).open()
 
 
-async def test_a_store_that_is_not_open_says_so(database):
+async def test_a_store_that_is_not_open_raises_store_error(database):
     with pytest.raises(StoreError, match="not open in this process"):
         await PostgresStore(database).end_of_log()
 
 
-async def test_it_may_be_opened_twice_and_again(store, call):
+async def test_a_store_can_be_opened_twice_and_again_after_closing(store, call):
     await store.open()
     events = await record(store, call)
     await store.close()
@@ -229,11 +229,11 @@ ODD = ["plain", "", '"quoted"', "#", "nul \0 inside", "lone \udc80", "ünïcode"
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_any_text_comes_back(odd):
+def test_any_text_is_read_as_it_was_written(odd):
     assert text(value("mark", odd)) == odd
 
 
-def test_no_two_texts_are_looked_up_as_one():
+def test_different_texts_are_stored_differently():
     long = ["x" * 5000, "x" * 5001]
     odd = [*ODD, *long, value("key", long[0])]
     stored = [value("key", one) for one in odd]
@@ -274,7 +274,7 @@ async def test_any_text_may_name_a_group_and_its_consumers(store, call, odd):
 # --- several processes --------------------------------------------------------------------------------
 
 
-async def test_two_processes_number_a_calls_events_without_gap(store, other, call):
+async def test_two_processes_number_the_events_of_a_call_without_a_gap(store, other, call):
     await asyncio.gather(
         *(process.apply(call, fact(call), step) for _ in range(30) for process in (store, other))
     )
@@ -289,7 +289,7 @@ async def test_a_delivery_that_reaches_two_processes_counts_once(store, other, c
     assert len(await store.call_events(call)) == 1
 
 
-async def test_of_requests_that_meet_across_partitions_none_is_lost_and_none_waits_for_ever(store, other):
+async def test_requests_that_conflict_across_partitions_do_not_deadlock(store, other):
     """Each occupies two calls in two partitions, in either order, under keys that are used twice."""
     one, two = new_call(), new_call()
     tries = []
@@ -303,7 +303,7 @@ async def test_of_requests_that_meet_across_partitions_none_is_lost_and_none_wai
     assert not [result for result in results if isinstance(result, StoreError)]
 
 
-async def test_a_late_commit_is_not_passed_over(store, other, sql, database):
+async def test_a_reader_does_not_skip_an_event_that_is_committed_late(store, other, sql, database):
     """A transaction that began first and commits last must still be seen by who read in between."""
     slow, quick = await calls_in_two_partitions(store)
     place = await store.end_of_log()
@@ -387,7 +387,7 @@ async def test_a_waiting_process_is_woken_by_another(address, store, call, liste
         await waiting
 
 
-async def test_notifications_come_sooner_than_asking(address, store, call, monkeypatch):
+async def test_a_notification_wakes_a_reader_before_the_next_poll(address, store, call, monkeypatch):
     monkeypatch.setattr("transferkit.stores.postgres.watch._POLL_SECONDS_WHILE_LISTENING", 60)
     async with opened_store(address) as reader, asyncio.timeout(SECONDS):
         waiting = asyncio.create_task(reader.wait(await reader.end_of_log(), timeout=60))
@@ -400,7 +400,7 @@ async def until_listening(store):
     await until(lambda: store._watch._listening)
 
 
-async def test_a_listener_whose_connection_is_cut_goes_on(address, store, sql, call, monkeypatch):
+async def test_a_listener_whose_connection_is_cut_reconnects(address, store, sql, call, monkeypatch):
     monkeypatch.setattr("transferkit.stores.postgres.watch._RECONNECT_SECONDS", 0.05)
     async with opened_store(address) as reader, asyncio.timeout(SECONDS):
         waiting = asyncio.create_task(reader.wait(await reader.end_of_log(), timeout=60))
@@ -423,13 +423,13 @@ def cut(sql, which="true"):
 # --- committing together ------------------------------------------------------------------------------
 
 
-async def test_inputs_that_come_together_share_commits(store, sql):
+async def test_inputs_that_arrive_together_share_commits(store, sql):
     await asyncio.gather(*(record(store, new_call()) for _ in range(100)))
     transactions = sql("SELECT count(DISTINCT xmin::text) FROM transferkit.events").fetchone()[0]
     assert transactions < 20
 
 
-async def test_of_inputs_committed_together_only_the_one_that_raises_fails(store):
+async def test_an_input_that_raises_fails_alone(store):
     class Broken(Exception):
         pass
 
@@ -446,7 +446,7 @@ async def test_of_inputs_committed_together_only_the_one_that_raises_fails(store
         assert len(await store.call_events(call)) == (number + 1) % 2
 
 
-async def test_of_inputs_committed_together_only_the_one_that_postgres_refuses_fails(store, sql):
+async def test_an_input_that_postgres_refuses_fails_alone(store, sql):
     sql(
         "ALTER TABLE transferkit.events ADD CONSTRAINT refused"
         " CHECK (event NOT LIKE '%%refuse-this%%') NOT VALID"
@@ -464,7 +464,7 @@ async def test_of_inputs_committed_together_only_the_one_that_postgres_refuses_f
     assert await store.call_events(bad) == ()
 
 
-async def test_a_cancelled_caller_detaches(store, call):
+async def test_the_inputs_of_a_cancelled_caller_are_committed(store, call):
     applying = asyncio.create_task(store.apply(call, fact(call), step))
     await asyncio.sleep(0)
     applying.cancel()
@@ -473,7 +473,7 @@ async def test_a_cancelled_caller_detaches(store, call):
     assert [event.sequence for event in await store.call_events(call)] == [1, 2]
 
 
-async def test_a_process_that_stops_between_reading_and_writing_holds_up_nobody(
+async def test_a_process_that_stops_between_reading_and_writing_blocks_no_other_process(
     store, other, call, monkeypatch
 ):
     stopped, thawed, write = asyncio.Event(), asyncio.Event(), Session.write
@@ -554,7 +554,7 @@ async def test_a_leg_is_freed_and_occupied_in_one_commit(store, call):
         await store.apply(call, requested(opened(call)), step)
 
 
-async def test_the_servers_list_of_activity_shows_nothing_of_a_call(store, call, sql):
+async def test_the_servers_list_of_activity_shows_no_data_of_a_call(store, call, sql):
     transfer = opened(call, key="case-+14255550177")
     await store.apply(call, requested(transfer), step)
     await store.apply(call, fact(call, Signal.SUCCEEDED), step)
@@ -575,7 +575,7 @@ async def test_a_role_whose_transactions_are_serializable_may_use_it(address, ca
 # --- connections that break ---------------------------------------------------------------------------
 
 
-async def test_connections_cut_while_idle_are_not_noticed_by_anybody(store, sql, call):
+async def test_connections_that_were_cut_while_idle_cause_no_error(store, sql, call):
     await record(store, call)
     cut(sql)
     assert len(await record(store, call)) == 1
@@ -607,7 +607,7 @@ def commit_lost(monkeypatch):
 
 
 @pytest.mark.parametrize("done", [True, False])
-async def test_a_commit_without_an_answer_is_looked_up(store, call, commit_lost, done):
+async def test_a_commit_without_a_reply_is_looked_up(store, call, commit_lost, done):
     commit_lost(done=done)
     applied = await store.apply(call, fact(call, delivery="d1"), step)
     assert not applied.duplicate
@@ -616,7 +616,7 @@ async def test_a_commit_without_an_answer_is_looked_up(store, call, commit_lost,
 
 
 @pytest.mark.parametrize("done", [True, False])
-async def test_a_request_whose_commit_got_no_answer_is_recorded_once(store, call, commit_lost, done):
+async def test_a_request_whose_commit_got_no_reply_is_recorded_once(store, call, commit_lost, done):
     transfer = opened(call, key="case-1")
     commit_lost(done=done)
     applied = await store.apply(call, requested(transfer), step)
@@ -628,7 +628,7 @@ async def test_a_request_whose_commit_got_no_answer_is_recorded_once(store, call
 
 
 @pytest.mark.parametrize("done", [True, False])
-async def test_inputs_committed_together_without_an_answer_are_all_there_once(store, commit_lost, done):
+async def test_inputs_of_one_commit_without_a_reply_are_recorded_once(store, commit_lost, done):
     calls = [new_call() for _ in range(10)]
     commit_lost(done=done)
     applied = await asyncio.gather(*(store.apply(call, fact(call), step) for call in calls))
@@ -636,7 +636,7 @@ async def test_inputs_committed_together_without_an_answer_are_all_there_once(st
         assert await store.call_events(call) == one.events
 
 
-async def test_what_another_process_wrote_alike_does_not_prove_a_commit_without_an_answer(
+async def test_an_equal_event_of_another_process_does_not_prove_a_commit_without_a_reply(
     store, other, monkeypatch
 ):
     """A provider may deliver one callback to two processes: both record the same event."""
@@ -657,7 +657,9 @@ async def test_what_another_process_wrote_alike_does_not_prove_a_commit_without_
     assert len(await store.call_events(own)) == 1
 
 
-async def test_where_it_cannot_be_looked_up_nobody_is_told_that_it_worked(store, call, commit_lost):
+async def test_a_commit_without_a_reply_that_cannot_be_looked_up_raises_commit_unknown(
+    store, call, commit_lost
+):
     """Beginning an attempt leaves no event to look for: the caller gets an error, and may not send."""
     transfer = opened(call)
     request = requested(transfer)
@@ -668,7 +670,7 @@ async def test_where_it_cannot_be_looked_up_nobody_is_told_that_it_worked(store,
         await store.apply(call, Attempted(at=AT, transfer_id=transfer.id, attempt=2), step)
 
 
-async def test_whatever_is_cut_nothing_is_lost_and_nothing_twice(store, other, sql):
+async def test_cut_connections_neither_lose_nor_repeat_an_event(store, other, sql):
     """Backends are terminated again and again while two processes write."""
     calls = [new_call() for _ in range(10)]
     stores = (store, other)
@@ -697,7 +699,7 @@ async def test_whatever_is_cut_nothing_is_lost_and_nothing_twice(store, other, s
 # --- the schema ---------------------------------------------------------------------------------------
 
 
-async def test_many_processes_may_make_the_tables_at_once(fresh):
+async def test_many_processes_may_create_the_tables_at_once(fresh):
     stores = [PostgresStore(fresh, partitions=partitions) for partitions in (4, 5, 6, 7, 8)]
     await asyncio.gather(*(store.open() for store in stores))
     assert len({store.partitions for store in stores}) == 1
@@ -726,7 +728,7 @@ async def test_a_schema_that_cannot_be_created_is_not_created_in_part(fresh, sql
         assert len(await record(store, new_call())) == 1
 
 
-async def test_an_address_may_forbid_to_make_the_tables(fresh):
+async def test_an_address_can_forbid_creating_the_tables(fresh):
     with pytest.raises(StoreError, match=r"migrate=off.*transferkit store migrate"):
         await PostgresStore(with_options(fresh, migrate="off")).open()
 
@@ -747,7 +749,7 @@ def as_role(address, role):
     return urlunsplit(parts._replace(netloc=f"{role}:made-up@{place}"))
 
 
-async def test_a_role_that_may_make_nothing_is_told_what_to_do(fresh, role):
+async def test_the_error_for_a_role_without_rights_says_what_to_do(fresh, role):
     with pytest.raises(
         StoreError, match=rf"role {role} may not create them.*transferkit store grants {role}"
     ):
@@ -775,7 +777,7 @@ async def test_a_role_needs_no_more_than_its_grants(fresh, role, sql, call):
         assert await store.remove_group("crm")
 
 
-async def test_a_clock_that_is_off_is_told(address, monkeypatch, caplog):
+async def test_a_clock_that_differs_from_the_servers_is_logged(address, monkeypatch, caplog):
     class Ahead(database_module.datetime):
         @classmethod
         def now(cls, tz=None):
@@ -789,7 +791,7 @@ async def test_a_clock_that_is_off_is_told(address, monkeypatch, caplog):
 # --- retention ----------------------------------------------------------------------------------------
 
 
-async def test_pruning_waits_for_nobody_and_takes_what_is_free(store, database):
+async def test_pruning_skips_locked_calls(store, database):
     busy, free = new_call(), new_call()
     await record(store, busy, free)
     with psycopg.connect(database) as writer:
@@ -801,7 +803,7 @@ async def test_pruning_waits_for_nobody_and_takes_what_is_free(store, database):
         assert len(await store.call_events(busy)) == 1
 
 
-async def test_callbacks_of_a_call_that_is_being_pruned_are_kept(store, other):
+async def test_callbacks_that_arrive_during_pruning_are_recorded(store, other):
     calls = [new_call() for _ in range(40)]
     await record(store, *calls)
     before = AT + timedelta(days=1)
@@ -859,7 +861,7 @@ async def until_reachable(address):
                 return
 
 
-async def test_a_proxy_that_pools_transactions_may_stand_between(proxied, call, caplog, monkeypatch):
+async def test_the_store_works_behind_a_proxy_that_pools_transactions(proxied, call, caplog, monkeypatch):
     monkeypatch.setattr("transferkit.stores.postgres.watch._PROOF_SECONDS", 0.5)
     await until_reachable(proxied)
     caplog.set_level("INFO", "transferkit.stores.postgres")

@@ -70,7 +70,7 @@ async def client(store, clock):
 
 
 @pytest.mark.parametrize("done", [True, False])
-async def test_every_write_says_that_its_commit_is_in_doubt(store, commits, done):
+async def test_every_write_raises_commit_unknown_if_its_commit_failed(store, commits, done):
     call = new_call()
     await store.open_group("crm", start=GroupStart.BEGINNING)
     now = AT + LEASE
@@ -87,7 +87,7 @@ async def test_every_write_says_that_its_commit_is_in_doubt(store, commits, done
     assert (await store.apply(call, fact(call, delivery="d1"), step)).duplicate is done
 
 
-async def test_a_transfer_whose_commit_failed_after_it_was_done_goes_on(client, commits):
+async def test_a_transfer_whose_commit_reported_an_error_after_it_was_done_continues(client, commits):
     commits.fail(done=True)
     transfer = await client.transfer("call-1", to=ANSWERS)
     assert isinstance(await transfer.outcome(), TransferCompleted)

@@ -48,13 +48,13 @@ async def test_a_failed_look_at_the_log_wakes_the_waiter(store, monkeypatch):
         await waiting
 
 
-async def test_a_sqlite_that_is_too_old_is_told(path, monkeypatch):
+async def test_a_sqlite_that_is_too_old_is_refused(path, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
     with pytest.raises(StoreError, match="too old for the store"):
         await SqliteStore(path).open()
 
 
-def test_the_write_ahead_log_waits_for_other_processes_and_not_for_ever(path):
+def test_enabling_the_write_ahead_log_waits_for_other_processes_up_to_a_limit(path):
     with (
         closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as locking,
         closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection,
@@ -68,7 +68,7 @@ def test_the_write_ahead_log_waits_for_other_processes_and_not_for_ever(path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_database_that_can_have_no_write_ahead_log_is_refused(path):
+def test_a_database_without_a_write_ahead_log_is_refused(path):
     with (
         closing(sqlite3.connect(":memory:")) as connection,
         pytest.raises(StoreError, match="journal mode stays 'memory'"),
@@ -76,7 +76,7 @@ def test_a_database_that_can_have_no_write_ahead_log_is_refused(path):
         schema._use_wal(Session(connection), path, until=0)
 
 
-async def test_what_is_locked_while_it_is_opened_is_opened_later(path):
+async def test_a_file_that_was_locked_during_open_can_be_opened_later(path):
     with closing(sqlite3.connect(path, isolation_level=None)) as locking:
         locking.execute("BEGIN EXCLUSIVE")
         store = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))

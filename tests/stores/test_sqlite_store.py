@@ -136,7 +136,7 @@ def breaks(call, state, happened, seen):
 # --- places in the log ------------------------------------------------------------------------------
 
 
-async def test_a_place_is_never_used_again_though_the_newest_events_are_gone(path, store):
+async def test_a_position_is_never_used_again_after_the_newest_events_were_pruned(path, store):
     await record(store, new_call(), at=AT + timedelta(days=2))
     await record(store, *(new_call() for _ in range(3)), at=AT)
     end = await store.end_of_log()
@@ -150,7 +150,7 @@ async def test_a_place_is_never_used_again_though_the_newest_events_are_gone(pat
     assert [event for _, event in await store.read(end)] == later
 
 
-async def test_several_events_at_once_have_places_of_their_own_after_what_is_gone(store):
+async def test_several_events_of_one_commit_have_consecutive_positions_after_pruning(store):
     call = new_call()
     await record(store, new_call(), at=AT)
     end = await store.end_of_log()
@@ -163,7 +163,7 @@ async def test_several_events_at_once_have_places_of_their_own_after_what_is_gon
 # --- commits ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_acknowledged_is_on_the_disk(store):
+async def test_connections_write_ahead_and_sync_fully(store):
     def settings(session):
         return [
             session.one(f"PRAGMA {name}")[0]
@@ -174,7 +174,7 @@ async def test_what_is_acknowledged_is_on_the_disk(store):
     assert await store._opened().reader.run(settings) == ["wal", 2, 1, 1, 1]
 
 
-async def test_what_waits_together_is_committed_together(store):
+async def test_inputs_that_wait_together_are_committed_together(store):
     before = store._opened().commits
     calls = [new_call() for _ in range(50)]
     await queue_up(store, *(store.apply(call, fact(call), step) for call in calls))
@@ -183,7 +183,7 @@ async def test_what_waits_together_is_committed_together(store):
         assert len(await store.call_events(call)) == 1
 
 
-async def test_what_raises_in_a_batch_undoes_only_itself(store):
+async def test_an_input_that_raises_in_a_batch_undoes_only_itself(store):
     first, second, third = opened(new_call(), key="one"), opened(new_call(), key="one"), new_call()
     results = await queue_up(
         store,
@@ -300,7 +300,7 @@ def big_fact(call):
     return Fact(event=event, delivery=Delivery(str(uuid4())))
 
 
-async def test_a_locked_file_holds_up_neither_the_loop_nor_readers(path, store):
+async def test_a_locked_file_blocks_neither_the_event_loop_nor_readers(path, store):
     call = new_call()
     with closing(sqlite3.connect(path, isolation_level=None)) as locking:
         locking.execute("BEGIN IMMEDIATE")
@@ -314,7 +314,7 @@ async def test_a_locked_file_holds_up_neither_the_loop_nor_readers(path, store):
             await applying
 
 
-async def test_a_file_that_stays_locked_is_an_error_and_then_works_again(path, store):
+async def test_a_locked_file_raises_store_error_and_can_be_written_later(path, store):
     await store.close()
     impatient = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
     await impatient.open()
@@ -344,7 +344,7 @@ async def test_a_locked_file_can_be_opened_and_read(path, store):
     await late.close()
 
 
-async def test_who_asks_while_a_lock_is_waited_for_does_not_wait_once_more(path, store, monkeypatch):
+async def test_inputs_queued_during_a_lock_timeout_do_not_wait_for_another_one(path, store, monkeypatch):
     await store.close()
     impatient = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
     await impatient.open()
@@ -374,7 +374,7 @@ async def test_who_asks_while_a_lock_is_waited_for_does_not_wait_once_more(path,
     assert len(waits) == 1
 
 
-async def test_a_caller_who_is_cancelled_detaches(store):
+async def test_the_inputs_of_a_cancelled_caller_are_committed_completely_or_not_at_all(store):
     call = new_call()
     for turn in range(20):
         applying = asyncio.create_task(store.apply_all([(call, fact(call)), (call, fact(call))], step))
@@ -391,7 +391,7 @@ async def test_a_caller_who_is_cancelled_detaches(store):
 # --- opening and closing ----------------------------------------------------------------------------
 
 
-async def test_closing_answers_what_is_queued(path, store):
+async def test_closing_commits_queued_inputs(path, store):
     calls = [new_call() for _ in range(300)]
     applying = [asyncio.create_task(store.apply(call, fact(call), step)) for call in calls]
     waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=60))
@@ -405,7 +405,7 @@ async def test_closing_answers_what_is_queued(path, store):
     assert len(await store.read(None, limit=1000)) == len(calls)
 
 
-def test_it_may_be_opened_again_in_another_loop_and_leaves_no_thread(path):
+def test_a_closed_store_can_be_opened_in_another_event_loop_and_leaves_no_thread(path):
     store = SqliteStore(path)
     call = new_call()
 
@@ -425,7 +425,7 @@ def test_it_may_be_opened_again_in_another_loop_and_leaves_no_thread(path):
         assert db.execute("SELECT count(*) FROM events").fetchone() == (3,)
 
 
-async def test_opened_by_two_tasks_at_once_it_is_open_once(path):
+async def test_two_tasks_that_open_a_store_at_once_open_it_once(path):
     store = SqliteStore(path)
     before = threading.active_count()
     await asyncio.gather(store.open(), store.open())
@@ -438,7 +438,7 @@ def call_events_of_nobody():
     return calls.call_events(COLUMNS, new_call())
 
 
-async def test_a_job_that_comes_too_late_is_answered(store):
+async def test_a_closed_store_raises_store_error_for_late_jobs(store):
     opened = store._opened()
     await store.close()
     async with asyncio.timeout(TIME_LIMIT):
@@ -447,7 +447,7 @@ async def test_a_job_that_comes_too_late_is_answered(store):
                 await use
 
 
-async def test_the_number_of_partitions_is_the_files(path):
+async def test_an_existing_file_keeps_its_number_of_partitions(path):
     for asked in (4, 7):
         store = SqliteStore(path, partitions=asked)
         await store.open()
@@ -487,7 +487,7 @@ async def test_a_file_of_another_kind_is_refused(path):
 @pytest.mark.parametrize(
     "statement", ["CREATE TABLE t (a)", "PRAGMA user_version = 1", "PRAGMA application_id = 7"]
 )
-async def test_another_applications_database_is_refused_and_left_alone(path, statement):
+async def test_another_applications_database_is_refused_and_not_changed(path, statement):
     with closing(sqlite3.connect(path)) as db:
         db.execute(statement)
     before = path.read_bytes()
@@ -495,7 +495,7 @@ async def test_another_applications_database_is_refused_and_left_alone(path, sta
     assert path.read_bytes() == before
 
 
-async def test_a_file_of_a_newer_version_is_refused_and_left_alone(path, store):
+async def test_a_file_of_a_newer_version_is_refused_and_not_changed(path, store):
     await store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA user_version = 99")
@@ -504,7 +504,7 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_alone(path, store):
     assert path.read_bytes() == before
 
 
-async def test_a_file_that_a_newer_version_brings_forward_is_written_no_more(path, store):
+async def test_a_file_that_a_newer_version_updates_while_it_is_open_is_not_written(path, store):
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA user_version = 99")
     call = new_call()
@@ -512,7 +512,7 @@ async def test_a_file_that_a_newer_version_brings_forward_is_written_no_more(pat
         await store.apply(call, fact(call), step)
 
 
-async def test_a_file_that_is_taken_away_acknowledges_nothing_more(path, store):
+async def test_a_file_that_was_removed_while_open_is_not_written(path, store):
     call = new_call()
     await store.apply(call, fact(call), step)
     for file in path.parent.iterdir():
@@ -525,7 +525,7 @@ async def test_a_file_that_is_taken_away_acknowledges_nothing_more(path, store):
     assert not path.exists()
 
 
-async def test_errors_show_nothing_of_the_data(path, store, planted):
+async def test_errors_contain_no_stored_data(path, store, planted):
     call = new_call()
     await store.apply(call, fact(call), step)
     broken = json.dumps({"kind": "provider.other", "time": planted.number, planted.token: 1})
@@ -539,7 +539,7 @@ async def test_errors_show_nothing_of_the_data(path, store, planted):
 # --- reading ---------------------------------------------------------------------------------------
 
 
-async def test_a_reading_that_fails_keeps_no_snapshot(path, store):
+async def test_a_failed_read_keeps_no_snapshot(path, store):
     call, other = new_call(), new_call()
     await record(store, call, call, call)
     await on_writer(store, lambda session: session.rows("UPDATE events SET event = '['"))
@@ -553,7 +553,7 @@ async def test_a_reading_that_fails_keeps_no_snapshot(path, store):
         assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
 
 
-async def test_text_that_is_not_utf_8_concerns_only_its_own_row(store):
+async def test_text_that_is_not_utf_8_affects_only_its_own_row(store):
     call, other = new_call(), new_call()
     first, second = await record(store, call, other)
     damaged = "UPDATE events SET event = CAST(x'7bff7d' AS TEXT) WHERE position = 1"
@@ -563,7 +563,7 @@ async def test_text_that_is_not_utf_8_concerns_only_its_own_row(store):
     assert event == second
 
 
-async def test_of_readings_that_wait_together_only_the_one_that_fails_fails(store):
+async def test_a_failed_read_does_not_affect_other_queued_reads(store):
     call = new_call()
     events = await record(store, call)
     reader = store._opened().reader
@@ -614,7 +614,9 @@ async def test_the_file_is_not_locked_while_a_step_runs(path, store):
 
 
 @pytest.mark.parametrize("concerned", [True, False], ids=["which the step was given", "of another call"])
-async def test_a_step_runs_again_where_another_process_wrote_a_row(store, other, monkeypatch, concerned):
+async def test_a_step_runs_again_if_another_process_changed_a_row_that_it_read(
+    store, other, monkeypatch, concerned
+):
     call, loop, runs, begin = new_call(), asyncio.get_running_loop(), [], Session.begin
     meanwhile = call if concerned else new_call()
     await record(store, call)
@@ -635,7 +637,7 @@ async def test_a_step_runs_again_where_another_process_wrote_a_row(store, other,
     assert [one.sequence for one in await other.call_events(call)] == [*range(1, event.sequence + 1)]
 
 
-async def test_what_one_store_writes_the_other_sees(store, other):
+async def test_each_process_sees_what_the_other_writes(store, other):
     call = new_call()
     await store.apply(call, fact(call, delivery="d1"), step)
     assert (await other.apply(call, fact(call, delivery="d1"), step)).duplicate
@@ -644,7 +646,7 @@ async def test_what_one_store_writes_the_other_sees(store, other):
     assert (await store.apply(call, fact(call), step)).state.sequence == 3
 
 
-async def test_keys_legs_and_leases_count_across_stores(store, other):
+async def test_keys_legs_and_leases_apply_to_all_processes(store, other):
     first = opened(new_call(), key="case-1")
     await store.apply(first.call, requested(first), step)
     with pytest.raises(KeyUsed):
@@ -661,7 +663,7 @@ async def test_keys_legs_and_leases_count_across_stores(store, other):
     assert sorted(due.work for some in leased for due in some) == [Work.DEADLINE, Work.SUBMIT]
 
 
-async def test_waiting_ends_when_another_store_writes(store, other):
+async def test_a_wait_ends_when_another_process_writes(store, other):
     place = await store.end_of_log()
     waiting = [asyncio.create_task(store.wait(place, timeout=60)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -697,7 +699,7 @@ WRITES_FOR_EVER = """
 
 
 @pytest.mark.heavy
-async def test_what_was_acknowledged_survives_kill_9(path, store):
+async def test_acknowledged_inputs_survive_a_kill(path, store):
     """Ten processes at once on one file, each killed in the middle of its writing."""
     place = await store.end_of_log()
     waiting = asyncio.create_task(store.wait(place, timeout=60))
@@ -731,7 +733,7 @@ async def test_what_was_acknowledged_survives_kill_9(path, store):
 # --- what callbacks may bring -----------------------------------------------------------------------
 
 
-async def test_text_of_any_kind_is_kept(store):
+async def test_any_text_can_be_stored_in_every_column(store):
     odd = "a\0b\ud800\U0001f600é"
     call = CallKey("fake", "a\0\U0001f600é")
     event = ProviderOther(time=AT, provider="fake", call_id=call.id, raw=freeze({odd: [odd]}))
@@ -757,7 +759,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_text_to_look_up_by_comes_back_and_stays_different(one, two):
+def test_any_text_is_read_as_it_was_written_and_equal_only_to_itself(one, two):
     first, second = value("call_id", one), value("call_id", two)
     assert text(first) == one
     assert (first == second) is (one == two)
@@ -860,7 +862,7 @@ class Happenings:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_it_does_as_the_memory_store_does(store, seed):
+async def test_random_inputs_have_the_same_results_as_in_the_memory_store(store, seed):
     memory, file = Happenings(MemoryStore(), seed), Happenings(store, seed)
     for _ in range(150):
         assert await file.one() == await memory.one()
@@ -892,13 +894,13 @@ not a mount
         ("over/a.db", "cifs"),
     ],
 )
-def test_a_network_file_system_is_told(tmp_path, file, kind):
+def test_the_type_of_a_network_file_system_is_returned(tmp_path, file, kind):
     root = tmp_path.resolve()
     mounts = root / "mountinfo"
     mounts.write_text(MOUNTS.replace("{root}", str(root)))
     assert on_network_file_system(root / file, mounts=mounts) == kind
 
 
-def test_where_the_machine_does_not_say_it_is_not_told(tmp_path):
+def test_no_network_file_system_is_returned_without_a_mount_table(tmp_path):
     assert on_network_file_system(tmp_path / "a.db", mounts=tmp_path / "missing") is None
     assert on_network_file_system(str(tmp_path / "a.db")) in {None, "9p", "virtiofs"}

@@ -70,7 +70,7 @@ class TestMemoryStore(StoreContract):
     async def rename_work(self, store, transfer_id, work):
         pytest.skip("no other version writes to this process's memory")
 
-    async def test_it_may_be_opened_again(self, store, call):
+    async def test_a_closed_store_can_be_opened_again(self, store, call):
         await store.close()
         await store.open()
         assert await store.call_events(call) == ()
@@ -84,7 +84,7 @@ async def store(request, tmp_path):
     await store.close()
 
 
-async def test_of_inputs_that_fail_together_nothing_is_recognised_later(store):
+async def test_inputs_that_failed_together_are_not_duplicates_later(store):
     call, busy, other = new_call(), new_call(), new_call()
     heard, asked = fact(call, delivery="one"), requested(opened(other, key="key"))
     await store.apply_all([(busy, requested(opened(busy)))], step)
@@ -97,7 +97,7 @@ async def test_of_inputs_that_fail_together_nothing_is_recognised_later(store):
     assert await store.transfer(asked.opened.id)
 
 
-async def test_who_waits_is_woken_by_work_that_is_due_without_an_event():
+async def test_a_waiter_is_woken_by_due_work_without_an_event():
     store, call = MemoryStore(), new_call()
     asked = requested(opened(call))
     await store.apply_all([(call, asked)], step)

@@ -106,7 +106,7 @@ async def completed(client, call):
 # --- the stream -----------------------------------------------------------------------------------------
 
 
-async def test_a_group_parks_an_unreadable_event_and_goes_on(client, sql, caplog):
+async def test_a_group_parks_an_unreadable_event_and_continues(client, sql, caplog):
     sql(of("call-a", "transfer.started"))
     transfer = await completed(client, "call-a")
     await completed(client, "call-b")
@@ -148,7 +148,7 @@ async def test_a_released_event_is_delivered_once_it_can_be_read(client, sql):
     assert await client.parked("crm") == ()
 
 
-async def test_live_tails_and_outcomes_go_past_an_unreadable_event(client, sql, caplog):
+async def test_live_tails_and_outcomes_skip_an_unreadable_event(client, sql, caplog):
     waiting = await client.transfer("call-w", to=SILENT)
     outcome = asyncio.create_task(waiting.outcome())
     sql(of("call-a"))
@@ -237,7 +237,9 @@ async def test_due_work_of_an_unreadable_row_waits_for_its_next_lease_and_all_ot
     assert isinstance(await whole.outcome(), TransferExpired)
 
 
-async def test_the_background_task_does_not_spin_on_work_that_it_cannot_do(client, store, clock, sql, caplog):
+async def test_the_background_task_does_not_spin_on_work_of_an_unreadable_row(
+    client, store, clock, sql, caplog
+):
     began, transfer = clock.now(), await client.transfer("call-a", to=SILENT, deadline=30)
     sql("UPDATE requests SET opened = '['")
     other = await client.transfer("call-b", to=SILENT, deadline=30)

@@ -1,4 +1,4 @@
-"""What every store must do, as a test class to subclass.
+"""The conformance tests that every store must pass, as a class to subclass.
 
     class TestMyStore(StoreContract):
         @pytest.fixture
@@ -63,16 +63,16 @@ def _breaks(call: CallKey, state: CallState, happened: Input, seen: str | None) 
 
 
 class StoreContract(GroupContract, RetentionContract, UnreadableContract):
-    """Subclass, provide the `store` fixture and the hooks that damage a row, and pytest does the rest."""
+    """Subclass it, and provide the `store` fixture and the hooks that damage a row."""
 
     @pytest.fixture
     def call(self) -> CallKey:
-        """A call that nobody has heard of."""
+        """A call that the store does not know."""
         return new_call()
 
     # --- one step, one transaction ------------------------------------------------------------------
 
-    async def test_a_call_never_heard_of_has_a_fresh_state(self, store: Store, call: CallKey) -> None:
+    async def test_an_unknown_call_has_a_new_state(self, store: Store, call: CallKey) -> None:
         assert await store.state(call) == CallState()
         assert await store.call_events(call) == ()
 
@@ -87,14 +87,14 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert stored.opened == transfer
         assert stored.outcome is None
 
-    async def test_events_come_back_as_they_were(self, store: Store, call: CallKey) -> None:
+    async def test_events_are_read_as_they_were_written(self, store: Store, call: CallKey) -> None:
         await store.apply(call, requested(opened(call)), step)
         said = await store.apply(call, fact(call, Signal.ACCEPTED, Signal.SUCCEEDED), step)
         (*_, accepted, completed) = await store.call_events(call)
         assert (accepted, completed) == said.events[-2:]
         assert completed.raw == {"said": ("accepted", "succeeded")}
 
-    async def test_the_outcome_is_kept_with_the_request(self, store: Store, call: CallKey) -> None:
+    async def test_an_outcome_is_stored_with_its_request(self, store: Store, call: CallKey) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
@@ -120,7 +120,9 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await store.transfer(transfer.id) is None
         assert await store.next_due() is None
 
-    async def test_several_inputs_are_one_transaction_in_order(self, store: Store, call: CallKey) -> None:
+    async def test_several_inputs_are_applied_in_order_in_one_transaction(
+        self, store: Store, call: CallKey
+    ) -> None:
         applied = await store.apply_all(
             [(call, requested(opened(call))), (call, fact(call, Signal.STARTED))], step
         )
@@ -128,7 +130,9 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert kinds == ["transfer.requested", "transfer.submitted", "transfer.started"]
         assert [event.sequence for event in await store.call_events(call)] == [1, 2, 3]
 
-    async def test_concurrent_steps_on_one_call_leave_no_gap(self, store: Store, call: CallKey) -> None:
+    async def test_concurrent_steps_on_one_call_leave_no_gap_in_the_sequence(
+        self, store: Store, call: CallKey
+    ) -> None:
         await asyncio.gather(*(store.apply(call, fact(call), step) for _ in range(50)))
         events = await store.call_events(call)
         assert [event.sequence for event in events] == list(range(1, 51))
@@ -144,19 +148,25 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert again.events == ()
         assert len(await store.call_events(call)) == 1
 
-    async def test_deliveries_of_different_calls_do_not_meet(self, store: Store, call: CallKey) -> None:
+    async def test_deliveries_of_different_calls_with_the_same_key_are_not_duplicates(
+        self, store: Store, call: CallKey
+    ) -> None:
         other = new_call()
         await store.apply(call, fact(call, delivery="d1"), step)
         assert not (await store.apply(other, fact(other, delivery="d1"), step)).duplicate
 
-    async def test_a_repetition_in_one_batch_is_seen(self, store: Store, call: CallKey) -> None:
+    async def test_a_repeated_delivery_in_one_transaction_is_a_duplicate(
+        self, store: Store, call: CallKey
+    ) -> None:
         one, two = await store.apply_all(
             [(call, fact(call, delivery="d1")), (call, fact(call, delivery="d1"))], step
         )
         assert not one.duplicate
         assert two.duplicate
 
-    async def test_a_delivery_that_was_rolled_back_is_new(self, store: Store, call: CallKey) -> None:
+    async def test_a_delivery_whose_transaction_failed_is_not_a_duplicate_later(
+        self, store: Store, call: CallKey
+    ) -> None:
         with pytest.raises(_Broken):
             await store.apply(call, fact(call, delivery="d1"), _breaks)
         assert not (await store.apply(call, fact(call, delivery="d1"), step)).duplicate
@@ -171,7 +181,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert (raised.value.leg, raised.value.transfer_id) == (call, first.id)
         assert len(await store.call_events(call)) == 1
 
-    async def test_the_consult_leg_is_occupied_too(self, store: Store, call: CallKey) -> None:
+    async def test_a_consultation_leg_is_occupied(self, store: Store, call: CallKey) -> None:
         consult = new_call()
         first = opened(call, legs=(consult,))
         await store.apply(call, requested(first), step)
@@ -222,7 +232,9 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
             await store.apply(call, requested(opened(call, key="case-2")), step)
         assert raised.value.stored.outcome is not None
 
-    async def test_of_many_at_once_one_wins(self, store: Store, call: CallKey) -> None:
+    async def test_one_of_many_concurrent_requests_for_a_call_succeeds(
+        self, store: Store, call: CallKey
+    ) -> None:
         tries = [store.apply(call, requested(opened(call)), step) for _ in range(10)]
         results = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(result, LegOccupied) for result in results) == len(tries) - 1
@@ -241,14 +253,18 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         rows = await store.lease_due(now=at, lease=lease, limit=limit, providers=providers)
         return [(row.transfer_id, row.work) for row in rows]
 
-    async def test_the_sender_holds_the_submission(self, store: Store, call: CallKey) -> None:
+    async def test_the_sender_of_a_request_has_the_lease_of_its_submission(
+        self, store: Store, call: CallKey
+    ) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         assert await self._lease(store, AT) == []
         assert await store.next_due() == AT + LEASE
         assert await self._lease(store, AT + LEASE) == [(transfer.id, Work.SUBMIT)]
 
-    async def test_a_lease_is_nobody_elses_until_it_ends(self, store: Store, call: CallKey) -> None:
+    async def test_leased_work_is_not_leased_again_until_the_lease_ends(
+        self, store: Store, call: CallKey
+    ) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         deadline = AT + transfer.request.deadline
@@ -256,7 +272,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await self._lease(store, deadline, "two") == []
         assert (transfer.id, Work.DEADLINE) in await self._lease(store, deadline + LEASE, "two")
 
-    async def test_the_oldest_work_comes_first_and_no_more_than_asked(self, store: Store) -> None:
+    async def test_the_oldest_due_work_is_leased_first_up_to_the_limit(self, store: Store) -> None:
         ids: list[str] = []
         for seconds in (30, 10, 20):
             call = new_call()
@@ -271,7 +287,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await self._lease(store, late, limit=2) == [(ids[0], Work.SUBMIT)]
 
     @pytest.mark.parametrize("others", [(), ("other",)])
-    async def test_a_submission_is_left_to_who_has_the_adapter(
+    async def test_a_submission_is_leased_only_for_its_provider(
         self, store: Store, call: CallKey, others: Collection[str]
     ) -> None:
         transfer = opened(call)
@@ -285,7 +301,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         ]
 
     @pytest.mark.parametrize("others", [(), ("other",)])
-    async def test_and_so_is_an_inspection_but_not_the_deadline(
+    async def test_an_inspection_is_leased_only_for_its_provider_and_a_deadline_for_every_process(
         self, store: Store, call: CallKey, others: Collection[str]
     ) -> None:
         transfer = opened(call)
@@ -301,7 +317,9 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await self._lease(store, due, providers=others) == []
         assert await self._lease(store, due, providers=[call.provider]) == [(transfer.id, Work.INSPECT)]
 
-    async def test_a_submission_set_anew_is_still_its_provider_s(self, store: Store, call: CallKey) -> None:
+    async def test_a_rescheduled_submission_is_leased_only_for_its_provider(
+        self, store: Store, call: CallKey
+    ) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=2))
@@ -311,7 +329,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await self._lease(store, soon, providers=[call.provider]) == [(transfer.id, Work.SUBMIT)]
         assert await store.next_due(providers=[call.provider]) == soon + LEASE
 
-    async def test_work_set_anew_is_free_again(self, store: Store, call: CallKey) -> None:
+    async def test_rescheduled_work_is_not_leased(self, store: Store, call: CallKey) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=2))
@@ -319,7 +337,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await store.next_due() == AT + timedelta(seconds=2)
         assert await self._lease(store, AT + timedelta(seconds=2)) == [(transfer.id, Work.SUBMIT)]
 
-    async def test_an_outcome_clears_all_work(self, store: Store, call: CallKey) -> None:
+    async def test_an_outcome_clears_all_due_work(self, store: Store, call: CallKey) -> None:
         transfer = opened(call)
         await store.apply(call, requested(transfer), step)
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
@@ -345,7 +363,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
 
     # --- the log ------------------------------------------------------------------------------------
 
-    async def test_the_log_is_read_from_a_place(self, store: Store, call: CallKey) -> None:
+    async def test_the_log_is_read_from_a_position(self, store: Store, call: CallKey) -> None:
         await store.apply(call, fact(call), step)
         place = await store.end_of_log()
         assert await store.read(place) == ()
@@ -372,7 +390,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         for call in calls:
             assert [event.sequence for event in events if event.call_id == call.id] == [1, 2, 3, 4, 5, 6]
 
-    async def test_waiting_ends_when_there_is_something(self, store: Store, call: CallKey) -> None:
+    async def test_a_wait_ends_when_an_event_is_recorded(self, store: Store, call: CallKey) -> None:
         place = await store.end_of_log()
         waiting = asyncio.create_task(store.wait(place, timeout=30))
         await asyncio.sleep(0)
@@ -382,11 +400,11 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
             await waiting
         assert len(await store.read(place)) == 1
 
-    async def test_waiting_ends_in_time(self, store: Store) -> None:
+    async def test_a_wait_ends_at_its_timeout(self, store: Store) -> None:
         async with asyncio.timeout(10):
             await store.wait(await store.end_of_log(), timeout=0.01)
 
-    async def test_a_cancelled_wait_is_just_that(self, store: Store) -> None:
+    async def test_a_cancelled_wait_raises_cancelled_error(self, store: Store) -> None:
         waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=30))
         await asyncio.sleep(0)
         waiting.cancel()

@@ -1,4 +1,4 @@
-"""What every store must do for consumer groups; a part of `StoreContract`."""
+"""Consumer groups: members, deliveries and parked events. A part of `StoreContract`."""
 
 # ruff: noqa: PLR2004 - expected values are literals on purpose
 
@@ -25,7 +25,7 @@ from transferkit.stores.consumer_groups import (
 )
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call
 
-__all__ = ["MAX_ATTEMPTS", "Consumer", "GroupContract", "calls_apart", "calls_together", "record"]
+__all__ = ["MAX_ATTEMPTS", "Consumer", "GroupContract", "calls_apart", "calls_together", "join", "record"]
 
 _LATE = AT + LEASE
 MAX_ATTEMPTS = 3
@@ -34,7 +34,7 @@ MAX_ATTEMPTS = 3
 @final
 @frozen
 class Consumer:
-    """One member of a group, by what it asks of the store."""
+    """One member of a group."""
 
     store: Store
     owner: str = "one"
@@ -46,27 +46,27 @@ class Consumer:
         return await self.store.hold(self.group, lease, now=at, busy=busy)
 
     async def begin(self, done: GroupDelivery | None = None, *, at: datetime = AT) -> Begun:
-        """Ask for the next event."""
+        """Begin the next event."""
         return await self.store.begin_next(
             self.group, self.owner, done=done, now=at, max_attempts=MAX_ATTEMPTS
         )
 
     async def next(self, done: GroupDelivery | None = None) -> GroupDelivery:
-        """The next event, which must be there."""
+        """The next event, which must exist."""
         delivery = (await self.begin(done)).delivery
         assert delivery is not None
         return delivery
 
     async def acknowledge(self, delivery: GroupDelivery) -> bool:
-        """Acknowledge early."""
+        """Acknowledge an event before asking for the next one."""
         return await self.store.acknowledge(delivery, self.owner)
 
     async def leave(self, unused: GroupDelivery | None = None) -> None:
-        """Give everything up."""
+        """Give up the lease and all partitions."""
         await self.store.leave(self.group, self.owner, unused=unused)
 
     async def read_all(self, done: GroupDelivery | None = None) -> list[Event]:
-        """Read and acknowledge until there is nothing more."""
+        """Read and acknowledge all events."""
         events: list[Event] = []
         begun = await self.begin(done)
         while begun.delivery is not None:
@@ -75,14 +75,22 @@ class Consumer:
         return events
 
 
+async def join(store: Store, *, group: str = "crm", start: GroupStart = GroupStart.BEGINNING) -> Consumer:
+    """Open a group and join it with one consumer, which owns all partitions."""
+    await store.open_group(group, start=start)
+    consumer = Consumer(store, group=group)
+    await consumer.hold()
+    return consumer
+
+
 async def record(store: Store, *calls: CallKey, at: datetime = AT) -> list[Event]:
-    """Have one fact recorded of each call, in this order; returns the events."""
+    """Record one fact of each call, in this order; returns the events."""
     applied = await store.apply_all([(call, fact(call, at=at)) for call in calls], step)
     return [event for one in applied for event in one.events]
 
 
 def calls_apart(store: Store, number: int) -> list[CallKey]:
-    """So many calls, no two in one partition."""
+    """Calls of different partitions."""
     calls: dict[int, CallKey] = {}
     while len(calls) < number:
         call = new_call()
@@ -91,7 +99,7 @@ def calls_apart(store: Store, number: int) -> list[CallKey]:
 
 
 def calls_together(store: Store, number: int) -> list[CallKey]:
-    """So many calls, all in one partition."""
+    """Calls of the same partition."""
     calls: list[CallKey] = []
     while len(calls) < number:
         call = new_call()
@@ -106,7 +114,7 @@ class GroupContract:
     async def _joined(
         self, store: Store, *owners: str, start: GroupStart = GroupStart.BEGINNING
     ) -> list[Consumer]:
-        """Consumers that have settled what each holds."""
+        """Consumers that have shared the partitions."""
         await store.open_group("crm", start=start)
         consumers = [Consumer(store, owner) for owner in owners]
         for _ in range(2):
@@ -115,7 +123,7 @@ class GroupContract:
         return consumers
 
     async def _parked(self, consumer: Consumer) -> ParkedEvent:
-        """Have the next event parked, by a consumer that fails again and again."""
+        """Park the next event, with a consumer that fails repeatedly."""
         for _ in range(MAX_ATTEMPTS):
             await consumer.next()
         begun = await consumer.begin()
@@ -142,9 +150,7 @@ class GroupContract:
         later = await record(store, call)
         assert await one.read_all() == later
 
-    async def test_the_start_means_nothing_to_a_group_that_is_known(
-        self, store: Store, call: CallKey
-    ) -> None:
+    async def test_the_start_of_an_existing_group_is_ignored(self, store: Store, call: CallKey) -> None:
         recorded = await record(store, call)
         (one,) = await self._joined(store, "one", start=GroupStart.BEGINNING)
         await store.open_group("crm", start=GroupStart.NOW)
@@ -153,12 +159,12 @@ class GroupContract:
     async def test_groups_read_independently(self, store: Store, call: CallKey) -> None:
         recorded = await record(store, call)
         for group in ("crm", "billing"):
-            await store.open_group(group, start=GroupStart.BEGINNING)
-            consumer = Consumer(store, group=group)
-            await consumer.hold()
+            consumer = await join(store, group=group)
             assert await consumer.read_all() == recorded
 
-    async def test_nothing_is_held_of_an_unknown_group(self, store: Store, call: CallKey) -> None:
+    async def test_an_unknown_group_has_no_partitions_and_no_events(
+        self, store: Store, call: CallKey
+    ) -> None:
         await record(store, call)
         nobody = Consumer(store, group="unknown")
         assert await nobody.hold() == frozenset()
@@ -167,27 +173,29 @@ class GroupContract:
         await nobody.leave()
         assert await store.groups() == ()
 
-    # --- who holds what -----------------------------------------------------------------------------
+    # --- members and partitions -----------------------------------------------------------------------------
 
-    async def test_one_consumer_holds_everything(self, store: Store) -> None:
+    async def test_a_single_consumer_owns_every_partition(self, store: Store) -> None:
         await store.open_group("crm", start=GroupStart.BEGINNING)
         one = Consumer(store)
         assert await one.hold() == frozenset(range(store.partitions))
         assert await one.hold() == frozenset(range(store.partitions))
 
-    async def test_consumers_share_fairly_and_no_partition_has_two(self, store: Store) -> None:
+    async def test_consumers_share_partitions_fairly_and_no_partition_has_two_owners(
+        self, store: Store
+    ) -> None:
         consumers = await self._joined(store, "one", "two", "three", "four", "five")
         held = [await consumer.hold() for consumer in consumers]
         assert max(map(len, held)) - min(map(len, held)) <= 1
         assert sorted(partition for share in held for partition in share) == [*range(store.partitions)]
 
-    async def test_of_many_who_join_at_once_no_two_hold_the_same(self, store: Store) -> None:
+    async def test_consumers_that_join_at_once_share_no_partition(self, store: Store) -> None:
         await store.open_group("crm", start=GroupStart.BEGINNING)
         held = await asyncio.gather(*(Consumer(store, str(number)).hold() for number in range(5)))
         together = [partition for share in held for partition in share]
         assert len(together) == len(set(together)) > 0
 
-    async def test_what_is_busy_is_never_given_up(self, store: Store) -> None:
+    async def test_a_busy_partition_is_never_released(self, store: Store) -> None:
         (one,) = await self._joined(store, "one")
         busy = {0, store.partitions - 1}
         await Consumer(store, "two").hold()
@@ -203,25 +211,27 @@ class GroupContract:
         await Consumer(store, "two").hold()
         assert await one.hold(busy=everything) == everything
 
-    async def test_what_a_leaver_held_is_taken_by_the_rest(self, store: Store) -> None:
+    async def test_partitions_of_a_consumer_that_left_are_taken_by_the_others(self, store: Store) -> None:
         one, two = await self._joined(store, "one", "two")
         await one.leave()
         assert await two.hold() == frozenset(range(store.partitions))
 
-    async def test_what_an_ended_lease_held_is_taken_by_the_rest(self, store: Store) -> None:
+    async def test_partitions_of_an_expired_lease_are_taken_by_the_others(self, store: Store) -> None:
         _, two = await self._joined(store, "one", "two")
         before = _LATE - timedelta(milliseconds=1)
         assert len(await two.hold(at=before)) == fair_share(store.partitions, 2)
         assert await two.hold(at=_LATE) == frozenset(range(store.partitions))
 
-    async def test_a_late_renewal_keeps_what_nobody_took(self, store: Store, call: CallKey) -> None:
+    async def test_a_late_renewal_keeps_partitions_that_no_other_consumer_took(
+        self, store: Store, call: CallKey
+    ) -> None:
         (one,) = await self._joined(store, "one")
         await record(store, call)
         delivery = await one.next()
         assert await one.hold(at=_LATE) == frozenset(range(store.partitions))
         assert await one.acknowledge(delivery)
 
-    async def test_leaving_twice_is_once(self, store: Store) -> None:
+    async def test_leaving_twice_has_no_further_effect(self, store: Store) -> None:
         one, two = await self._joined(store, "one", "two")
         await one.leave()
         await two.hold()
@@ -230,7 +240,7 @@ class GroupContract:
 
     # --- delivering ---------------------------------------------------------------------------------
 
-    async def test_each_calls_events_come_in_order(self, store: Store) -> None:
+    async def test_events_of_each_call_are_delivered_in_order(self, store: Store) -> None:
         (one,) = await self._joined(store, "one")
         calls = [new_call() for _ in range(4)]
         recorded = await record(store, *calls * 5)
@@ -239,7 +249,9 @@ class GroupContract:
         for call in calls:
             assert [event.sequence for event in events if event.call_id == call.id] == [1, 2, 3, 4, 5]
 
-    async def test_a_delivery_says_what_it_is(self, store: Store, call: CallKey) -> None:
+    async def test_a_delivery_contains_its_event_partition_and_attempt(
+        self, store: Store, call: CallKey
+    ) -> None:
         (event,) = await record(store, call)
         (one,) = await self._joined(store, "one")
         delivery = await one.next()
@@ -248,7 +260,7 @@ class GroupContract:
         assert delivery.partition == partition_of(call, store.partitions)
         assert (delivery.attempt, delivery.released) == (1, False)
 
-    async def test_a_consumer_gets_only_what_it_holds(self, store: Store) -> None:
+    async def test_a_consumer_receives_only_events_of_its_partitions(self, store: Store) -> None:
         consumers = await self._joined(store, "one", "two")
         recorded = await record(store, *calls_apart(store, store.partitions))
         seen: list[Event] = []
@@ -269,20 +281,22 @@ class GroupContract:
         assert (await one.next()).event == first
         assert (await one.next()).event == first
 
-    async def test_asking_for_the_next_acknowledges_the_one_before(self, store: Store, call: CallKey) -> None:
+    async def test_asking_for_the_next_event_acknowledges_the_previous_one(
+        self, store: Store, call: CallKey
+    ) -> None:
         (one,) = await self._joined(store, "one")
         _, second = await record(store, call, call)
         delivery = await one.next(await one.next())
         assert (delivery.event, delivery.attempt) == (second, 1)
         assert await one.begin(delivery) == Begun()
 
-    async def test_acknowledging_early_moves_on_too(self, store: Store, call: CallKey) -> None:
+    async def test_an_early_acknowledgement_moves_the_cursor(self, store: Store, call: CallKey) -> None:
         (one,) = await self._joined(store, "one")
         _, second = await record(store, call, call)
         assert await one.acknowledge(await one.next())
         assert (await one.next()).event == second
 
-    async def test_acknowledging_twice_is_once(self, store: Store, call: CallKey) -> None:
+    async def test_a_second_acknowledgement_changes_nothing(self, store: Store, call: CallKey) -> None:
         (one,) = await self._joined(store, "one")
         _, second = await record(store, call, call)
         first = await one.next()
@@ -293,9 +307,9 @@ class GroupContract:
         assert begun.delivery is not None
         assert begun.delivery.event == second
 
-    # --- changing hands -----------------------------------------------------------------------------
+    # --- changes of the owner -----------------------------------------------------------------------------
 
-    async def test_an_event_of_an_ended_lease_is_delivered_to_another(
+    async def test_an_event_of_an_expired_lease_is_delivered_to_another_consumer(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")
@@ -308,7 +322,7 @@ class GroupContract:
         assert again.epoch > first.epoch
         assert again.attempt == 2
 
-    async def test_a_stale_acknowledgement_moves_nothing(self, store: Store, call: CallKey) -> None:
+    async def test_a_stale_acknowledgement_changes_nothing(self, store: Store, call: CallKey) -> None:
         (one,) = await self._joined(store, "one")
         _, second = await record(store, call, call)
         first = await one.next()
@@ -330,7 +344,7 @@ class GroupContract:
         assert not await one.acknowledge(first)
         assert (await one.next()).attempt == 2
 
-    async def test_what_is_given_up_to_a_newcomer_cannot_be_acknowledged(
+    async def test_an_event_of_a_released_partition_cannot_be_acknowledged(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")
@@ -342,7 +356,7 @@ class GroupContract:
         kept = await one.hold()
         assert await one.acknowledge(delivery) == (delivery.partition in kept)
 
-    async def test_attempts_that_did_not_come_to_anything_may_go_uncounted(
+    async def test_the_attempt_at_an_unused_delivery_is_not_counted(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")
@@ -361,7 +375,7 @@ class GroupContract:
         await one.hold()
         assert (await one.next()).attempt == 2
 
-    async def test_what_changed_hands_is_not_uncounted_by_who_had_it(
+    async def test_an_attempt_is_not_uncounted_by_a_former_owner_of_the_partition(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")
@@ -420,7 +434,7 @@ class GroupContract:
             await self._parked(one)
         assert [parked.event for parked in await store.parked("crm")] == recorded
 
-    async def test_a_released_event_comes_first_and_is_gone_when_acknowledged(
+    async def test_a_released_event_comes_first_and_is_removed_when_acknowledged(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")
@@ -492,7 +506,7 @@ class GroupContract:
         assert not await one.acknowledge(released)
         assert len(await store.parked("crm")) == 1
 
-    async def test_only_what_is_parked_can_be_released(self, store: Store, call: CallKey) -> None:
+    async def test_only_a_parked_event_can_be_released(self, store: Store, call: CallKey) -> None:
         (one,) = await self._joined(store, "one")
         (event,) = await record(store, call)
         assert not await store.release("crm", str(event.id))
@@ -501,9 +515,9 @@ class GroupContract:
         assert not await store.release("unknown", str(event.id))
         assert await store.release("crm", str(event.id))
 
-    # --- what is told of groups ---------------------------------------------------------------------
+    # --- status ---------------------------------------------------------------------
 
-    async def test_a_groups_numbers(self, store: Store) -> None:
+    async def test_the_status_of_a_group_counts_lag_parked_events_and_members(self, store: Store) -> None:
         old, young = calls_apart(store, 2)
         await record(store, old, at=AT)
         await record(store, young, young, at=_LATE)
@@ -531,7 +545,7 @@ class GroupContract:
             await store.open_group(name, start=GroupStart.NOW)
         assert [status.name for status in await store.groups()] == ["audit", "billing", "crm"]
 
-    async def test_a_removed_group_is_forgotten(self, store: Store, call: CallKey) -> None:
+    async def test_a_removed_group_starts_again_when_it_is_opened(self, store: Store, call: CallKey) -> None:
         (one,) = await self._joined(store, "one")
         first, second = await record(store, call, call)
         await self._parked(one)
@@ -555,9 +569,9 @@ class GroupContract:
         assert not await one.acknowledge(delivery)
         assert await one.read_all() == [first, second]
 
-    # --- the log under it ---------------------------------------------------------------------------
+    # --- the log ---------------------------------------------------------------------------
 
-    async def test_a_place_in_the_log_is_before_what_comes_to_a_group_later(
+    async def test_a_wait_from_the_end_of_the_log_ends_before_a_group_delivers_the_next_event(
         self, store: Store, call: CallKey
     ) -> None:
         (one,) = await self._joined(store, "one")

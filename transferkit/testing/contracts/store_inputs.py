@@ -1,4 +1,4 @@
-"""What happens to the calls of the store's conformance suite."""
+"""Calls and inputs for the conformance tests of a store."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LEASE = timedelta(seconds=60)
 
 
 def new_call() -> CallKey:
-    """A call that nobody has heard of."""
+    """A call that the store does not know."""
     return CallKey("fake", str(uuid4()))
 
 
 def opened(
     call: CallKey, *, key: str | None = None, legs: tuple[CallKey, ...] = (), transfer_id: str | None = None
 ) -> Opened:
-    """A transfer of the call, as planned."""
+    """A planned transfer of the call."""
     request = Transfer(call=Call(call.provider, call.id), to=PhoneNumber("+14255550100"), idempotency_key=key)
     return Opened(
         id=transfer_id or str(uuid4()),
@@ -40,13 +40,13 @@ def opened(
 
 
 def requested(transfer: Opened, *, owner: str = "sender") -> Requested:
-    """The command that opens it."""
+    """The input that opens a transfer."""
     return Requested(at=AT, opened=transfer, rules=Rules(), sender=Lease(owner, AT + LEASE))
 
 
 def fact(call: CallKey, *signals: Signal, delivery: str | None = None, at: datetime = AT) -> Observed:
-    """Something that the provider said; a new delivery unless named."""
-    raw = freeze({"said": [signal.value for signal in signals]})  # as adapters give it
+    """A fact from the provider, with a new delivery key unless one is given."""
+    raw = freeze({"said": [signal.value for signal in signals]})  # as adapters pass it
     event = ProviderOther(time=at, provider=call.provider, call_id=call.id, raw=raw)
     return Observed(
         at=at,

@@ -1,4 +1,4 @@
-"""What every store must do when old calls are removed; a part of `StoreContract`."""
+"""Retention: pruning of finished calls. A part of `StoreContract`."""
 
 # ruff: noqa: PLR2004 - expected values are literals on purpose
 
@@ -10,7 +10,7 @@ from transferkit._lifecycle import CallKey, CallState, step
 from transferkit.provider.facts import Signal
 from transferkit.stores import Store
 from transferkit.stores.consumer_groups import GroupStart
-from transferkit.testing.contracts.store_groups import Consumer, calls_together, record
+from transferkit.testing.contracts.store_groups import calls_together, join, record
 from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
 
 __all__ = ["RetentionContract"]
@@ -19,14 +19,14 @@ _DAY = timedelta(days=1)
 
 
 class RetentionContract:
-    """Which calls go, which stay, and what is left of those that went."""
+    """Which calls are pruned, and what remains of them."""
 
     async def _prune(
         self, store: Store, before: datetime = AT + _DAY, *, idle_since: datetime = AT, limit: int = 100
     ) -> int:
         return await store.prune(before=before, idle_since=idle_since, limit=limit)
 
-    async def test_an_old_call_goes_as_a_whole(self, store: Store, call: CallKey) -> None:
+    async def test_an_old_call_is_pruned_as_a_whole(self, store: Store, call: CallKey) -> None:
         transfer = opened(call, key="case-1")
         await store.apply(call, requested(transfer), step)
         await store.apply(call, fact(call, Signal.SUCCEEDED, delivery="d1"), step)
@@ -36,7 +36,9 @@ class RetentionContract:
         assert await store.transfer(transfer.id) is None
         assert await self._prune(store) == 0
 
-    async def test_its_key_and_its_deliveries_are_new_again(self, store: Store, call: CallKey) -> None:
+    async def test_the_key_and_deliveries_of_a_pruned_call_can_be_used_again(
+        self, store: Store, call: CallKey
+    ) -> None:
         await store.apply(call, requested(opened(call, key="case-1")), step)
         await store.apply(call, fact(call, Signal.FAILED, delivery="d1"), step)
         await self._prune(store)
@@ -44,7 +46,7 @@ class RetentionContract:
         assert [event.sequence for event in again.events] == [1]
         assert not (await store.apply(call, fact(call, delivery="d1"), step)).duplicate
 
-    async def test_other_calls_are_left_as_they_are(self, store: Store, call: CallKey) -> None:
+    async def test_pruning_does_not_change_other_calls(self, store: Store, call: CallKey) -> None:
         young = new_call()
         transfer = opened(young, key="case-2")
         await record(store, call)
@@ -56,13 +58,13 @@ class RetentionContract:
         assert await store.call_events(young) == events
         assert await store.transfer(transfer.id) is not None
 
-    async def test_the_last_event_decides(self, store: Store, call: CallKey) -> None:
+    async def test_a_call_is_pruned_by_the_time_of_its_last_event(self, store: Store, call: CallKey) -> None:
         await record(store, call, at=AT)
         await record(store, call, at=AT + _DAY)
         assert await self._prune(store, AT + _DAY) == 0
         assert await self._prune(store, AT + _DAY + timedelta(milliseconds=1)) == 1
 
-    async def test_an_open_transfer_keeps_its_calls(self, store: Store, call: CallKey) -> None:
+    async def test_the_legs_of_an_open_transfer_are_not_pruned(self, store: Store, call: CallKey) -> None:
         consult = new_call()
         await record(store, consult)
         await store.apply(call, requested(opened(call, legs=(consult,))), step)
@@ -70,18 +72,18 @@ class RetentionContract:
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
         assert await self._prune(store) == 2
 
-    async def test_no_more_go_than_asked(self, store: Store) -> None:
+    async def test_pruning_deletes_no_more_calls_than_its_limit(self, store: Store) -> None:
         await record(store, *(new_call() for _ in range(5)))
         assert [await self._prune(store, limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
-    async def test_what_is_kept_does_not_stop_the_rest(self, store: Store) -> None:
+    async def test_calls_that_are_kept_do_not_stop_pruning_of_the_others(self, store: Store) -> None:
         for _ in range(3):
             kept = new_call()
             await store.apply(kept, requested(opened(kept)), step)
         await record(store, new_call(), new_call())
         assert [await self._prune(store, limit=1) for _ in range(3)] == [1, 1, 0]
 
-    async def test_a_reader_goes_on_over_what_is_gone(self, store: Store, call: CallKey) -> None:
+    async def test_a_reader_continues_after_pruned_events(self, store: Store, call: CallKey) -> None:
         start = await store.end_of_log()
         await record(store, call, call)
         end = await store.end_of_log()
@@ -96,10 +98,7 @@ class RetentionContract:
         self, store: Store, call: CallKey
     ) -> None:
         await record(store, call, call)
-        consumers = [Consumer(store, group=group) for group in ("crm", "billing")]
-        for consumer in consumers:
-            await store.open_group(consumer.group, start=GroupStart.BEGINNING)
-            await consumer.hold()
+        consumers = [await join(store, group=group) for group in ("crm", "billing")]
         for consumer in consumers:
             first = await consumer.next()
             assert await self._prune(store) == 0
@@ -108,11 +107,9 @@ class RetentionContract:
             await consumer.acknowledge(second)
         assert await self._prune(store) == 1
 
-    async def test_a_parked_event_keeps_its_call(self, store: Store, call: CallKey) -> None:
+    async def test_a_call_with_a_parked_event_is_not_pruned(self, store: Store, call: CallKey) -> None:
         (event,) = await record(store, call)
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         while not await store.parked("crm"):
             await consumer.begin()
         assert await self._prune(store) == 0
@@ -121,11 +118,11 @@ class RetentionContract:
         await consumer.read_all()
         assert await self._prune(store) == 1
 
-    async def test_a_group_that_nobody_was_at_holds_nothing_back(self, store: Store, call: CallKey) -> None:
+    async def test_a_group_without_consumers_does_not_prevent_pruning(
+        self, store: Store, call: CallKey
+    ) -> None:
         await record(store, call, call, at=AT)
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         while not await store.parked("crm"):
             await consumer.begin()
         await store.open_group("never attended", start=GroupStart.BEGINNING)
@@ -134,23 +131,21 @@ class RetentionContract:
         assert await store.parked("crm") == ()
         assert [status.lag for status in await store.groups()] == [0, 0]
 
-    async def test_an_idle_group_goes_on_with_what_is_left(self, store: Store, call: CallKey) -> None:
+    async def test_an_idle_group_continues_with_the_events_that_were_not_pruned(
+        self, store: Store, call: CallKey
+    ) -> None:
         await record(store, call, at=AT)
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         delivery = await consumer.next()
         later = await record(store, call, new_call(), at=AT + _DAY)
         gone = await record(store, new_call(), at=AT)
         assert await self._prune(store, idle_since=AT + _DAY) == len(gone)
         assert await consumer.read_all(delivery) == later
 
-    async def test_attempts_at_what_is_gone_are_not_those_of_the_next_event(self, store: Store) -> None:
+    async def test_attempts_at_a_pruned_event_do_not_count_for_the_next_event(self, store: Store) -> None:
         old, young = calls_together(store, 2)
         await record(store, old, at=AT)
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         await consumer.next()
         assert (await consumer.next()).attempt == 2
         (event,) = await record(store, young, at=AT + _DAY)

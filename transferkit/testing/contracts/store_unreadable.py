@@ -1,4 +1,4 @@
-"""What every store must do with rows that it cannot read; a part of `StoreContract`."""
+"""Rows that this version cannot read. A part of `StoreContract`."""
 
 # ruff: noqa: PLR2004 - expected values are literals on purpose
 
@@ -16,7 +16,7 @@ from transferkit.provider.facts import Signal
 from transferkit.stores import Applied, Store
 from transferkit.stores.consumer_groups import Begun, GroupStart
 from transferkit.stores.unreadable import UnreadableEvent, UnreadableRow
-from transferkit.testing.contracts.store_groups import MAX_ATTEMPTS, Consumer, record
+from transferkit.testing.contracts.store_groups import MAX_ATTEMPTS, Consumer, join, record
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
 
 __all__ = ["UnreadableContract"]
@@ -25,15 +25,15 @@ _GARBAGE = '{"kind": "provider.other", "ti'
 
 
 def _of_a_newer_version(event: Event) -> str:
-    """The event's JSON as a version would write it that has one kind more."""
+    """The event's JSON with a kind that this version does not have."""
     return json.dumps({**encode(event), "kind": "call.held"})
 
 
 class UnreadableContract:
-    """One unreadable row concerns only whoever reads that row. Implement the four hooks that damage one."""
+    """An unreadable row affects only its own reader. Implement the four hooks that damage a row."""
 
     async def damage_event(self, store: Store, event: Event, stored: str) -> None:
-        """Replace an event in the store's log by this text."""
+        """Replace the JSON of an event in the store's log."""
         raise NotImplementedError
 
     async def damage_state(self, store: Store, call: CallKey) -> None:
@@ -45,7 +45,7 @@ class UnreadableContract:
         raise NotImplementedError
 
     async def rename_work(self, store: Store, transfer_id: str, work: str) -> None:
-        """Give a request's due work that kind, which this version does not know."""
+        """Change the kind of a request's due work to one that this version does not know."""
         raise NotImplementedError
 
     # --- the log ------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class UnreadableContract:
         assert [event for _, event in await store.read(place)] == [third]
         assert await store.read(None, limit=2) == (await store.read(None))[:2]
 
-    async def test_a_marker_shows_nothing_of_a_row_that_is_not_an_event(
+    async def test_a_marker_shows_no_data_of_a_row_that_is_not_an_event(
         self, store: Store, call: CallKey
     ) -> None:
         for number, stored in enumerate([_GARBAGE, "[]", '{"kind": "+14255550123"}', '{"time": 1, "id": 2}']):
@@ -87,7 +87,9 @@ class UnreadableContract:
         assert raised.value.call == call
         assert len(await store.call_events(other)) == 1
 
-    async def test_a_call_with_an_unreadable_event_goes_on(self, store: Store, call: CallKey) -> None:
+    async def test_a_call_with_an_unreadable_event_can_still_be_written(
+        self, store: Store, call: CallKey
+    ) -> None:
         transfer = opened(call)
         (first,) = (await store.apply(call, requested(transfer), step)).events
         await self.damage_event(store, first, _GARBAGE)
@@ -101,12 +103,10 @@ class UnreadableContract:
     # --- groups -------------------------------------------------------------------------------------
 
     async def _parked_unreadable(self, store: Store, call: CallKey, stored: str | None = None) -> Consumer:
-        """Have the first of two events damaged, and then parked by a group."""
+        """Damage the first of two events and park it."""
         first, _ = await record(store, call, call)
         await self.damage_event(store, first, stored or _of_a_newer_version(first))
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         for _ in range(MAX_ATTEMPTS):
             begun = await consumer.begin()
             assert begun.unreadable is not None
@@ -132,9 +132,7 @@ class UnreadableContract:
         first, second, third = await record(store, call, call, call)
         for event in (second, third):
             await self.damage_event(store, event, _of_a_newer_version(first))
-        await store.open_group("crm", start=GroupStart.BEGINNING)
-        consumer = Consumer(store)
-        await consumer.hold()
+        consumer = await join(store)
         while len(await store.parked("crm")) < 3:
             await consumer.begin()
         assert len({parked.id for parked in await store.parked("crm")}) == 3
@@ -154,7 +152,7 @@ class UnreadableContract:
         assert [(one.id, one.attempts) for one in again.parked] == [(parked.id, 1)]
         assert await store.parked("crm") == again.parked
 
-    async def test_a_group_that_waits_at_an_unreadable_event_has_a_status(
+    async def test_a_group_whose_next_event_is_unreadable_has_a_status(
         self, store: Store, call: CallKey
     ) -> None:
         first, second = await record(store, call, call)
@@ -248,9 +246,7 @@ class UnreadableContract:
 
     # --- retention ------------------------------------------------------------------------------------
 
-    async def test_calls_with_unreadable_rows_are_removed_when_they_are_old(
-        self, store: Store, call: CallKey
-    ) -> None:
+    async def test_calls_with_unreadable_rows_are_pruned(self, store: Store, call: CallKey) -> None:
         transfer, other = opened(call), new_call()
         (first,) = (await store.apply(call, requested(transfer), step)).events
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
