@@ -1,4 +1,4 @@
-"""The SQLite store: the one contract, and what only a file and several processes can show."""
+"""The SQLite store: the contract, the file, reading, and several processes."""
 
 import asyncio
 import json
@@ -18,19 +18,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferkit._lifecycle import CallKey, CallState, DueReached, Lease, Observed, Work, step
+from transferkit._lifecycle import CallKey, DueReached, Lease, Observed, Work, step
 from transferkit._util.frozenmap import freeze
 from transferkit.errors import StoreError
 from transferkit.events import ProviderOther
 from transferkit.provider.facts import Delivery, Fact, Signal
-from transferkit.stores import CommitUnknown, KeyUsed, LegOccupied, MemoryStore
+from transferkit.stores import KeyUsed, LegOccupied, MemoryStore
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql import calls
-from transferkit.stores.sql.statements import Statement
-from transferkit.stores.sqlite import SqliteStore, on_network_file_system
+from transferkit.stores.sqlite import SqliteStore, schema
 from transferkit.stores.sqlite.columns import COLUMNS, text, value
 from transferkit.stores.sqlite.connection import Session
-from transferkit.stores.sqlite.errors import CommitError
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import record
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
@@ -108,34 +106,6 @@ def select_from_nowhere(session):
     return session.rows("SELECT 1 FROM nowhere")
 
 
-async def queue_up(store, *jobs):
-    """Let these jobs wait together, as while a commit is running, and return their results."""
-    writer = store._opened().writer
-    running, over = threading.Event(), threading.Event()
-
-    def occupy(session):
-        running.set()
-        over.wait(TIME_LIMIT)
-
-    occupied = asyncio.ensure_future(writer.run(occupy))
-    await asyncio.to_thread(running.wait, TIME_LIMIT)
-    try:
-        tasks = [asyncio.ensure_future(job) for job in jobs]
-        await asyncio.sleep(0)
-    finally:
-        over.set()
-    async with asyncio.timeout(TIME_LIMIT):
-        await occupied
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def breaks(call, state, happened, seen):
-    raise ZeroDivisionError
-
-
-# --- places in the log ------------------------------------------------------------------------------
-
-
 async def test_a_position_is_never_used_again_after_the_newest_events_were_pruned(path, store):
     await record(store, new_call(), at=AT + timedelta(days=2))
     await record(store, *(new_call() for _ in range(3)), at=AT)
@@ -158,237 +128,6 @@ async def test_several_events_of_one_commit_have_consecutive_positions_after_pru
     await store.apply_all([(call, requested(opened(call))), (call, fact(call, Signal.STARTED))], step)
     places = [int(place) for place, _ in await store.read(end)]
     assert places == [int(end) + number for number in (1, 2, 3)]
-
-
-# --- commits ----------------------------------------------------------------------------------------
-
-
-async def test_connections_write_ahead_and_sync_fully(store):
-    def settings(session):
-        return [
-            session.one(f"PRAGMA {name}")[0]
-            for name in ("journal_mode", "synchronous", "fullfsync", "foreign_keys", "query_only")
-        ]
-
-    assert await store._opened().writer.run(settings) == ["wal", 2, 1, 1, 0]
-    assert await store._opened().reader.run(settings) == ["wal", 2, 1, 1, 1]
-
-
-async def test_inputs_that_wait_together_are_committed_together(store):
-    before = store._opened().commits
-    calls = [new_call() for _ in range(50)]
-    await queue_up(store, *(store.apply(call, fact(call), step) for call in calls))
-    assert store._opened().commits - before <= 2
-    for call in calls:
-        assert len(await store.call_events(call)) == 1
-
-
-async def test_an_input_that_raises_in_a_batch_undoes_only_itself(store):
-    first, second, third = opened(new_call(), key="one"), opened(new_call(), key="one"), new_call()
-    results = await queue_up(
-        store,
-        store.apply(first.call, requested(first), step),
-        store.apply(second.call, requested(second), step),
-        store.apply(first.call, requested(opened(first.call)), step),
-        store.apply_all([(third, fact(third)), (new_call(), fact(third))], breaks_on_second()),
-        store.apply(third, fact(third), step),
-    )
-    assert [type(result).__name__ for result in results] == [
-        "Applied",
-        "KeyUsed",
-        "LegOccupied",
-        "ZeroDivisionError",
-        "Applied",
-    ]
-    assert results[1].stored.opened == first
-    assert results[2].transfer_id == first.id
-    assert await store.transfer(second.id) is None
-    assert len(await store.call_events(third)) == 1
-
-
-async def test_an_operation_that_raises_among_others_undoes_only_itself(store):
-    def count():
-        yield [Statement("write_legs", {"provider": "fake", "call_id": str(uuid4()), "transfer_id": "t"})]
-
-    def breaks_off():
-        yield from count()
-        raise ZeroDivisionError
-
-    call = new_call()
-    results = await queue_up(
-        store,
-        store._write(count),
-        store._write(breaks_off),
-        store.apply(call, fact(call), step),
-        store._write(count),
-    )
-    kinds = [type(result).__name__ for result in results]
-    assert kinds == ["NoneType", "ZeroDivisionError", "Applied", "NoneType"]
-    (legs,) = await on_writer(store, lambda session: session.one("SELECT count(*) FROM legs"))
-    assert legs == 2
-    assert len(await store.call_events(call)) == 1
-
-
-def breaks_on_second():
-    calls = []
-
-    def once(call, state, happened, seen):
-        calls.append(call)
-        return (step if len(calls) == 1 else breaks)(call, state, happened, seen)
-
-    return once
-
-
-async def test_an_operation_whose_transaction_sqlite_undoes_takes_nothing_with_it(store, monkeypatch):
-    named = Session.named
-
-    def undoing(session, statement):
-        if statement.name != "undone":
-            return named(session, statement)
-        session.rollback()  # as SQLite does by itself when the disk is full
-        raise sqlite3.OperationalError("database or disk is full")
-
-    def undone():
-        yield [Statement("undone")]
-
-    monkeypatch.setattr(Session, "named", undoing)
-    call = new_call()
-    result, applied = await queue_up(store, store._write(undone), store.apply(call, fact(call), step))
-    assert isinstance(result, StoreError)
-    assert await store.call_events(call) == applied.events != ()
-
-
-async def test_a_commit_that_fails_raises_commit_unknown_for_all_and_records_nothing(store, monkeypatch):
-    commit = Session.commit
-
-    def fails(session):
-        monkeypatch.setattr(Session, "commit", commit)
-        raise CommitError(sqlite3.OperationalError("disk I/O error"))
-
-    monkeypatch.setattr(Session, "commit", fails)
-    calls = [new_call() for _ in range(5)]
-    applies = [store.apply(call, fact(call), step) for call in calls]
-    results = await queue_up(store, *applies)
-    assert [type(result) for result in results] == [CommitUnknown] * 5
-    assert len({id(result) for result in results}) == 5
-    assert [await store.state(call) for call in calls] == [CallState()] * 5
-    assert await store.read(None) == ()
-    await store.apply(calls[0], fact(calls[0]), step)
-    assert len(await store.call_events(calls[0])) == 1
-
-
-async def test_a_full_disk_loses_nothing_that_was_acknowledged(store):
-    await store._opened().writer.run(lambda session: session.one("PRAGMA max_page_count = 60"))
-    calls = [new_call() for _ in range(60)]
-    results = []
-    for start in range(0, 60, 6):
-        some = calls[start : start + 6]
-        with_much = (store.apply(call, evolve(fact(call), fact=big_fact(call)), step) for call in some)
-        results += await asyncio.gather(*with_much, return_exceptions=True)
-    refused = [result for result in results if isinstance(result, BaseException)]
-    assert refused
-    assert all(isinstance(error, StoreError) and "disk is full" in str(error) for error in refused)
-    for call, result in zip(calls, results, strict=True):
-        kept = await store.call_events(call)
-        assert kept == (() if isinstance(result, StoreError) else result.events)
-    await store.apply(calls[-1], fact(calls[-1]), step)  # the connection is a new one, without the limit
-
-
-def big_fact(call):
-    raw = freeze({"said": "x" * 6000})
-    event = ProviderOther(time=AT, provider=call.provider, call_id=call.id, raw=raw)
-    return Fact(event=event, delivery=Delivery(str(uuid4())))
-
-
-async def test_a_locked_file_blocks_neither_the_event_loop_nor_readers(path, store):
-    call = new_call()
-    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
-        locking.execute("BEGIN IMMEDIATE")
-        applying = asyncio.create_task(store.apply(call, fact(call), step))
-        async with asyncio.timeout(TIME_LIMIT):
-            assert await store.state(call) == CallState()
-            assert await store.read(None) == ()
-        assert not applying.done()
-        locking.execute("ROLLBACK")
-        async with asyncio.timeout(TIME_LIMIT):
-            await applying
-
-
-async def test_a_locked_file_raises_store_error_and_can_be_written_later(path, store):
-    await store.close()
-    impatient = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
-    await impatient.open()
-    calls = [new_call() for _ in range(3)]
-    try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
-            locking.execute("BEGIN IMMEDIATE")
-            results = await asyncio.gather(
-                *(impatient.apply(call, fact(call), step) for call in calls), return_exceptions=True
-            )
-        assert all(isinstance(result, StoreError) for result in results)
-        assert all("another process keeps the file locked" in str(result) for result in results)
-        assert await impatient.read(None) == ()
-        await impatient.apply(calls[0], fact(calls[0]), step)
-    finally:
-        await impatient.close()
-
-
-async def test_a_locked_file_can_be_opened_and_read(path, store):
-    events = await record(store, new_call())
-    late = SqliteStore(path, busy_timeout=timedelta())
-    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
-        locking.execute("BEGIN IMMEDIATE")
-        await late.open()
-        assert [event for _, event in await late.read(None)] == events
-        assert await late.apply_all([], step) == ()
-    await late.close()
-
-
-async def test_inputs_queued_during_a_lock_timeout_do_not_wait_for_another_one(path, store, monkeypatch):
-    await store.close()
-    impatient = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
-    await impatient.open()
-    waits, queued, begin = [], threading.Event(), Session.begin
-
-    def begin_counted(session):
-        waits.append(session)
-        assert queued.wait(TIME_LIMIT)
-        begin(session)
-
-    monkeypatch.setattr(Session, "begin", begin_counted)
-    call = new_call()
-    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
-        locking.execute("BEGIN IMMEDIATE")
-        asked = [asyncio.ensure_future(impatient.apply(call, fact(call), step))]
-        async with asyncio.timeout(TIME_LIMIT):
-            while not waits:  # noqa: ASYNC110 - the writer's thread begins
-                await asyncio.sleep(0.001)
-            asked += [asyncio.ensure_future(impatient.apply(call, fact(call), step)) for _ in range(3)]
-            closed = asyncio.ensure_future(impatient.close())
-            await asyncio.sleep(0)
-            queued.set()
-            results = await asyncio.gather(*asked, return_exceptions=True)
-            await closed
-    assert [type(result) for result in results] == [StoreError] * 4
-    assert len({id(result) for result in results}) == 4
-    assert len(waits) == 1
-
-
-async def test_the_inputs_of_a_cancelled_caller_are_committed_completely_or_not_at_all(store):
-    call = new_call()
-    for turn in range(20):
-        applying = asyncio.create_task(store.apply_all([(call, fact(call)), (call, fact(call))], step))
-        for _ in range(turn % 4):
-            await asyncio.sleep(0)
-        applying.cancel()
-        await asyncio.gather(applying, return_exceptions=True)
-    await store.apply(call, fact(call), step)
-    sequences = [event.sequence for event in await store.call_events(call)]
-    assert sequences == list(range(1, len(sequences) + 1))
-    assert len(sequences) % 2 == 1  # none by halves
-
-
-# --- opening and closing ----------------------------------------------------------------------------
 
 
 async def test_closing_commits_queued_inputs(path, store):
@@ -464,9 +203,6 @@ def test_a_relative_path_does_not_move_with_the_process(path, monkeypatch):
     assert store.path == path
 
 
-# --- what the file is -------------------------------------------------------------------------------
-
-
 async def refusal(path):
     before = threading.active_count()
     with pytest.raises(StoreError) as raised:
@@ -536,9 +272,6 @@ async def test_errors_contain_no_stored_data(path, store, planted):
     assert not planted.shown_in(raised.value)
 
 
-# --- reading ---------------------------------------------------------------------------------------
-
-
 async def test_a_failed_read_keeps_no_snapshot(path, store):
     call, other = new_call(), new_call()
     await record(store, call, call, call)
@@ -585,9 +318,6 @@ async def test_a_failed_read_does_not_affect_other_queued_reads(store):
     assert await store.call_events(call) == tuple(events)
 
 
-# --- the schema -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("turn", range(3))
 async def test_many_stores_may_create_the_file_at_once(path, turn):
     stores = [SqliteStore(path, partitions=partitions) for partitions in (4, 5, 6, 7)]
@@ -597,44 +327,6 @@ async def test_many_stores_may_create_the_file_at_once(path, turn):
     await asyncio.gather(*(record(store, call) for store in stores))
     assert len(await stores[0].call_events(call)) == len(stores)
     await asyncio.gather(*(store.close() for store in stores))
-
-
-# --- several on one file ----------------------------------------------------------------------------
-
-
-async def test_the_file_is_not_locked_while_a_step_runs(path, store):
-    def writes_meanwhile(call, state, happened, seen):
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as db:
-            db.execute("UPDATE meta SET pruned = pruned")
-        return step(call, state, happened, seen)
-
-    call = new_call()
-    await store.apply(call, fact(call), writes_meanwhile)
-    assert len(await store.call_events(call)) == 1
-
-
-@pytest.mark.parametrize("concerned", [True, False], ids=["which the step was given", "of another call"])
-async def test_a_step_runs_again_if_another_process_changed_a_row_that_it_read(
-    store, other, monkeypatch, concerned
-):
-    call, loop, runs, begin = new_call(), asyncio.get_running_loop(), [], Session.begin
-    meanwhile = call if concerned else new_call()
-    await record(store, call)
-
-    def counted(call, state, happened, seen):
-        runs.append(state.sequence)
-        return step(call, state, happened, seen)
-
-    def begin_late(session):
-        monkeypatch.undo()
-        writing = asyncio.run_coroutine_threadsafe(record(other, meanwhile), loop)
-        writing.result(TIME_LIMIT)
-        begin(session)
-
-    monkeypatch.setattr(Session, "begin", begin_late)
-    (event,) = (await store.apply(call, fact(call), counted)).events
-    assert runs == ([1, 2] if concerned else [1])
-    assert [one.sequence for one in await other.call_events(call)] == [*range(1, event.sequence + 1)]
 
 
 async def test_each_process_sees_what_the_other_writes(store, other):
@@ -730,9 +422,6 @@ async def test_acknowledged_inputs_survive_a_kill(path, store):
     assert await on_writer(store, lambda session: session.rows("PRAGMA foreign_key_check")) == []
 
 
-# --- what callbacks may bring -----------------------------------------------------------------------
-
-
 async def test_any_text_can_be_stored_in_every_column(store):
     odd = "a\0b\ud800\U0001f600é"
     call = CallKey("fake", "a\0\U0001f600é")
@@ -765,9 +454,6 @@ def test_any_text_is_read_as_it_was_written_and_equal_only_to_itself(one, two):
     assert (first == second) is (one == two)
     with closing(sqlite3.connect(":memory:")) as db:
         assert db.execute("SELECT ?, ? = ?", (first, first, second)).fetchone() == (first, one == two)
-
-
-# --- the same as in memory --------------------------------------------------------------------------
 
 
 class Happenings:
@@ -869,38 +555,61 @@ async def test_random_inputs_have_the_same_results_as_in_the_memory_store(store,
     assert await file.end() == await memory.end()
 
 
-# --- network file systems ---------------------------------------------------------------------------
-
-MOUNTS = r"""
-23 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-40 23 0:45 / {root}/net rw,relatime shared:22 - nfs4 server:/export rw,vers=4.2
-41 40 8:2 / {root}/net/local rw - xfs /dev/sdb rw
-42 23 0:46 / {root}/with\040space rw master:3 - fuse.sshfs host: rw
-43 23 0:47 / {root}/over rw - ext4 /dev/sdc rw
-44 43 0:48 / {root}/over rw - cifs //host/share rw
-not a mount
-"""
+async def test_a_read_that_sqlite_refuses_raises_and_the_next_one_succeeds(store):
+    call = new_call()
+    await store.apply(call, fact(call), step)
+    with pytest.raises(StoreError):
+        await store._opened().reader.run(lambda session: session.rows("SELECT nothing FROM nowhere"))
+    assert len(await store.call_events(call)) == 1
 
 
-@pytest.mark.parametrize(
-    ("file", "kind"),
-    [
-        ("a.db", None),
-        ("net/a.db", "nfs4"),
-        ("net/deep/er/a.db", "nfs4"),
-        ("network/a.db", None),
-        ("net/local/a.db", None),
-        ("with space/a.db", "fuse.sshfs"),
-        ("over/a.db", "cifs"),
-    ],
-)
-def test_the_type_of_a_network_file_system_is_returned(tmp_path, file, kind):
-    root = tmp_path.resolve()
-    mounts = root / "mountinfo"
-    mounts.write_text(MOUNTS.replace("{root}", str(root)))
-    assert on_network_file_system(root / file, mounts=mounts) == kind
+async def test_a_failed_look_at_the_log_wakes_the_waiter(store, monkeypatch):
+    async def fails():
+        raise StoreError("disk I/O error")
+
+    waiting = asyncio.create_task(store.wait(await store.end_of_log(), timeout=10))
+    async with asyncio.timeout(10):
+        while not store._watch.is_waited_for:  # noqa: ASYNC110 - the task runs first
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr(store._watch, "look", fails)
+        await waiting
 
 
-def test_no_network_file_system_is_returned_without_a_mount_table(tmp_path):
-    assert on_network_file_system(tmp_path / "a.db", mounts=tmp_path / "missing") is None
-    assert on_network_file_system(str(tmp_path / "a.db")) in {None, "9p", "virtiofs"}
+async def test_a_sqlite_that_is_too_old_is_refused(path, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    with pytest.raises(StoreError, match="too old for the store"):
+        await SqliteStore(path).open()
+
+
+def test_enabling_the_write_ahead_log_waits_for_other_processes_up_to_a_limit(path):
+    with (
+        closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as locking,
+        closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection,
+    ):
+        locking.execute("CREATE TABLE one (two)")
+        locking.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            schema._use_wal(Session(connection), path, until=schema.time.monotonic() + 0.05)
+        locking.execute("ROLLBACK")
+        schema._use_wal(Session(connection), path, until=schema.time.monotonic())
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_database_without_a_write_ahead_log_is_refused(path):
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(StoreError, match="journal mode stays 'memory'"),
+    ):
+        schema._use_wal(Session(connection), path, until=0)
+
+
+async def test_a_file_that_was_locked_during_open_can_be_opened_later(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        store = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
+        with pytest.raises(StoreError):
+            await store.open()
+        locking.execute("ROLLBACK")
+    await store.open()
+    await store.close()

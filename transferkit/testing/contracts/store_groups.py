@@ -231,6 +231,11 @@ class GroupContract:
         assert await one.hold(at=_LATE) == frozenset(range(store.partitions))
         assert await one.acknowledge(delivery)
 
+    async def test_a_consumer_whose_lease_has_already_ended_still_owns_its_partitions(self, store: Store) -> None:
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        ended = Lease("one", AT - timedelta(seconds=1))
+        assert await store.hold("crm", ended, now=AT) == frozenset(range(store.partitions))
+
     async def test_leaving_twice_has_no_further_effect(self, store: Store) -> None:
         one, two = await self._joined(store, "one", "two")
         await one.leave()
@@ -386,6 +391,29 @@ class GroupContract:
         assert (await two.next()).attempt == 2
         await one.leave(unused=first)
         assert (await two.next()).attempt == 3
+
+    async def test_an_acknowledged_event_is_not_delivered_again_after_it_was_returned_unused(
+        self, store: Store, call: CallKey
+    ) -> None:
+        consumer = await join(store)
+        await record(store, call)
+        delivery = await consumer.next()
+        assert await consumer.acknowledge(delivery)
+        await consumer.leave(unused=delivery)
+        await consumer.hold()
+        assert await consumer.read_all() == []
+
+    async def test_a_released_and_acknowledged_event_is_not_parked_again_after_it_was_returned_unused(
+        self, store: Store, call: CallKey
+    ) -> None:
+        consumer = await join(store)
+        (event,) = await record(store, call)
+        await self._parked(consumer)
+        assert await store.release("crm", str(event.id))
+        released = await consumer.next()
+        assert await consumer.acknowledge(released)
+        await consumer.leave(unused=released)
+        assert await store.parked("crm") == ()
 
     # --- parking ------------------------------------------------------------------------------------
 
