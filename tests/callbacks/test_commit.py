@@ -231,7 +231,7 @@ class Tripping(sqlite3.Connection):
     statements = None
 
     def trip(self, sql):
-        if threading.current_thread().name != "transferkit-sqlite-writer" or sql == "ROLLBACK":
+        if not threading.current_thread().name.startswith("transferkit-sqlite-writer") or sql == "ROLLBACK":
             return
         if sql.startswith("BEGIN"):
             self.statements = 0 if sql == Tripping.begin else None
