@@ -1,163 +1,18 @@
-"""How hypothesis makes the library's values, adapters that are installed for one test, and a database.
+"""Fixtures and Hypothesis strategies for all tests."""
 
-`st.from_type(Transfer)` and so on work in every test, with every field generated.
-
-`TRANSFERKIT_TEST_POSTGRES` names a PostgreSQL server by the URL of a role that may create databases; without
-it the local default socket and port are tried. Where none is reachable tests that need one say so and skip.
-"""
-
-import os
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from enum import Enum
 from textwrap import dedent
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import attrs
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from support import database as postgres_database
+from support import strategies  # noqa: F401 - the strategies are registered when they are imported
 
-import transferkit
-import transferkit.events
-from transferkit import (
-    CommunicationUser,
-    Event,
-    Identifier,
-    PhoneNumber,
-    TeamsApp,
-    TeamsExtensionUser,
-    TeamsUser,
-    UnknownIdentifier,
-    parse_identifier,
-)
-from transferkit._lifecycle import CallState, FinishedTransfer, OpenTransfer, Rules
-from transferkit._util.frozenmap import FrozenMap, freeze
-from transferkit.provider.facts import Result
-
-settings.register_profile(
-    "transferkit",
-    deadline=None,
-    max_examples=int(os.environ.get("TRANSFERKIT_TEST_EXAMPLES", "30")),  # `.ci/run` tries more of them
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("transferkit")
-
-WORDS = st.text(min_size=1, max_size=12)
-PARTS = WORDS.map(lambda text: text.replace("_", "-"))
-SPANS = st.timedeltas(timedelta(microseconds=1), timedelta(days=365))
-TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=5,
-)
-PREFIXES = st.sampled_from(["8:acs:", "8:dod-acs:", "8:gcch-acs:", "8:spool:"])
-
-
-def _is_unknown(text):
-    return isinstance(parse_identifier(text), UnknownIdentifier)
-
-
-def _identifiers():
-    number = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True) | st.just("anonymous") | PARTS
-    name = st.none() | st.text(max_size=8)
-    tenant = st.none() | WORDS
-    cloud = st.sampled_from(transferkit.Cloud)
-    kind = st.from_regex(re.compile(r"[A-Za-z][A-Za-z0-9]{0,8}", re.ASCII), fullmatch=True)
-    return {
-        PhoneNumber: st.builds(PhoneNumber, number, asserted_id=st.none() | PARTS, display_name=name),
-        TeamsUser: st.builds(TeamsUser, WORDS, tenant_id=tenant, display_name=name, cloud=cloud)
-        | st.builds(TeamsUser, WORDS, display_name=name, anonymous=st.just(value=True)),
-        TeamsApp: st.builds(TeamsApp, WORDS, tenant_id=tenant, display_name=name, cloud=cloud),
-        CommunicationUser: st.builds(
-            CommunicationUser,
-            st.builds(
-                "{}{}".format, PREFIXES, st.from_regex(r"[0-9a-f-]{1,8}(_[0-9a-f-]{1,8})?", fullmatch=True)
-            ),
-            display_name=name,
-        ),
-        TeamsExtensionUser: st.builds(
-            TeamsExtensionUser, user_id=PARTS, tenant_id=PARTS, resource_id=PARTS, cloud=cloud
-        ),
-        UnknownIdentifier: st.builds(
-            UnknownIdentifier,
-            WORDS.filter(_is_unknown).filter(lambda text: ":" not in text),
-            tenant_id=tenant,
-        )
-        | st.builds(
-            UnknownIdentifier,
-            WORDS,
-            kind=kind.filter(lambda word: word not in {"teams", "app", "acs"}),
-            tenant_id=tenant,
-            display_name=name,
-        ),
-    }
-
-
-def _field(hint):
-    """A strategy for one field of one of our attrs classes."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is UnionType:
-        return st.one_of(*(st.none() if option is type(None) else _field(option) for option in arguments))
-    if origin is tuple:
-        return st.lists(_field(arguments[0]), min_size=1, max_size=3).map(tuple)
-    if origin is Mapping or hint == FrozenMap[Any]:
-        return st.dictionaries(st.text(max_size=8), JSON, max_size=3).map(freeze)
-    if origin is FrozenMap:
-        return st.dictionaries(WORDS, _field(arguments[0]), max_size=3).map(FrozenMap)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return st.sampled_from(hint)
-    simple = {str: WORDS, int: st.integers(-1, 10**6), bool: st.booleans(), datetime: TIMES, timedelta: SPANS}
-    return simple[hint] if hint in simple else st.from_type(hint)
-
-
-def _register(cls):
-    """Every field of `cls` generated, not only those without a default."""
-    hints = get_type_hints(cls)
-
-    def build():
-        return st.builds(cls, **{field.name: _field(hints[field.name]) for field in attrs.fields(cls)})
-
-    st.register_type_strategy(cls, st.deferred(build))
-
-
-for _class, _strategy in _identifiers().items():
-    st.register_type_strategy(_class, _strategy)
-st.register_type_strategy(Identifier, st.one_of(*_identifiers().values()))
-for _class in (
-    transferkit.Call,
-    transferkit.TeamsPhoneCallerDetails,
-    transferkit.TeamsPhoneSourceDetails,
-    transferkit.TeamsPhoneCallDetails,
-    transferkit.CallingContext,
-    transferkit.Transfer,
-    transferkit.Redirect,
-    transferkit.Participant,
-    Result,
-    Rules,
-    OpenTransfer,
-    FinishedTransfer,
-    CallState,
-):
-    _register(_class)
-EVENT_CLASSES = [
-    cls
-    for cls in vars(transferkit.events).values()
-    if isinstance(cls, type) and issubclass(cls, Event) and hasattr(cls, "kind")
-]
-for _class in EVENT_CLASSES:
-    _register(_class)
-st.register_type_strategy(Event, st.one_of(*(st.from_type(cls) for cls in EVENT_CLASSES)))
+database = postgres_database.database
 
 
 @pytest.fixture
 def install_adapter(tmp_path, monkeypatch):
-    """Installs a distribution that offers an adapter, for the time of the test; returns its module's name."""
+    """Install a distribution with an adapter for one test; returns the name of its module."""
     folder = tmp_path / "installed"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -175,38 +30,3 @@ def install_adapter(tmp_path, monkeypatch):
         return module
 
     return install
-
-
-# --- PostgreSQL ---------------------------------------------------------------------------------------
-
-SERVERS = (
-    [os.environ["TRANSFERKIT_TEST_POSTGRES"]]
-    if "TRANSFERKIT_TEST_POSTGRES" in os.environ
-    else [
-        "postgresql://postgres@/postgres?host=/var/run/postgresql",
-        "postgresql://postgres@127.0.0.1:5432/postgres",
-    ]
-)
-
-
-@pytest.fixture(scope="session")
-def database():
-    """The URL of a PostgreSQL database that is there for this run alone."""
-    psycopg = pytest.importorskip("psycopg")
-    server = next((address for address in SERVERS if _answers(psycopg, address)), None)
-    if server is None:
-        pytest.skip("no PostgreSQL server is reachable; name one with TRANSFERKIT_TEST_POSTGRES")
-    name = f"transferkit_test_{uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {name}")
-    yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    with psycopg.connect(server, autocommit=True) as db:
-        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _answers(psycopg, address):
-    try:
-        psycopg.connect(address, connect_timeout=3).close()
-    except psycopg.OperationalError:
-        return False
-    return True
