@@ -107,6 +107,17 @@ async def test_a_defect_of_an_adapter_gets_500_and_is_logged(make, store, caplog
     assert await stored_kinds(store) == []
 
 
+async def test_a_defect_in_finding_the_route_gets_500_and_is_logged(make, caplog):
+    class Defective(FakeAdapter):
+        def route(self, path):
+            raise ZeroDivisionError
+
+    async with make(Defective) as client:
+        assert (await client.receive(post())).status == 500
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_failed"]
+    assert record.provider is None
+
+
 # --- paths and headers --------------------------------------------------------------------------------
 
 

@@ -13,10 +13,10 @@ from urllib.parse import SplitResult
 
 from transferkit._callbacks.commit import CommitInputs, commit_facts
 from transferkit._callbacks.decoding import decode_callback
-from transferkit._callbacks.messages import CallbackRequest, CallbackResponse, refusal
-from transferkit._callbacks.refusals import Refusals, Refused, RoutedRequest
+from transferkit._callbacks.messages import CallbackRequest, CallbackResponse
+from transferkit._callbacks.refusals import Refusals, RoutedRequest
 from transferkit._callbacks.verification.verifier import Verifier
-from transferkit._telemetry import Rejection, Span, Telemetry, link_events
+from transferkit._telemetry import CallbackRefused, Rejection, Span, Telemetry, link_events
 from transferkit._util.log_events import LogEvent
 from transferkit.config import CallbackConfig
 from transferkit.events import Event
@@ -56,7 +56,7 @@ class Receiver:
         self._config = config
         self._store = store
         self._telemetry = telemetry
-        self._refusals = Refusals(clock)
+        self._refusals = Refusals(clock, config)
         self._prefix = split_url(config.public_url or "").path.rstrip("/")
 
     async def receive(self, request: CallbackRequest) -> CallbackResponse:
@@ -105,19 +105,19 @@ class Receiver:
             if adapter is not None and route is not None:
                 return RoutedRequest(adapter, route, url.query, request)
         self._telemetry.unknown_path()
-        raise Refused(Rejection.UNKNOWN_PATH, refusal(404, "no provider is served at this path"))
+        raise CallbackRefused(Rejection.UNKNOWN_PATH)
 
     async def _verify(self, routed: RoutedRequest) -> Callback:
         """Check method, size and sender.
 
-        Raises `Refused`, `CallbackNotVerified`, and `SenderNotChecked` if the sender cannot be checked now.
+        Raises `CallbackRefused`, `CallbackNotVerified`, and `SenderNotChecked` if the sender cannot be
+        checked now.
         """
-        route, request, limit = routed.route, routed.request, self._config.max_body_bytes
+        route, request = routed.route, routed.request
         if request.method not in route.methods:
-            allowed = ", ".join(route.methods)
-            raise Refused(Rejection.METHOD, refusal(405, f"only {allowed}", {"allow": allowed}))
-        if len(request.body) > limit:
-            raise Refused(Rejection.TOO_LARGE, refusal(413, f"more than {limit} bytes"))
+            raise CallbackRefused(Rejection.METHOD)
+        if len(request.body) > self._config.max_body_bytes:
+            raise CallbackRefused(Rejection.TOO_LARGE)
         tenant_id: str | None = None
         if not self._config.accept_unverified:
             tenant_id = await self._verifier.verify(

@@ -10,18 +10,18 @@ from typing import Literal, final
 from attrs import field, frozen
 
 from transferkit._callbacks.messages import CallbackRequest, CallbackResponse, refusal
-from transferkit._telemetry import Rejection
-from transferkit._telemetry.contract import CallbackRefused
+from transferkit._telemetry import CallbackRefused, Rejection
 from transferkit._telemetry.log_limit import LogLimit
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import redact, safe_id
 from transferkit._util.tracebacks import safe_traceback
+from transferkit.config import CallbackConfig
 from transferkit.errors import CallbackNotVerified, RefusalCause, SenderNotChecked, StoreError
 from transferkit.provider.adapter import Adapter, CallbackRoute
 from transferkit.provider.clock import Clock
 from transferkit.provider.facts import Fact, MalformedCallback
 
-__all__ = ["BODY_TOO_SLOW", "NOT_READY", "Refusals", "Refused", "RoutedRequest", "fact_fields"]
+__all__ = ["BODY_TOO_SLOW", "NOT_READY", "Refusals", "RoutedRequest", "fact_fields"]
 
 _log = logging.getLogger("transferkit.callbacks")
 
@@ -45,14 +45,6 @@ class RoutedRequest:
         return {"event": event, "provider": self.adapter.name, "route": self.route.name}
 
 
-class Refused(CallbackRefused):
-    """A request that is refused before its sender is checked."""
-
-    def __init__(self, rejection: Rejection, response: CallbackResponse) -> None:
-        super().__init__(rejection)
-        self.response = response
-
-
 @final
 class Refusals:
     """Turns the error of a step into a response, and logs it.
@@ -61,43 +53,40 @@ class Refusals:
     provider, route and cause.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, config: CallbackConfig) -> None:
         self._log_limit = LogLimit(clock)
+        self._max_body_bytes = config.max_body_bytes
 
     def respond(self, error: Exception, routed: RoutedRequest | None) -> CallbackResponse:
-        """The response to a request whose handling failed with `error`."""
-        if isinstance(error, Refused):
-            return self._unacceptable(error, routed)
-        if routed is not None:
-            match error:
-                case CallbackNotVerified():
-                    self._log_refused(routed, str(error), error.cause)
-                    return refusal(401, "the sender is not verified", {"www-authenticate": "Bearer"})
-                case SenderNotChecked():
-                    return self._not_checked(error, routed)
-                case MalformedCallback():
-                    return _malformed(error, routed)
-                case StoreError():
-                    return _not_stored(error, routed)
-        _log.error(
-            "callback not accepted: %s",
-            safe_traceback(error),
-            extra={
-                "event": LogEvent.CALLBACK_FAILED,
-                "provider": routed.adapter.name if routed else None,
-            },
-        )
-        return refusal(500, "not accepted")
+        """The response to a request whose handling failed with `error`. `routed` is None without a route."""
+        if routed is None:
+            unknown_path = isinstance(error, CallbackRefused)
+            return (
+                refusal(404, "no provider is served at this path") if unknown_path else _failed(error, None)
+            )
+        match error:
+            case CallbackRefused(rejection=Rejection.TOO_LARGE):
+                response = refusal(413, f"more than {self._max_body_bytes} bytes")
+            case CallbackRefused():
+                response = self._method_not_allowed(routed)
+            case CallbackNotVerified():
+                self._log_refused(routed, str(error), error.cause)
+                response = refusal(401, "the sender is not verified", {"www-authenticate": "Bearer"})
+            case SenderNotChecked():
+                response = self._not_checked(error, routed)
+            case MalformedCallback():
+                response = _malformed(error, routed)
+            case StoreError():
+                response = _not_stored(error, routed)
+            case _:
+                response = _failed(error, routed.adapter.name)
+        return response
 
-    def _unacceptable(self, refused: Refused, routed: RoutedRequest | None) -> CallbackResponse:
-        if (
-            refused.rejection is Rejection.METHOD
-            and routed is not None
-            and routed.adapter.refusal_hint(routed.route, routed.request.headers)
-        ):
-            allowed = refused.response.headers["allow"]
+    def _method_not_allowed(self, routed: RoutedRequest) -> CallbackResponse:
+        allowed = ", ".join(routed.route.methods)
+        if routed.adapter.refusal_hint(routed.route, routed.request.headers):
             self._log_refused(routed, f"its method is not {allowed}", "method")
-        return refused.response
+        return refusal(405, f"only {allowed}", {"allow": allowed})
 
     def _not_checked(self, error: SenderNotChecked, routed: RoutedRequest) -> CallbackResponse:
         line_end = self._log_limit.line_end(
@@ -137,6 +126,12 @@ def _not_stored(error: StoreError, routed: RoutedRequest) -> CallbackResponse:
     fields = routed.log_fields(LogEvent.CALLBACK_NOT_STORED)
     _log.error("callback not stored: %s", safe_traceback(error), extra=fields)
     return refusal(503, "not stored; send it again", {"retry-after": "5"})
+
+
+def _failed(error: Exception, provider: str | None) -> CallbackResponse:
+    fields = {"event": LogEvent.CALLBACK_FAILED, "provider": provider}
+    _log.error("callback not accepted: %s", safe_traceback(error), extra=fields)
+    return refusal(500, "not accepted")
 
 
 def fact_fields(facts: Sequence[Fact]) -> dict[str, object]:

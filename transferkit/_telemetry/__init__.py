@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from transferkit._telemetry.contract import Rejection, Span, Telemetry, answer_word
+from transferkit._telemetry.contract import CallbackRefused, Rejection, Span, Telemetry, answer_word
 from transferkit._telemetry.links import link_events
 from transferkit._util.log_events import LogEvent
 
-__all__ = ["Rejection", "Span", "Telemetry", "answer_word", "link_events", "telemetry_here"]
+__all__ = [
+    "CallbackRefused",
+    "Rejection",
+    "Span",
+    "Telemetry",
+    "answer_word",
+    "link_events",
+    "telemetry_here",
+]
 
 _log = logging.getLogger("transferkit.telemetry")
 
