@@ -135,11 +135,11 @@ class CallbackSender:
 
     def _keep(self, url: str, body: Any, headers: Headers, status: int | None, fault: Fault | None) -> None:
         self._record(
-            SentCallback.of(
-                url,
-                body,
-                status,
-                headers=headers,
+            SentCallback(
+                url=url,
+                body=body,
+                status=status,
+                headers=headers or {},
                 at=self._clock.now(),
                 fault=None if fault is None else str(fault),
             )

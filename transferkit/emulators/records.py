@@ -27,6 +27,15 @@ _SECRET_FIELDS: Final = re.compile(r"\b(client_secret|client_assertion|password)
 _SECRET_KEYS: Final = frozenset({"access_token", "refresh_token", "id_token"})
 
 
+def _masked(headers: Mapping[str, str]) -> FrozenMap[str]:
+    """The headers with names in lower case; credentials are masked except for their scheme."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    for name in _SECRET_HEADERS & lower.keys():
+        scheme, space, _ = lower[name].partition(" ")
+        lower[name] = f"{scheme} {MASK}" if space else MASK
+    return FrozenMap(lower)
+
+
 @final
 @frozen(kw_only=True)
 class EmulatedRequest:
@@ -94,7 +103,7 @@ class RecordedRequest:
             method=request.method,
             path=request.path,
             query=FrozenMap(dict(request.query)),
-            headers=FrozenMap(_masked(request.headers)),
+            headers=_masked(request.headers),
             body=_content(request),
             status=reply.status if reply else 0,
             at=at,
@@ -115,24 +124,9 @@ class SentCallback:
     url: str = field(repr=False)
     body: Any = field(repr=False)
     status: int | None
-    headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    headers: Mapping[str, str] = field(default=EMPTY, converter=_masked, repr=False)
     at: datetime = field(factory=lambda: datetime.now(UTC))
     fault: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        body: Any,
-        status: int | None,
-        *,
-        headers: Mapping[str, str] | None,
-        at: datetime,
-        fault: str | None = None,
-    ) -> SentCallback:
-        """The record of a callback."""
-        masked = FrozenMap(_masked(headers or {}))
-        return cls(url=url, body=body, status=status, headers=masked, at=at, fault=fault)
 
 
 @final
@@ -162,17 +156,6 @@ class CallView:
     ringing: bool = False
     executions: int = 0
     marks: tuple[str, ...] = field(default=(), repr=False)
-
-
-def _masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers with names in lower case; credentials are masked except for their scheme."""
-    kept: dict[str, str] = {}
-    for given, value in headers.items():
-        name = given.lower()
-        scheme, space, _ = value.partition(" ")
-        secret = f"{scheme} {MASK}" if space else MASK
-        kept[name] = secret if name in _SECRET_HEADERS else value
-    return kept
 
 
 def _content(request: EmulatedRequest) -> Any:

@@ -83,48 +83,16 @@ class Script:
 
 
 _PEOPLE = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, TeamsExtensionUser)
+_ANY = Anything()
+_ON_BOTH = dict.fromkeys(("caller_id", "context.sip", "context.voip", "context.teams", "callback_uri"), _ANY)
+_ON_TRANSFERS = dict.fromkeys(("participant_id", "replaces", "language_id", "region", "endpoint"), _ANY)
+_ON_REDIRECTS = dict.fromkeys(
+    ("incoming_context", "ring_timeout", "disposition", "mask_caller", "mask_callee"), _ANY
+)
+_PERSON = Identifiers(kinds=_PEOPLE)
 _EVERYTHING = Capabilities(
-    transfer=FrozenMap(
-        {
-            "to": Identifiers(kinds=_PEOPLE),
-            "transferee": Identifiers(kinds=_PEOPLE),
-            **{
-                name: Anything()
-                for name in (
-                    "participant_id",
-                    "replaces",
-                    "caller_id",
-                    "context.sip",
-                    "context.voip",
-                    "context.teams",
-                    "callback_uri",
-                    "language_id",
-                    "region",
-                    "endpoint",
-                )
-            },
-        }
-    ),
-    redirect=FrozenMap(
-        {
-            "to": Identifiers(kinds=_PEOPLE, max_count=25),
-            **{
-                name: Anything()
-                for name in (
-                    "incoming_context",
-                    "ring_timeout",
-                    "disposition",
-                    "mask_caller",
-                    "mask_callee",
-                    "caller_id",
-                    "context.sip",
-                    "context.voip",
-                    "context.teams",
-                    "callback_uri",
-                )
-            },
-        }
-    ),
+    transfer=FrozenMap({"to": _PERSON, "transferee": _PERSON, **_ON_BOTH, **_ON_TRANSFERS}),
+    redirect=FrozenMap({"to": Identifiers(kinds=_PEOPLE, max_count=25), **_ON_BOTH, **_ON_REDIRECTS}),
     repeatable_for=timedelta(minutes=5),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from transferkit.events import FailureReason
 from transferkit.identifiers import Identifier, PhoneNumber, TeamsUser
@@ -33,22 +33,24 @@ class Ending(StrEnum):
 
 
 @final
-@frozen(kw_only=True)
+@frozen
 class Scenario:
-    """One scenario."""
+    """One scenario.
+
+    * `suffix`: the last four digits of the magic number and the magic id.
+    * `paces`: how many steps of a scenario the target rings.
+    * `status`: the HTTP status of a rejected request; 429 has a `Retry-After`.
+    * `refusals`: how many requests about a call are rejected before one is accepted; None rejects all.
+    """
 
     name: str
     suffix: str
-    """The last four digits of the magic number and the magic id."""
     ending: Ending
-    reason: FailureReason | None = None
-    paces: int = 1
-    """How many steps of a scenario the target rings."""
-    status: int | None = None
-    """The HTTP status of a rejected request; 429 has a `Retry-After`."""
-    refusals: int | None = None
-    """How many requests about a call are rejected before one is accepted; None rejects all."""
     description: str
+    reason: FailureReason | None = field(default=None, kw_only=True)
+    paces: int = field(default=1, kw_only=True)
+    status: int | None = field(default=None, kw_only=True)
+    refusals: int | None = field(default=None, kw_only=True)
 
     @property
     def number(self) -> PhoneNumber:
@@ -66,103 +68,66 @@ class Scenario:
         return TeamsUser(self.object_id)
 
 
+_FAILS, _COMPLETES = Ending.FAILS, Ending.COMPLETES
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario(name="answers", suffix="0100", ending=Ending.COMPLETES, description="The target answers."),
+    Scenario("answers", "0100", _COMPLETES, "The target answers."),
+    Scenario("voicemail", "0111", _COMPLETES, "Voicemail answers, which both providers report as a success."),
+    Scenario("busy", "0186", _FAILS, "The target is busy.", reason=FailureReason.BUSY),
+    Scenario("no_answer", "0180", _FAILS, "The target does not answer.", reason=FailureReason.NO_ANSWER),
+    Scenario("declined", "0103", _FAILS, "The target declines.", reason=FailureReason.DECLINED),
     Scenario(
-        name="voicemail",
-        suffix="0111",
-        ending=Ending.COMPLETES,
-        description="Voicemail answers, which both providers report as a success.",
-    ),
-    Scenario(
-        name="busy",
-        suffix="0186",
-        ending=Ending.FAILS,
-        reason=FailureReason.BUSY,
-        description="The target is busy.",
-    ),
-    Scenario(
-        name="no_answer",
-        suffix="0180",
-        ending=Ending.FAILS,
-        reason=FailureReason.NO_ANSWER,
-        description="The target does not answer.",
-    ),
-    Scenario(
-        name="declined",
-        suffix="0103",
-        ending=Ending.FAILS,
-        reason=FailureReason.DECLINED,
-        description="The target declines.",
-    ),
-    Scenario(
-        name="unreachable",
-        suffix="0181",
-        ending=Ending.FAILS,
+        "unreachable",
+        "0181",
+        _FAILS,
+        "No endpoint of the target is reachable.",
         reason=FailureReason.UNREACHABLE,
-        description="No endpoint of the target is reachable.",
     ),
     Scenario(
-        name="not_found",
-        suffix="0104",
-        ending=Ending.FAILS,
-        reason=FailureReason.TARGET_NOT_FOUND,
-        description="The target does not exist.",
+        "not_found", "0104", _FAILS, "The target does not exist.", reason=FailureReason.TARGET_NOT_FOUND
     ),
     Scenario(
-        name="caller_leaves",
-        suffix="0187",
-        ending=Ending.CALLER_LEAVES,
+        "caller_leaves",
+        "0187",
+        Ending.CALLER_LEAVES,
+        "The caller hangs up before the target answers.",
         reason=FailureReason.CALLER_LEFT,
-        description="The caller hangs up before the target answers.",
+    ),
+    Scenario("silent", "0199", Ending.SILENT, "The provider accepts the transfer and sends no callback."),
+    Scenario("slow", "0101", _COMPLETES, "The target rings ten times as long, then answers.", paces=10),
+    Scenario(
+        "manual",
+        "0102",
+        Ending.MANUAL,
+        "The target rings until you have it answer or decline, or have the caller hang up.",
     ),
     Scenario(
-        name="silent",
-        suffix="0199",
-        ending=Ending.SILENT,
-        description="The provider accepts the transfer and sends no callback.",
-    ),
-    Scenario(
-        name="slow",
-        suffix="0101",
-        ending=Ending.COMPLETES,
-        paces=10,
-        description="The target rings ten times as long, then answers.",
-    ),
-    Scenario(
-        name="manual",
-        suffix="0102",
-        ending=Ending.MANUAL,
-        description="The target rings until you have it answer or decline, or have the caller hang up.",
-    ),
-    Scenario(
-        name="not_allowed",
-        suffix="0105",
-        ending=Ending.FAILS,
+        "not_allowed",
+        "0105",
+        _FAILS,
+        "The target is not allowed to be called.",
         reason=FailureReason.TARGET_NOT_ALLOWED,
-        description="The target is not allowed to be called.",
     ),
     Scenario(
-        name="returned",
-        suffix="0188",
-        ending=Ending.RETURNED,
-        description="The call returns to the application, and the provider does not report a reason.",
+        "returned",
+        "0188",
+        Ending.RETURNED,
+        "The call returns to the application, and the provider does not report a reason.",
     ),
     Scenario(
-        name="forbidden",
-        suffix="0143",
-        ending=Ending.REFUSED,
+        "forbidden",
+        "0143",
+        Ending.REFUSED,
+        "The provider rejects the request because the application lacks a permission.",
         reason=FailureReason.FORBIDDEN,
         status=403,
-        description="The provider rejects the request because the application lacks a permission.",
     ),
     Scenario(
-        name="throttled",
-        suffix="0129",
-        ending=Ending.COMPLETES,
+        "throttled",
+        "0129",
+        _COMPLETES,
+        "The provider throttles the first request and accepts the next; the target answers.",
         status=429,
         refusals=1,
-        description="The provider throttles the first request and accepts the next; the target answers.",
     ),
 )
 

@@ -122,7 +122,7 @@ class CallbackSigner:
         sign: Sign = key.rs256
         match forgery:
             case Forgery.NONE_ALGORITHM:
-                header, sign = {"alg": "none", "typ": "JWT"}, _no_signature
+                header, sign = {"alg": "none", "typ": "JWT"}, lambda _: b""
             case Forgery.HS256_WITH_PUBLIC_KEY:
                 header, sign = header | {"alg": "HS256"}, key.hs256_of_public_key
             case Forgery.PS256:
@@ -258,10 +258,6 @@ def _merged(usual: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[st
 
 def _span(lifetime: timedelta | float) -> timedelta:
     return lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
-
-
-def _no_signature(_: bytes) -> bytes:
-    return b""
 
 
 def _base64url(data: bytes) -> str:

@@ -173,8 +173,9 @@ class EventGrid:
         except (httpx.HTTPError, httpx.InvalidURL):
             reply = None
         status = None if reply is None else reply.status_code
-        at = self._emulator.clock.now()
-        self._emulator.journal.add(SentCallback.of(url, body, status, headers=headers, at=at))
+        self._emulator.journal.add(
+            SentCallback(url=url, body=body, status=status, headers=headers, at=self._emulator.clock.now())
+        )
         return reply
 
     def _with_secret(self, url: str) -> str:

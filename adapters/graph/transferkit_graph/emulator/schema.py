@@ -46,6 +46,10 @@ def _record(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Rec
     return Record(required=required, optional={name: or_null(check) for name, check in optional.items()})
 
 
+def _texts(*names: str) -> dict[str, Check]:
+    return dict.fromkeys(names, filled_text)
+
+
 def _odata_type(*names: str) -> Check:
     """The name of one of these types, with or without the number sign."""
     return one_of(*(f"{mark}microsoft.graph.{name}" for name in names for mark in ("#", "")))
@@ -84,9 +88,7 @@ _IDENTITY = _record(
     {"id": filled_text},
     {
         "@odata.type": _odata_type("identity"),
-        "displayName": filled_text,
-        "tenantId": filled_text,
-        "identityProvider": filled_text,
+        **_texts("displayName", "tenantId", "identityProvider"),
     },
 )
 _IDENTITY_SET_FIELDS = _record(
@@ -110,9 +112,7 @@ _INVITATION = _record(
         "@odata.type": _odata_type("invitationParticipantInfo"),
         "endpointType": one_of(*EndpointType),
         "hidden": boolean,
-        "languageId": filled_text,
-        "participantId": filled_text,
-        "region": filled_text,
+        **_texts("languageId", "participantId", "region"),
         "removeFromDefaultAudioRoutingGroup": boolean,
         "replacesCallId": filled_text,
     },
@@ -123,9 +123,7 @@ _PARTICIPANT = _record(
         "@odata.type": _odata_type("participantInfo"),
         "countryCode": filled_text,
         "endpointType": one_of(*EndpointType),
-        "languageId": filled_text,
-        "participantId": filled_text,
-        "region": filled_text,
+        **_texts("languageId", "participantId", "region"),
     },
 )
 
@@ -135,8 +133,7 @@ TRANSFER = _record(
         "transferee": _PARTICIPANT,
         "clientContext": _client_context,
         # Not in the schema, but in the published example of a group call.
-        "languageId": filled_text,
-        "region": filled_text,
+        **_texts("languageId", "region"),
     },
 )
 TRANSFER_2018 = _record(
@@ -195,9 +192,7 @@ _CHAT_INFO = _record(
     {},
     {
         "@odata.type": _odata_type("chatInfo"),
-        "threadId": filled_text,
-        "messageId": filled_text,
-        "replyChainMessageId": filled_text,
+        **_texts("threadId", "messageId", "replyChainMessageId"),
     },
 )
 NEW_CALL = _record(
