@@ -60,7 +60,7 @@ def test_an_accepted_transfer_is_a_completed_one(callback, cloud_event):
     assert fact.event.raw == event
 
 
-def test_a_failed_transfer(callback, cloud_event):
+def test_a_failed_transfer_is_read(callback, cloud_event):
     data = {"resultInformation": {"code": 486, "subCode": 560486, "message": "Busy."}}
     fact = only(callback([cloud_event("CallTransferFailed", data)]))
     assert fact.signals == (Signal.FAILED,)
@@ -69,13 +69,13 @@ def test_a_failed_transfer(callback, cloud_event):
     assert fact.event.operation_context is None
 
 
-def test_a_failed_transfer_that_says_no_reason(callback, cloud_event):
+def test_a_failure_without_codes_has_no_reason(callback, cloud_event):
     fact = only(callback([cloud_event("CallTransferFailed")]))
     assert fact.signals == (Signal.FAILED,)
     assert fact.result.reason is FailureReason.UNKNOWN
 
 
-def test_a_late_connected_proves_nothing(callback, cloud_event):
+def test_a_connected_event_has_no_signals(callback, cloud_event):
     fact = only(callback([cloud_event("CallConnected")]))
     assert isinstance(fact.event, CallConnected)
     assert fact.signals == ()
@@ -91,7 +91,7 @@ def test_a_late_connected_proves_nothing(callback, cloud_event):
         (DONE, (Signal.CALL_TRANSFERRED, Signal.CALL_ENDED), FailureReason.CALL_ENDED),
     ],
 )
-def test_an_ended_call(callback, cloud_event, information, signals, reason):
+def test_the_end_of_a_call_is_read(callback, cloud_event, information, signals, reason):
     data = {} if information is None else {"resultInformation": information}
     fact = only(callback([cloud_event("CallDisconnected", data)]))
     assert isinstance(fact.event, CallEnded)
@@ -101,7 +101,7 @@ def test_an_ended_call(callback, cloud_event, information, signals, reason):
 
 
 @pytest.mark.parametrize("nested", [True, False], ids=["participants", "bare identifiers of 2022"])
-def test_participants(callback, cloud_event, nested):
+def test_a_roster_lists_the_participants(callback, cloud_event, nested):
     models = [
         {"rawId": "4:+14255550101", "kind": "phoneNumber", "phoneNumber": {"value": "+14255550101"}},
         {"rawId": "48:echo", "kind": "unknown"},
@@ -119,7 +119,7 @@ def test_participants(callback, cloud_event, nested):
 
 
 @pytest.mark.parametrize("name", ["AddParticipantFailed", "PlayCompleted", "SomethingNew"])
-def test_anything_else_is_kept_under_the_providers_name(callback, cloud_event, name):
+def test_any_other_event_is_provider_other(callback, cloud_event, name):
     fact = only(callback([cloud_event(name, {"resultInformation": {"code": 486, "subCode": 8539}})]))
     assert fact.event.name == name
     assert fact.signals == ()
@@ -482,7 +482,7 @@ def members(value: object, at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize("batch", [True, False], ids=["array", "single"])
 @pytest.mark.parametrize("cloud", [True, False], ids=["CloudEvents", "Event Grid"])
-def test_a_subscription_validation_gives_the_code_to_answer_with(callback, cloud, batch):
+def test_the_response_to_a_validation_contains_its_code(callback, cloud, batch):
     name = "Microsoft.EventGrid.SubscriptionValidationEvent"
     data = {"validationCode": "512d38b6", "validationUrl": "https://grid.example/validate?id=512d38b6"}
     kind = {"type": name, "source": "/subscriptions/1"} if cloud else {"eventType": name, "topic": "/subs/1"}

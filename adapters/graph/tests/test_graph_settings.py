@@ -123,7 +123,7 @@ def test_a_secret_has_the_name_of_its_key():
         ),
     ],
 )
-def test_tokens_are_for_the_cloud_s_graph_and_of_the_call_s_tenant(settings, authority, scope):
+def test_the_scope_is_that_of_the_cloud_and_the_authority_that_of_the_tenant(settings, authority, scope):
     chosen = GraphSettings(**settings)
     assert chosen.authority_of("t1") == authority
     assert chosen.scope == scope

@@ -96,8 +96,9 @@ async def test_a_claims_challenge_is_a_query_of_its_own(authority, tokens_of):
     entra_app, there = authority
     getter = tokens_of(**SECRET, **there)
     claims = '{"access_token": {"nbf": {"essential": true}}}'
-    for each in (None, claims):
+    for each in (None, claims, None):
         assert isinstance(await getter.get(SCOPE, claims=each), Token)
+    assert len(entra_app.forms) == 2, "the token for the claims replaces the earlier one"
     assert "nbf" in entra_app.forms[1]["claims"]
 
 

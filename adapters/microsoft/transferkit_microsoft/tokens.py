@@ -47,7 +47,8 @@ class Tokens:
     def __init__(self, settings: EntraSettings) -> None:
         self._settings = settings
         self._sources: dict[str | None, Source] = {}
-        self._cached: dict[Key, tuple[Token, float]] = {}
+        self._cached: dict[tuple[str | None, str], tuple[Token, float]] = {}
+        """Tokens by tenant and scope, each with the monotonic time until which it is used."""
         self._running: dict[Key, asyncio.Task[Token | Rejected | NotSent]] = {}
         self._session: requests.Session | None = None
         self._session_lock = Lock()
@@ -68,8 +69,8 @@ class Tokens:
             result = Result(reason=FailureReason.TENANT_MISMATCH, advice=OWN_TENANT_ONLY, basis=Basis.LOCAL)
             return Rejected(result=result)
         key = self._tenant(tenant), scope, claims
-        cached, until = self._cached.get(key, (None, 0.0))
-        if cached is not None and monotonic() < until:
+        cached, until = self._cached.get(key[:2], (None, 0.0))
+        if cached is not None and claims is None and monotonic() < until:
             return cached
         running = self._running.get(key)
         if running is None:
@@ -119,7 +120,7 @@ class Tokens:
             self.forget(tenant)
         if isinstance(found, Token):
             seconds = min(found.expires_on - time.time() - _SPARE_SECONDS, _CACHED_SECONDS)
-            self._cached[key] = found, monotonic() + seconds
+            self._cached[tenant, scope] = found, monotonic() + seconds
         return found
 
     def _acquire(self, tenant: str | None, scope: str, claims: str | None) -> Token | Rejected | NotSent:
