@@ -163,10 +163,10 @@ class CommunicationUser(Identifier):
     display_name: str | None = field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        kind = _kind_of(self.id)
-        if kind is TeamsExtensionUser:
+        cls = _class_of(self.id)
+        if cls is TeamsExtensionUser:
             raise ValueError(f"id: {redact(self.id)!r} has three parts: it is a TeamsExtensionUser")
-        if kind is not CommunicationUser:
+        if cls is not CommunicationUser:
             known = ", ".join([*_ACS_PREFIXES.values(), _SPOOL_PREFIX])
             raise ValueError(f"id: an ACS user's id starts with one of {known}; got {redact(self.id)!r}")
 
@@ -224,7 +224,7 @@ class UnknownIdentifier(Identifier):
 
     def __attrs_post_init__(self) -> None:
         if self.kind is None:
-            known = self.id.startswith("+") or _KIND_WORD.fullmatch(self.id) or _kind_of(self.id)
+            known = self.id.startswith("+") or _KIND_WORD.fullmatch(self.id) or _class_of(self.id)
             if known:
                 raise ValueError(f"{redact(self.id)!r} has a known form: use parse_identifier")
         elif self.kind in _TYPED or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.kind, re.ASCII):
@@ -241,77 +241,16 @@ class UnknownIdentifier(Identifier):
         return f"UnknownIdentifier({redact(self.raw_id)!r})"
 
 
-_KINDS: dict[str, type[Identifier]] = {
+_CLASSES: dict[str, type[Identifier]] = {
     **dict.fromkeys((*_TEAMS_USER_PREFIXES.values(), _VISITOR_PREFIX), TeamsUser),
     **dict.fromkeys(_TEAMS_APP_PREFIXES.values(), TeamsApp),
     **dict.fromkeys((*_ACS_PREFIXES.values(), _SPOOL_PREFIX), CommunicationUser),
 }
-
-
-def _kind_of(raw_id: str) -> type[Identifier] | None:
-    """Return the class of a raw id, None for an unknown form."""
-    return PhoneNumber if _is_phone(raw_id) else _kind_by(*_split(raw_id))
-
-
-def _kind_by(prefix: str, rest: str) -> type[Identifier] | None:
-    kind = _KINDS.get(prefix) if rest else None
-    if kind is CommunicationUser and prefix != _SPOOL_PREFIX:
-        parts = rest.split("_")
-        return TeamsExtensionUser if len(parts) == _EXTENSION_PARTS and all(parts) else kind
-    return kind
-
-
-def _is_phone(raw_id: str) -> bool:
-    return raw_id.startswith(_PHONE_PREFIX) and raw_id != _PHONE_PREFIX
-
-
-def _split(raw_id: str) -> tuple[str, str]:
-    """Split `8:orgid:abc` into `8:orgid:` and `abc`, which is empty if there are fewer than three parts."""
-    head, first, tail = raw_id.partition(":")
-    scope, second, rest = tail.partition(":")
-    return (f"{head}{first}{scope}{second}", rest) if second else (raw_id, "")
-
-
 _CLOUDS: dict[str, Cloud] = {
     prefix: cloud
     for prefixes in (_TEAMS_USER_PREFIXES, _TEAMS_APP_PREFIXES, _ACS_PREFIXES)
     for cloud, prefix in prefixes.items()
 }
-"""The cloud of each prefix that names one."""
-
-
-def _parse_phone(text: str) -> PhoneNumber:
-    """Read a number with or without an asserted id. Every text that is not empty is valid."""
-    head, _, tail = text.rpartition("_")
-    return PhoneNumber(head, asserted_id=tail) if head and tail else PhoneNumber(text)
-
-
-def _parse_typed(kind: str, rest: str) -> Identifier:
-    """Read `<kind>:<id>`: the short forms, and kinds without a raw id."""
-    match kind:
-        case "teams":
-            return TeamsUser(rest)
-        case "app":
-            return TeamsApp(rest)
-        case "acs":
-            return _parse_raw_id(f"{_ACS_PREFIXES[Cloud.PUBLIC]}{rest}")
-        case _:
-            return UnknownIdentifier(rest, kind=kind)
-
-
-def _parse_raw_id(text: str) -> Identifier:
-    """Read a raw id other than that of a phone number."""
-    prefix, rest = _split(text)
-    kind = _kind_by(prefix, rest)
-    if kind is TeamsUser:
-        cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # the prefix of a visitor names no cloud
-        return TeamsUser(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
-    if kind is TeamsApp:
-        return TeamsApp(rest, cloud=_CLOUDS[prefix])
-    if kind is TeamsExtensionUser:
-        resource, tenant, user = rest.split("_")
-        return TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource, cloud=_CLOUDS[prefix])
-    return CommunicationUser(text) if kind is CommunicationUser else UnknownIdentifier(text)
 
 
 def parse_identifier(text: str) -> Identifier:
@@ -322,8 +261,58 @@ def parse_identifier(text: str) -> Identifier:
     if not text:
         raise ValueError("an identifier cannot be empty")
     if text.startswith("+"):
-        return _parse_phone(text)
-    if _is_phone(text):
-        return _parse_phone(text.removeprefix(_PHONE_PREFIX))
+        return _parse_number(text)
     word = _KIND_WORD.fullmatch(text)
-    return _parse_typed(*word.groups()) if word else _parse_raw_id(text)
+    if word is None:
+        return _parse_raw_id(text)
+    kind, id_ = word.groups()
+    match kind:
+        case "teams":
+            return TeamsUser(id_)
+        case "app":
+            return TeamsApp(id_)
+        case "acs":
+            return _parse_raw_id(f"{_ACS_PREFIXES[Cloud.PUBLIC]}{id_}")
+        case _:
+            return UnknownIdentifier(id_, kind=kind)
+
+
+def _parse_raw_id(text: str) -> Identifier:
+    cls = _class_of(text)
+    prefix, rest = _split(text)
+    if cls is PhoneNumber:
+        return _parse_number(text.removeprefix(_PHONE_PREFIX))
+    if cls is TeamsUser:
+        cloud = _CLOUDS.get(prefix, Cloud.PUBLIC)  # the prefix of a visitor names no cloud
+        return TeamsUser(rest, cloud=cloud, anonymous=prefix == _VISITOR_PREFIX)
+    if cls is TeamsApp:
+        return TeamsApp(rest, cloud=_CLOUDS[prefix])
+    if cls is TeamsExtensionUser:
+        resource, tenant, user = rest.split("_")
+        return TeamsExtensionUser(user_id=user, tenant_id=tenant, resource_id=resource, cloud=_CLOUDS[prefix])
+    return CommunicationUser(text) if cls is CommunicationUser else UnknownIdentifier(text)
+
+
+def _parse_number(text: str) -> PhoneNumber:
+    """Read a number with or without an asserted id. Every text that is not empty is valid."""
+    head, _, tail = text.rpartition("_")
+    return PhoneNumber(head, asserted_id=tail) if head and tail else PhoneNumber(text)
+
+
+def _class_of(raw_id: str) -> type[Identifier] | None:
+    """Return the class of a raw id, None for an unknown form."""
+    if raw_id.startswith(_PHONE_PREFIX):
+        return PhoneNumber if raw_id != _PHONE_PREFIX else None
+    prefix, rest = _split(raw_id)
+    cls = _CLASSES.get(prefix) if rest else None
+    parts = rest.split("_")
+    if cls is CommunicationUser and prefix in _CLOUDS and len(parts) == _EXTENSION_PARTS and all(parts):
+        return TeamsExtensionUser
+    return cls
+
+
+def _split(raw_id: str) -> tuple[str, str]:
+    """Split `8:orgid:abc` into `8:orgid:` and `abc`, which is empty if there are fewer than three parts."""
+    head, first, tail = raw_id.partition(":")
+    scope, second, rest = tail.partition(":")
+    return (f"{head}{first}{scope}{second}", rest) if second else (raw_id, "")
