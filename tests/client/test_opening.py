@@ -238,5 +238,5 @@ async def test_the_constructor_opens_nothing(make, fake):
 
 
 def test_a_client_refuses_an_unknown_kind_of_store():
-    with pytest.raises(ConfigError, match="no kind of store"):
+    with pytest.raises(ConfigError, match="not a kind of store"):
         AsyncClient(Config(source="test", provider="fake", store="paper:"), adapters={})

@@ -1,4 +1,4 @@
-"""Where transfers, events and due work are kept: one contract, several stores."""
+"""Stores for transfers, events and due work: the contract, and the memory store."""
 
 from transferkit.stores.contract import (
     Applied,

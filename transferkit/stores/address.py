@@ -1,4 +1,4 @@
-"""Which store an address of the configuration means."""
+"""Store addresses of the configuration, such as `sqlite:///calls.db`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transferkit.stores.contract import Store
 __all__ = ["ADDRESSES", "problem_with", "store_at"]
 
 ADDRESSES = "memory: · sqlite:///FILE · postgresql://USER@HOST/DATABASE"
-"""What an address may look like, for people."""
+"""The forms of an address, for messages."""
 
 _KIND = re.compile(r"[a-z][a-z0-9+]{0,19}")
 _MEMORY = "memory:"
@@ -21,7 +21,7 @@ _POSTGRES = ("postgresql:", "postgres:")
 
 
 def problem_with(address: str) -> str | None:
-    """What is wrong with an address, in words that show nothing of it; None where it can be used."""
+    """What is wrong with an address, without quoting it; None if the address can be used."""
     if address == _MEMORY:
         return None
     if address.startswith(_SQLITE) and address != _SQLITE:
@@ -31,13 +31,15 @@ def problem_with(address: str) -> str | None:
     if address.startswith(_POSTGRES):
         return _problem_with_postgres(address)
     kind = address.partition(":")[0]
-    return f"{kind!r} is no kind of store" if _KIND.fullmatch(kind) else "is no kind of store that is known"
+    return (
+        f"{kind!r} is not a kind of store" if _KIND.fullmatch(kind) else "does not name a known kind of store"
+    )
 
 
 def store_at(address: str, *, base: Path) -> Store:
     """The store, not yet opened. A relative file is relative to `base`; four slashes make it absolute.
 
-    Raises `ValueError` with what `problem_with` says.
+    Raises `ValueError` with the text of `problem_with`.
     """
     if problem := problem_with(address):
         raise ValueError(problem)
@@ -55,10 +57,10 @@ def store_at(address: str, *, base: Path) -> Store:
 
 
 def _problem_with_file(path: str) -> str | None:
-    """Options that nobody reads would become a part of the file's name."""
+    """A character that starts the options of other addresses would silently become part of the file name."""
     for sign in "?#":
         if sign in path:
-            return f"holds a {sign!r}, but SQLite's takes no options; in a file's name write %{ord(sign):02X}"
+            return f"contains {sign!r}, but SQLite takes no options; in a file name, write %{ord(sign):02X}"
     return None
 
 

@@ -28,10 +28,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 @final
 @frozen(kw_only=True)
 class UnreadableEvent:
-    """What stands in an event's place where its row cannot be read. Only its place and its call are certain.
+    """Takes the place of an event whose row cannot be read. Only its position and its call are certain.
 
-    `id`, `kind`, `transfer_id` and `time` are what the row still shows of the event. `problem` says what is
-    wrong with the row and quotes nothing else of it.
+    `id`, `kind`, `transfer_id` and `time` are what could still be read from the row. `problem` says what is
+    wrong with the row, and quotes no other data of it.
     """
 
     provider: str
@@ -53,7 +53,7 @@ class UnreadableEvent:
 
 
 class UnreadableRow(StoreError):
-    """One row cannot be read; the store is fine otherwise. `call` is the call that the row belongs to."""
+    """One row cannot be read. Other rows are not affected. `call` is the call that the row belongs to."""
 
     def __init__(self, what: str, call: CallKey | None = None) -> None:
         super().__init__(f"{what}. {UNREADABLE_ADVICE}")
@@ -65,7 +65,7 @@ class UnreadableRow(StoreError):
 
 
 def readable(event: Event | UnreadableEvent) -> Event:
-    """The event, which must be readable. Raises `UnreadableRow`."""
+    """The event. Raises `UnreadableRow` if it cannot be read."""
     if isinstance(event, UnreadableEvent):
         raise UnreadableRow(str(event), CallKey(event.provider, event.call_id))
     return event
@@ -74,41 +74,41 @@ def readable(event: Event | UnreadableEvent) -> Event:
 def unreadable_event(
     stored: str, error: Exception, *, call: CallKey, sequence: int, partition: int, position: int
 ) -> UnreadableEvent:
-    """What to give in place of an event whose stored JSON raised `error`."""
-    shown = _shown(stored)
-    kind, time = _name(shown.get("kind")), None
-    with suppress(Exception):  # cattrs has many kinds of errors
-        time = decode(datetime, shown["time"])
+    """The replacement for an event whose stored JSON raised `error`."""
+    row = _object(stored)
+    kind, time = _name(row.get("kind")), None
+    with suppress(Exception):  # cattrs raises many types of errors
+        time = decode(datetime, row["time"])
     return UnreadableEvent(
         provider=call.provider,
         call_id=call.id,
         sequence=sequence,
         partition=partition,
         position=position,
-        problem=_problem(shown, kind, error),
-        id=_name(shown.get("id")),
+        problem=_problem(row, kind, error),
+        id=_name(row.get("id")),
         kind=kind,
-        transfer_id=_name(shown.get("transfer_id")),
+        transfer_id=_name(row.get("transfer_id")),
         time=time,
     )
 
 
-def _shown(stored: str) -> Mapping[str, Any]:
-    """The row's JSON object; empty where it is none."""
+def _object(stored: str) -> Mapping[str, Any]:
+    """The row's JSON object; empty if the row is not a JSON object."""
     with suppress(ValueError, RecursionError):
-        shown = json.loads(stored)
-        if isinstance(shown, dict):
-            return shown
+        row = json.loads(stored)
+        if isinstance(row, dict):
+            return row
     return {}
 
 
 def _name(value: object) -> str | None:
-    """An id or a kind as this library writes them. Anything else may be data that must stay hidden."""
+    """The value if it is an id or a kind as this library writes them. Anything else may be private data."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) and safe_id(value) == value else None
 
 
-def _problem(shown: Mapping[str, Any], kind: str | None, error: Exception) -> str:
-    if not shown:
+def _problem(row: Mapping[str, Any], kind: str | None, error: Exception) -> str:
+    if not row:
         return "it is not a JSON object"
     try:
         event_class(kind or "")

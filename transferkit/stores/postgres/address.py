@@ -1,4 +1,4 @@
-"""A `postgresql://` address: what is libpq's, what is ours, and what of it may be shown."""
+"""`postgresql://` addresses: which parameters are the store's and which are libpq's."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MOST_CONNECTIONS: Final = 1000
 class PostgresAddress:
     """Where the store is and how this process uses it.
 
-    `dsn` goes to libpq as it is, password and all: it is never shown. `schema` is the PostgreSQL schema that
-    holds the tables. `migrate`: make or update the tables when the store is opened. `listen`: be told of news
-    with LISTEN/NOTIFY, which spares waiting for the next poll. `connections`: the most that this process
-    opens, beside the one that listens.
+    `dsn` is passed to libpq unchanged, with its password, and never shown. `schema` is the PostgreSQL schema
+    of the tables. `migrate`: create the tables when the store is opened. `listen`: receive notifications
+    (LISTEN/NOTIFY) instead of only polling. `connections`: the maximum for this process, in addition to the
+    one that listens.
     """
 
     dsn: str = field(repr=False)
@@ -35,7 +35,7 @@ class PostgresAddress:
     connections: int = 8
 
     def __str__(self) -> str:
-        """Host, port and database, for people."""
+        """Host, port and database, for messages."""
         parts = urlsplit(self.dsn)
         asked = dict(parse_qsl(parts.query))
         host = parts.netloc.rpartition("@")[2] or asked.get("host") or "the local server"
@@ -44,18 +44,18 @@ class PostgresAddress:
 
 
 def read_address(text: str) -> PostgresAddress:
-    """Read an address. Raises `ValueError`, in words that show nothing of it."""
+    """Read an address. Raises `ValueError` with a text that does not quote it."""
     try:
         parts = urlsplit(text)
-        # To libpq a + is a plus sign, also in a parameter.
+        # For libpq, + is a plus sign also in a parameter.
         query = parts.query.replace("+", "%2B")
         asked = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ValueError("cannot be read as a URL: is a part of it not percent-encoded?") from None
     if parts.scheme not in _SCHEMES or not text.startswith(f"{parts.scheme}://"):
-        raise ValueError("is no postgresql:// URL")
+        raise ValueError("is not a postgresql:// URL")
     if parts.fragment:
-        raise ValueError("holds a '#': write it as %23")
+        raise ValueError("contains '#': write it as %23")
     ours = {name: _OURS[name](name, value) for name, value in asked if name in _OURS}
     theirs = [(name, value) for name, value in asked if name not in _OURS]
     return PostgresAddress(dsn=urlunsplit(parts._replace(query=urlencode(theirs, quote_via=quote))), **ours)
@@ -63,13 +63,13 @@ def read_address(text: str) -> PostgresAddress:
 
 def _schema(_: str, value: str) -> str:
     if not _SCHEMA.fullmatch(value):
-        raise ValueError("names a schema that is not made of a-z, 0-9 and _")
+        raise ValueError("names a schema with other characters than a-z, 0-9 and _")
     return value
 
 
 def _connections(name: str, value: str) -> int:
     if not value.isdecimal() or not 1 < int(value) <= _MOST_CONNECTIONS:
-        raise ValueError(f"has {name!r} that are no number from 2 to {_MOST_CONNECTIONS}")
+        raise ValueError(f"has a {name!r} that is not a number from 2 to {_MOST_CONNECTIONS}")
     return int(value)
 
 

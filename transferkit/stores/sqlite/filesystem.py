@@ -1,4 +1,4 @@
-"""Whether a file is on a network file system, where SQLite's locks and shared memory cannot be trusted."""
+"""Detects files on a network file system, where SQLite's locks and shared memory are unreliable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def on_network_file_system(path: Path | str, *, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """The type of the network file system that holds `path`, such as `nfs4`; None where it is local.
 
-    The file need not exist yet. None as well where the machine does not say (anything but Linux).
+    The file need not exist. Also None if there is no mount table (on other systems than Linux).
     `mounts` has the format of proc(5), `/proc/pid/mountinfo`.
     """
     try:
