@@ -318,6 +318,18 @@ async def test_a_failed_read_does_not_affect_other_queued_reads(store):
     assert await store.call_events(call) == tuple(events)
 
 
+async def test_a_schema_that_cannot_be_created_is_not_created_in_part(path, monkeypatch):
+    broken = ["CREATE TABLE meta (a INTEGER) STRICT", "CREATE TABLE extra (a) STRICT"]  # no type
+    monkeypatch.setattr(schema, "schema_statements", lambda _: broken)
+    with pytest.raises(StoreError):
+        await SqliteStore(path).open()
+    monkeypatch.undo()
+    store = SqliteStore(path)
+    await store.open()
+    assert len(await record(store, new_call())) == 1
+    await store.close()
+
+
 @pytest.mark.parametrize("turn", range(3))
 async def test_many_stores_may_create_the_file_at_once(path, turn):
     stores = [SqliteStore(path, partitions=partitions) for partitions in (4, 5, 6, 7)]
