@@ -132,7 +132,7 @@ async def test_the_errors_of_a_store_are_logged_redacted(caplog, planted):
         assert (await client.receive(post())).status == 503
     names = [getattr(record, "event", "") for record in caplog.records]
     assert (names.count("commit_retried"), names.count("callback_not_stored")) == (2, 1)
-    assert "OSError: could not write +*" in caplog.text, "the cause is still told"
+    assert "OSError: could not write +*" in caplog.text, "the log record shows the cause"
     assert not planted.shown_in(caplog.text)
     assert all(record.exc_info is None for record in caplog.records)
 

@@ -27,7 +27,7 @@ OTHER = CallbackSigner(issuer="https://other.example", clock=ManualClock())
 
 
 class Guarded(FakeAdapter):
-    """A fake whose callbacks are signed: by its provider, and below `/secret` proved by a secret alone."""
+    """A fake whose callbacks need a token, at `/secret` a secret in the URL, and at `/both` both."""
 
     signer = SIGNER
     secrets = (Secret(value="new secret"), Secret(value="old+secret"))
@@ -56,8 +56,8 @@ class Guarded(FakeAdapter):
         return super().decode(callback)
 
 
-class Neighbour(Guarded):
-    """Another provider with the same audience, as one application may have, and another signer."""
+class OtherProvider(Guarded):
+    """Another provider of the same application: the same audience, another signer."""
 
     signer = OTHER
 
@@ -87,7 +87,7 @@ def make(fetch, clock):
     Guarded.decoded.clear()
 
     def make(store=None, **callbacks):
-        adapters = {"fake": Guarded(clock=clock), "other": Neighbour(clock=clock)}
+        adapters = {"fake": Guarded(clock=clock), "other": OtherProvider(clock=clock)}
         config = Config(source="test", provider="fake", callbacks=CallbackConfig(**callbacks))
         store = store or MemoryStore()
         return AsyncClient(config, store=store, adapters=adapters, clock=clock, fetch_keys=fetch)
@@ -299,7 +299,7 @@ async def test_a_repeated_callback_is_refused_after_its_token_expired(make, cloc
 
 
 async def test_a_token_is_not_bound_to_its_body(make):
-    """No provider signs the body, so whoever obtains a token can use it until it expires. Hence TLS."""
+    """No provider signs the body, so anyone who obtains a token can use it until it expires. Hence TLS."""
     async with make() as client:
         bearer = token()
         assert (await client.receive(request(bearer=bearer))).status == 200

@@ -230,7 +230,7 @@ async def test_keys_are_renewed_in_the_background_after_the_refresh_time(ring, s
     assert source.count == 1
     clock.advance(1)
     source.released.clear()
-    assert await ring.key(source.signer.key_id), "and nobody waits for it"
+    assert await ring.key(source.signer.key_id), "no request waits for the renewal"
     await settled()
     assert source.count == 2
     source.released.set()
@@ -364,7 +364,7 @@ async def test_a_known_key_is_used_while_a_rotated_key_is_fetched(ring, source, 
     source.released.clear()
     waiting = asyncio.create_task(ring.key(source.signer.key_id))
     await settled()
-    assert await ring.key(old), "nobody with the old key waits"
+    assert await ring.key(old), "a request with the known key does not wait"
     source.released.set()
     assert await waiting
     assert await ring.key(old)
@@ -411,7 +411,7 @@ async def test_the_back_off_after_failed_fetches_grows_to_five_seconds(ring, sou
         clock.advance(pauses[-1] - 0.01)
         with unchecked():
             await ring.key("one")
-        assert source.count == failed, "not yet"
+        assert source.count == failed, "no fetch before the end of the back-off"
         clock.advance(0.01)
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
     source.error = None

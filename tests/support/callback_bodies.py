@@ -1,4 +1,4 @@
-"""Callback bodies in the published forms, to begin from. The ids and people in them are made up."""
+"""Callback bodies in the published forms. The ids and people in them are made up."""
 
 from __future__ import annotations
 

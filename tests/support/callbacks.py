@@ -33,7 +33,7 @@ def post(content=None, url="/fake", **more):
 
 
 def make_client(store=None, *, adapter=None, clock=None, **callbacks):
-    """A client that has the fake as its only provider and, unless told otherwise, verifies no sender."""
+    """A client that has the fake as its only provider and, by default, verifies no sender."""
     clock = clock or ManualClock()
     config = CallbackConfig(**{"accept_unverified": True, **callbacks})
     return AsyncClient(

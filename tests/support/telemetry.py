@@ -1,7 +1,5 @@
 """OpenTelemetry providers that keep spans and metrics in memory, and what the tests compare."""
 
-import asyncio
-import json
 from datetime import timedelta
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,16 +8,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from transferkit import (
-    CallbackRequest,
-)
+from support import callbacks
+from support.callbacks import CALL
+from support.streams import until
 from transferkit._telemetry.otel import OpenTelemetry
 from transferkit.testing import scenario
 
-CALL = "411f0b00-dc73-4528-a9e6-968ba983d2a1"
-
 ANSWERS, SILENT = (scenario(name).number for name in ("answers", "silent"))
 
+__all__ = ["ANSWERS", "CALL", "LEASE", "SILENT", "Recorded", "links", "parent", "place", "post", "until"]
+
+TIME = "2026-01-01T12:00:00+00:00"
 LEASE = timedelta(seconds=20)
 
 
@@ -63,27 +62,22 @@ class Recorded:
         self._meters.shutdown()
 
 
-def post(
-    *signals, delivery="d-1", call=CALL, time="2026-01-01T12:00:00+00:00", reason=None, body=None, **more
-):
-    said = {"id": delivery, "call_id": call, "time": time, "signals": signals, "reason": reason}
-    content = json.dumps(said).encode() if body is None else body
-    return CallbackRequest(**{"method": "POST", "url": "/fake", "body": content, **more})
-
-
-async def until(truth):
-    async with asyncio.timeout(10):
-        while not truth():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.005)
+def post(*signals, delivery="d-1", call=CALL, time=TIME, reason=None, body=None, **request):
+    """A request with a callback of the fake."""
+    content = callbacks.body(*signals, delivery=delivery, call=call, time=time, reason=reason)
+    return callbacks.post(content if body is None else body, **request)
 
 
 def links(span):
+    """The trace and span ids that a span links to."""
     return [(link.context.trace_id, link.context.span_id) for link in span.links]
 
 
 def place(span):
+    """The trace and span id of a span."""
     return span.context.trace_id, span.context.span_id
 
 
 def parent(span):
+    """The trace and span id of the parent, or None."""
     return span.parent and (span.parent.trace_id, span.parent.span_id)

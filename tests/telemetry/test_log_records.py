@@ -32,7 +32,7 @@ def tree(path):
 
 
 def closed_sets():
-    """Each enum of names by its class's name: member to value. Read, not imported: adapters may be absent."""
+    """The members of each enum of log events. The files are parsed, because adapters may not be installed."""
     return {
         node.name: {
             line.targets[0].id: line.value.value for line in node.body if isinstance(line, ast.Assign)
@@ -58,7 +58,7 @@ def is_log_call(node):
 
 
 def log_calls():
-    """Each call of a logger, with the function that it stands in."""
+    """Every call of a logger, with its file and function."""
     for path in SOURCES:
         functions = [
             node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
@@ -70,7 +70,7 @@ def log_calls():
 
 
 def written(expression, function):
-    """The expression and all that its variables were given in that function."""
+    """The expression, and the values that the function assigns to its variables."""
     names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
     yield expression
     for node in ast.walk(function):
@@ -80,7 +80,7 @@ def written(expression, function):
 
 
 def names_of(call, function):
-    """The names that a call may give its record; a stream event's own kind is one, too."""
+    """The event names that a log call can have; the kind of a stream event is one of them."""
     extra = next((keyword.value for keyword in call.keywords if keyword.arg == "extra"), None)
     if extra is None:
         return set()

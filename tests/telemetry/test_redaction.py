@@ -1,4 +1,4 @@
-"""Phone numbers, tokens and keys are shown nowhere: in no text, repr, error or output of this suite."""
+"""Redaction: no text, repr, error or output of this suite shows a phone number, a token or a key."""
 
 import os
 import re

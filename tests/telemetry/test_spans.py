@@ -343,16 +343,16 @@ async def test_no_span_or_metric_shows_a_number_a_token_or_a_text_of_the_applica
     await client.receive(post("returned", headers={"authorization": f"Bearer {planted.token}"}))
     await client.receive(post(body=secret.encode(), url=f"/fake?code={planted.token}"))
     with pytest.raises(InvalidRequest):
-        await client.transfer(Call("nobody", planted.number), to=PhoneNumber(planted.number))
+        await client.transfer(Call("unknown", planted.number), to=PhoneNumber(planted.number))
     async with client.events("crm", follow=False) as stream:
         async for _ in stream:
             pass
-    told = "\n".join(span.to_json() for span in seen.spans())
-    told += "".join(metric.to_json() for metric in seen.metrics().values())
+    exported = "\n".join(span.to_json() for span in seen.spans())
+    exported += "".join(metric.to_json() for metric in seen.metrics().values())
     assert len(seen.spans()) > 5
-    assert planted.shown_in(told) == []
-    assert "Ms Smith" not in told
-    assert "exception" not in told
+    assert planted.shown_in(exported) == []
+    assert "Ms Smith" not in exported
+    assert "exception" not in exported
 
 
 @pytest.mark.parametrize("where", ["on_start", "on_end"])
