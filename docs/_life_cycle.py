@@ -134,50 +134,50 @@ def _requested(kind: RequestKind, rules: Rules) -> CallState:
 
 def _key(state: CallState) -> object:
     """The state without times, counts and texts. Two states with the same key have the same transitions."""
-    progress = state.open
-    if progress is None:
+    transfer = state.open
+    if transfer is None:
         return None
-    inspections = min(progress.inspections_after_deadline, progress.rules.max_inspections)
-    refusal = progress.last_error and Result(code=progress.last_error.code and 1)
+    inspections = min(transfer.inspections_after_deadline, transfer.rules.max_inspections)
+    last_error = transfer.last_error and Result(code=transfer.last_error.code and 1)
     return evolve(
-        progress,
-        first_sent_at=progress.requested_at,
+        transfer,
+        first_sent_at=transfer.requested_at,
         last_inspected_at=None,
         evidence=None,
         inspections_after_deadline=inspections,
-        last_error=refusal,
+        last_error=last_error,
     )
 
 
-def _state_name(progress: OpenTransfer) -> str:
+def _state_name(transfer: OpenTransfer) -> str:
     names = ("accepted", "started", "submitted")
-    return next((name for name in names if getattr(progress, name)), "requested")
+    return next((name for name in names if getattr(transfer, name)), "requested")
 
 
 def _open_state_name(state: CallState) -> str:
     return _state_name(state.open) if state.open else ""
 
 
-def _inputs(progress: OpenTransfer) -> Iterator[tuple[str, Input]]:
-    at = progress.deadline_at + _SOON if progress.deadline_passed else _START + _SOON
-    name = progress.id
-    if progress.attempts < progress.rules.max_attempts:
-        again = Attempted(at=at, transfer_id=name, attempt=progress.attempts + 1)
+def _inputs(transfer: OpenTransfer) -> Iterator[tuple[str, Input]]:
+    at = transfer.deadline_at + _SOON if transfer.deadline_passed else _START + _SOON
+    name = transfer.id
+    if transfer.attempts < transfer.rules.max_attempts:
+        again = Attempted(at=at, transfer_id=name, attempt=transfer.attempts + 1)
         yield "another process takes over", again
     for cause, answer in _ANSWERS.items():
-        yield cause, Answered(at=at, transfer_id=name, attempt=progress.attempts, answer=answer)
-    of_kind = _REDIRECT_SIGNALS if progress.kind is RequestKind.REDIRECT else {}
+        yield cause, Answered(at=at, transfer_id=name, attempt=transfer.attempts, answer=answer)
+    of_kind = _REDIRECT_SIGNALS if transfer.kind is RequestKind.REDIRECT else {}
     for cause, (signals, result) in (_SIGNALS | of_kind).items():
         yield cause, Observed(at=at, fact=_fact(signals, result, at))
     for presence in Presence:
-        last = progress.deadline_passed and not progress.call_end
+        last = transfer.deadline_passed and not transfer.call_end
         cause = "the deadline, and a query decides nothing" if last else f"query: the call is {presence}"
         yield cause, Inspected(at=at, transfer_id=name, presence=presence)
-    if progress.call_end:
-        how = _END_CAUSES.get(progress.call_end.reason, "the call ended")
+    if transfer.call_end:
+        how = _END_CAUSES.get(transfer.call_end.reason, "the call ended")
         grace_over = DueReached(at=at, transfer_id=name, work=Work.GRACE)
         yield f"{how}, and no proof arrived within the grace period", grace_over
-    due = DueReached(at=progress.deadline_at, transfer_id=name, work=Work.DEADLINE)
+    due = DueReached(at=transfer.deadline_at, transfer_id=name, work=Work.DEADLINE)
     yield "the deadline, before a request can have been sent", due
 
 

@@ -560,7 +560,7 @@ class RandomTransfers(RuleBasedStateMachine):
 
 RandomTransfers.TestCase.settings = settings(
     # 40 examples in every run; `.ci/run` runs 400.
-    max_examples=int(os.environ.get("TRANSFERKIT_TEST_LIVES", "40")),
+    max_examples=int(os.environ.get("TRANSFERKIT_TEST_TRANSFERS", "40")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
