@@ -116,11 +116,11 @@ def compare_processes(url: str, *, seconds: float, rounds: int) -> None:
 
 # Copies of the rows of a finished transfer, each with another call.
 FILL_POSTGRES: Final = (
-    """INSERT INTO calls SELECT -n, 'filled', n::text, state, false, created_at, recorded_at
+    """INSERT INTO calls SELECT -n, 'filled', n::text, state, false, created_at, recorded_at, stamp
        FROM calls, generate_series(%(first)s::bigint, %(last)s::bigint) n
        WHERE number = %(number)s""",
-    """INSERT INTO events (partition, position, call, sequence, event)
-       SELECT partition, -(n * 16 + sequence), -n, sequence, event
+    """INSERT INTO events (partition, position, call, sequence, event, stamp)
+       SELECT partition, -(n * 16 + sequence), -n, sequence, event, stamp
        FROM events, generate_series(%(first)s::bigint, %(last)s::bigint) n
        WHERE call = %(number)s""",
     """INSERT INTO marks SELECT -n, key, mark
