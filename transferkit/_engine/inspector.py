@@ -67,7 +67,7 @@ class Inspector:
         stored = await self._store.transfer(transfer.id)
         try:
             async with asyncio.timeout(transfer.rules.call_alive_timeout.total_seconds()):
-                if stored is not None:  # pragma: no branch - it is open
+                if stored is not None:
                     await self.inspect(stored.opened)
         except TimeoutError:
             expired = DueReached(at=self._clock.now(), transfer_id=transfer.id, work=Work.GRACE)

@@ -153,7 +153,7 @@ class Scheduler:
                     await self._sender.resume(opened, due.lease or self._sender.lease(self._clock.now()))
                 case Work.INSPECT:
                     await self._inspector.inspect(opened)
-                case Work.GRACE | Work.DEADLINE:  # pragma: no branch - there is no other work
+                case Work.GRACE | Work.DEADLINE:
                     reached = DueReached(at=self._clock.now(), transfer_id=opened.id, work=due.work)
                     await self._ledger.commit([(opened.call, reached)])
         except Exception as error:  # noqa: BLE001 - when the lease ends, the work is done again

@@ -255,7 +255,7 @@ class Sender:
     def _attempt(self, opened: Opened, state: CallState, lease: Lease) -> Attempt | None:
         """The last attempt of the call's open transfer, which may be sent while the lease lasts."""
         transfer = state.open
-        if transfer is None or transfer.first_sent_at is None:  # pragma: no cover - what was begun has both
+        if transfer is None or transfer.first_sent_at is None:
             return None
         return Attempt(
             opened=opened,

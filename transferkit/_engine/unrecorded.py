@@ -82,7 +82,7 @@ class UnrecordedAnswers:
 
     async def _retry(self, kept: _Unrecorded) -> None:
         try:
-            for pause in chain(_PAUSES, repeat(_LONGEST_PAUSE)):  # pragma: no branch - it is endless
+            for pause in chain(_PAUSES, repeat(_LONGEST_PAUSE)):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._closing.wait()

@@ -125,7 +125,7 @@ def _apply_error(
                 transfer = transition.update(transfer, ambiguous_success=None, ambiguous_failure=None)
             transfer = _note_error(transition, transfer, is_persistent=is_persistent)
             _retry(transition, transfer, result, retry_after)
-        case MaybeSent(result=result):  # pragma: no branch - the match is exhaustive
+        case MaybeSent(result=result):
             transfer = transition.update(transfer, may_have_executed=True)
             transfer = _note_error(transition, transfer, is_persistent=False)
             _retry(transition, transfer, result, None)

@@ -60,7 +60,7 @@ def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | 
             decision = observe(transition, happened.fact, previous_mark)
         case Inspected():
             decision = apply_inspection(transition, happened)
-        case DueReached():  # pragma: no branch - the match is exhaustive
+        case DueReached():
             decision = apply_due(transition, happened)
     return decision
 

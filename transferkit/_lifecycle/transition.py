@@ -203,7 +203,7 @@ class Transition:
 
     def publish_pending_failure(self, transfer: OpenTransfer, *, call_alive: bool | None) -> None:
         """Publish the pending failure of the transfer, if it has one."""
-        if transfer.pending_failure is not None:  # pragma: no branch - callers checked
+        if transfer.pending_failure is not None:
             changes: dict[str, Any] = {"call_alive": call_alive, "elapsed": self._elapsed(transfer)}
             self._finish(transfer, evolve(transfer.pending_failure, **changes))
 

@@ -91,7 +91,7 @@ class Meters:
 
     def _concluded(self, outcome: Outcome) -> None:
         attributes = {"transferkit.provider": outcome.provider, "transferkit.outcome": outcome.kind}
-        if outcome.elapsed is not None:  # pragma: no branch - the life cycle always sets it
+        if outcome.elapsed is not None:
             self._durations.record(outcome.elapsed.total_seconds(), attributes)
         reason = _reason(outcome)
         why = {} if reason is None else {"transferkit.reason": reason.value}

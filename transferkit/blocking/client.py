@@ -301,5 +301,5 @@ def _after_fork() -> None:
         client._forget()  # noqa: SLF001 - the hook belongs to the class
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has no forks
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -64,7 +64,7 @@ async def send(request: Transfer | Redirect, *, config: Path | None, wait: bool)
             transfer_id = (await client.submit(request)).id
             # With a known idempotency key, all of it may have happened before.
             history = await client.history(transfer_id)
-            async for event in _chain(history, stream):  # pragma: no branch - it ends with the client
+            async for event in _chain(history, stream):
                 if event.transfer_id != transfer_id or event.id in printed:
                     continue
                 printed.add(event.id)
@@ -76,7 +76,7 @@ async def send(request: Transfer | Redirect, *, config: Path | None, wait: bool)
         except asyncio.CancelledError:
             typer.echo(_how_to_follow(request, transfer_id, config=settings, file=config), err=True)
             raise
-    return False  # pragma: no cover - for the type checker: the loop above returns
+    return False
 
 
 async def _chain(history: Iterable[Event], stream: AsyncIterable[Event]) -> AsyncIterator[Event]:

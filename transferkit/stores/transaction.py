@@ -157,7 +157,7 @@ class Tables:
         self.opened[opened.id] = call, opened
 
     def _conclude(self, outcome: Outcome) -> None:
-        if outcome.transfer_id is None:  # pragma: no cover - an outcome of the life cycle names it
+        if outcome.transfer_id is None:
             return
         self.outcomes[outcome.transfer_id] = outcome
         for leg, holder in [*self.legs.items()]:

@@ -274,7 +274,7 @@ def _story(line: Scenario) -> tuple[Say, ...]:
             return started, Say(Signal.RETURNED)
         case Ending.MANUAL:
             return (started,)
-        case Ending.SILENT | Ending.REFUSED:  # pragma: no branch - there is no other ending
+        case Ending.SILENT | Ending.REFUSED:
             return ()
 
 

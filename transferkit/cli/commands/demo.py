@@ -88,7 +88,7 @@ async def _run(display: Display, *, web: bool) -> bool:
 def _cancel_on_sigterm() -> None:
     """Let SIGTERM cancel the running task, as Ctrl-C does, so that no file and no process is left behind."""
     task = asyncio.current_task()
-    if task is not None:  # pragma: no branch - a coroutine runs in a task
+    if task is not None:
         with contextlib.suppress(NotImplementedError):  # not available on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 

@@ -66,12 +66,12 @@ class ContactCentre:
         return await redirect.outcome()
 
 
-async def _main() -> None:  # pragma: no cover - runs in a process that is killed
+async def _main() -> None:
     work = json.load(sys.stdin)
     async with AsyncClient.from_config(work["config"]) as client:
         for call, to, case in work["calls"]:
             await ContactCentre(client).transfer(call, parse_identifier(to), case=case)
 
 
-if __name__ == "__main__":  # pragma: no cover - runs in a process that is killed
+if __name__ == "__main__":
     asyncio.run(_main())

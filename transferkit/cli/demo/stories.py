@@ -164,7 +164,7 @@ async def _process(
         start_new_session=True,  # Ctrl-C goes to the demonstration, which ends this process
     )
     try:
-        if process.stdin is not None:  # pragma: no branch - for the type checker: it is a pipe
+        if process.stdin is not None:
             work = {"config": config, "calls": [before, (call, to.raw_id, case)]}
             process.stdin.write(json.dumps(work).encode())
             process.stdin.close()

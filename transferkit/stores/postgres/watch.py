@@ -98,7 +98,7 @@ class NotifiedWatch(LogWatch):
         """Turn notifications into hints, until it turns out that none arrive."""
         while True:
             try:
-                if not await self._listen_once():  # pragma: no branch - else it never returns
+                if not await self._listen_once():
                     return
             except psycopg.Error:
                 self._listening = False
@@ -124,8 +124,8 @@ class NotifiedWatch(LogWatch):
                 return False
             self._listening = True
             self._hint.set()
-            async for received in connection.notifies():  # pragma: no branch - it ends only by an error
+            async for received in connection.notifies():
                 if received.payload == _WAKE_ALL:
                     super().wake()
                 self._hint.set()
-        return True  # pragma: no cover - a lost connection raises an error
+        return True

@@ -227,7 +227,7 @@ def _after_fork_in_child() -> None:
     _starting.release()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has no forks
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
     )

@@ -231,9 +231,7 @@ class GroupContract:
         assert await one.hold(at=_LATE) == frozenset(range(store.partitions))
         assert await one.acknowledge(delivery)
 
-    async def test_a_consumer_whose_lease_has_ended_owns_its_partitions(
-        self, store: Store
-    ) -> None:
+    async def test_a_consumer_whose_lease_has_ended_owns_its_partitions(self, store: Store) -> None:
         await store.open_group("crm", start=GroupStart.BEGINNING)
         ended = Lease("one", AT - timedelta(seconds=1))
         assert await store.hold("crm", ended, now=AT) == frozenset(range(store.partitions))
