@@ -9,10 +9,7 @@ psycopg_pool = pytest.importorskip("psycopg_pool")
 
 from psycopg.conninfo import conninfo_to_dict  # noqa: E402 - needs the driver
 
-from transferkit.stores.postgres import (  # noqa: E402
-    PostgresStore,
-    read_address,
-)
+from transferkit.stores.postgres import PostgresStore, read_address  # noqa: E402 - needs the driver
 from transferkit.stores.postgres.columns import text, value  # noqa: E402 - needs the driver
 
 

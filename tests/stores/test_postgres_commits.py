@@ -13,15 +13,13 @@ from transferkit.provider.facts import Result, Signal
 from transferkit.provider.results import Rejected
 from transferkit.stores import LegOccupied
 from transferkit.testing.contracts.store_groups import record
-from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import AT, fact, new_call, open_transfer, opened, requested
 
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
 
 
-from transferkit.stores.postgres.connection import (  # noqa: E402
-    Session,
-)
+from transferkit.stores.postgres.connection import Session  # noqa: E402 - needs the driver
 
 pytestmark = pytest.mark.heavy  # these tests need a server
 
@@ -101,12 +99,11 @@ async def test_a_leg_is_freed_and_occupied_in_one_commit(store, call):
     await store.apply_all([(call, fact(call, Signal.FAILED)), (call, requested(second))], step)
     assert (await store.state(call)).open.id == second.id
     with pytest.raises(LegOccupied):
-        await store.apply(call, requested(opened(call)), step)
+        await open_transfer(store, call)
 
 
 async def test_the_servers_list_of_activity_shows_no_data_of_a_call(store, call, sql):
-    transfer = opened(call, key="case-+14255550177")
-    await store.apply(call, requested(transfer), step)
+    await open_transfer(store, call, key="case-+14255550177")
     await store.apply(call, fact(call, Signal.SUCCEEDED), step)
     queries = sql("SELECT query FROM pg_stat_activity WHERE application_name = 'transferkit'").fetchall()
     assert queries
@@ -246,6 +243,5 @@ async def test_a_transfer_that_ends_in_the_transaction_of_its_request_occupies_n
     inputs = [(other.call, requested(other)), (call, requested(transfer)), (call, answered)]
     *_, ended = await store.apply_all(inputs, step)
     assert [event.kind for event in ended.events] == ["transfer.failed"]
-    again = opened(call)
-    await store.apply(call, requested(again), step)
+    again = await open_transfer(store, call)
     assert (await store.state(call)).open.id == again.id

@@ -15,17 +15,13 @@ from transferkit._lifecycle import Lease, step
 from transferkit.provider.facts import Signal
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing.contracts.store_groups import Consumer, record
-from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, open_transfer
 
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
 
 
-from transferkit.stores.postgres import (  # noqa: E402
-    PostgresStore,
-    grants,
-    read_address,
-)
+from transferkit.stores.postgres import PostgresStore, grants, read_address  # noqa: E402 - needs the driver
 from transferkit.stores.postgres import database as database_module  # noqa: E402 - needs the driver
 from transferkit.stores.postgres import schema as schema_module  # noqa: E402 - needs the driver
 
@@ -112,8 +108,7 @@ async def test_a_role_needs_no_more_than_its_grants(fresh, role, sql, call):
     for statement in grants(read_address(fresh).schema, role):
         sql(statement)
     async with opened_store(as_role(fresh, role)) as store:
-        transfer = opened(call, key="case-1")
-        await store.apply(call, requested(transfer), step)
+        await open_transfer(store, call, key="case-1")
         await store.lease_due(now=AT + LEASE, lease=Lease("one", AT + 2 * LEASE), limit=1)
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
         await store.open_group("crm", start=GroupStart.BEGINNING)

@@ -18,24 +18,24 @@ from transferkit.stores import CommitUnknown, KeyUsed, Store
 from transferkit.stores.consumer_groups import GroupStart, partition_of
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import Consumer, record
-from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
 
 
-from transferkit.stores.postgres import (  # noqa: E402
-    PostgresStore,
-    read_address,
-)
+from transferkit.stores.postgres import PostgresStore, read_address  # noqa: E402 - needs the driver
 from transferkit.stores.postgres import database as database_module  # noqa: E402 - needs the driver
-from transferkit.stores.postgres.connection import (  # noqa: E402
-    Session,
-    statements_of,
-)
-from transferkit.stores.postgres.errors import (  # noqa: E402
-    failure,
-)
+from transferkit.stores.postgres.connection import Session, statements_of  # noqa: E402 - needs the driver
+from transferkit.stores.postgres.errors import failure  # noqa: E402 - needs the driver
 
 pytestmark = pytest.mark.heavy  # these tests need a server
 
@@ -98,13 +98,12 @@ async def test_a_store_can_be_opened_twice_and_again_after_closing(store, call):
 @pytest.mark.parametrize("odd", [*filter(None, ODD), "x" * 5000])
 async def test_any_text_may_name_a_call_a_delivery_and_a_key(store, odd):
     call = CallKey("fake", odd if is_unicode(odd) else "plain")
-    transfer = opened(new_call(), key=odd)
-    await store.apply(transfer.call, requested(transfer), step)
+    await open_transfer(store, new_call(), key=odd)
     await store.apply(call, fact(call, delivery=odd), step)
     assert (await store.apply(call, fact(call, delivery=odd), step)).duplicate
     assert [event.call_id for event in await store.call_events(call)] == [call.id]
     with pytest.raises(KeyUsed):
-        await store.apply(call, requested(opened(call, key=odd)), step)
+        await open_transfer(store, call, key=odd)
 
 
 def is_unicode(value):

@@ -31,7 +31,15 @@ from transferkit.stores.sqlite.columns import COLUMNS, text, value
 from transferkit.stores.sqlite.connection import Session
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import record
-from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 
 TIME_LIMIT = 60
 
@@ -351,8 +359,7 @@ async def test_each_process_sees_what_the_other_writes(store, other):
 
 
 async def test_keys_legs_and_leases_apply_to_all_processes(store, other):
-    first = opened(new_call(), key="case-1")
-    await store.apply(first.call, requested(first), step)
+    first = await open_transfer(store, new_call(), key="case-1")
     with pytest.raises(KeyUsed):
         await other.apply(new_call(), requested(opened(new_call(), key="case-1")), step)
     with pytest.raises(LegOccupied):
@@ -442,8 +449,7 @@ async def test_any_text_can_be_stored_in_every_column(store):
     await store.apply(call, happened, step)
     assert (await store.apply(call, happened, step)).duplicate
     assert not (await store.apply(CallKey("fake", "a"), happened, step)).duplicate
-    asked = opened(call, key=odd)
-    await store.apply(call, requested(asked), step)
+    asked = await open_transfer(store, call, key=odd)
     with pytest.raises(KeyUsed):
         await store.apply(call, requested(asked), step)
     assert (await store.state(call)).tenant_id == odd

@@ -43,7 +43,15 @@ from transferkit.provider.facts import Fact, Result, Signal
 from transferkit.provider.results import NotSent, Presence, Submitted
 from transferkit.stores import KeyUsed, LegOccupied, Store
 from transferkit.testing.contracts.store_groups import GroupContract
-from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 from transferkit.testing.contracts.store_retention import RetentionContract
 from transferkit.testing.contracts.store_unreadable import UnreadableContract
 
@@ -88,15 +96,14 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert stored.outcome is None
 
     async def test_events_are_read_as_they_were_written(self, store: Store, call: CallKey) -> None:
-        await store.apply(call, requested(opened(call)), step)
+        await open_transfer(store, call)
         said = await store.apply(call, fact(call, Signal.ACCEPTED, Signal.SUCCEEDED), step)
         (*_, accepted, completed) = await store.call_events(call)
         assert (accepted, completed) == said.events[-2:]
         assert completed.raw == {"said": ("accepted", "succeeded")}
 
     async def test_an_outcome_is_stored_with_its_request(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
         stored = await store.transfer(transfer.id)
         assert stored is not None
@@ -174,27 +181,25 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     # --- legs and keys ------------------------------------------------------------------------------
 
     async def test_a_call_has_one_open_transfer(self, store: Store, call: CallKey) -> None:
-        first = opened(call)
-        await store.apply(call, requested(first), step)
+        first = await open_transfer(store, call)
         with pytest.raises(LegOccupied) as raised:
-            await store.apply(call, requested(opened(call)), step)
+            await open_transfer(store, call)
         assert (raised.value.leg, raised.value.transfer_id) == (call, first.id)
         assert len(await store.call_events(call)) == 1
 
     async def test_a_consultation_leg_is_occupied(self, store: Store, call: CallKey) -> None:
         consult = new_call()
-        first = opened(call, legs=(consult,))
-        await store.apply(call, requested(first), step)
+        first = await open_transfer(store, call, legs=(consult,))
         with pytest.raises(LegOccupied) as raised:
-            await store.apply(consult, requested(opened(consult)), step)
+            await open_transfer(store, consult)
         assert raised.value.transfer_id == first.id
 
     async def test_an_outcome_frees_both_legs(self, store: Store, call: CallKey) -> None:
         consult = new_call()
-        await store.apply(call, requested(opened(call, legs=(consult,))), step)
+        await open_transfer(store, call, legs=(consult,))
         await store.apply(call, fact(call, Signal.FAILED), step)
-        await store.apply(consult, requested(opened(consult)), step)
-        await store.apply(call, requested(opened(call)), step)
+        await open_transfer(store, consult)
+        await open_transfer(store, call)
 
     async def test_an_outcome_in_the_transaction_of_its_request_frees_both_legs(
         self, store: Store, call: CallKey
@@ -211,13 +216,12 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         applied = await store.apply_all(inputs, step)
         assert [one.state.open is None for one in applied] == [False, False, True, False]
         with pytest.raises(LegOccupied) as raised:
-            await store.apply(consult, requested(opened(consult)), step)
+            await open_transfer(store, consult)
         assert raised.value.transfer_id == again.opened.id
-        await store.apply(call, requested(opened(call)), step)
+        await open_transfer(store, call)
 
     async def test_an_idempotency_key_is_used_once(self, store: Store, call: CallKey) -> None:
-        first = opened(call, key="case-1")
-        await store.apply(call, requested(first), step)
+        first = await open_transfer(store, call, key="case-1")
         other = new_call()
         for again in (opened(call, key="case-1"), opened(other, key="case-1")):
             with pytest.raises(KeyUsed) as raised:
@@ -225,11 +229,10 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
             assert raised.value.stored.opened == first
 
     async def test_a_key_stays_used_after_the_outcome(self, store: Store, call: CallKey) -> None:
-        first = opened(call, key="case-2")
-        await store.apply(call, requested(first), step)
+        await open_transfer(store, call, key="case-2")
         await store.apply(call, fact(call, Signal.FAILED), step)
         with pytest.raises(KeyUsed) as raised:
-            await store.apply(call, requested(opened(call, key="case-2")), step)
+            await open_transfer(store, call, key="case-2")
         assert raised.value.stored.outcome is not None
 
     async def test_one_of_many_concurrent_requests_for_a_call_succeeds(
@@ -256,8 +259,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     async def test_the_sender_of_a_request_has_the_lease_of_its_submission(
         self, store: Store, call: CallKey
     ) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         assert await self._lease(store, AT) == []
         assert await store.next_due() == AT + LEASE
         assert await self._lease(store, AT + LEASE) == [(transfer.id, Work.SUBMIT)]
@@ -265,8 +267,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     async def test_leased_work_is_not_leased_again_until_the_lease_ends(
         self, store: Store, call: CallKey
     ) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         deadline = AT + transfer.request.deadline
         assert (transfer.id, Work.DEADLINE) in await self._lease(store, deadline, "one")
         assert await self._lease(store, deadline, "two") == []
@@ -290,8 +291,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     async def test_a_submission_is_leased_only_for_its_provider(
         self, store: Store, call: CallKey, others: Collection[str]
     ) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         deadline = AT + transfer.request.deadline
         assert await store.next_due(providers=others) == deadline
         assert await self._lease(store, AT + LEASE, providers=others) == []
@@ -304,8 +304,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     async def test_an_inspection_is_leased_only_for_its_provider_and_a_deadline_for_every_process(
         self, store: Store, call: CallKey, others: Collection[str]
     ) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=Submitted()), step)
         deadline = AT + transfer.request.deadline
         assert await self._lease(store, deadline, providers=others) == [(transfer.id, Work.DEADLINE)]
@@ -320,8 +319,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
     async def test_a_rescheduled_submission_is_leased_only_for_its_provider(
         self, store: Store, call: CallKey
     ) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=2))
         await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=not_sent), step)
         soon = AT + timedelta(seconds=2)
@@ -330,16 +328,14 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert await store.next_due(providers=[call.provider]) == soon + LEASE
 
     async def test_rescheduled_work_is_not_leased(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=2))
         await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=not_sent), step)
         assert await store.next_due() == AT + timedelta(seconds=2)
         assert await self._lease(store, AT + timedelta(seconds=2)) == [(transfer.id, Work.SUBMIT)]
 
     async def test_an_outcome_clears_all_due_work(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        await open_transfer(store, call)
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
         assert await store.next_due() is None
         assert await self._lease(store, AT + timedelta(days=1)) == []
@@ -353,8 +349,7 @@ class StoreContract(GroupContract, RetentionContract, UnreadableContract):
         assert [one.proceed for one in tries].count(True) == 1
 
     async def test_an_answered_submission_leaves_the_deadline(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call)
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call)
         await store.apply(call, Answered(at=AT, transfer_id=transfer.id, attempt=1, answer=Submitted()), step)
         assert await store.next_due() == AT + transfer.request.deadline
         inspected = Inspected(at=AT, transfer_id=transfer.id, presence=Presence.CONNECTED)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from transferkit._lifecycle import CallKey, Lease, Observed, Opened, Requested, Rules
+from transferkit._lifecycle import CallKey, Lease, Observed, Opened, Requested, Rules, step
 from transferkit._util.frozenmap import freeze
 from transferkit.codec import fingerprint
 from transferkit.events import ProviderOther
 from transferkit.identifiers import PhoneNumber
 from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.requests import Call, Transfer
+from transferkit.stores.contract import Store
 
-__all__ = ["AT", "LEASE", "fact", "new_call", "opened", "requested"]
+__all__ = ["AT", "LEASE", "fact", "new_call", "open_transfer", "opened", "requested"]
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -42,6 +43,15 @@ def opened(
 def requested(transfer: Opened, *, owner: str = "sender") -> Requested:
     """The input that opens a transfer."""
     return Requested(at=AT, opened=transfer, rules=Rules(), sender=Lease(owner, AT + LEASE))
+
+
+async def open_transfer(
+    store: Store, call: CallKey, *, key: str | None = None, legs: tuple[CallKey, ...] = ()
+) -> Opened:
+    """Record a transfer of the call; returns it."""
+    transfer = opened(call, key=key, legs=legs)
+    await store.apply(call, requested(transfer), step)
+    return transfer
 
 
 def fact(call: CallKey, *signals: Signal, delivery: str | None = None, at: datetime = AT) -> Observed:

@@ -11,7 +11,7 @@ from transferkit.provider.facts import Signal
 from transferkit.stores import Store
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing.contracts.store_groups import calls_together, join, record
-from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import AT, fact, new_call, open_transfer, opened, requested
 
 __all__ = ["RetentionContract"]
 
@@ -27,8 +27,7 @@ class RetentionContract:
         return await store.prune(before=before, idle_since=idle_since, limit=limit)
 
     async def test_an_old_call_is_pruned_as_a_whole(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call, key="case-1")
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call, key="case-1")
         await store.apply(call, fact(call, Signal.SUCCEEDED, delivery="d1"), step)
         assert await self._prune(store) == 1
         assert await store.state(call) == CallState()
@@ -39,7 +38,7 @@ class RetentionContract:
     async def test_the_key_and_deliveries_of_a_pruned_call_can_be_used_again(
         self, store: Store, call: CallKey
     ) -> None:
-        await store.apply(call, requested(opened(call, key="case-1")), step)
+        await open_transfer(store, call, key="case-1")
         await store.apply(call, fact(call, Signal.FAILED, delivery="d1"), step)
         await self._prune(store)
         again = await store.apply(call, requested(opened(call, key="case-1")), step)
@@ -67,7 +66,7 @@ class RetentionContract:
     async def test_the_legs_of_an_open_transfer_are_not_pruned(self, store: Store, call: CallKey) -> None:
         consult = new_call()
         await record(store, consult)
-        await store.apply(call, requested(opened(call, legs=(consult,))), step)
+        await open_transfer(store, call, legs=(consult,))
         assert await self._prune(store) == 0
         await store.apply(call, fact(call, Signal.SUCCEEDED), step)
         assert await self._prune(store) == 2
@@ -79,7 +78,7 @@ class RetentionContract:
     async def test_calls_that_are_kept_do_not_stop_pruning_of_the_others(self, store: Store) -> None:
         for _ in range(3):
             kept = new_call()
-            await store.apply(kept, requested(opened(kept)), step)
+            await open_transfer(store, kept)
         await record(store, new_call(), new_call())
         assert [await self._prune(store, limit=1) for _ in range(3)] == [1, 1, 0]
 

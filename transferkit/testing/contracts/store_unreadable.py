@@ -17,7 +17,15 @@ from transferkit.stores import Applied, Store
 from transferkit.stores.consumer_groups import Begun, GroupStart
 from transferkit.stores.unreadable import UnreadableEvent, UnreadableRow
 from transferkit.testing.contracts.store_groups import MAX_ATTEMPTS, Consumer, join, record
-from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 
 __all__ = ["UnreadableContract"]
 
@@ -207,15 +215,13 @@ class UnreadableContract:
         assert stored.opened == other
 
     async def test_the_key_of_an_unreadable_request_stays_used(self, store: Store, call: CallKey) -> None:
-        transfer = opened(call, key="case-1")
-        await store.apply(call, requested(transfer), step)
+        transfer = await open_transfer(store, call, key="case-1")
         await self.damage_request(store, transfer.id)
         again = opened(new_call(), key="case-1")
         with pytest.raises(UnreadableRow, match=transfer.id):
             await store.apply(again.call, requested(again), step)
         assert await store.transfer(again.id) is None
-        free = opened(new_call(), key="case-2")
-        await store.apply(free.call, requested(free), step)
+        await open_transfer(store, new_call(), key="case-2")
 
     # --- due work -------------------------------------------------------------------------------------
 
