@@ -13,14 +13,13 @@ import pytest
 from support.postgres import SECONDS, calls_in_two_partitions, opened_store, until, with_options
 
 from transferkit import StoreError
-from transferkit._lifecycle import CallKey, Lease, step
+from transferkit._lifecycle import CallKey, step
 from transferkit.stores import CommitUnknown, KeyUsed, Store
 from transferkit.stores.consumer_groups import GroupStart, partition_of
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import Consumer, record
 from transferkit.testing.contracts.store_inputs import (
     AT,
-    LEASE,
     fact,
     new_call,
     open_transfer,
@@ -124,21 +123,6 @@ async def test_any_text_may_name_a_group_and_its_consumers(store, call, odd):
     assert [group.name for group in await store.groups()] == [odd]
 
 
-async def test_two_processes_number_the_events_of_a_call_without_a_gap(store, other, call):
-    await asyncio.gather(
-        *(process.apply(call, fact(call), step) for _ in range(30) for process in (store, other))
-    )
-    assert [event.sequence for event in await store.call_events(call)] == [*range(1, 61)]
-
-
-async def test_a_delivery_that_reaches_two_processes_counts_once(store, other, call):
-    both = (
-        process.apply(call, fact(call, delivery="d1"), step) for process in (store, other) for _ in range(5)
-    )
-    assert [one.duplicate for one in await asyncio.gather(*both)].count(False) == 1
-    assert len(await store.call_events(call)) == 1
-
-
 async def test_requests_that_conflict_across_partitions_do_not_deadlock(store, other):
     """Each occupies two calls in two partitions, in either order, under keys that are used twice."""
     one, two = new_call(), new_call()
@@ -189,22 +173,6 @@ async def test_a_reader_sees_everything_while_two_processes_write(store, other, 
         await asyncio.gather(*writing)
     for call in calls:
         assert [event.sequence for event in seen if event.call_id == call.id] == [*range(1, 31)]
-
-
-async def test_due_work_is_leased_once_across_the_fleet(store, other):
-    transfers = [opened(new_call()) for _ in range(20)]
-    for transfer in transfers:
-        await store.apply(transfer.call, requested(transfer), step)
-    late = AT + timedelta(days=1)
-    rounds = await asyncio.gather(
-        *(
-            process.lease_due(now=late, lease=Lease(name, late + LEASE), limit=7)
-            for name, process in (("one", store), ("two", other))
-            for _ in range(6)
-        )
-    )
-    leased = [(due.transfer_id, due.work) for found in rounds for due in found]
-    assert len(leased) == len(set(leased)) == len(transfers) * 2
 
 
 async def test_a_process_stopped_in_a_transaction_blocks_the_others_for_two_seconds_at_most(
