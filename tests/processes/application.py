@@ -70,13 +70,13 @@ async def consume(client: AsyncClient, group: str, seen: Path) -> None:
     file = os.open(seen, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     async with client.events(group=group) as stream:
         async for event in stream:
-            told = {
+            result = {
                 "group": group,
                 "call": f"{event.provider}:{event.call_id}",
                 "sequence": event.sequence,
                 "id": event.id,
             }
-            os.write(file, json.dumps(told).encode() + b"\n")
+            os.write(file, json.dumps(result).encode() + b"\n")
 
 
 def nursery() -> None:

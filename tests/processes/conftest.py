@@ -49,7 +49,7 @@ class Application:
 
 
 class Nursery:
-    """Starts applications; whoever still lives at the end is killed."""
+    """Starts applications. Those that still run at the end are killed."""
 
     def __init__(self, process, folder):
         self.seen = folder / "seen.jsonl"

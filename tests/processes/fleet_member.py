@@ -1,8 +1,8 @@
-"""One instance of an application in a process of its own, made to be killed: a client and a consumer.
+"""One instance of an application in a process of its own, to be killed: a client and a consumer.
 
-Run as a script it is a nursery: it imports everything once, and forks an instance for every line of settings
-on its standard input. An instance connects to the socket that its settings name, and does what it is asked
-there, a line each; what its consumer saw it appends to a file.
+As a script, it imports everything once and forks an instance for every line of settings on its standard input. An
+instance connects to the socket in its settings and executes one command per line. It appends the events that its
+consumer receives to a file.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ async def run(settings: dict[str, Any]) -> None:
 
 async def answer(client: AsyncClient, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
     """Do one thing, and tell whether it was done."""
-    told: dict[str, Any] = {"n": asked["n"]}
+    result: dict[str, Any] = {"n": asked["n"]}
     try:
         if "callback" in asked:
             request = CallbackRequest(method="POST", url="/fake", body=json.dumps(asked["callback"]).encode())
-            told["status"] = (await client.receive(request)).status
+            result["status"] = (await client.receive(request)).status
         else:
             transfer = await client.transfer(
                 Call("fake", asked["call"]),
@@ -46,12 +46,12 @@ async def answer(client: AsyncClient, asked: dict[str, Any], writer: asyncio.Str
                 idempotency_key=asked["key"],
                 deadline=asked["deadline"],
             )
-            told |= {"status": 202, "id": transfer.id}
+            result |= {"status": 202, "id": transfer.id}
     except StoreError as error:
-        told |= {"status": 503, "error": str(error)}
+        result |= {"status": 503, "error": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever it is, the test must hear of it
-        told |= {"status": 400, "error": repr(error)}
-    writer.write(json.dumps(told).encode() + b"\n")
+        result |= {"status": 400, "error": repr(error)}
+    writer.write(json.dumps(result).encode() + b"\n")
 
 
 async def consume(client: AsyncClient, seen: str) -> None:

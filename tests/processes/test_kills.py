@@ -1,9 +1,8 @@
-"""`kill -9` at random moments, over and over, with both providers' emulators behind.
+"""`kill -9` at random moments, repeatedly, with the emulators of both providers.
 
-Two applications share one store. Calls are placed, transfers asked for, callbacks come in and two consumer
-groups read along while one application after another is killed and started again. A request that got no
-answer is asked for again under its idempotency key, as an application's own caller would. At the end all is
-held against what the emulators saw and what they were answered.
+Two applications share one store. Calls are placed, transfers are requested, callbacks arrive and two consumer groups
+read, while one application after another is killed and started again. A request without a reply is repeated with its
+idempotency key, as a caller would. At the end, everything is compared with the records of the emulators.
 
 `TRANSFERKIT_TEST_KILLS` says how many kills (100 on SQLite, with and without the emulators' own chaos of
 resets, error answers, lost, repeated, late and reordered callbacks; half as many on PostgreSQL),
@@ -42,12 +41,12 @@ GROUPS = ("billing", "wallboard")
 DEADLINE = 4
 LIFECYCLE = {"grace": 0.3, "inspect_gap": 0.3, "lease": 1}
 LONGEST = 60
-"""Seconds that the last transfers may take to come to their ends when nobody is killed any more."""
+"""Seconds that the last transfers may take to end after the last kill."""
 
 
 @define
 class Asked:
-    """A transfer that somebody wants, and what is known of it."""
+    """A requested transfer, and what is known about it."""
 
     provider: str
     call: str
@@ -86,7 +85,7 @@ class Trial:
             await asyncio.sleep(0.05)
 
     async def ask(self, asked):
-        """Ask whoever answers; False if nobody did."""
+        """Send the request to any application that replies; False if none did."""
         slot = self.chance.choice(self.slots)
         asked.tries += 1
         with suppress(httpx.HTTPError):
@@ -152,12 +151,12 @@ async def test_killed_processes_neither_lose_nor_repeat_anything(
             killing = time.monotonic() - began
         events = await all_ended(config, trial)
         nursery.kill_all()
-        told = check(trial, events, emulated)
+        result = check(trial, events, emulated)
         check_groups(events, nursery.seen)
     with capsys.disabled():
         sys.stdout.write(
             f"\n{kept}: {kills} kills in {killing:.0f} s, seed {SEED}, chaos {chaos}: "
-            f"{json.dumps(told, indent=1)}\n"
+            f"{json.dumps(result, indent=1)}\n"
         )
 
 
@@ -177,32 +176,32 @@ async def all_ended(config, trial):
 
 def check(trial, events, emulated):
     """Hold what the store tells against what the emulators saw; returns some figures."""
-    told = Counter()
+    result = Counter()
     for asked in trial.asked:
         call = CallKey(asked.provider, asked.call)
         history = events[call]
         assert [event.sequence for event in history] == list(range(1, len(history) + 1)), call
         ends = [event for event in history if isinstance(event, Outcome)]
         assert [event.transfer_id for event in ends] == [asked.id], f"{call}: {ends}"
-        told[f"{asked.provider} {ends[0].kind}"] += 1
-        told["asked again under one key"] += asked.tries > 1
+        result[f"{asked.provider} {ends[0].kind}"] += 1
+        result["requested again with the same key"] += asked.tries > 1
     for provider, emulator in emulated.running.items():
         sent = transfers_by_call(emulator)
         for asked in trial.asked:
             if asked.provider == provider:
                 requests = sent[asked.call]
                 assert emulator.executions(asked.call) <= 1, f"{asked.call} was transferred twice"
-                told[f"{provider} sent more than once"] += len(requests) > 1
-                told[f"{provider} never sent"] += not requests
+                result[f"{provider} sent more than once"] += len(requests) > 1
+                result[f"{provider} never sent"] += not requests
                 if provider == "graph":
                     after = [status for status in statuses(requests)[:-1] if status not in {429, 503}]
                     assert not after, f"{asked.call} was sent again after {after}"
                 else:
                     ids = {request.headers["repeatability-request-id"] for request in requests}
                     assert ids <= {asked.id}, f"{asked.call}: several ids for one transfer"
-        told["callbacks answered 2xx"] += check_callbacks(emulator, events)
-        told["callbacks that nobody took"] += sum(callback.status is None for callback in emulator.callbacks)
-    return dict(sorted(told.items()))
+        result["callbacks answered 2xx"] += check_callbacks(emulator, events)
+        result["callbacks without a reply"] += sum(callback.status is None for callback in emulator.callbacks)
+    return dict(sorted(result.items()))
 
 
 def statuses(requests):
@@ -248,9 +247,9 @@ def check_groups(events, seen):
     for group in GROUPS:
         first_seen = {}
         for line in seen.read_text().splitlines():
-            told = json.loads(line)
-            if told["group"] == group:
-                first_seen.setdefault((told["call"], told["sequence"]))
+            result = json.loads(line)
+            if result["group"] == group:
+                first_seen.setdefault((result["call"], result["sequence"]))
         assert wanted <= set(first_seen), f"{group} did not see {len(wanted - set(first_seen))} events"
         by_call = defaultdict(list)
         for call, sequence in first_seen:

@@ -46,7 +46,7 @@ def address(tables, sql):
 
 @pytest.fixture
 def fresh(database, sql):
-    """A schema that nobody has made yet."""
+    """The address of a schema that does not exist yet."""
     name = f"t{uuid4().hex[:12]}"
     yield with_options(database, schema=name)
     sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")

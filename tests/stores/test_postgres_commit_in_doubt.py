@@ -24,7 +24,7 @@ REFUSED = StoreError("the server refuses a value; nothing was recorded")
 
 
 class Database:
-    """Raises what it is given, transaction by transaction; the last one again and again."""
+    """Raises the given errors, one for each transaction; the last one repeatedly."""
 
     def __init__(self, *raises, writes=True):
         self.raises = list(raises)

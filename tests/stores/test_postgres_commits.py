@@ -209,7 +209,7 @@ async def test_cut_connections_neither_lose_nor_repeat_an_event(store, other, sq
     """Backends are terminated again and again while two processes write."""
     calls = [new_call() for _ in range(10)]
     stores = (store, other)
-    told = dict.fromkeys(calls, 0)
+    recorded = dict.fromkeys(calls, 0)
 
     async def write(number):
         call = calls[number % len(calls)]
@@ -218,7 +218,7 @@ async def test_cut_connections_neither_lose_nor_repeat_an_event(store, other, sq
                 applied = await stores[number % 2].apply(call, fact(call, delivery=str(number)), step)
             except StoreError:
                 continue
-            told[call] += not applied.duplicate
+            recorded[call] += not applied.duplicate
             return
 
     writing = [asyncio.create_task(write(number)) for number in range(300)]

@@ -178,7 +178,7 @@ async def test_two_tasks_that_open_a_store_at_once_open_it_once(path):
     assert threading.active_count() == before
 
 
-def call_events_of_nobody():
+def events_of_an_unknown_call():
     return calls.call_events(COLUMNS, new_call())
 
 
@@ -186,7 +186,7 @@ async def test_a_closed_store_raises_store_error_for_late_jobs(store):
     opened = store._opened()
     await store.close()
     async with asyncio.timeout(TIME_LIMIT):
-        for use in (opened.read(call_events_of_nobody), opened.queue.add(call_events_of_nobody)):
+        for use in (opened.read(events_of_an_unknown_call), opened.queue.add(events_of_an_unknown_call)):
             with pytest.raises(StoreError, match="closed"):
                 await use
 

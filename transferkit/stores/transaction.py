@@ -41,7 +41,7 @@ class Needed:
         return cls(
             calls=_unique([*(call for call, _ in inputs), *legs]),
             deliveries=_unique((call, key) for call, happened in inputs if (key := delivery_key(happened))),
-            keys=_unique(key for one in opened if (key := one.request.idempotency_key) is not None),
+            keys=_unique(key for one in opened for key in [one.request.idempotency_key] if key is not None),
             legs=legs,
         )
 

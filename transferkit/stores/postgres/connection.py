@@ -131,6 +131,7 @@ class Session:
             self.committing = commits and not failed
             raise
         found: list[Rows] = []
+        status = None
         for _ in statements:
             found.append(await _fetched(cursor))
             status = cursor.statusmessage

@@ -52,7 +52,6 @@ class SqliteStore(SqlStore):
     """
 
     _columns: ClassVar[Columns] = COLUMNS
-    _log_parts = 1
 
     def __init__(
         self,
@@ -99,6 +98,10 @@ class SqliteStore(SqlStore):
                 "also in a process that was forked"
             )
         return self._open
+
+    @property
+    def _log_parts(self) -> int:
+        return 1
 
     @property
     def _watch(self) -> LogWatch:
