@@ -1,8 +1,8 @@
 """One instance of an application in a process of its own, to be killed: a client and a consumer.
 
-As a script, it imports everything once and forks an instance for every line of settings on its standard input. An
-instance connects to the socket in its settings and executes one command per line. It appends the events that its
-consumer receives to a file.
+As a script, it imports everything once and forks an instance for every line of settings on its standard
+input. An instance connects to the socket in its settings and executes one command per line. It appends the
+events that its consumer receives to a file.
 """
 
 from __future__ import annotations

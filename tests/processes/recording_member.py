@@ -1,7 +1,7 @@
 """One instance in a process of its own, to be stopped: it records callbacks and reads as a consumer.
 
-Its argument is JSON: the configuration, the name of the group, and how many callbacks to record at once. It prints
-the call of each callback that was accepted.
+Its argument is JSON: the configuration, the name of the group, and how many callbacks to record at once. It
+prints the call of each callback that was accepted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`kill -9` at random moments, repeatedly, with the emulators of both providers.
 
-Two applications share one store. Calls are placed, transfers are requested, callbacks arrive and two consumer groups
-read, while one application after another is killed and started again. A request without a reply is repeated with its
-idempotency key, as a caller would. At the end, everything is compared with the records of the emulators.
+Two applications share one store. Calls are placed, transfers are requested, callbacks arrive and two consumer
+groups read, while one application after another is killed and started again. A request without a reply is
+repeated with its idempotency key, as a caller would. At the end, everything is compared with the records of
+the emulators.
 
 `TRANSFERKIT_TEST_KILLS` says how many kills (100 on SQLite, with and without the emulators' own chaos of
 resets, error answers, lost, repeated, late and reordered callbacks; half as many on PostgreSQL),

@@ -1,8 +1,8 @@
 """Four instances on one database, while processes are killed, connections cut and PostgreSQL crashes.
 
-The test starts a server of its own. Calls are transferred, and their callbacks are distributed over the instances at
-random. What gets no reply is sent again to another instance, as a provider or a caller would. At the end, everything
-is compared with the replies.
+The test starts a server of its own. Calls are transferred, and their callbacks are distributed over the
+instances at random. What gets no reply is sent again to another instance, as a provider or a caller would. At
+the end, everything is compared with the replies.
 
 `TRANSFERKIT_TEST_FLEET_EVENTS` says how many events (5000; 100000 for a soak),
 `TRANSFERKIT_TEST_FLEET_SECONDS` how long it may take (600), `TRANSFERKIT_TEST_SEED` which sequence of faults.
@@ -169,7 +169,7 @@ class Fleet:
         self.instances = [Instance() for _ in range(INSTANCES)]
         self.seen = folder / "seen"
         self.chance = chance
-        self.result = Counter()
+        self.counts = Counter()
         self._process = process
         self._config = config
         self._folder = folder
@@ -189,7 +189,7 @@ class Fleet:
     async def _supervise(self, number, reader, writer):
         await self.instances[number].serve(reader, writer)
         if self.supervised:
-            self.result["starts after a death"] += 1
+            self.counts["starts after a death"] += 1
             self._start(number)
 
     def _start(self, number):
@@ -210,12 +210,12 @@ class Fleet:
             try:
                 answer = await self.chance.choice(self.instances).ask(what)
             except Gone:
-                self.result["asked of an instance that died"] += 1
+                self.counts["asked of an instance that died"] += 1
                 continue
             if 200 <= answer["status"] < 300:
                 return answer
             assert answer["status"] >= 500, answer
-            self.result["answered that the store failed"] += 1
+            self.counts["answered that the store failed"] += 1
             await asyncio.sleep(self.chance.uniform(0.01, 0.1))
 
     def stop(self):
@@ -311,12 +311,12 @@ async def disturb(fleet, server, chance):
             await asyncio.to_thread(server.crash)
             await asyncio.sleep(0.5)
             await asyncio.to_thread(server.start)
-            fleet.result["crashes of the server"] += 1
+            fleet.counts["crashes of the server"] += 1
         elif number % 3:
             await fleet.kill(chance.randrange(INSTANCES))
-            fleet.result["kills"] += 1
+            fleet.counts["kills"] += 1
         else:
-            fleet.result["connections cut"] += await asyncio.to_thread(cut_some, server)
+            fleet.counts["connections cut"] += await asyncio.to_thread(cut_some, server)
 
 
 def cut_some(server):
@@ -340,12 +340,12 @@ async def test_crashes_neither_lose_acknowledged_events_nor_repeat_a_request(
         disturbing.cancel()
         await asyncio.wait([disturbing])
         assert disturbing.cancelled(), disturbing.exception()
-        fleet.result["seconds of callbacks"] = round(time.monotonic() - began)
+        fleet.counts["seconds of callbacks"] = round(time.monotonic() - began)
         store = PostgresStore(server.url)
         await store.open()
         try:
             await all_settled(store, stories)
-            fleet.result["seconds in all"] = round(time.monotonic() - began)
+            fleet.counts["seconds in all"] = round(time.monotonic() - began)
             tables = await store.figures()
             log = await whole_log(store)
             await check(store, stories, log, fleet)
@@ -354,7 +354,7 @@ async def test_crashes_neither_lose_acknowledged_events_nor_repeat_a_request(
         check_group(log, fleet.seen)
     sizes = {one.name: one for one in tables}
     with capsys.disabled():
-        sys.stdout.write(f"\nseed {SEED}: {json.dumps(dict(fleet.result), indent=1)}\n")
+        sys.stdout.write(f"\nseed {SEED}: {json.dumps(dict(fleet.counts), indent=1)}\n")
         for one in tables:
             sys.stdout.write(
                 f"{one.name:16} {one.rows:8} rows {one.dead_rows:7} dead {one.bytes / MEGABYTE:8.2f} MiB\n"
@@ -387,7 +387,7 @@ async def check(store, stories, log, fleet):
     for event in log:
         by_call[event.call_id].append(event)
     assert len({event.id for event in log}) == len(log)
-    fleet.result["events"] = len(log)
+    fleet.counts["events"] = len(log)
     longest = 0
     for story in stories:
         events = by_call.pop(story.call)
@@ -400,11 +400,11 @@ async def check(store, stories, log, fleet):
         expired = isinstance(end, TransferExpired)
         assert expired or not story.silent, f"{story.call}: {end.kind}"
         # Those whose callbacks were held up beyond the deadline.
-        fleet.result["expired before the proof came"] += expired and not story.silent
+        fleet.counts["expired before the proof came"] += expired and not story.silent
         if story.silent:
             longest = max(longest, (end.time - events[0].time).total_seconds() - DEADLINE)
     assert not by_call
-    fleet.result["slowest expiry, seconds after its deadline"] = round(longest, 1)
+    fleet.counts["slowest expiry, seconds after its deadline"] = round(longest, 1)
 
 
 def check_group(log, seen):
