@@ -118,7 +118,7 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
     converter.register_structure_hook(timedelta, lambda data, _: timedelta(seconds=float(data)))
     converter.register_structure_hook_func(_is_map, _read_json_map)
-    converter.register_unstructure_hook_factory(_is_map, _map_writer)
+    converter.register_unstructure_hook_func(_is_map, _write_map)
     _tag(converter, Event, "kind", lambda value: value.kind, event_class)
     _tag(converter, Transfer, "type", lambda _: "transfer", _REQUESTS.__getitem__)
     _tag(converter, Redirect, "type", lambda _: "redirect", _REQUESTS.__getitem__)
@@ -129,12 +129,6 @@ def _converter() -> Converter:
         lambda cls: cls == Request, lambda data, _: converter.structure(data, _REQUESTS[data["type"]])
     )
     return converter
-
-
-def _map_writer(cls: Any) -> Callable[[Any], Any]:
-    """Return how to write a map of the declared type. A map of any other type may contain identifiers."""
-    item = (get_args(cls) or (object,))[-1]
-    return thaw if item is Any or item is str else _write_map
 
 
 def _write_map(value: object) -> Any:

@@ -424,25 +424,8 @@ RedirectOutcome = RedirectCompleted | RedirectFailed | RedirectExpired
 
 _CLASSES: dict[str, type[Event]] = {
     cls.kind: cls
-    for cls in (
-        CallIncoming,
-        CallConnected,
-        CallEnded,
-        CallParticipants,
-        TransferRequested,
-        TransferSubmitted,
-        TransferStarted,
-        TransferAccepted,
-        TransferCompleted,
-        TransferFailed,
-        TransferExpired,
-        RedirectRequested,
-        RedirectSubmitted,
-        RedirectCompleted,
-        RedirectFailed,
-        RedirectExpired,
-        ProviderOther,
-    )
+    for cls in tuple(globals().values())
+    if isinstance(cls, type) and issubclass(cls, Event) and hasattr(cls, "kind")
 }
 
 
