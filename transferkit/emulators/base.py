@@ -114,6 +114,17 @@ class EmulatorBase(ABC):
         """A callback's body in the provider's alternative spelling, for the fault `spelling`."""
         return body
 
+    def signer_document(self, request: EmulatedRequest, *, openid_path: str, keys_path: str) -> Reply | None:
+        """The response to a request for the signer's OpenID document or keys; None for any other path."""
+        if request.path not in {openid_path, keys_path}:
+            return None
+        if request.method not in {"GET", "HEAD"}:
+            return Reply(status=HTTPStatus.METHOD_NOT_ALLOWED)
+        if request.path == keys_path:
+            return Reply(status=HTTPStatus.OK, body=self.signer.jwks())
+        document = self.signer.openid_configuration(request.base_url + keys_path.removesuffix("/keys"))
+        return Reply(status=HTTPStatus.OK, body=document)
+
     # --- records --------------------------------------------------------------------------------------
 
     @property

@@ -96,7 +96,7 @@ def _execute(emulator: EmulatorBase, request: EmulatedRequest) -> Reply:
 def _body(request: EmulatedRequest) -> Body:
     if not request.body:
         return {}
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if request.content_type != "application/json":
         raise _RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:
         body = request.json()

@@ -56,6 +56,11 @@ class EmulatedRequest:
     body: bytes = field(default=b"", repr=False)
     base_url: str
 
+    @property
+    def content_type(self) -> str:
+        """The media type of the body, in lower case and without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
     def json(self) -> Any:
         """The body as a JSON value. Raises `ValueError` if it is not JSON or nested too deeply."""
         try:

@@ -128,8 +128,7 @@ def execution(
 
 def _checked(request: EmulatedRequest, record: Record, version: ApiVersion) -> Any:
     """The fields of the body that the API version has. Raises `AcsError`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if request.content_type != "application/json":
         raise AcsError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "415", "The body must be application/json.")
     try:
         body = read_json(request.body)

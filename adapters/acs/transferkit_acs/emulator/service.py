@@ -120,22 +120,13 @@ class AcsEmulator(Emulator):
     # --- requests -------------------------------------------------------------------------------------
 
     async def handle(self, request: EmulatedRequest) -> Reply:
-        if request.path in {_OPENID_PATH, _KEYS_PATH}:
-            return self._published_keys(request)
+        if document := self.signer_document(request, openid_path=_OPENID_PATH, keys_path=_KEYS_PATH):
+            return document
         try:
             reply = self._execute(request)
         except AcsError as error:
             reply = error.reply
         return evolve(reply, headers={**_common_headers(request), **reply.headers})
-
-    def _published_keys(self, request: EmulatedRequest) -> Reply:
-        """The OpenID document of the callbacks' signer, or its keys; they need no credentials."""
-        if request.method != "GET":
-            return Reply(status=HTTPStatus.METHOD_NOT_ALLOWED)
-        if request.path == _KEYS_PATH:
-            return Reply(status=HTTPStatus.OK, body=self.signer.jwks())
-        document = self.signer.openid_configuration(f"{request.base_url}/calling")
-        return Reply(status=HTTPStatus.OK, body=document)
 
     def _execute(self, request: EmulatedRequest) -> Reply:
         """Execute a request to ACS. Raises `AcsError`."""

@@ -79,8 +79,7 @@ class _CallRequest:
 
     def body(self) -> Any:
         """The JSON value. Raises `GraphError`."""
-        content_type = self.http.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type != "application/json":
+        if self.http.content_type != "application/json":
             raise GraphError(415, "UnsupportedMediaType", "The body must be application/json.")
         try:
             return self.http.json()

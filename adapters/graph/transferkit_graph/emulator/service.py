@@ -27,9 +27,8 @@ __all__ = ["CLIENT_ID", "CLIENT_SECRET", "TENANT_ID", "GraphEmulator"]
 
 CLIENT_SECRET = "emulated-secret"  # noqa: S105 - valid only for the emulator
 
-_SIGNER: Final = "/v1"
-_OPENID: Final = f"{_SIGNER}/.well-known/OpenIdConfiguration"
-_KEYS: Final = f"{_SIGNER}/keys"
+_OPENID: Final = "/v1/.well-known/OpenIdConfiguration"
+_KEYS: Final = "/v1/keys"
 
 
 @final
@@ -184,13 +183,11 @@ class GraphEmulator(Emulator):
     # --- requests -----------------------------------------------------------------------------------
 
     async def handle(self, request: EmulatedRequest) -> Reply:
-        published = {_OPENID: lambda: self.signer.openid_configuration(f"{request.base_url}{_SIGNER}")}
-        published[_KEYS] = self.signer.jwks
-        if request.path in published:
-            is_get = request.method in {"GET", "HEAD"}
-            return Reply(status=200, body=published[request.path]()) if is_get else Reply(status=405)
-        entra_reply = self._entra.handle(request, permissions=self.permissions)
-        return self._handle_graph(request) if entra_reply is None else entra_reply
+        return (
+            self.signer_document(request, openid_path=_OPENID, keys_path=_KEYS)
+            or self._entra.handle(request, permissions=self.permissions)
+            or self._handle_graph(request)
+        )
 
     def other_spelling(self, body: Any) -> Any:
         return respell(body)
