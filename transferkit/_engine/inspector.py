@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import final
 
+from attrs import define
+
 from transferkit._engine.ledger import Ledger
 from transferkit._lifecycle import CallKey, CallState, DueReached, Inspected, Opened, Work
 from transferkit._telemetry import Telemetry
@@ -24,23 +26,15 @@ _log = logging.getLogger("transferkit.engine")
 
 
 @final
+@define(eq=False, kw_only=True)
 class Inspector:
     """Queries the provider whether a call is present, and records the result."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        ledger: Ledger,
-        adapters: Mapping[str, Adapter],
-        clock: Clock,
-        telemetry: Telemetry,
-    ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._adapters = adapters
-        self._clock = clock
-        self._telemetry = telemetry
+    _store: Store
+    _ledger: Ledger
+    _adapters: Mapping[str, Adapter]
+    _clock: Clock
+    _telemetry: Telemetry
 
     async def inspect(self, opened: Opened) -> None:
         """Query the provider about the call of an open transfer, and record the result."""

@@ -13,6 +13,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import final
 
+from attrs import define, field
+
 from transferkit._engine.inspector import Inspector
 from transferkit._engine.ledger import Ledger, Wakeup
 from transferkit._engine.sender import Sender
@@ -36,35 +38,22 @@ _BUSY_PAUSE = timedelta(milliseconds=200)
 
 
 @final
+@define(eq=False, kw_only=True)
 class Scheduler:
     """Does the due work of a store in one process, for the providers that the process has adapters of."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        ledger: Ledger,
-        sender: Sender,
-        inspector: Inspector,
-        unrecorded: UnrecordedAnswers,
-        providers: Collection[str],
-        clock: Clock,
-        timing: LifecycleConfig,
-        retention: RetentionConfig,
-        spawn: Spawn,
-    ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._sender = sender
-        self._inspector = inspector
-        self._unrecorded = unrecorded
-        self._providers = providers
-        self._clock = clock
-        self._timing = timing
-        self._retention = retention
-        self._spawn = spawn
-        self._has_looked = False
-        self._next_due: datetime | None = None
+    _store: Store
+    _ledger: Ledger
+    _sender: Sender
+    _inspector: Inspector
+    _unrecorded: UnrecordedAnswers
+    _providers: Collection[str]
+    _clock: Clock
+    _timing: LifecycleConfig
+    _retention: RetentionConfig
+    _spawn: Spawn
+    _has_looked: bool = field(init=False, default=False)
+    _next_due: datetime | None = field(init=False, default=None)
 
     async def run_due(self) -> int:
         """Do all work that is due and not leased by another process; returns the number of pieces."""

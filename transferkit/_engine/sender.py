@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import final
 from uuid import uuid4
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from transferkit._engine.ledger import Ledger
 from transferkit._engine.unrecorded import UnrecordedAnswers
@@ -77,30 +77,19 @@ class Attempt:
 
 
 @final
+@define(eq=False, kw_only=True)
 class Sender:
     """Sends requests. `spawn` starts what may take long."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        ledger: Ledger,
-        unrecorded: UnrecordedAnswers,
-        adapters: Mapping[str, Adapter],
-        clock: Clock,
-        timing: LifecycleConfig,
-        telemetry: Telemetry,
-        spawn: Spawn,
-    ) -> None:
-        self._owner = uuid4().hex
-        self._store = store
-        self._ledger = ledger
-        self._unrecorded = unrecorded
-        self._adapters = adapters
-        self._clock = clock
-        self._timing = timing
-        self._telemetry = telemetry
-        self._spawn = spawn
+    _store: Store
+    _ledger: Ledger
+    _unrecorded: UnrecordedAnswers
+    _adapters: Mapping[str, Adapter]
+    _clock: Clock
+    _timing: LifecycleConfig
+    _telemetry: Telemetry
+    _spawn: Spawn
+    _owner: str = field(init=False, factory=lambda: uuid4().hex)
 
     def lease(self, now: datetime) -> Lease:
         """A lease of this process on due work."""

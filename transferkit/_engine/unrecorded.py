@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from transferkit._engine.ledger import Ledger
 from transferkit._lifecycle import Answered, Opened
@@ -35,6 +35,7 @@ class _Unrecorded:
 
 
 @final
+@define(eq=False, kw_only=True)
 class UnrecordedAnswers:
     """Keeps answers in memory and commits them when the store is back.
 
@@ -42,16 +43,13 @@ class UnrecordedAnswers:
     request again. The life cycle accepts the answer as long as the transfer has no outcome.
     """
 
-    def __init__(
-        self, *, store: Store, ledger: Ledger, clock: Clock, spawn: Spawn, telemetry: Telemetry
-    ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._clock = clock
-        self._spawn = spawn
-        self._telemetry = telemetry
-        self._kept: set[_Unrecorded] = set()
-        self._closing = asyncio.Event()
+    _store: Store
+    _ledger: Ledger
+    _clock: Clock
+    _spawn: Spawn
+    _telemetry: Telemetry
+    _kept: set[_Unrecorded] = field(init=False, factory=set)
+    _closing: asyncio.Event = field(init=False, factory=asyncio.Event)
 
     def open(self) -> None:
         """Keep answers from now on, in the running event loop."""
