@@ -87,6 +87,7 @@ from .requests import EndpointType as EndpointType
 from .requests import OnUnsupported as OnUnsupported
 from .requests import Redirect as Redirect
 from .requests import Request as Request
+from .requests import RequestFields as RequestFields
 from .requests import TeamsPhoneCallDetails as TeamsPhoneCallDetails
 from .requests import TeamsPhoneCallerDetails as TeamsPhoneCallerDetails
 from .requests import TeamsPhoneSourceDetails as TeamsPhoneSourceDetails

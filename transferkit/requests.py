@@ -36,6 +36,7 @@ __all__ = [
     "OnUnsupported",
     "Redirect",
     "Request",
+    "RequestFields",
     "TeamsPhoneCallDetails",
     "TeamsPhoneCallerDetails",
     "TeamsPhoneSourceDetails",
