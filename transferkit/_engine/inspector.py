@@ -30,25 +30,25 @@ _log = logging.getLogger("transferkit.engine")
 class Inspector:
     """Queries the provider whether a call is present, and records the result."""
 
-    _store: Store
-    _ledger: Ledger
-    _adapters: Mapping[str, Adapter]
-    _clock: Clock
-    _telemetry: Telemetry
+    store: Store
+    ledger: Ledger
+    adapters: Mapping[str, Adapter]
+    clock: Clock
+    telemetry: Telemetry
 
     async def inspect(self, opened: Opened) -> None:
         """Query the provider about the call of an open transfer, and record the result."""
-        state = await self._store.state(opened.call)
-        with self._telemetry.inspection(opened) as span:
+        state = await self.store.state(opened.call)
+        with self.telemetry.inspection(opened) as span:
             inspection = await self._query(opened, state.tenant_id)
             span.set_inspection(inspection)
         inspected = Inspected(
-            at=self._clock.now(),
+            at=self.clock.now(),
             transfer_id=opened.id,
             presence=inspection.presence,
             inspection_round=state.open.inspection_round if state.open else 0,
         )
-        await self._ledger.commit([(opened.call, inspected)])
+        await self.ledger.commit([(opened.call, inspected)])
 
     async def inspect_for_failure(self, call: CallKey, state: CallState) -> None:
         """Query the call at once if a failure waits only for whether the call is alive.
@@ -58,18 +58,18 @@ class Inspector:
         transfer = state.open
         if transfer is None or transfer.pending_failure is None:
             return
-        stored = await self._store.transfer(transfer.id)
+        stored = await self.store.transfer(transfer.id)
         try:
             async with asyncio.timeout(transfer.rules.call_alive_timeout.total_seconds()):
                 if stored is not None:
                     await self.inspect(stored.opened)
         except TimeoutError:
-            expired = DueReached(at=self._clock.now(), transfer_id=transfer.id, work=Work.GRACE)
-            await self._ledger.commit([(call, expired)])
+            expired = DueReached(at=self.clock.now(), transfer_id=transfer.id, work=Work.GRACE)
+            await self.ledger.commit([(call, expired)])
 
     async def _query(self, opened: Opened, tenant_id: str | None) -> Inspection:
         try:
-            adapter = self._adapters[opened.call.provider]
+            adapter = self.adapters[opened.call.provider]
             return await adapter.inspect(opened.request.call, tenant_id=tenant_id)
         except Exception as error:  # noqa: BLE001 - adapters should not raise; if one does, nothing is known
             _log.error(

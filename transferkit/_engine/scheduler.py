@@ -42,40 +42,40 @@ _BUSY_PAUSE = timedelta(milliseconds=200)
 class Scheduler:
     """Does the due work of a store in one process, for the providers that the process has adapters of."""
 
-    _store: Store
-    _ledger: Ledger
-    _sender: Sender
-    _inspector: Inspector
-    _unrecorded: UnrecordedAnswers
-    _providers: Collection[str]
-    _clock: Clock
-    _timing: LifecycleConfig
-    _retention: RetentionConfig
-    _spawn: Spawn
+    store: Store
+    ledger: Ledger
+    sender: Sender
+    inspector: Inspector
+    unrecorded: UnrecordedAnswers
+    providers: Collection[str]
+    clock: Clock
+    timing: LifecycleConfig
+    retention: RetentionConfig
+    spawn: Spawn
     _has_looked: bool = field(init=False, default=False)
     _next_due: datetime | None = field(init=False, default=None)
 
     async def run_due(self) -> int:
         """Do all work that is due and not leased by another process; returns the number of pieces."""
         done = 0
-        while leased := await self._lease_due(self._clock.now()):
+        while leased := await self._lease_due(self.clock.now()):
             await asyncio.gather(*(self._do(due) for due in leased))
             done += len(leased)
         return done
 
     async def run(self) -> None:
         """Do work whenever it is due, until cancelled."""
-        wakeup = self._ledger.wakeup = (
+        wakeup = self.ledger.wakeup = (
             Wakeup()
         )  # of the running loop; the client may be opened in another later
-        tidy_at = self._clock.now()
+        tidy_at = self.clock.now()
         while True:
             wakeup.next_look = None
             wakeup.event.clear()
             try:
-                if tidy_at <= self._clock.now():
-                    tidy_at = self._clock.now() + self._retention.every
-                    self._spawn(self._tidy())
+                if tidy_at <= self.clock.now():
+                    tidy_at = self.clock.now() + self.retention.every
+                    self.spawn(self._tidy())
                 until = await self._start_due()
             except Exception as error:  # noqa: BLE001 - whatever it was, the deadlines must go on
                 with suppress(Exception):  # the application's log filters may raise
@@ -84,12 +84,12 @@ class Scheduler:
                         safe_traceback(error),
                         extra={"event": LogEvent.STORE_FAILED},
                     )
-                until = self._clock.now() + self._timing.inspect_gap
-            if self._store.poll is not None:  # other processes may add work, or end in the middle of it
-                poll = self._clock.now() + self._store.poll
+                until = self.clock.now() + self.timing.inspect_gap
+            if self.store.poll is not None:  # other processes may add work, or end in the middle of it
+                poll = self.clock.now() + self.store.poll
                 until = poll if until is None else min(until, poll)
             wakeup.next_look = tidy_at if until is None else min(until, tidy_at)
-            await self._clock.wait(wakeup.event, wakeup.next_look)
+            await self.clock.wait(wakeup.event, wakeup.next_look)
 
     def lateness(self) -> float | None:
         """The seconds that the oldest work is overdue, as far as `run` knows; None if it never ran.
@@ -98,14 +98,14 @@ class Scheduler:
         """
         if not self._has_looked:
             return None
-        late = 0.0 if self._next_due is None else (self._clock.now() - self._next_due).total_seconds()
+        late = 0.0 if self._next_due is None else (self.clock.now() - self._next_due).total_seconds()
         return max(late, 0.0)
 
     async def _start_due(self) -> datetime | None:
         """Start what is due; returns when the next work is due. Takes no lock if nothing is due."""
         while True:
-            now = self._clock.now()
-            until = self._next_due = await self._store.next_due(providers=self._providers)
+            now = self.clock.now()
+            until = self._next_due = await self.store.next_due(providers=self.providers)
             self._has_looked = True
             if until is None or until > now:
                 return until
@@ -113,24 +113,24 @@ class Scheduler:
             if not leased:  # another process has locked the rows for the moment
                 return now + _BUSY_PAUSE
             for due in leased:
-                self._spawn(self._do(due))
+                self.spawn(self._do(due))
 
     async def _lease_due(self, now: datetime) -> tuple[Due, ...]:
-        return await self._store.lease_due(
-            now=now, lease=self._sender.lease(now), limit=_BATCH, providers=self._providers
+        return await self.store.lease_due(
+            now=now, lease=self.sender.lease(now), limit=_BATCH, providers=self.providers
         )
 
     async def _do(self, due: Due) -> None:
         fields: dict[str, object] = {"event": LogEvent.WORK_FAILED, "transfer_id": due.transfer_id}
         try:
-            stored = await self._store.transfer(due.transfer_id)
+            stored = await self.store.transfer(due.transfer_id)
             if stored is None:
                 return
             opened = stored.opened
             fields = log_fields(opened.call, opened.id, LogEvent.WORK_FAILED)
-            await self._unrecorded.commit_kept(opened.id)
+            await self.unrecorded.commit_kept(opened.id)
             needed = needed_provider(opened.call, due.work)
-            if needed is not None and needed not in self._providers:
+            if needed is not None and needed not in self.providers:
                 _log.error(
                     "due work of %s was leased by a process without its adapter; another process will do it",
                     needed,
@@ -139,12 +139,12 @@ class Scheduler:
                 return
             match due.work:
                 case Work.SUBMIT:
-                    await self._sender.resume(opened, due.lease or self._sender.lease(self._clock.now()))
+                    await self.sender.resume(opened, due.lease or self.sender.lease(self.clock.now()))
                 case Work.INSPECT:
-                    await self._inspector.inspect(opened)
+                    await self.inspector.inspect(opened)
                 case Work.GRACE | Work.DEADLINE:
-                    reached = DueReached(at=self._clock.now(), transfer_id=opened.id, work=due.work)
-                    await self._ledger.commit([(opened.call, reached)])
+                    reached = DueReached(at=self.clock.now(), transfer_id=opened.id, work=due.work)
+                    await self.ledger.commit([(opened.call, reached)])
         except Exception as error:  # noqa: BLE001 - when the lease ends, the work is done again
             _log.error("due work failed\n%s", safe_traceback(error), extra={**fields, "work": due.work})
 
@@ -154,9 +154,9 @@ class Scheduler:
         """Remove the finished calls that are older than the retention allows; returns their number."""
         removed = 0
         while True:
-            now = self._clock.now()
-            batch = await self._store.prune(
-                before=now - self._retention.age, idle_since=now - self._retention.group_idle, limit=_BATCH
+            now = self.clock.now()
+            batch = await self.store.prune(
+                before=now - self.retention.age, idle_since=now - self.retention.group_idle, limit=_BATCH
             )
             removed += batch
             if batch < _BATCH:

@@ -81,19 +81,19 @@ class Attempt:
 class Sender:
     """Sends requests. `spawn` starts what may take long."""
 
-    _store: Store
-    _ledger: Ledger
-    _unrecorded: UnrecordedAnswers
-    _adapters: Mapping[str, Adapter]
-    _clock: Clock
-    _timing: LifecycleConfig
-    _telemetry: Telemetry
-    _spawn: Spawn
+    store: Store
+    ledger: Ledger
+    unrecorded: UnrecordedAnswers
+    adapters: Mapping[str, Adapter]
+    clock: Clock
+    timing: LifecycleConfig
+    telemetry: Telemetry
+    spawn: Spawn
     _owner: str = field(init=False, factory=lambda: uuid4().hex)
 
     def lease(self, now: datetime) -> Lease:
         """A lease of this process on due work."""
-        return Lease(self._owner, now + self._timing.lease)
+        return Lease(self._owner, now + self.timing.lease)
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -119,18 +119,18 @@ class Sender:
         except LegOccupied as occupied:
             raise TransferInProgress(str(occupied.leg), occupied.transfer_id) from None
         if attempt is not None:
-            self._spawn(self.send(attempt))
+            self.spawn(self.send(attempt))
         return opened
 
     async def _record_first_attempt(self, opened: Opened, dropped: tuple[str, ...]) -> Attempt | None:
         """Record a request with its first attempt; returns None if another process sends it."""
-        capabilities = self._adapters[opened.call.provider].capabilities
+        capabilities = self.adapters[opened.call.provider].capabilities
         rules = Rules(
             repeatable_for=capabilities.repeatable_for,
             redirect_completes_on_acceptance=capabilities.redirect_completes_on_acceptance,
-            grace=self._timing.grace,
-            inspect_gap=self._timing.inspect_gap,
-            max_attempts=self._timing.max_attempts,
+            grace=self.timing.grace,
+            inspect_gap=self.timing.inspect_gap,
+            max_attempts=self.timing.max_attempts,
         )
         lease = self.lease(opened.at)
         requested = Requested(at=opened.at, opened=opened, rules=rules, sender=lease, dropped=dropped)
@@ -138,11 +138,11 @@ class Sender:
         inputs: list[tuple[CallKey, Input]] = [(opened.call, requested)]
         inputs += [(leg, replaced) for leg in opened.legs[1:]]
         try:
-            applied = await self._ledger.commit(inputs)
+            applied = await self.ledger.commit(inputs)
             return self._attempt(opened, applied[0].state, lease)
         except StoreError as error:
             state = await self._look_for(opened, error)
-        self._ledger.wakeup.event.set()  # nothing was reported, but there may be work
+        self.ledger.wakeup.event.set()  # nothing was reported, but there may be work
         transfer = state.open
         first_is_ours = transfer is not None and transfer.id == opened.id and transfer.attempts == 1
         return self._attempt(opened, state, lease) if first_is_ours else None
@@ -157,7 +157,7 @@ class Sender:
         except CommitUnknown as unknown:
             # If it is recorded, then with an attempt of this process, which was not made.
             unsent = self._answered(opened.id, 1, _NOT_BEGUN)
-            self._unrecorded.keep(opened, unsent, unknown, deadline_at=opened.at + opened.request.deadline)
+            self.unrecorded.keep(opened, unsent, unknown, deadline_at=opened.at + opened.request.deadline)
             raise
         with suppress(Exception):  # the application's log filters may raise
             _log.warning(
@@ -173,15 +173,15 @@ class Sender:
                 for pause in _LOOK_PAUSES:
                     await asyncio.sleep(pause)
                     try:
-                        if await self._store.transfer(opened.id) is not None:
-                            return await self._store.state(opened.call)
+                        if await self.store.transfer(opened.id) is not None:
+                            return await self.store.state(opened.call)
                     except StoreError:
                         continue
                     if not isinstance(error, CommitUnknown):  # else the commit may still be under way
                         raise error
         raise CommitUnknown(
             f"transfer {opened.id} may or may not have been recorded. If it was, it is sent when the store "
-            f"is back, or at the latest after {self._timing.lease.total_seconds():g} s. What to do: request "
+            f"is back, or at the latest after {self.timing.lease.total_seconds():g} s. What to do: request "
             "it again with the same idempotency key. Without a key, request it again only if "
             f"client.get({opened.id!r}) raises TransferNotFound after that time. The store said: {error}"
         ) from error
@@ -190,29 +190,29 @@ class Sender:
 
     async def resume(self, opened: Opened, lease: Lease) -> None:
         """Send a request again, or for the first time after a crash, if the life cycle allows it."""
-        transfer = (await self._store.state(opened.call)).open
+        transfer = (await self.store.state(opened.call)).open
         number = transfer.attempts + 1 if transfer else 1
-        attempted = Attempted(at=self._clock.now(), transfer_id=opened.id, attempt=number)
-        (applied,) = await self._ledger.commit([(opened.call, attempted)])
+        attempted = Attempted(at=self.clock.now(), transfer_id=opened.id, attempt=number)
+        (applied,) = await self.ledger.commit([(opened.call, attempted)])
         if applied.proceed and (attempt := self._attempt(opened, applied.state, lease)):
             await self.send(attempt)
 
     async def send(self, attempt: Attempt) -> None:
         """Send an attempt that is recorded as begun, and record the answer."""
         opened = attempt.opened
-        with self._telemetry.attempt(opened, attempt.number) as span:
+        with self.telemetry.attempt(opened, attempt.number) as span:
             answer = await self._submit(attempt)
             with suppress(Exception):  # log filters and meters may raise; the answer is recorded anyhow
                 span.set_answer(answer)
                 report_answer(opened, attempt.number, answer)
         answered = self._answered(opened.id, attempt.number, answer)
         try:
-            await self._ledger.commit([(opened.call, answered)])
+            await self.ledger.commit([(opened.call, answered)])
         except asyncio.CancelledError:  # the client closes, and the store takes too long
-            self._unrecorded.give_up(opened, answered)
+            self.unrecorded.give_up(opened, answered)
             raise
         except Exception as error:  # noqa: BLE001 - whatever the store raises, the answer is not lost
-            self._unrecorded.keep(opened, answered, error, deadline_at=attempt.deadline_at)
+            self.unrecorded.keep(opened, answered, error, deadline_at=attempt.deadline_at)
 
     async def _submit(self, attempt: Attempt) -> SubmitResult:
         """Return the adapter's answer. Any failure of the adapter means that the request may have executed.
@@ -221,12 +221,12 @@ class Sender:
         monotonic time, as network timeouts do.
         """
         opened, submission = attempt.opened, attempt.submission
-        within = (attempt.deadline_at - self._clock.now()).total_seconds()
+        within = (attempt.deadline_at - self.clock.now()).total_seconds()
         limit = asyncio.timeout(within)
         try:
             async with limit:
                 submission.deadline.check()  # a time limit ends a task only where it waits
-                return await self._adapters[opened.call.provider].submit(submission)
+                return await self.adapters[opened.call.provider].submit(submission)
         except DeadlinePassed as passed:
             return passed.answer
         except Exception as error:  # noqa: BLE001 - adapters should not raise; if one does, it may have sent
@@ -254,13 +254,13 @@ class Sender:
                 id=opened.id,
                 request=opened.request,
                 first_sent_at=transfer.first_sent_at,
-                deadline=Deadline(min(transfer.deadline_at, lease.until), self._clock),
+                deadline=Deadline(min(transfer.deadline_at, lease.until), self.clock),
                 tenant_id=state.tenant_id,
             ),
         )
 
     def _answered(self, transfer_id: str, number: int, answer: SubmitResult) -> Answered:
-        return Answered(at=self._clock.now(), transfer_id=transfer_id, attempt=number, answer=answer)
+        return Answered(at=self.clock.now(), transfer_id=transfer_id, attempt=number, answer=answer)
 
 
 def _maybe_sent(reason: FailureReason, message: str) -> MaybeSent:

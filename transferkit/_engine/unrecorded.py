@@ -43,11 +43,11 @@ class UnrecordedAnswers:
     request again. The life cycle accepts the answer as long as the transfer has no outcome.
     """
 
-    _store: Store
-    _ledger: Ledger
-    _clock: Clock
-    _spawn: Spawn
-    _telemetry: Telemetry
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    spawn: Spawn
+    telemetry: Telemetry
     _kept: set[_Unrecorded] = field(init=False, factory=set)
     _closing: asyncio.Event = field(init=False, factory=asyncio.Event)
 
@@ -65,7 +65,7 @@ class UnrecordedAnswers:
         self._kept.add(kept)
         with suppress(Exception):  # the application's log filters may raise
             report_unrecorded(opened, answered, error)
-        self._spawn(self._retry(kept))
+        self.spawn(self._retry(kept))
 
     def give_up(self, opened: Opened, answered: Answered) -> None:
         """Log an answer that is lost."""
@@ -84,8 +84,8 @@ class UnrecordedAnswers:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._closing.wait()
-                last = self._closing.is_set() or self._clock.now() >= kept.until
-                self._telemetry.commit_retried()
+                last = self._closing.is_set() or self.clock.now() >= kept.until
+                self.telemetry.commit_retried()
                 with suppress(Exception):  # whatever the store raises
                     await self._commit(kept)
                 if last or kept not in self._kept:
@@ -96,7 +96,7 @@ class UnrecordedAnswers:
                 self.give_up(kept.opened, kept.answered)
 
     async def _commit(self, kept: _Unrecorded) -> None:
-        if await self._store.transfer(kept.opened.id) is not None:  # else the request was not recorded
-            answered = evolve(kept.answered, at=self._clock.now())
-            await self._ledger.commit([(kept.opened.call, answered)])
+        if await self.store.transfer(kept.opened.id) is not None:  # else the request was not recorded
+            answered = evolve(kept.answered, at=self.clock.now())
+            await self.ledger.commit([(kept.opened.call, answered)])
         self._kept.discard(kept)
