@@ -217,6 +217,33 @@ async def test_a_challenge_for_more_claims_is_answered_once(through):
     assert "nbf" in service.entra.forms[1]["claims"]
 
 
+async def test_without_a_token_for_a_challenge_the_response_of_acs_counts(through):
+    service = Service(challenges=[CHALLENGE])
+
+    def fail_after_the_challenge(path):
+        if service.bearers and path.startswith("/t1"):
+            service.entra.response = (503, b"")
+
+    service.entra.before = fail_after_the_challenge
+    answer = await through(service, **SECRET)
+    assert isinstance(answer, Rejected)
+    assert (answer.result.code, answer.result.reason) == (401, FailureReason.UNAUTHORIZED)
+    assert isinstance(await through(service, **SECRET), NotSent), "only the authority responds with 503 now"
+    assert len(service.bearers) == 1
+
+
+async def test_a_refused_token_is_forgotten_also_without_a_token_for_the_challenge(through):
+    service = Service(challenges=[CHALLENGE])
+
+    def fail_once(path):
+        status = 503 if len(service.entra.forms) == 1 else 200
+        service.entra.response = (status, Authority().response[1])
+
+    service.entra.before = fail_once
+    assert isinstance(await through(service, times=2, **SECRET), Submitted)
+    assert len(service.entra.forms) == 3, "the second submission does not use the token that ACS refused"
+
+
 async def test_a_token_that_acs_refuses_is_not_used_again(through):
     service = Service(challenges=[b"Bearer"])
     await through(service, times=2, **SECRET)

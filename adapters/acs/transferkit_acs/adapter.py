@@ -146,7 +146,8 @@ class AcsAdapter(Adapter):
         except ConfigError as error:
             return misconfigured(error)
         except NoToken as error:
-            return error.result
+            if exchange.response is None:  # else ACS refused the first token, and there is no other
+                return error.result
         except Exception as error:  # noqa: BLE001 - no exception of the SDK or the network may be raised
             if exchange.response is None:
                 # The SDK has one error for all failures, also after the request was sent: the cause decides.
