@@ -2,10 +2,11 @@
 
 import base64
 import json
+import ssl
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.entra import Papers
 from transferkit_microsoft.certificates import read_certificate
@@ -27,6 +28,14 @@ def own():
 @pytest.fixture(scope="module")
 def other():
     return Papers.make()
+
+
+def with_an_unknown_key(papers):
+    """The certificate with the object identifier of its key's algorithm (RSA) replaced."""
+    rsa = bytes.fromhex("06092a864886f70d010101")
+    der = papers.certificate.public_bytes(serialization.Encoding.DER)
+    assert der.count(rsa) == 1
+    return ssl.DER_cert_to_PEM_cert(der.replace(rsa, rsa[:-1] + b"\x63"))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +95,9 @@ async def test_a_renewed_certificate_is_read_after_a_refusal(authority, tokens_o
             "certificate",
             "not RSA",
         ),
+        (lambda own, other: own.pem() + other.private(), None, "certificate", "several private keys"),
+        (lambda own, other: other.private("right") + own.pem("right"), "right", "certificate", "several"),
+        (lambda own, _: own.private() + with_an_unknown_key(own), None, "certificate", "is not supported"),
     ],
     ids=[
         "no PEM",
@@ -97,6 +109,9 @@ async def test_a_renewed_certificate_is_read_after_a_refusal(authority, tokens_o
         "password for a plain key",
         "broken",
         "not RSA",
+        "two private keys",
+        "two encrypted private keys",
+        "an unknown kind of key",
     ],
 )
 def test_an_unusable_certificate_is_named_and_not_shown(own, other, make, password, key, why):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from transferkit.errors import ConfigError, Problem
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_certificate"]
 
+_PRIVATE_KEY = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _FORM = "one RSA private key and its certificate, both in PEM form"
 
 
@@ -22,14 +24,19 @@ def read_certificate(pem: str, password: str | None = None, *, table: str) -> di
     `ConfigError`, which names the keys of `table` and contains nothing of `pem`.
     """
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    if len(_PRIVATE_KEY.findall(pem)) > 1:
+        raise _unusable(table, "contains several private keys")
     key = _private_key(pem.encode(), password.encode() if password else None, table)
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode())
+        own = [each for each in certificates if each.public_key() == key.public_key()]
     except ValueError:
         raise _unusable(table, "contains no certificate that can be read") from None
-    own = [each for each in certificates if each.public_key() == key.public_key()]
+    except UnsupportedAlgorithm:
+        raise _unusable(table, "contains a certificate whose kind of key is not supported") from None
     if not own:
         raise _unusable(table, "contains no certificate of the private key")
     private = key.private_bytes(
