@@ -145,6 +145,17 @@ async def test_the_exception_of_a_credential_decides_whether_to_retry(
     assert kind is NotSent or "providers.test.credential" in answer.result.advice
 
 
+async def test_causes_in_a_circle_are_read_once(tokens_of):
+    first, second = AUTH(message="AADSTS1: no"), RuntimeError("no")
+    credential = SyncCredential()
+    credential.error = caused(first, caused(second, first))
+    answer = await tokens_of(credential=credential).get(SCOPE)
+    assert isinstance(answer, Rejected)
+    assert answer.result.message == "AADSTS1: no"
+    credential.error = caused(first, first)
+    assert isinstance(await tokens_of(credential=credential).get(SCOPE), Rejected)
+
+
 async def test_an_exception_that_quotes_a_password_does_not_show_it(tokens_of):
     credential = SyncCredential()
     credential.error = AUTH(message="https://user:pass-word@proxy.test client_secret=s3cret")

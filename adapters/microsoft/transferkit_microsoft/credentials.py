@@ -7,7 +7,7 @@ so this package needs no azure-core. `error_result` classifies azure-core's exce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -80,7 +80,7 @@ def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
     * `ValueError` and `TypeError`, for example because of an invalid tenant id: `Rejected`.
     """
     advice = f"Check the credential object in {key}; the message is from that credential."
-    chain = list(_chain(error))
+    chain = _chain(error)
     statuses = [status for each in chain if (status := _status(each)) is not None]
     if any(status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS for status in statuses):
         message = f"the token authority responded with status {statuses[0]}"
@@ -104,10 +104,12 @@ def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
     return None
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and the causes before it. They may form a circle (`raise error from error`)."""
+    found = [error]
+    while (earlier := found[-1].__cause__ or found[-1].__context__) is not None and earlier not in found:
+        found.append(earlier)
+    return found
 
 
 def _is(error: BaseException, *names: str) -> bool:
