@@ -104,7 +104,7 @@ def open_client(
 
 
 class _CheckedRequest(ClientRequest):
-    """A request that is not written if its deadline has passed when the connection is wire_request."""
+    """A request that is not written if its deadline has passed when the connection is made."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         check_deadline()
