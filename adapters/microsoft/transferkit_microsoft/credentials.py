@@ -54,19 +54,22 @@ class Token:
 
 
 async def token_of(
-    credential: TokenCredential, scope: str, *, tenant: str | None, claims: str | None
+    credential: TokenCredential, scope: str, *, tenant: str | None, claims: str | None, timeout: float
 ) -> Token:
-    """Get a token from the credential: awaited if it is asynchronous, in a thread if not.
+    """Get a token from the credential: in a thread if it is synchronous, else awaited for at most `timeout`.
 
-    The credential receives `tenant_id` and `claims` only where they are known. Raises what it raises.
+    A thread cannot be stopped, so there is no time limit for it: the caller shares it until it ends. The
+    credential receives `tenant_id` and `claims` only where they are known. Raises what it raises, and
+    `UnusableToken`.
     """
     options = {"tenant_id": tenant, "claims": claims}
     given = {name: value for name, value in options.items() if value is not None}
     if iscoroutinefunction(credential.get_token):
-        found: Any = await credential.get_token(scope, **given)
+        found: Any = credential.get_token(scope, **given)
     else:
         found = await asyncio.to_thread(credential.get_token, scope, **given)
-        if isawaitable(found):
+    if isawaitable(found):
+        async with asyncio.timeout(timeout):
             found = await found
     return Token(found.token, int(found.expires_on))
 

@@ -90,8 +90,9 @@ class Tokens:
         self._cached = {key: cached for key, cached in self._cached.items() if key[0] != tenant}
 
     async def aclose(self) -> None:
-        """Wait for running queries and close connections. They open again when needed."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        """Wait for running queries, at most `timeout`, and close connections. They open again when needed."""
+        if self._running:  # a query in a thread that hangs would never end
+            await asyncio.wait(self._running.values(), timeout=self._settings.timeout)
         self._sources.clear()
         self._cached.clear()
         if self._session is not None:
@@ -110,8 +111,9 @@ class Tokens:
             if credential is None:
                 found = await asyncio.to_thread(self._acquire, tenant, scope, claims)
             else:
-                async with asyncio.timeout(self._settings.timeout):  # or a query that hangs would serve all
-                    found = await token_of(credential, scope, tenant=tenant, claims=claims)
+                found = await token_of(
+                    credential, scope, tenant=tenant, claims=claims, timeout=self._settings.timeout
+                )
         except ConfigError as error:
             return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - msal and credentials let any exception through
