@@ -188,12 +188,70 @@ async def test_a_credential_that_takes_too_long_leaves_the_request_unsent(tokens
     assert credential.queries > 1, "a query that hangs does not serve all later requests"
 
 
-async def test_an_invalid_access_token_leaves_the_request_unsent(tokens_of):
-    class Odd:
-        def get_token(self, *_, **__):
-            return None
+async def test_a_thread_that_hangs_serves_all_requests(tokens_of):
+    """Each thread takes a place in the event loop's executor, which also resolves host names."""
 
-    assert isinstance(await tokens_of(credential=Odd()).get(SCOPE), NotSent)
+    class Hanging(SyncCredential):
+        release = threading.Event()
+
+        def get_token(self, *scopes, **options):
+            found = super().get_token(*scopes, **options)
+            self.release.wait(10)
+            return found
+
+    credential = Hanging()
+    getter = tokens_of(credential=credential, timeout=0.05)
+    try:
+        for _ in range(3):
+            answer = await getter.get(SCOPE)
+            assert isinstance(answer, NotSent)
+            assert answer.result.reason is Reason.TIMEOUT
+        async with asyncio.timeout(5):
+            await getter.aclose()
+        assert isinstance(await getter.get(SCOPE), NotSent)
+        assert len(credential.threads) == 1
+    finally:
+        credential.release.set()
+    async with asyncio.timeout(5):
+        while not isinstance(answer := await getter.get(SCOPE), Token):
+            pass
+    assert answer.value == "token 1"
+    assert len(credential.threads) == 1
+
+
+EXPIRY = 4_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (None, "no text"),
+        (AccessToken(None, EXPIRY), "no text"),
+        (AccessToken("", EXPIRY), "no text"),
+        (AccessToken(" ", EXPIRY), "no text"),
+        (AccessToken(b"s3cret", EXPIRY), "no text"),
+        (AccessToken("s3cret-\u00e9", EXPIRY), "no text"),
+        (AccessToken("s3cret\r\nX-More: 1", EXPIRY), "no text"),
+        (AccessToken("s3cret", None), "expires_on"),
+        (AccessToken("s3cret", str(EXPIRY)), "expires_on"),
+        (AccessToken("s3cret", float("nan")), "expires_on"),
+        (AccessToken("s3cret", float("inf")), "expires_on"),
+    ],
+)
+@pytest.mark.parametrize("cls", [SyncCredential, AsyncCredential])
+async def test_what_is_no_access_token_is_rejected_and_not_shown(tokens_of, monkeypatch, cls, found, says):
+    monkeypatch.setattr(SyncCredential, "get_token", lambda *_, **__: found)
+    answer = await tokens_of(credential=cls()).get(SCOPE)
+    assert isinstance(answer, Rejected)
+    assert (answer.result.reason, answer.result.basis) == (Reason.UNAUTHORIZED, Basis.LOCAL)
+    assert says in answer.result.message
+    assert answer.result.advice == "Check the credential object in providers.test.credential."
+    assert "s3cret" not in repr(answer)
+
+
+async def test_a_time_of_expiry_with_a_fraction_is_accepted(tokens_of, monkeypatch):
+    monkeypatch.setattr(SyncCredential, "get_token", lambda *_, **__: AccessToken("x", EXPIRY + 0.5))
+    assert (await tokens_of(credential=SyncCredential()).get(SCOPE)).expires_on == EXPIRY
 
 
 # --- in the configuration -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from inspect import isawaitable, iscoroutinefunction
+from math import isfinite
 from typing import Any, Protocol, final, runtime_checkable
 
 from attrs import frozen
@@ -53,6 +54,10 @@ class Token:
     expires_on: int
 
 
+class UnusableToken(Exception):
+    """What a credential object returned is no access token. The text contains nothing of it."""
+
+
 async def token_of(
     credential: TokenCredential, scope: str, *, tenant: str | None, claims: str | None, timeout: float
 ) -> Token:
@@ -71,7 +76,15 @@ async def token_of(
     if isawaitable(found):
         async with asyncio.timeout(timeout):
             found = await found
-    return Token(found.token, int(found.expires_on))
+    return _checked(getattr(found, "token", None), getattr(found, "expires_on", None))
+
+
+def _checked(value: Any, expires_on: Any) -> Token:
+    if not (isinstance(value, str) and value.strip() and value.isascii() and value.isprintable()):
+        raise UnusableToken("the credential object returned no text that can be sent as a token")
+    if not (isinstance(expires_on, (int, float)) and isfinite(expires_on)):
+        raise UnusableToken("the credential object returned a token without a number in expires_on")
+    return Token(value, int(expires_on))
 
 
 def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
@@ -81,7 +94,16 @@ def error_result(error: Exception, *, key: str) -> Rejected | NotSent | None:
       the credential's message. Its basis is stated if the token authority responded.
     * A `ClientAuthenticationError` or `HttpResponseError` with status 429 or 5xx: `NotSent`.
     * `ValueError` and `TypeError`, for example because of an invalid tenant id: `Rejected`.
+    * `UnusableToken`: `Rejected`.
     """
+    if isinstance(error, UnusableToken):
+        unusable = Result(
+            message=str(error),
+            reason=FailureReason.UNAUTHORIZED,
+            advice=f"Check the credential object in {key}.",
+            basis=Basis.LOCAL,
+        )
+        return Rejected(result=unusable)
     advice = f"Check the credential object in {key}; the message is from that credential."
     chain = _chain(error)
     statuses = [status for each in chain if (status := _status(each)) is not None]
