@@ -112,7 +112,7 @@ class AcsSettings(EntraSettings):
       Entra. `eventgrid_tenant_id` issues them (by default `tenant_id`), `eventgrid_senders` are the
       applications that may send (by default Event Grid's own), and `eventgrid_openid_url` and
       `eventgrid_issuers` replace the tenant's usual ones.
-    * `authority`: the token authority. A tenant in its path is the default tenant.
+    * `authority`: the token authority. Its path can only be a tenant, which is the default tenant.
     * `ca_file`: the only certificate authorities to trust, for emulators and proxies.
     * `timeout`: seconds to wait for a token, for a connection and for a response, each.
 

@@ -7,6 +7,8 @@ from transferkit.config import load_config
 from transferkit.errors import ConfigError
 from transferkit.provider.secret import Secret
 
+TENANT = "5a1e0c5e-0000-4000-8000-00000000cccc"
+
 
 def read(table):
     return load_config({"providers": {"graph": table}}).providers["graph"]
@@ -61,6 +63,7 @@ def test_the_configuration_reads_every_key(tmp_path):
         ({"base_url": "http://graph.test"}, "base_url: a token is sent over https only"),
         ({"base_url": "http://10.0.0.7:8080"}, "base_url: a token is sent over https only"),
         ({"authority": "http://login.test/t"}, "authority: expected an address"),
+        ({"authority": "https://proxy.test/entra"}, "authority: expected no path but a tenant"),
         ({"client": "c"}, "is not a known key"),
         ({"client_secret": "s", "certificate": "c"}, "client_secret and certificate: only one"),
         (
@@ -117,7 +120,7 @@ def test_a_secret_has_the_name_of_its_key():
             "https://microsoftgraph.chinacloudapi.cn/.default",
         ),
         (
-            {"authority": "https://127.0.0.1:9/home", "base_url": "https://127.0.0.1:9"},
+            {"authority": "https://127.0.0.1:9/home.test", "base_url": "https://127.0.0.1:9"},
             "https://127.0.0.1:9/t1",
             "https://graph.microsoft.com/.default",
         ),
@@ -134,8 +137,11 @@ def test_the_scope_is_that_of_the_cloud_and_the_authority_that_of_the_tenant(set
     [
         ({}, None),
         ({"tenant_id": "t"}, "t"),
-        ({"authority": "https://login.test/home"}, "home"),
-        ({"authority": "https://login.test/home", "tenant_id": "t"}, "t"),
+        ({"authority": "https://login.test/home.test"}, "home.test"),
+        ({"authority": f"https://login.test/{TENANT}/"}, TENANT),
+        ({"authority": "https://login.test/home.test", "tenant_id": "t"}, "t"),
+        ({"authority": "https://login.test/common", "tenant_id": "t"}, "t"),
+        ({"authority": "https://login.test/t", "tenant_id": "t"}, "t"),
         ({"authority": "https://login.test"}, None),
     ],
 )

@@ -59,8 +59,8 @@ class GraphSettings(EntraSettings):
       each independent of the others.
     * `allowed_tenants`: the tenants whose callbacks are accepted; by default every tenant.
     * `openid_url`, `issuers`: who signs callbacks, if it is not the cloud's usual signer.
-    * `base_url`, `authority`, `ca_file`: for emulators and proxies: Graph's address, the token authority (a
-      tenant in its path is the default tenant), and the only certificate authorities to trust.
+    * `base_url`, `authority`, `ca_file`: for emulators and proxies: Graph's address, the token authority (its
+      path can only be a tenant, which is the default tenant), and the only certificate authorities to trust.
     * `timeout`: seconds to wait for a token, for a connection and for a response, each.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -16,6 +17,7 @@ from transferkit.errors import ConfigError, Problem
 from transferkit.provider.secret import Secret
 from transferkit.provider.urls import split_url
 from transferkit_microsoft.credentials import TokenCredential
+from transferkit_microsoft.ids import GUID
 
 __all__ = ["CredentialKind", "EntraSettings", "is_seconds", "is_url", "run_all"]
 
@@ -47,6 +49,10 @@ class CredentialKind(StrEnum):
 _REGISTERED = (CredentialKind.CLIENT_SECRET, CredentialKind.CERTIFICATE, CredentialKind.CLIENT_ASSERTION)
 
 
+_TENANT = re.compile(rf"{GUID}|[\w-]+(\.[\w-]+)+|common|organizations")
+"""What the path of an authority may be: entra/identity-platform/msal-client-application-configuration."""
+
+
 def is_url(*schemes: str) -> Callable[[Any, Attribute[Any], str | None], None]:
     """Return a validator that accepts absolute URLs of these schemes, and None."""
 
@@ -67,8 +73,9 @@ def is_seconds(_: object, attribute: Attribute[float], value: float) -> None:
 class EntraSettings:
     """The keys that say how requests are authenticated with Microsoft Entra, and how it is reached.
 
-    The subclasses document them. A `client_assertion` is read again for each token, because it expires. A
-    tenant in the path of `authority` is the default tenant.
+    The subclasses document them. A `client_assertion` is read again for each token, because it expires. The
+    path of `authority` is replaced by the tenant of each request, so it can be nothing but a tenant: the
+    default one, unless there is `tenant_id`.
     """
 
     table: ClassVar[str]
@@ -99,6 +106,9 @@ class EntraSettings:
             yield "certificate_password: needs certificate"
         if self.managed_identity == "":
             yield 'managed_identity: expected "system" or a client id'
+        path = self._authority_path
+        if path and path != self.tenant_id and not _TENANT.fullmatch(path):
+            yield "authority: expected no path but a tenant's id or domain name"
 
     def _credential_keys(self) -> list[str]:
         return [kind.value for kind in CredentialKind if getattr(self, kind) is not None]
@@ -121,8 +131,11 @@ class EntraSettings:
     @property
     def default_tenant(self) -> str | None:
         """The tenant of calls whose own tenant is not known."""
-        in_authority = urlsplit(self.authority or "").path.strip("/").partition("/")[0]
-        return self.tenant_id or in_authority or None
+        return self.tenant_id or self._authority_path or None
+
+    @property
+    def _authority_path(self) -> str:
+        return urlsplit(self.authority or "").path.strip("/")
 
     def authority_of(self, tenant: str) -> str:
         """The URL of the token authority for a tenant."""
