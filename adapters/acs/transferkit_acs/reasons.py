@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from transferkit_microsoft.codes import Meaning
+from transferkit_microsoft.codes import UNSUPPORTED, Meaning
 from transferkit_microsoft.responses import Service
 
 from transferkit.events import FailureReason
@@ -42,6 +42,7 @@ ACS: Final = Service(
             FailureReason.CALL_NOT_FOUND,
             "The call has ended, or it belongs to another resource than the credentials.",
         ),
+        426: UNSUPPORTED,
         # repeatability
         412: Meaning(
             FailureReason.CONFLICT,

@@ -33,8 +33,15 @@ def refused(status, code=None, message="Said so."):
         (404, None, Reason.CALL_NOT_FOUND),
         (409, 8607, Reason.CONFLICT),
         (400, 8501, Reason.CALL_NOT_ESTABLISHED),
+        (406, None, Reason.UNSUPPORTED),
+        (410, None, Reason.CALL_ENDED),
         (412, None, Reason.CONFLICT),
+        (415, None, Reason.UNSUPPORTED),
+        (422, None, Reason.UNSUPPORTED),
+        (423, None, Reason.CONFLICT),
+        (426, None, Reason.UNKNOWN),
         (429, None, Reason.THROTTLED),
+        (509, None, Reason.THROTTLED),
         (503, None, Reason.PROVIDER_ERROR),
         (504, None, Reason.TIMEOUT),
         (418, None, Reason.UNKNOWN),
@@ -64,7 +71,7 @@ def test_the_real_code_is_found_as_json_text_inside_the_message(code):
 # learn.microsoft.com graph/errors, its table of statuses
 @pytest.mark.parametrize(
     "status",
-    [400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 423, 429, 500, 501, 503, 504, 507, 509],
+    [400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 423, 429, 500, 501, 503, 504, 507, 509],
 )
 def test_every_published_status_has_a_meaning(status):
     assert refused(status).reason is not Reason.UNKNOWN

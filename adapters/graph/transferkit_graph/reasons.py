@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from transferkit_microsoft.codes import Meaning
+from transferkit_microsoft.codes import CONFLICT, INVALID, Meaning
 from transferkit_microsoft.responses import Service
 
 from transferkit.events import FailureReason
@@ -60,6 +60,9 @@ GRAPH: Final = Service(
         ),
         403: _PERMISSION,
         404: _CALL_UNKNOWN,
+        410: Meaning(FailureReason.CALL_ENDED),
+        422: INVALID,
+        423: CONFLICT,
         # throttling
         429: _THROTTLED,
         509: _THROTTLED,

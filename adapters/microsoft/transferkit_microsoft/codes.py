@@ -23,7 +23,8 @@ Sources, by name in the tables:
 * *errors*: learn.microsoft.com graph/errors, the table of statuses;
 * *issues*: microsoft-graph-docs 7080 and 10845, microsoft-graph-comms-samples 171, 173, 413, 432 and 512,
   azure-sdk-for-js 28369;
-* *sip*: RFC 3261, section 21.
+* *sip*: RFC 3261, section 21;
+* *http*: RFC 9110, section 15.5.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ from transferkit_microsoft.lenient_json import JsonObject
 
 __all__ = [
     "CODES",
+    "CONFLICT",
     "HTTP_STATUSES",
+    "INVALID",
     "PAIRS",
     "SIP_STATUSES",
     "SUBCODES",
     "TRANSFER_COMPLETED",
+    "UNSUPPORTED",
     "Meaning",
     "call_end",
     "refusal",
@@ -83,14 +87,12 @@ _CALLER_LEFT = Meaning(FailureReason.CALLER_LEFT)
 _ENDED = Meaning(FailureReason.CALL_ENDED)
 _PROVIDER = Meaning(FailureReason.PROVIDER_ERROR)
 _TIMEOUT = Meaning(FailureReason.TIMEOUT)
-_CONFLICT = Meaning(
-    FailureReason.CONFLICT, "Another operation is running on this call: wait for its outcome."
-)
-_INVALID = Meaning(
+CONFLICT = Meaning(FailureReason.CONFLICT, "Another operation is running on this call: wait for its outcome.")
+INVALID = Meaning(
     FailureReason.UNSUPPORTED,
     "The request is not valid: correct the parameter that the message names.",
 )
-_UNSUPPORTED = Meaning(
+UNSUPPORTED = Meaning(
     FailureReason.UNSUPPORTED, "This is not supported for this kind of call, target or api-version."
 )
 _CALL_UNKNOWN = Meaning(FailureReason.CALL_NOT_FOUND, "The call or the participant has ended or left.")
@@ -157,7 +159,7 @@ SUBCODES: Mapping[int, Meaning] = {
     **dict.fromkeys((7500, 7501, 7506, 7508, 7510), _CREDENTIALS),
     **dict.fromkeys((7502, 7504, 7507, 7600, 7601, 7603), _PERMISSION),
     **dict.fromkeys((7505, 8517), _TENANT),
-    **dict.fromkeys((8500, 8519, 8555, 8583), _CONFLICT),
+    **dict.fromkeys((8500, 8519, 8555, 8583), CONFLICT),
     **dict.fromkeys((8501, 8502, 8585), _NOT_ESTABLISHED),
     **dict.fromkeys((8508, 8528), _ENDED),
     **dict.fromkeys((8516, 8529, 8530), _THROTTLED),
@@ -176,8 +178,8 @@ SUBCODES: Mapping[int, Meaning] = {
         "The target needs a Phone licence, its tenant federation (Set-CsTeamsAcsFederationConfiguration).",
     ),
     8505: Meaning(FailureReason.CONFLICT, "The call has several participants: name the transferee."),
-    8520: _UNSUPPORTED,
-    8523: _INVALID,
+    8520: UNSUPPORTED,
+    8523: INVALID,
     8537: Meaning(FailureReason.TIMEOUT, "On Graph, call keepAlive every 15 to 45 minutes."),
     8538: _DECLINED,
     8542: _CALLER_LEFT,
@@ -263,18 +265,21 @@ CODES: Mapping[int, Meaning] = {
 """A code without a subcode: *call end*, *call automation* and, for 486 and 600, *sip*."""
 
 HTTP_STATUSES: Mapping[int, Meaning] = {
-    **dict.fromkeys((400, 406, 413, 415, 422), _INVALID),
-    **dict.fromkeys((405, 426, 501), _UNSUPPORTED),
-    **dict.fromkeys((409, 412, 423), _CONFLICT),
-    **dict.fromkeys((429, 509), _THROTTLED),
-    **dict.fromkeys((408, 504), _TIMEOUT),
+    # both: errors, call automation
+    **dict.fromkeys((400, 406, 413), INVALID),
+    **dict.fromkeys((405, 501), UNSUPPORTED),
+    **dict.fromkeys((409, 412), CONFLICT),
     401: _CREDENTIALS,
     403: _PERMISSION,
     404: _CALL_UNKNOWN,
-    410: _ENDED,
+    429: _THROTTLED,
+    504: _TIMEOUT,
+    # http
+    408: _TIMEOUT,
+    415: INVALID,
 }
-"""Statuses of HTTP errors whose body has no code with a meaning: *errors*, *call automation*. Every other 5xx
-is an error of the provider."""
+"""Statuses of HTTP errors whose body has no code with a meaning, as far as they mean the same on both wires.
+Every other 5xx is an error of the provider. `Service.statuses` has those that one provider publishes."""
 
 _NO_CODES = Meaning(FailureReason.UNKNOWN)
 _PSTN_LEGS = frozenset({540, 560})
