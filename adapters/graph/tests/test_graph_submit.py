@@ -133,6 +133,7 @@ async def test_429_is_not_sent_also_without_a_usable_retry_after(submit, answeri
         http(408),
         http(301, Location="http://127.0.0.1:9/elsewhere"),
         http(307, Location="http://127.0.0.1:9/elsewhere"),
+        http(302, Location="foo:bar"),  # httpx raises InvalidURL
         http(304),
     ],
 )

@@ -168,6 +168,8 @@ class GraphAdapter(Adapter):
 
         A response counts as soon as its headers have arrived. Its body may be missing.
         """
+        import httpx
+
         try:
             wire = await made
             content = json.dumps(thaw(wire.body)).encode() if wire.body else None
@@ -175,12 +177,15 @@ class GraphAdapter(Adapter):
             if client.is_closed:
                 return Rejected(result=_CLOSED)
             token = await self._tokens.get(self._settings.scope, tenant)
-        except ConfigError as error:
-            return misconfigured(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
-            return GRAPH.failure(error, sent=False)
+            local = misconfigured(error) if isinstance(error, ConfigError) else None
+            return local or GRAPH.failure(error, sent=False)
         if not isinstance(token, Token):
             return token
+        try:
+            url = httpx.URL(wire.url)
+        except httpx.InvalidURL as error:
+            return GRAPH.unusable_address(error)
         response: httpx.Response | None = None
         try:
             check_deadline()  # and again when the connection is made, if the transport supports it
@@ -189,7 +194,7 @@ class GraphAdapter(Adapter):
                 asyncio.timeout(2 * self._settings.timeout),
                 client.stream(
                     wire.method,
-                    wire.url,
+                    url,
                     headers={**wire.headers, "Authorization": f"Bearer {token.value}"},
                     content=content,
                     timeout=self._settings.timeout,

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
+import httpx
 import pytest
 from transferkit_microsoft.responses import HttpResponse, Service
 
@@ -52,6 +54,30 @@ def test_the_status_decides_whether_the_request_may_be_retried(status, headers, 
     result = result_of(status, **headers)
     assert type(result) is kind
     assert getattr(result, "retry_after", None) == (timedelta(seconds=7) if headers else None)
+
+
+REDIRECTED = aiohttp.InvalidUrlRedirectClientError("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("error", "sent", "kind"),
+    [
+        (aiohttp.InvalidURL("nowhere"), True, Rejected),
+        (httpx.InvalidURL("of a redirect"), True, MaybeSent),
+        (httpx.UnsupportedProtocol("ftp"), True, Rejected),
+        (httpx.InvalidURL("of a proxy"), False, NotSent),
+        (httpx.UnsupportedProtocol("of a proxy"), False, NotSent),
+        (REDIRECTED, True, MaybeSent),
+        (REDIRECTED, False, NotSent),
+        (httpx.ConnectError("refused"), True, NotSent),
+        (httpx.ReadError("broken"), True, MaybeSent),
+        (httpx.ReadError("broken"), False, NotSent),
+    ],
+)
+def test_an_unusable_address_is_rejected_only_if_it_is_that_of_the_request(error, sent, kind):
+    found = SERVICE.failure(error, sent=sent)
+    assert type(found) is kind
+    assert ("providers.test.url" in (found.result.advice or "")) is (kind is Rejected)
 
 
 def test_an_html_page_with_a_success_status_is_not_a_response_of_the_service():

@@ -124,21 +124,26 @@ class Service:
     def failure(self, error: BaseException, *, sent: bool = True) -> NoResponse:
         """What an error proves that came instead of a response.
 
-        With `sent` false, the request did not reach the HTTP client. Otherwise it was not sent if the client
-        could not connect or use the address, and may have been executed after any other error.
+        With `sent` false, the request did not reach the HTTP client, so an error about an address is not
+        about that of the request. Otherwise it was not sent if the client could not connect or use the
+        address, and may have been executed after any other error.
         """
         redirected = isinstance(error, _classes("aiohttp", "RedirectClientError"))
-        if isinstance(error, _unusable()) and not redirected:
-            result = Result(
-                message=f"nothing was sent to {self.name} ({type(error).__name__})",
-                reason=FailureReason.UNSUPPORTED,
-                advice=f"The address cannot be used: check {self.address_key}.",
-                basis=Basis.LOCAL,
-            )
-            return Rejected(result=result)
+        if sent and isinstance(error, _unusable()) and not redirected:
+            return self.unusable_address(error)
         if not sent or isinstance(error, _unconnected()):
             return unconnected(error, to=self.name, check=self.connection_keys)
         return unanswered(error, to=self.name)
+
+    def unusable_address(self, error: BaseException) -> Rejected:
+        """The result of a request whose address `error` shows to be unusable, so nothing was sent."""
+        result = Result(
+            message=f"nothing was sent to {self.name} ({type(error).__name__})",
+            reason=FailureReason.UNSUPPORTED,
+            advice=f"The address cannot be used: check {self.address_key}.",
+            basis=Basis.LOCAL,
+        )
+        return Rejected(result=result)
 
     def check_result(
         self, response: HttpResponse | NoResponse, *, refusals: Mapping[int, str], now: datetime
@@ -174,10 +179,13 @@ class Service:
 
 
 def _unusable() -> tuple[type[BaseException], ...]:
-    """The errors of an address that no request can be sent to."""
+    """The errors of an address that no request can be sent to.
+
+    httpx raises its `InvalidURL` for the address in a response that redirects, too, so it proves nothing.
+    """
     return (
         *_classes("aiohttp", "InvalidURL", "NonHttpUrlClientError"),
-        *_classes("httpx", "InvalidURL", "UnsupportedProtocol"),
+        *_classes("httpx", "UnsupportedProtocol"),
     )
 
 
