@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 
-if not (find_spec("psycopg") and find_spec("psycopg_pool")):
-    # `import *` and `help` import every listed name, and this one needs the `postgres` extra.
-    __all__ = [name for name in __all__ if name != "PostgresStore"]  # pyright: ignore[reportUnsupportedDunderAll]
-    __dir__ = __all__.copy
+# `import *` and `help` import every listed name, so a name whose extra is not installed is not listed.
+_EXTRAS = {"PostgresStore": ("psycopg", "psycopg_pool"), "OpenTelemetry": ("opentelemetry",)}
+__all__ = [name for name in __all__ if all(map(find_spec, _EXTRAS.get(name, ())))]  # pyright: ignore[reportUnsupportedDunderAll]
+__dir__ = __all__.copy

@@ -1,5 +1,7 @@
 from ._callbacks.messages import CallbackRequest as CallbackRequest
 from ._callbacks.messages import CallbackResponse as CallbackResponse
+from ._telemetry.contract import Telemetry as Telemetry
+from ._telemetry.otel import OpenTelemetry as OpenTelemetry
 from .blocking import BlockingEventStream as BlockingEventStream
 from .blocking import BlockingHandle as BlockingHandle
 from .blocking import BlockingRedirectHandle as BlockingRedirectHandle

@@ -64,10 +64,14 @@ def run(code):
     return set(done.stdout.split())
 
 
-def test_star_import_and_help_work_without_psycopg():
-    missing = "sys.modules['psycopg'] = sys.modules['psycopg_pool'] = None"
+@pytest.mark.parametrize(
+    ("packages", "left_out"),
+    [(["psycopg", "psycopg_pool"], "PostgresStore"), (["opentelemetry"], "OpenTelemetry")],
+)
+def test_star_import_and_help_work_without_the_packages_of_an_extra(packages, left_out):
+    missing = f"sys.modules.update(dict.fromkeys({packages}))"
     names = run(f"{missing}\nfrom transferkit import *\nprint(*globals())")
-    assert set(transferkit.__all__) - names == {"PostgresStore"}
+    assert set(transferkit.__all__) - names == {left_out}
     described = run(f"{missing}\nimport pydoc, transferkit\nprint(pydoc.render_doc(transferkit))")
     assert "SqliteStore" in described
 
