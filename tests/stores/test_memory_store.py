@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from transferkit import MemoryStore
-from transferkit._lifecycle import Answered, CallKey, step
+from transferkit._lifecycle import Answered, CallKey, CallState, Decision, Due, Lease, Work, step
 from transferkit.provider.facts import Result
 from transferkit.provider.results import NotSent
 from transferkit.stores import LegOccupied
@@ -15,7 +15,15 @@ from transferkit.stores.encoding import event_from_json
 from transferkit.stores.sqlite import SqliteStore
 from transferkit.stores.unreadable import UnreadableRow
 from transferkit.testing import StoreContract
-from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 
 
 class Damaged(dict):
@@ -108,3 +116,13 @@ async def test_a_waiter_is_woken_by_due_work_without_an_event():
     (applied,) = await store.apply_all([(call, answered)], step)
     assert applied.events == ()
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_work_that_is_set_again_for_the_same_time_is_leased_once(store):
+    call = new_call()
+    transfer = await open_transfer(store, call)
+    due = Due(transfer_id=transfer.id, work=Work.INSPECT, at=AT)
+    for _ in range(2):
+        await store.apply(call, fact(call), lambda *_: Decision(state=CallState(), due=(due,)))
+    leased = await store.lease_due(now=AT, lease=Lease("me", AT + LEASE), limit=10)
+    assert [(row.transfer_id, row.work) for row in leased] == [(transfer.id, Work.INSPECT)]

@@ -23,6 +23,7 @@ from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.stores import KeyUsed
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql import calls
+from transferkit.stores.sql.statements import named_statements
 from transferkit.stores.sqlite import SqliteStore, schema
 from transferkit.stores.sqlite.columns import COLUMNS, text, value
 from transferkit.stores.sqlite.connection import Session
@@ -493,3 +494,13 @@ async def test_a_file_that_was_locked_during_open_can_be_opened_later(path):
         locking.execute("ROLLBACK")
     await store.open()
     await store.close()
+
+
+def test_leasing_due_work_reads_the_index_in_order_and_sorts_nothing(path, store):
+    sql = named_statements("transferkit.stores.sqlite")["lease_due"].replace("tk.", "")
+    names = ("owner", "until", "now", "works", "any_provider", "providers", "limit")
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", dict.fromkeys(names, 0)).fetchall()
+    plan = [detail for *_, detail in rows]
+    assert any("USING INDEX due_free (free_at<?)" in detail for detail in plan)
+    assert not any("ORDER BY" in detail for detail in plan)

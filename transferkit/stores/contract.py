@@ -167,7 +167,7 @@ class Store(ABC):
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
-        """Lease up to `limit` pieces of due work that are not leased, the oldest first.
+        """Lease up to `limit` pieces of due work that are not leased, first what has been free longest.
 
         No other caller receives them until `lease.until`. Work is finished by a step, which clears or
         replaces its row. `providers` limits submissions and inspections to these providers (None: all). Work

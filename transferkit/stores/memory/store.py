@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from heapq import heappop, heappush
 from typing import Any, final
 
 from attrs import evolve
 
-from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease
+from transferkit._lifecycle import CallKey, CallState, Due, Input, Lease, Work
 from transferkit.events import Event
 from transferkit.stores.consumer_groups import (
     Begun,
@@ -27,6 +28,8 @@ from transferkit.stores.unreadable import UnreadableEvent, readable
 
 __all__ = ["MemoryStore"]
 
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+
 
 @final
 class MemoryStore(Store):
@@ -34,6 +37,8 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._tables = Tables()
+        self._due_queue: list[tuple[datetime, str, Work]] = []
+        """A heap of when work may be leased. Entries of work that changed since then are skipped."""
         self._log = MemoryLog(self.partitions)
         self._groups: dict[str, MemoryGroup] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -54,6 +59,9 @@ class MemoryStore(Store):
             self._log.append(call, event)
         if new.events or new.due:
             self._wake()
+        for row in new.due.values():
+            if row is not None:
+                self._push_due(row[1])
         new.events.clear()
         self._tables.update(new)
         _drop(self._tables.legs, [leg for leg, holder in new.legs.items() if holder is None])
@@ -75,22 +83,42 @@ class MemoryStore(Store):
     async def lease_due(
         self, *, now: datetime, lease: Lease, limit: int, providers: Collection[str] | None = None
     ) -> tuple[Due, ...]:
-        ready = [(call, due) for call, due in self._due(providers) if _free_at(due) <= now]
         leased = [
-            (call, evolve(due, lease=lease)) for call, due in sorted(ready, key=lambda row: row[1].at)[:limit]
+            (call, evolve(due, lease=lease)) for call, due in self._pop_due(providers, until=now, limit=limit)
         ]
         for call, due in leased:
             self._tables.due[due.transfer_id, due.work] = call, due
+            self._push_due(due)
         return tuple(due for _, due in leased)
 
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
-        return min((_free_at(due) for _, due in self._due(providers)), default=None)
+        for _, due in self._pop_due(providers, until=_END_OF_TIME, limit=1):
+            self._push_due(due)
+            return _free_at(due)
+        return None
 
-    def _due(self, providers: Collection[str] | None) -> list[tuple[CallKey, Due]]:
-        """The due work that needs no adapter but these providers'; None: all."""
+    def _push_due(self, due: Due) -> None:
+        heappush(self._due_queue, (_free_at(due), due.transfer_id, due.work))
+
+    def _pop_due(
+        self, providers: Collection[str] | None, *, until: datetime, limit: int
+    ) -> list[tuple[CallKey, Due]]:
+        """Take the work that is free first from the queue, but no work that needs another provider."""
         wanted = None if providers is None else {None, *providers}
-        rows = [row for row in self._tables.due.values() if row is not None]
-        return [row for row in rows if wanted is None or needed_provider(row[0], row[1].work) in wanted]
+        found: dict[tuple[str, Work], tuple[CallKey, Due]] = {}
+        others: dict[tuple[str, Work], Due] = {}
+        while self._due_queue and self._due_queue[0][0] <= until and len(found) < limit:
+            free_at, transfer_id, work = heappop(self._due_queue)
+            row = self._tables.due.get((transfer_id, work))
+            if row is None or _free_at(row[1]) != free_at:  # cleared or changed since
+                continue
+            if wanted is None or needed_provider(row[0], work) in wanted:
+                found[transfer_id, work] = row
+            else:
+                others[transfer_id, work] = row[1]
+        for due in others.values():
+            self._push_due(due)
+        return list(found.values())
 
     # --- the log ------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ WITH free AS MATERIALIZED (
     SELECT transfer_id, work FROM tk.due
     WHERE free_at <= :now AND work = ANY(:works::text[])
     AND (:any_provider OR provider IS NULL OR provider = ANY(:providers::text[]))
-    ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY free_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE tk.due d SET owner = :owner, until = :until FROM free
 WHERE d.transfer_id = free.transfer_id AND d.work = free.work

@@ -11,7 +11,7 @@ WHERE (transfer_id, work) IN (
     SELECT transfer_id, work FROM tk.due
     WHERE free_at <= :now AND work IN (SELECT value FROM json_each(:works))
     AND (:any_provider OR provider IS NULL OR provider IN (SELECT value FROM json_each(:providers)))
-    ORDER BY at LIMIT :limit
+    ORDER BY free_at LIMIT :limit
 ) RETURNING transfer_id, work, at
 
 -- name: next_due

@@ -66,7 +66,7 @@ CREATE TABLE due (
     free_at INTEGER NOT NULL AS (max(at, coalesce(until, at))) STORED,
     PRIMARY KEY (transfer_id, work)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX due_free ON due (free_at, at, provider);
+CREATE INDEX due_free ON due (free_at, provider);
 
 CREATE TABLE consumer_groups (
     name ANY PRIMARY KEY NOT NULL,
