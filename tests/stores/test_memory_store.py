@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 
 from transferkit import MemoryStore
 from transferkit._lifecycle import Answered, CallKey, CallState, Decision, Due, Lease, Work, step
-from transferkit.provider.facts import Result
+from transferkit.provider.facts import Result, Signal
 from transferkit.provider.results import NotSent
 from transferkit.stores import LegOccupied
 from transferkit.stores.consumer_groups import partition_of
@@ -77,6 +77,13 @@ class TestMemoryStore(StoreContract):
 
     async def rename_work(self, store, transfer_id, work):
         pytest.skip("no other version writes to this process's memory")
+
+    async def test_pruning_leaves_nothing_of_a_call(self, store, call):
+        await open_transfer(store, call, key="case-1")
+        await store.apply(call, fact(call, Signal.FAILED), step)
+        assert await store.prune(before=AT + 2 * LEASE, idle_since=AT) == 1
+        tables = asdict(store._tables, recurse=False)
+        assert {name: table for name, table in tables.items() if table} == {}
 
     async def test_a_closed_store_can_be_opened_again(self, store, call):
         await store.close()

@@ -14,6 +14,7 @@ from textwrap import dedent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import until
 
 from transferkit._lifecycle import CallKey, Lease, Observed, step
 from transferkit._util.frozenmap import freeze
@@ -24,7 +25,7 @@ from transferkit.stores import KeyUsed
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql import calls
 from transferkit.stores.sql.statements import named_statements
-from transferkit.stores.sqlite import SqliteStore, schema
+from transferkit.stores.sqlite import SqliteStore, schema, watch
 from transferkit.stores.sqlite.columns import COLUMNS, text, value
 from transferkit.stores.sqlite.connection import Session
 from transferkit.testing import StoreContract
@@ -504,3 +505,18 @@ def test_leasing_due_work_reads_the_index_in_order_and_sorts_nothing(path, store
     plan = [detail for *_, detail in rows]
     assert any("USING INDEX due_free (free_at<?)" in detail for detail in plan)
     assert not any("ORDER BY" in detail for detail in plan)
+
+
+async def test_a_change_of_the_write_ahead_log_wakes_the_waiters_of_another_process(path, monkeypatch):
+    monkeypatch.setattr(watch, "_POLL_SECONDS", 3600)
+    waiting, committing = SqliteStore(path), SqliteStore(path)
+    await waiting.open()
+    await committing.open()
+    try:
+        woken = asyncio.create_task(waiting.wait(await waiting.end_of_log(), timeout=3600))
+        await until(lambda: waiting._watch.is_waited_for)
+        await open_transfer(committing, new_call())
+        await asyncio.wait_for(woken, timeout=30)
+    finally:
+        await committing.close()
+        await waiting.close()

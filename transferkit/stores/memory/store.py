@@ -63,6 +63,7 @@ class MemoryStore(Store):
             if row is not None:
                 self._push_due(row[1])
         new.events.clear()
+        new.changed.clear()
         self._tables.update(new)
         _drop(self._tables.legs, [leg for leg, holder in new.legs.items() if holder is None])
         _drop(self._tables.due, [key for key, due in new.due.items() if due is None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -11,11 +12,10 @@ from transferkit.stores.sql.calls import Ends
 
 __all__ = ["LogWatch"]
 
-_POLL_SECONDS: Final = 0.1
 _CANCEL_SECONDS: Final = 1.0
 
 
-class LogWatch:
+class LogWatch(ABC):
     """The tasks that wait for events of one open store."""
 
     def __init__(self, read_ends: Callable[[], Awaitable[Ends]]) -> None:
@@ -107,5 +107,6 @@ class LogWatch:
             except StoreError:
                 LogWatch.wake(self)  # the waiters use the store next, and receive the error
 
+    @abstractmethod
     async def _pause(self) -> None:
-        await asyncio.sleep(_POLL_SECONDS)
+        """Return when the log may have grown, or after a while."""

@@ -20,12 +20,12 @@ from transferkit.stores.sql import calls
 from transferkit.stores.sql.commits import CommitQueue, Results
 from transferkit.stores.sql.statements import Columns, Operation
 from transferkit.stores.sql.store import SqlStore
-from transferkit.stores.sql.watch import LogWatch
 from transferkit.stores.sqlite.columns import COLUMNS
 from transferkit.stores.sqlite.commit import Job, commit
 from transferkit.stores.sqlite.connection import ConnectionThread, Session, connect
 from transferkit.stores.sqlite.errors import explained, is_busy
 from transferkit.stores.sqlite.schema import prepare
+from transferkit.stores.sqlite.watch import WriteAheadLogWatch
 
 __all__ = ["SqliteStore"]
 
@@ -104,7 +104,7 @@ class SqliteStore(SqlStore):
         return 1
 
     @property
-    def _watch(self) -> LogWatch:
+    def _watch(self) -> WriteAheadLogWatch:
         return self._opened().watch
 
     async def apply_all(self, inputs: Sequence[tuple[CallKey, Input]], step: Step) -> tuple[Applied, ...]:
@@ -132,7 +132,7 @@ class _OpenFile:
         self._busy_timeout = busy_timeout
         self._pid = os.getpid()
         self.queue: CommitQueue[Job] = CommitQueue(self.commit, at_most=_JOBS_PER_COMMIT)
-        self.watch = LogWatch(partial(self.read, calls.end_of_log))
+        self.watch = WriteAheadLogWatch(partial(self.read, calls.end_of_log), path)
         with _starting:
             self.writer = ConnectionThread("transferkit-sqlite-writer", path, self._connect_writer)
             self.reader = ConnectionThread(
