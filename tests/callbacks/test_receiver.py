@@ -118,6 +118,17 @@ async def test_a_defect_in_finding_the_route_gets_500_and_is_logged(make, caplog
     assert record.provider is None
 
 
+async def test_a_defect_in_the_hint_of_a_refusal_gets_500_and_is_logged(make, caplog):
+    class Defective(FakeAdapter):
+        def refusal_hint(self, route, headers):
+            raise ZeroDivisionError
+
+    async with make(Defective) as client:
+        assert (await client.receive(CallbackRequest(method="GET", url="/fake"))).status == 500
+    (record,) = [record for record in caplog.records if getattr(record, "event", "") == "callback_failed"]
+    assert "ZeroDivisionError" in record.getMessage()
+
+
 # --- paths and headers --------------------------------------------------------------------------------
 
 

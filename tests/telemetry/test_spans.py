@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from support.telemetry import (
     ANSWERS,
     CALL,
@@ -269,6 +269,14 @@ async def test_a_callback_over_a_connection_of_the_adapter_links_to_its_request(
     await until(lambda: len(seen.spans("transferkit.callback")) == 3)
     cause = place(seen.span("transferkit.transfer"))
     assert [links(span) for span in seen.spans("transferkit.callback")] == [[cause]] * 3
+
+
+async def test_the_log_record_of_a_refused_callback_belongs_to_its_span(client, seen, caplog):
+    spans = []
+    caplog.handler.addFilter(lambda record: spans.append((record.getMessage(), get_current_span())) is None)
+    assert (await client.receive(post(body=b"{"))).status == 400
+    (logged,) = [span for message, span in spans if "callback" in message]
+    assert logged.get_span_context() == seen.span("transferkit.callback").get_span_context()
 
 
 async def test_a_callback_about_an_unknown_call_has_no_link(client, seen):

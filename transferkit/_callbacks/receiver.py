@@ -61,21 +61,26 @@ class Receiver:
 
     async def receive(self, request: CallbackRequest) -> CallbackResponse:
         """Respond to one request. Raises nothing: each error becomes a response."""
-        routed: RoutedRequest | None = None
         try:
             routed = self._route(request)
             with self._telemetry.callback(routed.adapter.name, routed.route.name) as span:
-                callback = await self._verify(routed)
-                handshake = routed.adapter.handshake(callback)
-                if handshake is not None:
-                    _log.info("handshake answered", extra=routed.log_fields(LogEvent.CALLBACK_HANDSHAKE))
-                    return CallbackResponse(
-                        status=handshake.status, headers=handshake.headers, body=handshake.body
-                    )
-                events = await self._decode_and_commit(callback, routed.adapter, span)
-            return CallbackResponse(status=routed.route.success_status, events=events)
-        except Exception as error:  # noqa: BLE001 - the response to any error must not be a success
-            return self._refusals.respond(error, routed)
+                try:
+                    return await self._accept(routed, span)
+                except Exception as error:  # noqa: BLE001 - the response to any error must not be a success
+                    response = self._refusals.respond(error, routed)
+                    span.set_refusal(error)
+                    return response
+        except Exception as error:  # noqa: BLE001 - as above, also if the refusal itself fails
+            return self._refusals.respond(error, None)
+
+    async def _accept(self, routed: RoutedRequest, span: Span) -> CallbackResponse:
+        callback = await self._verify(routed)
+        handshake = routed.adapter.handshake(callback)
+        if handshake is not None:
+            _log.info("handshake answered", extra=routed.log_fields(LogEvent.CALLBACK_HANDSHAKE))
+            return CallbackResponse(status=handshake.status, headers=handshake.headers, body=handshake.body)
+        events = await self._decode_and_commit(callback, routed.adapter, span)
+        return CallbackResponse(status=routed.route.success_status, events=events)
 
     async def deliver(self, callback: Callback, *, adapter: Adapter) -> tuple[Event, ...]:
         """Commit a callback that the adapter received and verified; returns the events that it became.

@@ -112,6 +112,9 @@ class Span:
     def set_events(self, events: Sequence[Event], traces: Sequence[FrozenMap[str]]) -> None:
         """The events of a callback or delivery, and the traces of the requests that they belong to."""
 
+    def set_refusal(self, error: Exception) -> None:
+        """The error for which a callback is not accepted. It ends the span like a raised one."""
+
     def end(self, error: BaseException | None = None) -> None:
         """End the span. Does nothing if it has ended."""
 

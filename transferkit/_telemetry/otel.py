@@ -162,14 +162,19 @@ class _Attempt(_Span):
 class _Callback(_Span):
     """A callback; its result is counted."""
 
-    __slots__ = ("_meters", "_provider")
+    __slots__ = ("_meters", "_provider", "_refusal")
 
     def __init__(self, span: trace.Span, meters: Meters, provider: str) -> None:
         super().__init__(span)
         self._meters = meters
         self._provider = provider
+        self._refusal: Exception | None = None
+
+    def set_refusal(self, error: Exception) -> None:
+        self._refusal = error
 
     def end(self, error: BaseException | None = None) -> None:
+        error = error or self._refusal
         rejection = Rejection.of(error) if isinstance(error, Exception) else None
         self._meters.received(self._provider, rejection)
         if rejection is not None:

@@ -30,8 +30,8 @@ def takes_arguments_of(
         method: Callable[[C, V], Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[C, F, P], Coroutine[Any, Any, T]]:
         @wraps(method)
-        async def with_arguments(self: C, first: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            return await method(self, make(first, *args, **kwargs))
+        async def with_arguments(self: C, call: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return await method(self, make(call, *args, **kwargs))
 
         own, made = signature(method), signature(make)
         instance = next(iter(own.parameters.values()))
