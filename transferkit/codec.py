@@ -13,17 +13,16 @@ from enum import Enum
 from functools import cache
 from hashlib import sha256
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from attrs import evolve, fields
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from transferkit._util.frozenmap import FrozenMap, freeze, thaw
 from transferkit.events import Event, event_class
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import Redirect, Request, Transfer
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 __all__ = ["decode", "encode", "fingerprint", "to_json_line"]
 
@@ -106,8 +105,6 @@ def _read_json_map(data: object, cls: Any) -> Any:
 
 @cache
 def _converter() -> Converter:
-    from cattrs import Converter
-
     converter = Converter(omit_if_default=True, forbid_extra_keys=True)
     converter.register_unstructure_hook_func(_is(Identifier), _write_identifier)
     converter.register_structure_hook_func(_is(Identifier), _read_identifier)
@@ -155,8 +152,6 @@ def _tag(converter: Converter, base: type, key: str, tag: Any, find: Any) -> Non
     """Write `base` and its subclasses with a tag, and read the class by the tag."""
 
     def write_for(cls: type) -> Any:
-        from cattrs.gen import make_dict_unstructure_fn
-
         plain: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(
             cls, converter, _cattrs_omit_if_default=True
         )
@@ -164,8 +159,6 @@ def _tag(converter: Converter, base: type, key: str, tag: Any, find: Any) -> Non
         return lambda value: {key: tag(value), **plain(value)}
 
     def read_for(_: type) -> Any:
-        from cattrs.gen import make_dict_structure_fn
-
         plain: dict[type, Any] = {}
 
         def read(data: Any, _cls: type) -> Any:

@@ -86,13 +86,18 @@ def loaded_by(statement):
     "statement",
     [
         "import transferkit",
-        "from transferkit import AsyncClient, Transfer, PhoneNumber",
+        "from transferkit import Transfer, PhoneNumber",
         "import transferkit.testing",
         "from transferkit.testing import ManualClock, scenario",
     ],
 )
 def test_importing_loads_nothing_heavy(statement):
     assert loaded_by(statement) == set()
+
+
+def test_importing_the_client_loads_what_a_request_needs_and_no_more():
+    # An import in the client's own thread can deadlock the child of a fork.
+    assert loaded_by("from transferkit import AsyncClient, Client") == {"cattrs"}
 
 
 def test_the_fake_needs_no_test_framework():
