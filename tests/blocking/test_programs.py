@@ -31,7 +31,7 @@ class Slow(FakeAdapter):
 
 
 def slow():
-    return Client(Config(source="test", provider="fake"), adapters={"fake": Slow()})
+    return Client(Config(source="test", provider="fake", store=sys.argv[1]), adapters={"fake": Slow()})
 
 
 def ends(client, call):
@@ -191,15 +191,31 @@ class TestAfterAFork:
                         print(error)
                 print(fork(child), fork(read), client.run_due())
         """)
-        assert "the parent process has this client open" in said[0]
+        assert "the client was open in the parent process" in said[0]
         assert "the stream was entered in the parent process" in said[1]
         assert said[2] == "0 0 0"
 
 
 @pytest.mark.heavy
 class TestAtTheEnd:
-    def test_submissions_are_sent_at_exit_without_close(self):
-        assert run("slow().transfer('call', to=ANSWERS)") == ["sending call", "sent call"]
+    @pytest.fixture(params=["memory:", "sqlite:///store.db"])
+    def store(self, request, tmp_path):
+        return request.param.replace("store.db", str(tmp_path / "store.db"))
+
+    def test_submissions_are_sent_at_exit_without_close(self, store):
+        assert run("slow().transfer('call', to=ANSWERS)", store) == ["sending call", "sent call"]
+
+    def test_what_is_sent_at_exit_is_recorded(self, tmp_path):
+        store = f"sqlite:///{tmp_path / 'store.db'}"
+        run("print(slow().transfer('call', to=ANSWERS).id)", store)
+        kinds = run(
+            """
+            (due,) = slow().events(start="beginning", follow=False).__enter__(),
+            print(*[event.kind for event in due])
+            """,
+            store,
+        )
+        assert "transfer.submitted" in kinds[0].split()
 
     def test_sys_exit_in_the_block_closes_the_client(self):
         said = run(
@@ -212,8 +228,9 @@ class TestAtTheEnd:
         )
         assert said == ["sending call", "sent call"]
 
-    def test_a_non_daemon_thread_uses_the_client_after_the_main_thread(self):
-        said = run("""
+    def test_a_non_daemon_thread_uses_the_client_after_the_main_thread(self, store):
+        said = run(
+            """
             def work():
                 threading.main_thread().join()
                 print(ends(client, "call"))
@@ -221,7 +238,9 @@ class TestAtTheEnd:
             client = slow()
             client.run_due()
             threading.Thread(target=work).start()
-        """)
+        """,
+            store,
+        )
         assert said == ["sending call", "sent call", "True"]
 
     def test_waiting_daemon_threads_end_silently_at_exit(self):

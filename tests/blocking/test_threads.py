@@ -11,8 +11,7 @@ from transferkit import (
     Client,
     TransferCompleted,
 )
-from transferkit.blocking import helpers as helpers_module
-from transferkit.blocking.helpers import HelperThreads
+from transferkit._util.threads import DaemonThreads
 from transferkit.testing import FakeAdapter
 
 
@@ -59,7 +58,7 @@ async def test_a_call_in_the_thread_of_another_loop_blocks_that_loop(client):
 
 
 def test_helper_threads_start_as_needed_and_pass_errors_on():
-    helpers, go = HelperThreads(), threading.Event()
+    helpers, go = DaemonThreads("helper", 16), threading.Event()
     waits = helpers.submit(go.wait, 10)
     assert helpers.submit(int, "7").result(10) == 7
     with pytest.raises(ValueError, match="invalid literal"):
@@ -68,14 +67,13 @@ def test_helper_threads_start_as_needed_and_pass_errors_on():
     assert waits.result(10)
     helpers.shutdown()
     helpers.shutdown()
-    assert not any(helper.is_alive() for helper in helpers._helpers)
-    with pytest.raises(RuntimeError, match="has ended"):
+    assert not any(helper.is_alive() for helper in helpers._threads_started)
+    with pytest.raises(RuntimeError, match="have ended"):
         helpers.submit(int)
 
 
-def test_a_job_that_is_cancelled_in_the_queue_does_not_run(monkeypatch):
-    monkeypatch.setattr(helpers_module, "_MOST", 1)
-    helpers, go, done = HelperThreads(), threading.Event(), []
+def test_a_job_that_is_cancelled_in_the_queue_does_not_run():
+    helpers, go, done = DaemonThreads("helper", 1), threading.Event(), []
     waits, cancelled = helpers.submit(go.wait, 10), helpers.submit(done.append, 1)
     assert cancelled.cancel()
     go.set()

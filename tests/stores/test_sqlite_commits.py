@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from attrs import evolve
+from support.waiting import until
 
 from transferkit._lifecycle import CallState, step
 from transferkit._util.frozenmap import freeze
@@ -16,6 +17,7 @@ from transferkit.errors import StoreError
 from transferkit.events import ProviderOther
 from transferkit.provider.facts import Delivery, Fact
 from transferkit.stores import CommitUnknown
+from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql.statements import Statement
 from transferkit.stores.sqlite import SqliteStore
 from transferkit.stores.sqlite.connection import Session
@@ -163,6 +165,95 @@ def breaks_on_second():
         return (step if len(calls) == 1 else breaks)(call, state, happened, seen)
 
     return once
+
+
+async def test_a_file_locked_between_the_commits_of_single_jobs_fails_only_the_jobs_after_it(
+    path, monkeypatch
+):
+    store = SqliteStore(path, busy_timeout=timedelta(milliseconds=20))
+    await store.open()
+    commit, begins = Session.commit, []
+
+    def breaks_off():
+        yield [Statement("write_legs", {"provider": "fake", "call_id": "c", "transfer_id": "t"})]
+        raise ZeroDivisionError
+
+    def commit_and_lock(session):
+        commit(session)
+        monkeypatch.setattr(Session, "commit", commit)
+        locking.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(Session, "begin", begin_counted)
+
+    def begin_counted(session):
+        begins.append(session)
+        begin(session)
+
+    begin = Session.begin
+    calls = [new_call() for _ in range(3)]
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as locking:
+        monkeypatch.setattr(Session, "commit", commit_and_lock)
+        recorded, *failed = await queue_up(
+            store,
+            store.apply(calls[0], fact(calls[0]), step),
+            store._write(breaks_off),
+            *(store.apply(call, fact(call), step) for call in calls[1:]),
+        )
+    assert await store.call_events(calls[0]) == recorded.events != ()
+    assert [type(error) for error in failed] == [StoreError] * 3
+    assert len(begins) == 1
+    assert [await store.call_events(call) for call in calls[1:]] == [(), ()]
+    await store.close()
+
+
+async def test_a_commit_does_not_wait_for_a_slow_reader_while_a_task_waits_for_the_log(store):
+    over = threading.Event()
+    waiting = asyncio.ensure_future(store.wait(await store.end_of_log(), timeout=TIME_LIMIT))
+    await until(lambda: store._watch.is_waited_for)
+    await asyncio.sleep(0.1)  # its first look has ended
+    slow = asyncio.ensure_future(store._opened().reader.run(lambda _: over.wait(TIME_LIMIT)))
+    async with asyncio.timeout(TIME_LIMIT / 2):
+        call = new_call()
+        await store.apply(call, fact(call), step)
+        await waiting
+    over.set()
+    await slow
+
+
+async def test_leaving_a_group_while_the_store_closes_is_recorded_without_an_error(store):
+    await store.open_group("crm", start=GroupStart.NOW)
+    tasks = [
+        asyncio.ensure_future(store.leave("crm", "me")),
+        asyncio.ensure_future(store.release("crm", "e")),
+    ]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asyncio.gather(*tasks) == [None, False]
+
+
+def test_the_end_of_the_event_loop_ends_every_commit(path):
+    async def leaves(store):
+        try:
+            await asyncio.sleep(TIME_LIMIT)
+        finally:
+            await store.leave("crm", "me")
+
+    async def commits(store):
+        while True:
+            call = new_call()
+            await store.apply(call, fact(call), step)
+
+    async def main():
+        store = SqliteStore(path)
+        await store.open()
+        stores.append(store)
+        tasks = [asyncio.create_task(leaves(store)), asyncio.create_task(commits(store))]
+        await asyncio.sleep(0.02)
+        return tasks
+
+    stores = []
+    for _ in range(20):
+        asyncio.run(main())
+        asyncio.run(stores.pop().close())
 
 
 async def test_an_operation_whose_transaction_sqlite_undoes_takes_nothing_with_it(store, monkeypatch):

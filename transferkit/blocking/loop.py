@@ -15,8 +15,8 @@ from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar, final
 
 from transferkit._util.log_events import LogEvent
+from transferkit._util.threads import DaemonThreads
 from transferkit._util.tracebacks import safe_traceback
-from transferkit.blocking.helpers import HelperThreads
 from transferkit.client import AsyncClient
 from transferkit.errors import ClientClosed
 
@@ -26,6 +26,7 @@ CLOSED = "the client is closed; `with client:` opens it again"
 
 _log = logging.getLogger("transferkit.blocking")
 
+_HELPERS = 16  # for DNS lookups and credential requests
 _OPENING_SECONDS = 5.0
 _EXIT_SECONDS = 8.0  # more than the client's own limit for submissions under way
 _STRAY_SECONDS = 1.0
@@ -83,7 +84,7 @@ class LoopThread:
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
         self._pid = os.getpid()
-        self._helpers = HelperThreads()
+        self._helpers = DaemonThreads("transferkit-helper", _HELPERS)
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(self._helpers)
         self._stop = asyncio.Event()

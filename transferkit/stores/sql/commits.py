@@ -9,6 +9,7 @@ from copy import copy
 from typing import Any, Generic, TypeVar, final
 
 from transferkit.errors import StoreError
+from transferkit.stores.contract import CommitUnknown
 
 __all__ = ["CommitQueue", "Results"]
 
@@ -16,6 +17,11 @@ J = TypeVar("J")
 
 Results = Sequence[Any]
 """The result of each job, or the exception to raise for it."""
+
+_CANCELLED = (
+    "the event loop ended while a commit was running: it may or may not be recorded. What to do: try again, "
+    "what was recorded is recognised"
+)
 
 
 @final
@@ -36,12 +42,12 @@ class CommitQueue(Generic[J]):
         result = asyncio.get_running_loop().create_future()
         self._waiting.append((job, result))
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="transferkit-commits")
+            self._start()
         return await result
 
     async def settle(self) -> None:
         """Wait until every job has its result."""
-        if self._task is not None:
+        while self._task is not None:
             await asyncio.wait([self._task])
 
     def refuse(self, error: Exception) -> None:
@@ -49,19 +55,29 @@ class CommitQueue(Generic[J]):
         while self._waiting:
             _finish(self._waiting.popleft()[1], error)
 
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="transferkit-commits")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._task = None
+        if self._waiting:  # the task was cancelled, as its event loop ends
+            self._start()
+
     async def _run(self) -> None:
-        try:
-            while self._waiting:
-                count = min(len(self._waiting), self._at_most)
-                some = [self._waiting.popleft() for _ in range(count)]
-                try:
-                    results = await self._commit([job for job, _ in some])
-                except Exception as error:  # noqa: BLE001 - for the callers
-                    results = [error] * count
-                for (_, future), result in zip(some, results, strict=True):
-                    _finish(future, result)
-        finally:
-            self._task = None
+        while self._waiting:
+            count = min(len(self._waiting), self._at_most)
+            some = [self._waiting.popleft() for _ in range(count)]
+            try:
+                results = await self._commit([job for job, _ in some])
+            except Exception as error:  # noqa: BLE001 - for the callers
+                results = [error] * count
+            except BaseException:
+                for _, future in some:
+                    _finish(future, CommitUnknown(_CANCELLED))
+                raise
+            for (_, future), result in zip(some, results, strict=True):
+                _finish(future, result)
 
 
 def _finish(future: asyncio.Future[Any], result: Any) -> None:

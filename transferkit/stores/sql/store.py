@@ -113,8 +113,9 @@ class SqlStore(Store):
         return await self._write(partial(groups.acknowledge, delivery, owner), repeatable=True)
 
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
+        watch = self._watch
         await self._write(partial(groups.leave, group, owner, unused), repeatable=True)
-        self._watch.wake()
+        watch.wake()
 
     async def groups(self) -> tuple[GroupStatus, ...]:
         return await self._read(partial(groups.groups, self._columns))
@@ -123,8 +124,9 @@ class SqlStore(Store):
         return await self._read(partial(groups.parked, self._columns, group))
 
     async def release(self, group: str, event_id: str) -> bool:
+        watch = self._watch
         released = await self._write(partial(groups.release, group, event_id), repeatable=True)
-        self._watch.wake()
+        watch.wake()
         return released
 
     async def remove_group(self, group: str) -> bool:

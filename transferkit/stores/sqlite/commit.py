@@ -7,17 +7,19 @@ was read, and write. However long the steps take, no other process waits for thi
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from transferkit.errors import StoreError
 from transferkit.stores.contract import Step
 from transferkit.stores.sql.batch import COLUMNS, Decided, Jobs, Read, decide
 from transferkit.stores.sql.commits import Results
 from transferkit.stores.sql.statements import Operation, Rows, Statement
 from transferkit.stores.sqlite.columns import COLUMNS as STORED
 from transferkit.stores.sqlite.connection import Session
-from transferkit.stores.sqlite.errors import CommitError
+from transferkit.stores.sqlite.errors import CommitError, is_busy
 from transferkit.stores.sqlite.schema import refuse_newer
 from transferkit.stores.transaction import Inputs, Needed
 
@@ -52,8 +54,7 @@ def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int
         session.rollback()
         if len(jobs) == 1:
             return [error]
-        # One job must not take the others with it.
-        return [result for job in jobs for result in commit(session, [job], path=path, partitions=partitions)]
+        return _one_by_one(session, jobs, path=path, partitions=partitions)
     try:
         session.commit()
     except CommitError:
@@ -63,6 +64,22 @@ def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int
     return [
         next(applied) if isinstance(job, tuple) else result for job, result in zip(jobs, results, strict=True)
     ]
+
+
+def _one_by_one(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int) -> Results:
+    """Commit each job alone, since one of them failed: the others must not fail with it.
+
+    If the file is locked for one job, the jobs after it fail too, without waiting as long again.
+    """
+    results: list[Any] = []
+    for job in jobs:
+        try:
+            results += commit(session, [job], path=path, partitions=partitions)
+        except (sqlite3.Error, CommitError, StoreError) as error:
+            results.append(error)
+            if is_busy(error):
+                return results + [error] * (len(jobs) - len(results))
+    return results
 
 
 @final

@@ -6,13 +6,13 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from re import sub
 from typing import Any, Final, TypeVar, final
 
+from transferkit._util.threads import DaemonThreads
 from transferkit.errors import StoreError
 from transferkit.stores.sql.statements import COMMIT, Operation, Rows, Statement, named_statements
 from transferkit.stores.sqlite.columns import value
@@ -157,7 +157,7 @@ class ConnectionThread:
         self._session: Session | None = None
         self._file: tuple[int, int] | None = None
         self._using = threading.Lock()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._executor = DaemonThreads(name, 1)
 
     async def run(self, use: Callable[[Session], T]) -> T:
         """Call a function with the connection. Raises its errors, SQLite's errors as `StoreError`."""

@@ -17,13 +17,14 @@ from transferkit._lifecycle import CallKey, Input
 from transferkit.errors import StoreError
 from transferkit.stores.contract import Applied, CommitUnknown, Step, Store
 from transferkit.stores.sql import calls
+from transferkit.stores.sql.calls import Ends
 from transferkit.stores.sql.commits import CommitQueue, Results
 from transferkit.stores.sql.statements import Columns, Operation
 from transferkit.stores.sql.store import SqlStore
 from transferkit.stores.sqlite.columns import COLUMNS
 from transferkit.stores.sqlite.commit import Job, commit
 from transferkit.stores.sqlite.connection import ConnectionThread, Session, connect
-from transferkit.stores.sqlite.errors import explained, is_busy
+from transferkit.stores.sqlite.errors import CommitError, explained, is_busy
 from transferkit.stores.sqlite.schema import prepare
 from transferkit.stores.sqlite.watch import WriteAheadLogWatch
 
@@ -170,24 +171,38 @@ class _OpenFile:
     async def commit(self, jobs: Sequence[Job]) -> Results:
         """Commit jobs together; returns the result or the error of each. Raises `StoreError`."""
         try:
-            results = await self.writer.run(partial(self._commit, jobs))
+            results, ends = await self.writer.run(partial(self._commit, jobs))
         except StoreError as error:
-            if is_busy(error.__cause__) and not isinstance(error, CommitUnknown):
-                self.queue.refuse(error)  # or each of them would wait as long again
+            self._refuse_if_busy(error)
             raise
-        if self.watch.is_waited_for:
-            with suppress(StoreError):  # polling notices it too
-                await self.watch.look()
+        for result in results:
+            self._refuse_if_busy(result)
+        if ends:
+            self.watch.grown(dict(enumerate(ends)))
         return results
 
-    def _commit(self, jobs: Sequence[Job], session: Session) -> Results:
+    def _refuse_if_busy(self, result: object) -> None:
+        """If the file was locked, refuse what is queued too: each of them would wait as long again."""
+        match result:
+            case CommitUnknown():
+                pass
+            case StoreError(__cause__=cause) if is_busy(cause):
+                self.queue.refuse(result)
+
+    def _commit(self, jobs: Sequence[Job], session: Session) -> tuple[Results, Ends]:
+        """Commit; returns the results, and the ends of the log if a task waits for the log."""
         results = commit(session, jobs, path=self._path, partitions=self.partitions)
         self.commits += 1
-        if any(isinstance(result, sqlite3.Error) for result in results):
+        ends: Ends = ()
+        if self.watch.is_waited_for:
+            with suppress(sqlite3.Error):  # polling notices the commit too
+                ends = session.run(calls.end_of_log())
+        if any(isinstance(result, (sqlite3.Error, CommitError)) for result in results):
             self.writer.disconnect()
-        return [
+        explanations = [
             explained(result, self._path) if isinstance(result, Exception) else result for result in results
         ]
+        return explanations, ends
 
     async def close(self) -> None:
         """Finish what is queued, and close both connections."""
