@@ -8,7 +8,6 @@ and sends its findings to the main process.
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Generator
 from typing import Any, final
@@ -84,12 +83,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the guard."""
     logging.getLogger().removeHandler(config.stash[_guard])
-
-
-def pytest_collection_finish() -> None:
-    """Exclude the collected tests from garbage collection, which many tests start."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

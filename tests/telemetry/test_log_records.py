@@ -113,7 +113,7 @@ def test_each_log_call_has_one_name_from_the_enum(call, function):
 
 def test_the_search_finds_the_log_calls():
     calls = {(path.name, function.name) for path, function, _ in FOUND}
-    assert {("tasks.py", "_done"), ("receiver.py", "receive"), ("reports.py", "report_parked")} <= calls
+    assert {("tasks.py", "_done"), ("receiver.py", "_accept"), ("reports.py", "report_parked")} <= calls
     assert len(LOG_CALLS) > 25
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import ssl
 
 import jwt
@@ -97,7 +98,12 @@ async def test_a_renewed_certificate_is_read_after_a_refusal(authority, tokens_o
         ),
         (lambda own, other: own.pem() + other.private(), None, "certificate", "several private keys"),
         (lambda own, other: other.private("right") + own.pem("right"), "right", "certificate", "several"),
-        (lambda own, _: own.private() + with_an_unknown_key(own), None, "certificate", "is not supported"),
+        (
+            lambda own, _: own.private() + with_an_unknown_key(own),
+            None,
+            "certificate",
+            "is not supported|that can be read",
+        ),
     ],
     ids=[
         "no PEM",
@@ -119,5 +125,5 @@ def test_an_unusable_certificate_is_named_and_not_shown(own, other, make, passwo
         read_certificate(make(own, other), password, table="providers.test")
     (problem,) = caught.value.problems
     assert problem.field == f"providers.test.{key}"
-    assert why in problem.message
+    assert re.search(why, problem.message)
     assert "BEGIN" not in str(caught.value)
