@@ -148,6 +148,16 @@ async def test_a_released_event_is_delivered_once_it_can_be_read(client, sql):
     assert await client.parked("crm") == ()
 
 
+async def test_events_of_a_call_whose_row_is_missing_are_delivered(client, store, sql):
+    first, second = await completed(client, "call-1"), await completed(client, "call-2")
+    sql("DELETE FROM calls WHERE id = 'call-1'")  # as in a damaged file: their events stay
+    ids = [event.transfer_id for _, event in await store.read(None) if event.kind == "transfer.completed"]
+    assert ids == [first.id, second.id]
+    async with client.events("crm", start="beginning", follow=False) as stream:
+        delivered = [event.transfer_id async for event in stream if event.kind == "transfer.completed"]
+    assert sorted(delivered) == sorted(ids)
+
+
 async def test_live_tails_and_outcomes_skip_an_unreadable_event(client, sql, caplog):
     waiting = await client.transfer("call-w", to=SILENT)
     outcome = asyncio.create_task(waiting.outcome())

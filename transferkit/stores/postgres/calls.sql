@@ -50,10 +50,10 @@ SELECT position FROM tk.partitions ORDER BY partition
 
 -- name: read_log
 -- Each partition in the order of its commits; older events of different partitions first.
-SELECT e.partition, e.position, e.sequence, c.provider, c.id, e.event
+SELECT e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM unnest(:after::bigint[]) WITH ORDINALITY AS a (position, nth) CROSS JOIN LATERAL (
     SELECT * FROM tk.events WHERE partition = a.nth - 1 AND position > a.position ORDER BY position LIMIT :limit
-) e JOIN tk.calls c ON c.number = e.call ORDER BY e.number LIMIT :limit
+) e LEFT JOIN tk.calls c ON c.number = e.call ORDER BY e.number LIMIT :limit
 
 -- name: notify
 SELECT pg_notify(:channel, :message)

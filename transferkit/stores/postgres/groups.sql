@@ -17,7 +17,7 @@ WHERE NOT EXISTS (SELECT 1 FROM tk.cursors WHERE name = :group)
 SELECT g.name, g.seen_at, waiting.lag,
     (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),
     (SELECT count(*) FROM tk.members m WHERE m.name = g.name),
-    e.partition, e.position, e.sequence, c.provider, c.id, e.event
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.consumer_groups g
 CROSS JOIN LATERAL (
     SELECT count(*) AS lag FROM tk.cursors k

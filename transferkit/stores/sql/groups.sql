@@ -47,23 +47,25 @@ WHERE name = :group AND partition = :partition AND position = :position AND rele
 )
 
 -- name: waiting_released
--- The columns of `waiting` for events that were parked and released.
-SELECT true, k.epoch, p.attempts, p.event_id, e.partition, e.position, e.sequence, c.provider, c.id, e.event
+-- The columns of `waiting` for events that were parked and released. An event whose call is missing, as in a damaged
+-- file, is delivered too: it must not stop its partition.
+SELECT true, k.epoch, p.attempts, p.event_id,
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.parked p
 JOIN tk.cursors k ON k.name = p.name AND k.partition = p.partition
 JOIN tk.events e ON e.partition = p.partition AND e.position = p.position
-JOIN tk.calls c ON c.number = e.call
+LEFT JOIN tk.calls c ON c.number = e.call
 WHERE p.name = :group AND p.released AND k.owner = :owner ORDER BY e.number
 
 -- name: waiting_in_log
 -- The oldest of the first events after the cursors of the owner's partitions.
 SELECT false, k.epoch, CASE WHEN k.begun = e.position THEN k.attempts ELSE 0 END, NULL,
-    e.partition, e.position, e.sequence, c.provider, c.id, e.event
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.cursors k
 JOIN tk.events e ON e.partition = k.partition AND e.position = (
     SELECT min(position) FROM tk.events WHERE partition = k.partition AND position > k.position
 )
-JOIN tk.calls c ON c.number = e.call
+LEFT JOIN tk.calls c ON c.number = e.call
 WHERE k.name = :group AND k.owner = :owner ORDER BY e.number LIMIT 1
 
 -- name: count_attempt
@@ -107,10 +109,10 @@ WHERE name = :group AND partition = :partition AND owner = :owner AND epoch = :e
 
 -- name: parked
 SELECT p.event_id, p.attempts, p.parked_at, p.released,
-    e.partition, e.position, e.sequence, c.provider, c.id, e.event
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.parked p
 JOIN tk.events e ON e.partition = p.partition AND e.position = p.position
-JOIN tk.calls c ON c.number = e.call
+LEFT JOIN tk.calls c ON c.number = e.call
 WHERE p.name = :group ORDER BY e.number
 
 -- name: release

@@ -25,8 +25,8 @@ ORDER BY free_at LIMIT 1
 SELECT max(pruned, coalesce((SELECT max(position) FROM tk.events), 0)) FROM tk.meta
 
 -- name: read_log
-SELECT e.partition, e.position, e.sequence, c.provider, c.id, e.event
-FROM tk.events e JOIN tk.calls c ON c.number = e.call
+SELECT e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
+FROM tk.events e LEFT JOIN tk.calls c ON c.number = e.call
 WHERE e.position > json_extract(:after, '$[0]') ORDER BY e.position LIMIT :limit
 
 -- What the steps of a commit need. The columns: kind, index, number, stamp and the values of that kind.

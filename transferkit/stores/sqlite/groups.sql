@@ -23,7 +23,7 @@ WITH waiting AS (
 SELECT g.name, g.seen_at, coalesce(w.lag, 0),
     (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),
     (SELECT count(*) FROM tk.members m WHERE m.name = g.name),
-    e.partition, e.position, e.sequence, c.provider, c.id, e.event
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.consumer_groups g
 LEFT JOIN waiting w ON w.name = g.name
 LEFT JOIN tk.events e ON e.position = w.position
