@@ -6,7 +6,7 @@ from transferkit import AsyncClient, Config, IdempotencyConflict, MemoryStore, T
 from transferkit.testing import FakeAdapter
 
 CALL, CONSULT = "411f0b00-dc73-4528-a9e6-968ba983d2a1", "511f0b00-dc73-4528-a9e6-968ba983d2a1"
-SOMEBODY = TeamsUser("550fae72-d251-43ec-868c-111111111111")
+TARGET = TeamsUser("550fae72-d251-43ec-868c-111111111111")
 
 
 class InEitherCase(FakeAdapter):
@@ -15,7 +15,7 @@ class InEitherCase(FakeAdapter):
         return call_id.lower()
 
 
-def transfer(call, replaces=CONSULT, to=SOMEBODY):
+def transfer(call, replaces=CONSULT, to=TARGET):
     return Transfer(call=call, to=to, replaces=replaces, idempotency_key="case-42")
 
 

@@ -12,7 +12,7 @@ from transferkit.stores import CommitUnknown
 from transferkit.testing import FakeAdapter, scenario
 
 CALL, ANOTHER = "call-1", "call-2"
-SOMEBODY = PhoneNumber("+14255550100")
+TARGET = PhoneNumber("+14255550100")
 ANSWERS = scenario("answers").number
 
 
@@ -80,7 +80,7 @@ async def test_closing_completes_when_its_caller_is_cancelled(store, soon):
     client = client_of(adapter, store)
     async with asyncio.timeout(20):
         await client.__aenter__()
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await adapter.asked.wait()
         closing = asyncio.create_task(client.aclose())
         await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_closing_completes_when_its_caller_is_cancelled(store, soon):
 async def test_concurrent_calls_of_aclose_close_once(store, soon):
     adapter = Held()
     async with asyncio.timeout(20), client_of(adapter, store) as client:
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await asyncio.gather(client.aclose(), client.aclose())
     assert (adapter.closed, store.is_open, left_behind()) == (1, False, set())
 
@@ -115,7 +115,7 @@ async def test_a_client_can_be_opened_while_it_closes(store, soon):
     client = client_of(adapter, store)
     async with asyncio.timeout(20):
         await client.__aenter__()
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await adapter.asked.wait()
         closing = asyncio.create_task(client.aclose())
         await asyncio.sleep(0)
@@ -134,7 +134,7 @@ async def test_a_request_that_closing_interrupts_raises_commit_unknown(store, so
         await client.__aenter__()
         store.gate.clear()
         store.asked.clear()
-        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        asking = asyncio.create_task(client.transfer(CALL, to=TARGET))
         await store.asked.wait()
         await client.aclose()
         with pytest.raises(CommitUnknown, match=r"closed while transfer .* was being recorded"):

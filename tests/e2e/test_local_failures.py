@@ -16,7 +16,7 @@ from transferkit import (
 )
 from transferkit.testing import ManualClock
 
-SOMEBODY = PhoneNumber("+14255550100")
+TARGET = PhoneNumber("+14255550100")
 GRAPH = {"tenant_id": "t", "client_id": "c"}
 NO_NAME = {
     "graph": {**GRAPH, "client_secret": "s", "authority": "https://login.invalid/t"},
@@ -33,7 +33,7 @@ async def outcome_of(provider, table):
     clock, store = ManualClock(), MemoryStore()
     config = load_config({"provider": provider, "providers": {provider: table}})
     async with AsyncClient(config, clock=clock, store=store, background=False) as client:
-        transfer = await client.transfer("411f0b00-dc73-4528-a9e6-968ba983d2a1", to=SOMEBODY)
+        transfer = await client.transfer("411f0b00-dc73-4528-a9e6-968ba983d2a1", to=TARGET)
         await asyncio.gather(*client._tasks)
         while (due := await store.next_due()) is not None:
             clock.advance(due - clock.now())

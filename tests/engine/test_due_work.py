@@ -67,7 +67,7 @@ async def test_an_open_client_does_due_work_in_the_background(client, clock, sto
 
 
 BUSY_LINE = NotSent(result=Result(code=429, reason=FailureReason.THROTTLED, message="slow down"))
-NOBODY_KNOWS = MaybeSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message="reset"))
+MAYBE_SENT = MaybeSent(result=Result(reason=FailureReason.PROVIDER_ERROR, message="reset"))
 
 
 @pytest.mark.parametrize("adapter", [FakeAdapter, OneShot])
@@ -111,9 +111,7 @@ async def test_the_number_of_attempts_is_limited(make, fake, clock, store):
 
 
 async def test_a_request_that_may_have_been_sent_is_repeated_unchanged(client, fake, clock, store):
-    fake.will(
-        Script(answer=NOBODY_KNOWS), Script(answer=NOBODY_KNOWS), Script(after=(Say(Signal.SUCCEEDED),))
-    )
+    fake.will(Script(answer=MAYBE_SENT), Script(answer=MAYBE_SENT), Script(after=(Say(Signal.SUCCEEDED),)))
     transfer = await client.transfer(CALL, to=SILENT)
     for count in (1, 2):
         await until_sent(fake, store, count)
@@ -125,7 +123,7 @@ async def test_a_request_that_may_have_been_sent_is_repeated_unchanged(client, f
 
 
 async def test_a_request_is_not_repeated_after_the_providers_window(client, fake, clock, store):
-    fake.will(Script(answer=NOBODY_KNOWS))
+    fake.will(Script(answer=MAYBE_SENT))
     transfer = await client.transfer(CALL, to=SILENT, deadline=1000)
     await until_sent(fake, store, 1)
     clock.advance(timedelta(minutes=5))
@@ -140,7 +138,7 @@ async def test_a_request_is_not_repeated_after_the_providers_window(client, fake
 
 
 async def test_a_refused_repetition_does_not_decide_the_outcome(client, fake, clock, store):
-    fake.will(Script(answer=NOBODY_KNOWS), Script(answer=Rejected(result=Result(code=409, subcode=8607))))
+    fake.will(Script(answer=MAYBE_SENT), Script(answer=Rejected(result=Result(code=409, subcode=8607))))
     transfer = await client.transfer(CALL, to=SILENT)
     await until_sent(fake, store, 1)
     clock.advance(10)
@@ -152,7 +150,7 @@ async def test_a_refused_repetition_does_not_decide_the_outcome(client, fake, cl
 
 async def test_a_provider_without_repetition_gets_one_attempt(make, clock, store):
     fake = OneShot(clock=clock)
-    fake.will(Script(answer=NOBODY_KNOWS))
+    fake.will(Script(answer=MAYBE_SENT))
     async with make(fake) as client:
         transfer = await client.transfer(CALL, to=SILENT)
         await until_sent(fake, store, 1)

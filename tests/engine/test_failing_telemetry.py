@@ -1,7 +1,7 @@
 """Log filters and meters of the application that raise."""
 
 from support import failing_store
-from support.failing_store import CALL, SOMEBODY
+from support.failing_store import CALL, TARGET
 from support.waiting import logged, until
 
 from transferkit import (
@@ -21,7 +21,7 @@ broken_filter, clock, fake, make, store = (
 
 async def test_a_log_filter_that_raises_does_not_stop_a_transfer(make, fake, broken_filter):
     async with make() as client:
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
 
 
@@ -30,7 +30,7 @@ async def test_a_log_filter_that_raises_does_not_stop_a_transfer_after_a_failed_
 ):
     store.fails["after Requested"] = 1
     async with make() as client:
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
 
 
@@ -43,7 +43,7 @@ async def test_a_meter_that_raises_is_logged_and_does_not_stop_a_transfer(
 
     config, adapters = Config(source="test", provider="fake"), {"fake": fake}
     async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
     told = logged(caplog, "telemetry_failed")
     assert {one.error for one in told} == {"ZeroDivisionError"}
@@ -59,5 +59,5 @@ async def test_figures_are_counted_when_logging_fails(store, fake, clock, broken
 
     config, adapters = Config(source="test", provider="fake"), {"fake": fake}
     async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
-        await client.transfer(CALL, to=SOMEBODY)
+        await client.transfer(CALL, to=TARGET)
     assert told[0] == "transfer.requested"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support import failing_store
-from support.failing_store import CALL, LEASE, SOMEBODY
+from support.failing_store import CALL, LEASE, TARGET
 from support.waiting import logged, until
 
 from transferkit import (
@@ -36,7 +36,7 @@ async def test_a_request_that_was_recorded_despite_an_error_is_sent(
     store.fails.update({"after Requested": 1, "transfer": looks_in_vain})
     fake.will(Script(after=(Say(Signal.SUCCEEDED),)))
     async with make() as client:
-        transfer = await client.transfer(CALL, to=SOMEBODY)
+        transfer = await client.transfer(CALL, to=TARGET)
         assert isinstance(await transfer.outcome(timeout=10), TransferCompleted)
     assert [submission.id for submission in fake.submissions] == [transfer.id]
     (told,) = [one for one in logged(caplog, "commit_retried") if one.transfer_id == transfer.id]
@@ -47,7 +47,7 @@ async def test_a_transfer_goes_on_when_its_caller_is_cancelled_after_a_failed_co
     gate = store.hold_up("transfer")
     store.fails["after Requested"] = 1
     async with make() as client:
-        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        asking = asyncio.create_task(client.transfer(CALL, to=TARGET))
         await store.reached.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -60,8 +60,8 @@ async def test_a_request_that_was_not_recorded_raises_the_error_and_is_never_sen
     store.fails["Requested"] = 1
     async with make() as client:
         with pytest.raises(StoreError, match=r"^the disk is full$"):
-            await client.transfer(CALL, to=SOMEBODY)
-        await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
+        await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
     assert len(fake.submissions) == 1
 
@@ -70,7 +70,7 @@ async def test_an_unknown_commit_is_looked_up_several_times(make, store, fake, l
     store.error = CommitUnknown("the connection was lost")
     store.fails.update({"after Requested": 1, "forgotten": 2})
     async with make() as client:
-        transfer = await client.transfer(CALL, to=SOMEBODY)
+        transfer = await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
     assert [submission.id for submission in fake.submissions] == [transfer.id]
 
@@ -89,7 +89,7 @@ async def test_commit_unknown_says_what_to_do(make, store, fake, looks, error, r
     store.fails.update({recorded: 1, look: 3})
     async with make(background=False) as client:
         with pytest.raises(StoreError, match=r"transfer .* may or may not have been recorded") as raised:
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
     words = str(raised.value)
     assert all(part in words for part in ("120 s", "idempotency key", "TransferNotFound", str(error)))
     assert fake.submissions == []
@@ -99,7 +99,7 @@ async def test_a_request_with_an_unknown_commit_is_resumed_after_its_lease(make,
     store.fails.update({"after Requested": 1, "transfer": 3})
     async with make(background=False) as client:
         with pytest.raises(StoreError, match="sent when the store is back"):
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
         clock.advance(LEASE)
         assert await client.run_due() == 1
     assert len(fake.submissions) == 1
@@ -112,7 +112,7 @@ async def test_a_lookup_that_hangs_is_given_up(make, store, fake, monkeypatch):
     store.fails["after Requested"] = 1
     async with make(background=False) as client:
         with pytest.raises(StoreError, match="may or may not"):
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
     assert fake.submissions == []
 
 
@@ -120,7 +120,7 @@ async def test_a_request_that_another_process_resumed_is_not_sent_twice(make, st
     gate = store.hold_up("transfer")
     store.fails["after Requested"] = 1
     async with make(background=False) as client:
-        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        asking = asyncio.create_task(client.transfer(CALL, to=TARGET))
         await store.reached.wait()
         store.gates.clear()
         clock.advance(LEASE)
@@ -134,7 +134,7 @@ async def test_a_request_is_not_sent_after_its_lease(make, store, fake, clock):
     gate = store.hold_up("transfer")
     store.fails["after Requested"] = 1
     async with make(background=False) as client:
-        asking = asyncio.create_task(client.transfer(CALL, to=SOMEBODY))
+        asking = asyncio.create_task(client.transfer(CALL, to=TARGET))
         await store.reached.wait()
         store.gates.clear()
         clock.advance(LEASE)

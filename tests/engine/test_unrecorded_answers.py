@@ -27,7 +27,7 @@ from transferkit.stores import CommitUnknown
 from transferkit.testing import FakeAdapter, ManualClock, Say, Script
 
 CALL = "call-1"
-SOMEBODY = PhoneNumber("+14255550100")
+TARGET = PhoneNumber("+14255550100")
 LEASE, HOUR = LifecycleConfig().lease, timedelta(hours=1)
 FORBIDDEN = Rejected(
     result=Result(code=403, reason=FailureReason.FORBIDDEN, message="to +14255550100", request_id="r-1")
@@ -105,7 +105,7 @@ def refused(make, store, fake, caplog):
     async def refused(client, answer=FORBIDDEN, *, call=CALL):
         fake.will(Script(answer=answer))
         store.takes_no_answers = True
-        transfer = await client.transfer(call, to=SOMEBODY)
+        transfer = await client.transfer(call, to=TARGET)
         await until(lambda: transfer.id in [one.transfer_id for one in logged(caplog, "answer_unrecorded")])
         return transfer
 
@@ -216,7 +216,7 @@ async def test_an_answer_is_logged_if_the_store_hangs_while_the_client_closes(
         store.hangs = asyncio.Event()
         if not kept:
             fake.will(Script(answer=FORBIDDEN))
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
             await until(lambda: fake.submissions)
     assert [entry.code for entry in logged(caplog, "answer_lost")] == [403]
 
@@ -243,14 +243,14 @@ async def test_a_log_filter_that_raises_loses_no_answer(make, store, fake):
         fake.will(Script(answer=FORBIDDEN))
         store.takes_no_answers = True
         async with make() as client:
-            transfer = await client.transfer(CALL, to=SOMEBODY)
+            transfer = await client.transfer(CALL, to=TARGET)
             await until(lambda: store.refused)
             store.takes_no_answers = False
             assert isinstance(await transfer.outcome(timeout=10), TransferFailed)
         store.takes_no_answers = True
         fake.will(Script(answer=FORBIDDEN))
         async with make() as client:
-            await client.transfer("call-2", to=SOMEBODY)
+            await client.transfer("call-2", to=TARGET)
             await until(lambda: store.refused)
     finally:
         logger.removeFilter(broken)
@@ -281,7 +281,7 @@ async def test_an_unknown_commit_that_happened_is_sent(make, fake, clock, monkey
         config, store=store, adapters={"fake": fake}, clock=clock, background=False
     ) as client:
         with pytest.raises(CommitUnknown):
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
         store.away = False
         await until(lambda: not client._tasks)
         assert fake.submissions == []
@@ -300,7 +300,7 @@ async def test_an_unknown_commit_that_did_not_happen_leaves_nothing(make, fake, 
         config, store=store, adapters={"fake": fake}, clock=clock, background=False
     ) as client:
         with pytest.raises(CommitUnknown):
-            await client.transfer(CALL, to=SOMEBODY)
+            await client.transfer(CALL, to=TARGET)
         store.away = False
         await until(lambda: not client._tasks)
         assert await store.next_due() is None

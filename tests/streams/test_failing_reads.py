@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support import failing_store
-from support.failing_store import CALL, SILENT, SOMEBODY
+from support.failing_store import CALL, SILENT, TARGET
 from support.waiting import logged, until
 
 from transferkit import (
@@ -164,7 +164,7 @@ async def test_an_outcome_is_returned_after_any_exception_of_the_store(make, sto
 
 
 OUTCOME = TransferCompleted(
-    time=AT, provider="fake", call_id=CALL, transfer_id="t-1", basis=Basis.STATED, target=SOMEBODY
+    time=AT, provider="fake", call_id=CALL, transfer_id="t-1", basis=Basis.STATED, target=TARGET
 )
 
 

@@ -18,7 +18,7 @@ from transferkit.testing import FakeAdapter, ManualClock, scenario
 from transferkit.testing.contracts.store_inputs import AT
 
 CALL = "call-1"
-SOMEBODY = PhoneNumber("+14255550100")
+TARGET = PhoneNumber("+14255550100")
 SILENT = scenario("silent").number
 LEASE = LifecycleConfig().lease
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OTHER_TENANT = "5a1e0c5e-0000-4000-8000-00000000cccc"
 USER = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
-NOBODY_DECIDES = [
+WITHOUT_A_DECISION = [
     line for line in SCENARIOS if line.ending not in {Ending.MANUAL, Ending.REFUSED} and not line.status
 ]
 
@@ -87,7 +87,7 @@ async def transfer(bench, submission, call, adapter=None, **more):
     return answer
 
 
-@pytest.mark.parametrize("line", NOBODY_DECIDES, ids=by_name)
+@pytest.mark.parametrize("line", WITHOUT_A_DECISION, ids=by_name)
 @pytest.mark.parametrize("body", ["current", "2018"])
 async def test_each_scenario_of_a_transfer_sends_its_notifications(bench, submission, line, body):
     adapter = bench.adapter(body=body)
@@ -102,7 +102,7 @@ async def test_each_scenario_of_a_transfer_sends_its_notifications(bench, submis
     assert bench.emulator.executions(call) == 1
 
 
-@pytest.mark.parametrize("line", NOBODY_DECIDES, ids=by_name)
+@pytest.mark.parametrize("line", WITHOUT_A_DECISION, ids=by_name)
 @pytest.mark.parametrize("path", ["communications", "app"])
 @pytest.mark.parametrize("to", ["number", "teams_user"])
 async def test_each_scenario_of_a_redirect_sends_its_notifications(bench, submission, line, path, to):

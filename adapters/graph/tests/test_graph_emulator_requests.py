@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OTHER_TENANT = "5a1e0c5e-0000-4000-8000-00000000cccc"
 CALLS = "/v1.0/communications/calls"
-USER, SOMEBODY_ELSE = {"user": {"id": "u1"}}, {"user": {"id": "u2"}}
+USER, OTHER_USER = {"user": {"id": "u1"}}, {"user": {"id": "u2"}}
 GOOD = {"transferTarget": {"identity": USER}}
 SERVICE_HOSTED = {"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"}
 APP_HOSTED = {"@odata.type": "#microsoft.graph.appHostedMediaConfig", "blob": "b"}
@@ -121,7 +121,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("what", ["group", "meeting"])
     async def test_a_group_call_or_a_meeting_has_a_roster(self, bench, ask, what):
-        body = new_call(bench, USER, SOMEBODY_ELSE) if what == "group" else new_call(bench, **MEETING)
+        body = new_call(bench, USER, OTHER_USER) if what == "group" else new_call(bench, **MEETING)
         made = (await ask("POST", CALLS, json=body)).json()
         assert told(bench)[1:] == [("updated", "established"), ("updated", "roster")]
         roster = bench.facts()[-1].event
@@ -136,7 +136,7 @@ class TestCreate:
         ("targets", "more", "need"),
         [
             ([USER], {}, {"Calls.Initiate.All"}),
-            ([USER, SOMEBODY_ELSE], {}, {"Calls.InitiateGroupCall.All"}),
+            ([USER, OTHER_USER], {}, {"Calls.InitiateGroupCall.All"}),
             ([USER], {"mediaConfig": APP_HOSTED}, {"Calls.Initiate.All", "Calls.AccessMedia.All"}),
             ([], MEETING, {"Calls.JoinGroupCall.All"}),
             ([], MEETING, {"Calls.JoinGroupCallAsGuest.All"}),
