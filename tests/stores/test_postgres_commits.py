@@ -8,12 +8,21 @@ from attrs import evolve
 from support.postgres import SECONDS, calls_in_one_partition, cut
 
 from transferkit import FailureReason, StoreError
-from transferkit._lifecycle import Answered, Attempted, CallKey, step
+from transferkit._lifecycle import Answered, Attempted, CallKey, Lease, step
 from transferkit.provider.facts import Result, Signal
 from transferkit.provider.results import Rejected
 from transferkit.stores import LegOccupied
+from transferkit.stores.consumer_groups import GroupStart
 from transferkit.testing.contracts.store_groups import record
-from transferkit.testing.contracts.store_inputs import AT, fact, new_call, open_transfer, opened, requested
+from transferkit.testing.contracts.store_inputs import (
+    AT,
+    LEASE,
+    fact,
+    new_call,
+    open_transfer,
+    opened,
+    requested,
+)
 
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
@@ -245,3 +254,23 @@ async def test_a_transfer_that_ends_in_the_transaction_of_its_request_occupies_n
     assert [event.kind for event in ended.events] == ["transfer.failed"]
     again = await open_transfer(store, call)
     assert (await store.state(call)).open.id == again.id
+
+
+async def test_only_what_a_consumer_received_and_acknowledged_is_not_flushed(store, call, monkeypatch):
+    durable, levels = [], []
+    sent = Session.send
+
+    async def send(session, statements):
+        found = await sent(session, statements)
+        if statements[0].name == "begin":
+            durable.append(statements[1].values["durable"])
+            levels.append(await session.connection.execute("SHOW synchronous_commit"))
+        return found
+
+    monkeypatch.setattr(Session, "send", send)
+    await store.open_group("crm", start=GroupStart.NOW)
+    await store.hold("crm", Lease("me", AT + LEASE), now=AT)
+    await store.release("crm", "an event")
+    await store.leave("crm", "me")
+    assert durable == [True, False, True, False]
+    assert await levels[1].fetchone() == ("off",), "in the transaction of hold"

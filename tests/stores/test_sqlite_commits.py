@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from support.waiting import until
 
-from transferkit._lifecycle import CallState, step
+from transferkit._lifecycle import CallState, Lease, step
 from transferkit._util.frozenmap import freeze
 from transferkit.errors import StoreError
 from transferkit.events import ProviderOther
@@ -23,7 +23,7 @@ from transferkit.stores.sqlite import SqliteStore
 from transferkit.stores.sqlite.connection import Session
 from transferkit.stores.sqlite.errors import CommitError
 from transferkit.testing.contracts.store_groups import record
-from transferkit.testing.contracts.store_inputs import AT, fact, new_call, opened, requested
+from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
 
 TIME_LIMIT = 60
 
@@ -100,6 +100,26 @@ async def test_connections_write_ahead_and_sync_fully(store):
 
     assert await store._opened().writer.run(settings) == ["wal", 2, 1, 1, 0]
     assert await store._opened().reader.run(settings) == ["wal", 2, 1, 1, 1]
+
+
+async def test_only_what_a_consumer_received_and_acknowledged_is_not_synced(store):
+    async def level():
+        return await store._opened().writer.run(lambda session: session.one("PRAGMA synchronous")[0])
+
+    call = new_call()
+    full, normal = 2, 1
+    await store.open_group("crm", start=GroupStart.NOW)
+    await store.apply(call, fact(call), step)
+    assert await level() == full
+    await store.hold("crm", Lease("me", AT + LEASE), now=AT)
+    begun = await store.begin_next("crm", "me", done=None, now=AT, max_attempts=3)
+    assert await level() == normal
+    assert await store.acknowledge(begun.delivery, "me")
+    assert await level() == normal
+    await store.apply(call, fact(call), step)
+    assert await level() == full
+    await queue_up(store, store.leave("crm", "me"), store.apply(call, fact(call), step))
+    assert await level() == full
 
 
 async def test_inputs_that_wait_together_are_committed_together(store):
@@ -184,9 +204,9 @@ async def test_a_file_locked_between_the_commits_of_single_jobs_fails_only_the_j
         locking.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(Session, "begin", begin_counted)
 
-    def begin_counted(session):
+    def begin_counted(session, **options):
         begins.append(session)
-        begin(session)
+        begin(session, **options)
 
     begin = Session.begin
     calls = [new_call() for _ in range(3)]
@@ -367,10 +387,10 @@ async def test_inputs_queued_during_a_lock_timeout_do_not_wait_for_another_one(p
     await impatient.open()
     waits, queued, begin = [], threading.Event(), Session.begin
 
-    def begin_counted(session):
+    def begin_counted(session, **options):
         waits.append(session)
         assert queued.wait(TIME_LIMIT)
-        begin(session)
+        begin(session, **options)
 
     monkeypatch.setattr(Session, "begin", begin_counted)
     call = new_call()
@@ -428,11 +448,11 @@ async def test_a_step_runs_again_if_another_process_changed_a_row_that_it_read(
         runs.append(state.sequence)
         return step(call, state, happened, seen)
 
-    def begin_late(session):
+    def begin_late(session, **options):
         monkeypatch.undo()
         writing = asyncio.run_coroutine_threadsafe(record(other, meanwhile), loop)
         writing.result(TIME_LIMIT)
-        begin(session)
+        begin(session, **options)
 
     monkeypatch.setattr(Session, "begin", begin_late)
     (event,) = (await store.apply(call, fact(call), counted)).events

@@ -6,8 +6,9 @@
 -- of the role are.
 SELECT set_config('lock_timeout', '5s', true),
     set_config('idle_in_transaction_session_timeout', '1500ms', true),
-    set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-        WHEN 'off' THEN 'on' WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, true)
+    set_config('synchronous_commit', CASE WHEN NOT :durable THEN 'off'
+        WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE current_setting('synchronous_commit') END, true)
 
 -- name: lock_schema
 -- Another process may create the tables for a while.

@@ -90,9 +90,12 @@ class Session:
             result: T = end.value
             return result
 
-    async def transaction(self, operation: Operation[T]) -> T:
-        """Run an operation in a transaction. Each statement sees what others have committed until then."""
-        start = (Statement("begin"), Statement("settings"))
+    async def transaction(self, operation: Operation[T], *, durable: bool = True) -> T:
+        """Run an operation in a transaction. Each statement sees what others have committed until then.
+
+        `durable`: the commit waits until it is on the disk.
+        """
+        start = (Statement("begin"), Statement("settings", {"durable": durable}))
         committed = False
         try:
             try:

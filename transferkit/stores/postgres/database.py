@@ -175,17 +175,23 @@ class Database:
         """
         return await self._tried(run, reserved=True)
 
-    async def write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:
+    async def write(
+        self, operation: Callable[[], Operation[T]], *, repeatable: bool = False, durable: bool = True
+    ) -> T:
         """Run an operation in a transaction.
 
         It is retried if it conflicts with another transaction or if the connection was lost before the
         commit; a `repeatable` one also if the commit got no reply. Raises `StoreError`; `CommitUnknown` if
         the last commit got no reply.
         """
+
+        async def run(session: Session) -> T:
+            return await session.transaction(operation(), durable=durable)
+
         for _ in range(_TRIES if repeatable else 0):
             with suppress(CommitUnknown):
-                return await self._tried(lambda session: session.transaction(operation()))
-        return await self._tried(lambda session: session.transaction(operation()))
+                return await self._tried(run)
+        return await self._tried(run)
 
     async def _tried(self, run: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
         tries, until = 0, asyncio.get_running_loop().time() + _CONTENTION_SECONDS

@@ -54,7 +54,7 @@ async def create(session: Session, address: PostgresAddress, *, partitions: int)
     async with connection.transaction():
         # The lock lasts until the commit, also behind a proxy that pools transactions.
         await connection.execute(statements["lock_schema"])
-        await connection.execute(statements["settings"])
+        await connection.execute(statements["settings"], {"durable": True})
         known = await stored_partitions(session, address)
         if known is None:
             await connection.execute(in_schema("CREATE SCHEMA IF NOT EXISTS tk", address.schema))

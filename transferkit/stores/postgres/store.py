@@ -135,8 +135,10 @@ class PostgresStore(SqlStore):
     async def _read(self, operation: Callable[[], Operation[T]]) -> T:
         return await self._opened().database.read(operation)
 
-    async def _write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:
-        return await self._opened().database.write(operation, repeatable=repeatable)
+    async def _write(
+        self, operation: Callable[[], Operation[T]], *, repeatable: bool = False, durable: bool = True
+    ) -> T:
+        return await self._opened().database.write(operation, repeatable=repeatable, durable=durable)
 
     async def figures(self) -> tuple[TableFigures, ...]:
         """The size of each table, the largest first."""

@@ -44,11 +44,14 @@ class SqlStore(Store):
         """Run an operation that changes nothing. Raises `StoreError`."""
 
     @abstractmethod
-    async def _write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:
+    async def _write(
+        self, operation: Callable[[], Operation[T]], *, repeatable: bool = False, durable: bool = True
+    ) -> T:
         """Run an operation in a transaction. Raises `StoreError`.
 
         `repeatable`: running the operation twice has the same effect as once. It may be repeated if its
-        commit got no reply.
+        commit got no reply. `durable`: the commit waits until it is on the disk. What a consumer has
+        received and acknowledged need not be: if a power failure undoes it, the event is delivered again.
         """
 
     # --- calls --------------------------------------------------------------------------------------
@@ -101,20 +104,23 @@ class SqlStore(Store):
         self, group: str, member: Lease, *, now: datetime, busy: Collection[int] = ()
     ) -> frozenset[int]:
         operation = partial(groups.hold, self._columns, group, member, now=now, busy=busy)
-        return await self._write(operation, repeatable=True)
+        return await self._write(operation, repeatable=True, durable=False)
 
     async def begin_next(
         self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
     ) -> Begun:
         operation = partial(groups.begin_next, self._columns, group, owner)
-        return await self._write(partial(operation, done=done, now=now, max_attempts=max_attempts))
+        operation = partial(operation, done=done, now=now, max_attempts=max_attempts)
+        return await self._write(operation, durable=False)
 
     async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        return await self._write(partial(groups.acknowledge, delivery, owner), repeatable=True)
+        operation = partial(groups.acknowledge, delivery, owner)
+        return await self._write(operation, repeatable=True, durable=False)
 
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
         watch = self._watch
-        await self._write(partial(groups.leave, group, owner, unused), repeatable=True)
+        operation = partial(groups.leave, group, owner, unused)
+        await self._write(operation, repeatable=True, durable=False)
         watch.wake()
 
     async def groups(self) -> tuple[GroupStatus, ...]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from attrs import frozen
+
 from transferkit.errors import StoreError
 from transferkit.stores.contract import Step
 from transferkit.stores.sql.batch import COLUMNS, Decided, Jobs, Read, decide
@@ -23,12 +25,22 @@ from transferkit.stores.sqlite.errors import CommitError, is_busy
 from transferkit.stores.sqlite.schema import refuse_newer
 from transferkit.stores.transaction import Inputs, Needed
 
-__all__ = ["Application", "Job", "commit"]
+__all__ = ["Application", "Job", "Write", "commit"]
 
 Application = tuple[Inputs, Step]
 """A call of `apply_all`."""
 
-Job = Application | Callable[[], Operation[Any]]
+
+@final
+@frozen
+class Write:
+    """An operation of the store, and whether its commit must be on the disk when it ends."""
+
+    run: Callable[[], Operation[Any]]
+    durable: bool = True
+
+
+Job = Application | Write
 
 
 def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int) -> Results:
@@ -42,14 +54,14 @@ def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int
     if not any(inputs for inputs, _ in applications) and len(applications) == len(jobs):
         return batch.results  # nothing to write: do not wait for the lock
     try:
-        session.begin()
+        session.begin(durable=any(isinstance(job, tuple) or job.durable for job in jobs))
         refuse_newer(session, path)  # another process may have updated the schema
     except BaseException:
         session.rollback()
         raise
     try:
         batch.write(session)
-        results = [None if isinstance(job, tuple) else session.run(job()) for job in jobs]
+        results = [None if isinstance(job, tuple) else session.run(job.run()) for job in jobs]
     except Exception as error:  # noqa: BLE001 - the result of its job
         session.rollback()
         if len(jobs) == 1:

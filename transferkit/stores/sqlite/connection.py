@@ -44,6 +44,7 @@ class Session:
         # Text that is not UTF-8 must not make the whole page of rows unreadable.
         connection.text_factory = _text
         self._connection = connection
+        self._durable = True
 
     def rows(self, sql: str, values: Values = ()) -> Rows:
         """Run a statement and fetch its rows."""
@@ -87,8 +88,15 @@ class Session:
         finally:
             self.rollback()
 
-    def begin(self) -> None:
-        """Lock the file for writing, waiting for other processes up to the busy timeout."""
+    def begin(self, *, durable: bool = True) -> None:
+        """Lock the file for writing, waiting for other processes up to the busy timeout.
+
+        `durable`: COMMIT syncs the write-ahead log. If not, a power failure can undo the transaction, and
+        never part of it or one before it.
+        """
+        if durable is not self._durable:
+            self.rows(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         self.rows("BEGIN IMMEDIATE")
 
     def commit(self) -> None:

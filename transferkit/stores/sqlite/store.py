@@ -22,7 +22,7 @@ from transferkit.stores.sql.commits import CommitQueue, Results
 from transferkit.stores.sql.statements import Columns, Operation
 from transferkit.stores.sql.store import SqlStore
 from transferkit.stores.sqlite.columns import COLUMNS
-from transferkit.stores.sqlite.commit import Job, commit
+from transferkit.stores.sqlite.commit import Job, Write, commit
 from transferkit.stores.sqlite.connection import ConnectionThread, Session, connect
 from transferkit.stores.sqlite.errors import CommitError, explained, is_busy
 from transferkit.stores.sqlite.schema import prepare
@@ -116,8 +116,14 @@ class SqliteStore(SqlStore):
     async def _read(self, operation: Callable[[], Operation[T]]) -> T:
         return await self._opened().read(operation)
 
-    async def _write(self, operation: Callable[[], Operation[T]], *, repeatable: bool = False) -> T:  # noqa: ARG002
-        result: T = await self._opened().queue.add(operation)
+    async def _write(
+        self,
+        operation: Callable[[], Operation[T]],
+        *,
+        repeatable: bool = False,  # noqa: ARG002 - a commit always gets a reply
+        durable: bool = True,
+    ) -> T:
+        result: T = await self._opened().queue.add(Write(operation, durable))
         return result
 
 
