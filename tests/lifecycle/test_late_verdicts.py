@@ -19,6 +19,7 @@ from support.lifecycle import (
 
 from transferkit._lifecycle import Work
 from transferkit.events import ProviderOther, Verdict
+from transferkit.provider.results import Rejected
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,15 @@ def test_a_late_verdict_is_published_while_the_next_transfer_is_open():
     (event,) = story.receive(*SUCCEEDED, transfer_id="t1").events
     assert (event.transfer_id, event.late_verdict) == ("t1", Verdict.SUCCEEDED)
     assert story.state.open.id == "t2"
+
+
+def test_a_late_verdict_in_a_call_end_that_publishes_the_failure_of_the_next_transfer_is_published():
+    story = finished("expired")
+    story.request("t2")
+    story.attempt(1)
+    story.answer(Rejected(result=BUSY), presence=None)
+    decision = story.receive(*SUCCEEDED_AND_ENDED, transfer_id="t1")
+    assert kinds(decision) == ["failed", "call.ended", "provider.other"]
+    failed, _, late = decision.events
+    assert (failed.transfer_id, failed.call_alive) == ("t2", False)
+    assert (late.transfer_id, late.late_verdict) == ("t1", Verdict.SUCCEEDED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -50,8 +51,9 @@ def observe(transition: Transition, fact: Fact, previous_mark: str | None) -> De
 
     is_repetition = previous_mark is not None or fact.content in transition.state.verdict_contents
     attribution = attribute(transition.state, fact, is_repetition=is_repetition)
+    origin = _origin(transition.state, fact, attribution)
     changed = _apply_signals(transition, fact, attribution)
-    _publish(transition, fact, attribution, changed=changed)
+    _publish(transition, fact, origin, changed=changed)
     verdict = stated_verdict(fact)
     if verdict is not None:
         if attribution is Attribution.OTHER and not is_repetition:
@@ -164,10 +166,10 @@ def _apply_uncertain_verdict(
 # --- the event stream -------------------------------------------------------------------------------
 
 
-def _publish(transition: Transition, fact: Fact, attribution: Attribution, *, changed: bool) -> None:
+def _publish(transition: Transition, fact: Fact, origin: Mapping[str, Any], *, changed: bool) -> None:
     """Append the event of the fact. It becomes `provider.other` if it reports and changed nothing new.
 
-    `changed`: the fact moved the open transfer.
+    `changed`: the fact moved the open transfer. `origin`: what `_origin` returned before that.
     """
     event = _with_given_context(transition.state, fact.event)
     is_news = True
@@ -185,10 +187,8 @@ def _publish(transition: Transition, fact: Fact, attribution: Attribution, *, ch
             is_news = False
     if is_news:
         transition.append(event)
-    if changed:
-        return
-    origin = _origin(transition.state, fact, attribution)
-    if not is_news or origin.get("late_verdict"):  # a late verdict is published next to its call.ended
+    # A late verdict is published next to its call.ended, and next to what that means for the open transfer.
+    if origin.get("late_verdict") or not (is_news or changed):
         transition.append(event if isinstance(event, ProviderOther) else _as_other(event), **origin)
 
 
@@ -219,7 +219,7 @@ def _as_other(event: Event) -> ProviderOther:
 
 
 def _origin(state: CallState, fact: Fact, attribution: Attribution) -> dict[str, Any]:
-    """Return the transfer that a fact without effect belongs to, and its verdict if that came too late."""
+    """Return the transfer that a fact belongs to, and its verdict if that came too late."""
     if not fact.signals or attribution in {Attribution.AMBIGUOUS, Attribution.UNATTRIBUTED}:
         return {}
     if attribution is Attribution.CERTAIN and state.open:
