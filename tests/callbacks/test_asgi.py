@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from support.callbacks import FailingStore, body, make_client, stored_kinds
+from support.callbacks import body, make_client, stored_kinds
 
 from transferkit import (
     CallbackConfig,
@@ -16,26 +16,7 @@ from transferkit import (
     StoreError,
 )
 from transferkit._callbacks.asgi import CallbackApp
-from transferkit.testing import FakeAdapter, ManualClock
-
-
-@pytest.fixture
-def store():
-    return FailingStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def make(store, clock):
-    def make(adapter=FakeAdapter, **callbacks):
-        return make_client(store, adapter=adapter(clock=clock), clock=clock, **callbacks)
-
-    return make
-
+from transferkit.testing import FakeAdapter
 
 # --- requests -----------------------------------------------------------------------------------------
 

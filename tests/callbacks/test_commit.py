@@ -7,7 +7,7 @@ import threading
 from functools import partial
 
 import pytest
-from support.callbacks import CALL, FailingStore, SeveralLines, body, make_client, post, stored_kinds
+from support.callbacks import CALL, SeveralLines, body, make_client, post, stored_kinds
 
 from transferkit import (
     AsyncClient,
@@ -20,25 +20,7 @@ from transferkit._lifecycle import CallKey
 from transferkit.provider.results import Presence
 from transferkit.stores.sqlite import SqliteStore
 from transferkit.stores.unreadable import UnreadableRow
-from transferkit.testing import FakeAdapter, ManualClock, scenario
-
-
-@pytest.fixture
-def store():
-    return FailingStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def make(store, clock):
-    def make(adapter=FakeAdapter, **callbacks):
-        return make_client(store, adapter=adapter(clock=clock), clock=clock, **callbacks)
-
-    return make
+from transferkit.testing import scenario
 
 
 async def test_one_callback_is_one_transaction(make, store):

@@ -5,28 +5,10 @@ import logging
 
 import pytest
 from attrs import evolve
-from support.callbacks import FailingStore, SeveralLines, body, make_client, post, stored_kinds
+from support.callbacks import SeveralLines, body, post, stored_kinds
 
 from transferkit._util.frozenmap import freeze
-from transferkit.testing import FakeAdapter, ManualClock
-
-
-@pytest.fixture
-def store():
-    return FailingStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def make(store, clock):
-    def make(adapter=FakeAdapter, **callbacks):
-        return make_client(store, adapter=adapter(clock=clock), clock=clock, **callbacks)
-
-    return make
+from transferkit.testing import FakeAdapter
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"null", b'{"id": "1"}', b"[" * 100_000])

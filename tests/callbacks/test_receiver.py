@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from support.callbacks import CALL, FailingStore, SeveralLines, body, make_client, post, stored_kinds
+from support.callbacks import CALL, SeveralLines, body, post, stored_kinds
 
 from transferkit import (
     CallbackRequest,
@@ -13,25 +13,6 @@ from transferkit import (
 )
 from transferkit.provider.adapter import HandshakeResponse
 from transferkit.testing import FakeAdapter, ManualClock, scenario
-
-
-@pytest.fixture
-def store():
-    return FailingStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def make(store, clock):
-    def make(adapter=FakeAdapter, **callbacks):
-        return make_client(store, adapter=adapter(clock=clock), clock=clock, **callbacks)
-
-    return make
-
 
 # --- responses ----------------------------------------------------------------------------------------
 

@@ -4,32 +4,13 @@ import json
 import logging
 
 import pytest
-from support.callbacks import FailingStore, body, make_client, post, stored_kinds
+from support.callbacks import body, post, stored_kinds
 
 from transferkit import (
     CallbackRoute,
     Secret,
 )
-from transferkit.testing import FakeAdapter, ManualClock
-
-
-@pytest.fixture
-def store():
-    return FailingStore()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def make(store, clock):
-    def make(adapter=FakeAdapter, **callbacks):
-        return make_client(store, adapter=adapter(clock=clock), clock=clock, **callbacks)
-
-    return make
-
+from transferkit.testing import FakeAdapter
 
 # --- before the sender is checked ---------------------------------------------------------------------
 

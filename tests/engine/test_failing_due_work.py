@@ -71,9 +71,9 @@ async def test_logged_causes_of_store_errors_are_redacted(make, store, clock, ca
         clock.advance(30)
         await until(lambda: logged(caplog, "work_failed"))
     for name in ("store_failed", "prune_failed", "work_failed"):
-        (told,) = logged(caplog, name)
-        assert "ConnectionError" in told.getMessage()
-        assert told.exc_info is None
+        (record,) = logged(caplog, name)
+        assert "ConnectionError" in record.getMessage()
+        assert record.exc_info is None
 
 
 async def test_a_logged_error_of_an_inspection_is_redacted(make, store, clock, caplog, planted):
@@ -107,8 +107,8 @@ async def test_leased_work_of_another_provider_is_not_done(clock, fake, caplog):
         before = await store.state(CallKey("fake", CALL))
         assert await unable.run_due() == 1
         assert await store.state(CallKey("fake", CALL)) == before
-        (told,) = logged(caplog, "work_failed")
-        assert (told.transfer_id, told.levelname) == (transfer.id, "ERROR")
+        (record,) = logged(caplog, "work_failed")
+        assert (record.transfer_id, record.levelname) == (transfer.id, "ERROR")
         clock.advance(LEASE)
         assert await able.run_due() >= 1
         gate.set()
@@ -155,8 +155,8 @@ async def test_due_work_that_failed_is_done_again_after_its_lease(make, store, c
         clock.advance(30)
         store.fails[fails] = 1
         assert await client.run_due() == 1
-        told = [(entry.transfer_id, entry.work) for entry in logged(caplog, "work_failed")]
-        assert told == [(transfer.id, "deadline")]
+        record = [(entry.transfer_id, entry.work) for entry in logged(caplog, "work_failed")]
+        assert record == [(transfer.id, "deadline")]
         assert await client.run_due() == 0
         clock.advance(LEASE)
         assert await client.run_due() >= 1

@@ -45,19 +45,19 @@ async def test_a_meter_that_raises_is_logged_and_does_not_stop_a_transfer(
     async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
         await client.transfer(CALL, to=TARGET)
         await until(lambda: fake.submissions)
-    told = logged(caplog, "telemetry_failed")
-    assert {one.error for one in told} == {"ZeroDivisionError"}
-    assert all(one.levelname == "WARNING" for one in told)
+    reported = logged(caplog, "telemetry_failed")
+    assert {one.error for one in reported} == {"ZeroDivisionError"}
+    assert all(one.levelname == "WARNING" for one in reported)
 
 
 async def test_figures_are_counted_when_logging_fails(store, fake, clock, broken_filter):
-    told = []
+    reported = []
 
     class Meters(Telemetry):
         def committed(self, inputs, applied):
-            told.extend(event.kind for one in applied for event in one.events)
+            reported.extend(event.kind for one in applied for event in one.events)
 
     config, adapters = Config(source="test", provider="fake"), {"fake": fake}
     async with AsyncClient(config, store=store, adapters=adapters, clock=clock, telemetry=Meters()) as client:
         await client.transfer(CALL, to=TARGET)
-    assert told[0] == "transfer.requested"
+    assert reported[0] == "transfer.requested"

@@ -39,8 +39,8 @@ async def test_a_request_that_was_recorded_despite_an_error_is_sent(
         transfer = await client.transfer(CALL, to=TARGET)
         assert isinstance(await transfer.outcome(timeout=10), TransferCompleted)
     assert [submission.id for submission in fake.submissions] == [transfer.id]
-    (told,) = [one for one in logged(caplog, "commit_retried") if one.transfer_id == transfer.id]
-    assert str(error) in told.getMessage()
+    (record,) = [one for one in logged(caplog, "commit_retried") if one.transfer_id == transfer.id]
+    assert str(error) in record.getMessage()
 
 
 async def test_a_transfer_goes_on_when_its_caller_is_cancelled_after_a_failed_commit(make, store, fake):

@@ -35,7 +35,7 @@ class DaemonThreads(ThreadPoolExecutor):
         self._jobs: _Jobs = SimpleQueue()
         self._idle = Semaphore(0)
         self._threads_started: list[Thread] = []
-        self._end = finalize(self, self._jobs.put, None)  # also if nobody calls `shutdown`
+        self._end = finalize(self, self._jobs.put, None)  # also without `shutdown`
         self._end.atexit = False
         self._grow()
 

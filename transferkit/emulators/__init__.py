@@ -12,7 +12,7 @@
             return Reply(status=202)
 
         async def _transfer(self, call_id, line):
-            line = await self.ring_target(call_id, line)  # `line`, or how somebody ended the ringing:
+            line = await self.ring_target(call_id, line)  # `line`, or how the ringing was ended:
             await self.post(callback_url, {...})          # `answers`, `declined`, `caller_leaves`
 
 * `emulator`: `Emulator`, the base class of a provider's emulator: the ASGI app

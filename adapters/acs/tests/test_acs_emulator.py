@@ -399,14 +399,16 @@ async def test_callbacks_have_the_fields_of_the_api_version(bench, submission, v
     assert accepted["version"] == ended["version"] == version
 
 
-@pytest.mark.parametrize(("version", "told"), [("2025-06-15", False), ("2026-03-12", True)])
-async def test_the_codes_of_the_telephone_network_are_sent_since_2026_03_12(bench, submission, version, told):
+@pytest.mark.parametrize(("version", "is_sent"), [("2025-06-15", False), ("2026-03-12", True)])
+async def test_the_codes_of_the_telephone_network_are_sent_since_2026_03_12(
+    bench, submission, version, is_sent
+):
     request = Transfer(call=bench.call(), to=scenario("busy").number)
     await bench.adapter(api_version=ApiVersion(version)).submit(submission(request))
     await bench.emulator.settle()
     information = bench.sink.got[0][1]["data"]["resultInformation"]
     assert (information["code"], information["subCode"]) == (486, 560486)
-    assert ("sipDetails" in information) == ("q850Details" in information) == told
+    assert ("sipDetails" in information) == ("q850Details" in information) == is_sent
 
 
 async def test_an_unreachable_application_does_not_stop_a_scenario(bench, submission):

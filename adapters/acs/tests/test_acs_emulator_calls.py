@@ -262,10 +262,10 @@ async def test_a_participant_can_be_added(bench, wire):
     call, (someone,) = bench.call(), magic("answers")
     body = {"participantToAdd": someone, "operationContext": "case 42"}
     reply = await wire("POST", f"{CALLS}/{call}/participants:add", body)
-    told = reply.json()
-    assert (reply.status_code, told["operationContext"]) == (202, "case 42")
-    assert told["participant"]["identifier"]["rawId"] == someone["rawId"]
-    assert told["invitationId"]
+    response = reply.json()
+    assert (reply.status_code, response["operationContext"]) == (202, "case 42")
+    assert response["participant"]["identifier"]["rawId"] == someone["rawId"]
+    assert response["invitationId"]
     await bench.emulator.settle()
     assert bench.sink.names() == ["AddParticipantSucceeded", "ParticipantsUpdated"]
     own = bench.emulator.identity.raw_id

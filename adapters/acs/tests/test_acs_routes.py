@@ -341,10 +341,13 @@ def test_the_openid_document_is_that_of_the_tenant():
     assert policy.openid_url == f"{V2}/.well-known/openid-configuration"
     assert policy.issuers == (V2, V1)
     assert policy.allowed_senders == (EVENT_GRID,)
-    told = AcsSettings(
+    chosen = AcsSettings(
         eventgrid_audience="a", eventgrid_openid_url="https://o.example/", eventgrid_issuers=("i",)
     )
-    assert (told.eventgrid_policy.openid_url, told.eventgrid_policy.issuers) == ("https://o.example/", ("i",))
+    assert (chosen.eventgrid_policy.openid_url, chosen.eventgrid_policy.issuers) == (
+        "https://o.example/",
+        ("i",),
+    )
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,9 @@ async def test_a_request_that_may_have_executed_is_maybe_sent(submit, status):
 
 
 UNSETTLED = [(307, {"Location": "/again"})] + [
-    (status, {"Retry_After": "0"} if told else {})
+    (status, {"Retry_After": "0"} if with_header else {})
     for status in (408, 429, 500, 502, 503, 504)
-    for told in (True, False)
+    for with_header in (True, False)
 ]
 
 

@@ -87,7 +87,7 @@ def _typed(identifier: Identifier) -> tuple[str, dict[str, Any]]:
 
 
 def identifier_of(model: object) -> Identifier | None:
-    """The identifier in a received model; None if it names nobody. Never raises."""
+    """The identifier in a received model; None if it contains no identity. Never raises."""
     members = JsonObject(model)
     try:
         raw_id = members.text("rawid")

@@ -158,7 +158,7 @@ class TestWhileTheTargetRings:
     async def test_a_manual_target_rings_until_the_ringing_is_ended(self, bench, submission, decide, last):
         call = bench.emulator.place_call(callback_url=bench.callback_url)
         await transfer(bench, submission, call, to=scenario("manual").number)
-        assert bench.signals() == [["started"]], "until somebody decides"
+        assert bench.signals() == [["started"]], "until the ringing is ended"
         assert bench.emulator.ringing_targets == {call}
         getattr(bench.emulator, decide)(call)
         await bench.emulator.settle()

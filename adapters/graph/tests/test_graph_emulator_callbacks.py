@@ -163,7 +163,7 @@ async def test_the_roster_of_a_group_call_no_longer_contains_the_transferee(benc
 @pytest.mark.parametrize(
     ("to", "answered_by"),
     [(USER, USER.raw_id), (PHONE, None)],
-    ids=["a user is named", "somebody on the telephone is not"],
+    ids=["a user is named", "a phone number is not"],
 )
 async def test_the_end_of_a_redirect_shows_the_call_and_who_answered(bench, submission, to, answered_by):
     call = bench.emulator.ring(callback_url=bench.callback_url).call_id

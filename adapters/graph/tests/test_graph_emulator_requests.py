@@ -66,7 +66,7 @@ def granted(bench):
     bench.emulator.permissions |= before
 
 
-def told(bench):
+def changes(bench):
     """The change and state of each notification; a roster has no state."""
     elements = [callback.body["value"][0] for callback in bench.emulator.callbacks]
     return [
@@ -85,7 +85,7 @@ class TestCreate:
         assert (made["subject"], made["tenantId"], made["answeredBy"]) == ("consult", TENANT_ID, None)
         assert made["source"]["identity"]["application"]["id"] == CLIENT_ID
         assert answer.headers["location"] == f"{bench.server.url}{CALLS}/{made['id']}"
-        assert told(bench) == [("updated", "establishing"), ("updated", "established")]
+        assert changes(bench) == [("updated", "establishing"), ("updated", "established")]
         assert isinstance(bench.facts()[-1].event, CallConnected)
         shown = (await ask("GET", f"{CALLS}/{made['id']}")).json()
         assert (shown["state"], shown["targets"][0]["identity"]["user"]["id"]) == ("established", "u1")
@@ -109,21 +109,21 @@ class TestCreate:
     async def test_the_called_party_decides_what_happens_to_a_new_call(self, bench, ask, name, story):
         target = {"phone": {"id": scenario(name).number.number}}
         await ask("POST", CALLS, json=new_call(bench, target))
-        assert told(bench) == [("updated", "establishing"), *story]
+        assert changes(bench) == [("updated", "establishing"), *story]
 
     async def test_the_called_party_can_decline_while_it_rings(self, bench, ask):
         target = {"phone": {"id": scenario("manual").number.number}}
         made = (await ask("POST", CALLS, json=new_call(bench, target))).json()
         bench.emulator.hang_up(made["id"])
         await bench.emulator.settle()
-        assert told(bench) == [("updated", "establishing"), ("deleted", "terminated")]
+        assert changes(bench) == [("updated", "establishing"), ("deleted", "terminated")]
         assert bench.facts()[-1].result.reason is FailureReason.DECLINED
 
     @pytest.mark.parametrize("what", ["group", "meeting"])
     async def test_a_group_call_or_a_meeting_has_a_roster(self, bench, ask, what):
         body = new_call(bench, USER, OTHER_USER) if what == "group" else new_call(bench, **MEETING)
         made = (await ask("POST", CALLS, json=body)).json()
-        assert told(bench)[1:] == [("updated", "established"), ("updated", "roster")]
+        assert changes(bench)[1:] == [("updated", "established"), ("updated", "roster")]
         roster = bench.facts()[-1].event
         assert isinstance(roster, CallParticipants)
         assert len(roster.participants) == (3 if what == "group" else 1)
@@ -200,7 +200,7 @@ class TestRinging:
     async def test_an_incoming_call_can_be_answered_once(self, bench, ask, ringing, path):
         answer = await ask("POST", f"/beta/{path}/calls/{ringing}/answer", json=ANSWER)
         assert (answer.status_code, answer.content) == (202, b"")
-        assert told(bench) == [("updated", "establishing"), ("updated", "established")]
+        assert changes(bench) == [("updated", "establishing"), ("updated", "established")]
         again = await ask("POST", f"/beta/{path}/calls/{ringing}/answer", json=ANSWER)
         assert again.status_code == 409
         assert (await ask("POST", f"{CALLS}/{ringing}/transfer", json=GOOD)).status_code == 202
@@ -216,13 +216,13 @@ class TestRinging:
         assert (await ask("POST", f"{CALLS}/{call}/answer", json=ANSWER)).status_code == 403
         granted.add("Calls.JoinGroupCallAsGuest.All")
         assert (await ask("POST", f"{CALLS}/{call}/answer", json=ANSWER)).status_code == 202
-        assert told(bench)[-1] == ("updated", "roster")
+        assert changes(bench)[-1] == ("updated", "roster")
 
     @pytest.mark.parametrize("body", [{}, {"reason": "busy"}, {"reason": "None"}, {"reason": "forbidden"}])
     async def test_the_end_of_a_rejected_call_has_no_state(self, bench, ask, ringing, body):
         answer = await ask("POST", f"{CALLS}/{ringing}/reject", json=body)
         assert (answer.status_code, answer.content) == (202, b"")
-        assert told(bench) == [("deleted", None)]
+        assert changes(bench) == [("deleted", None)]
         assert bench.signals()[-1] == ["call_ended"]
         assert (await ask("GET", f"{CALLS}/{ringing}")).status_code == 404
 
@@ -277,7 +277,7 @@ class TestEstablished:
     async def test_a_call_can_be_deleted_once(self, bench, ask, call):
         answer = await ask("DELETE", f"{CALLS}/{call}")
         assert (answer.status_code, answer.content) == (204, b"")
-        assert told(bench) == [("updated", "terminating"), ("deleted", "terminated")]
+        assert changes(bench) == [("updated", "terminating"), ("deleted", "terminated")]
         info = bench.emulator.callbacks[-1].body["value"][0]["resourceData"]["resultInfo"]
         assert (info["code"], info["subcode"]) == (200, 5001)
         assert (await ask("DELETE", f"{CALLS}/{call}")).status_code == 404

@@ -79,7 +79,7 @@ def identity_set(identifier: Identifier, *, typed: bool = True) -> dict[str, Any
 
 
 def read_identity_set(value: object) -> Identifier | None:
-    """The identifier in an `identitySet`; None if it names nobody. Raises nothing.
+    """The identifier in an `identitySet`; None if it contains no identity. Raises nothing.
 
     An `applicationInstance` is a resource account, so a `TeamsApp`. An unknown member keeps its name.
     """

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from attrs import evolve
+from support.sqlite import on_writer
 from support.waiting import until
 
 from transferkit._lifecycle import CallState, Lease, step
@@ -26,44 +27,6 @@ from transferkit.testing.contracts.store_groups import record
 from transferkit.testing.contracts.store_inputs import AT, LEASE, fact, new_call, opened, requested
 
 TIME_LIMIT = 60
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "odd name #1 %41 é.db"
-
-
-@pytest.fixture
-async def store(path):
-    store = SqliteStore(path, busy_timeout=timedelta(seconds=20))
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(path, store):
-    """Another store on the same file, with connections of its own."""
-    other = SqliteStore(path)
-    await other.open()
-    yield other
-    await other.close()
-
-
-async def on_writer(store, run):
-    """Run a function in a transaction of the store's writer."""
-
-    def in_transaction(session):
-        session.begin()
-        try:
-            result = run(session)
-            session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        return result
-
-    return await store._opened().writer.run(in_transaction)
 
 
 async def queue_up(store, *jobs):

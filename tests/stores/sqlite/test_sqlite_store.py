@@ -14,6 +14,7 @@ from textwrap import dedent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.sqlite import on_writer
 from support.waiting import until
 
 from transferkit._lifecycle import CallKey, Lease, Observed, step
@@ -43,28 +44,6 @@ from transferkit.testing.contracts.store_inputs import (
 TIME_LIMIT = 60
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "odd name #1 %41 é.db"
-
-
-@pytest.fixture
-async def store(path):
-    store = SqliteStore(path, busy_timeout=timedelta(seconds=20))
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def other(path, store):
-    """Another store on the same file, with connections of its own."""
-    other = SqliteStore(path)
-    await other.open()
-    yield other
-    await other.close()
-
-
 class TestSqliteStore(StoreContract):
     @pytest.fixture
     async def store(self, tmp_path):
@@ -91,22 +70,6 @@ class TestSqliteStore(StoreContract):
     async def rename_work(self, store, transfer_id, work):
         statement = "UPDATE due SET work = work || ? WHERE transfer_id = ?"
         self.change(store, statement, work, transfer_id)
-
-
-async def on_writer(store, run):
-    """Run a function in a transaction of the store's writer."""
-
-    def in_transaction(session):
-        session.begin()
-        try:
-            result = run(session)
-            session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        return result
-
-    return await store._opened().writer.run(in_transaction)
 
 
 def select_from_nowhere(session):

@@ -136,8 +136,8 @@ class GraphModel(Provider):
         if leg.ended_at is None:
             self.end(leg)
             words = self.random.choice(CONSULT_DROPPED)
-            told = {} if words is None else {"resultInfo": self._result(words, "made up")}
-            self.walk.later(self.random.uniform(0, 1), self._terminated, leg, told)
+            fields = {} if words is None else {"resultInfo": self._result(words, "made up")}
+            self.walk.later(self.random.uniform(0, 1), self._terminated, leg, fields)
 
     def _everybody_left(self, leg):
         if leg.ended_at is None:

@@ -4,6 +4,7 @@ What really happens is recorded here: each `Execution` has the order that caused
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from enum import StrEnum
 from uuid import UUID
 
@@ -116,7 +117,7 @@ class Inspection:
     at: float
 
 
-class Provider:
+class Provider(ABC):
     """The behaviour that does not depend on the wire."""
 
     def __init__(self, walk, mode):
@@ -134,47 +135,47 @@ class Provider:
 
     # --- implemented by each provider -----------------------------------------------------------
 
+    @abstractmethod
     def refusal(self, why):
         """Return the response to a rejected request: status, headers, JSON."""
-        raise NotImplementedError
 
     def refused_replaced(self, order):
         """Whether the order names a consult call that has ended, which is found out before execution."""
         return False
 
-    def post_started(self, execution):
+    def post_started(self, execution):  # noqa: B027 - a provider may report no start
         """Post what says that a transfer has begun."""
 
-    def post_accepted(self, execution):
+    def post_accepted(self, execution):  # noqa: B027 - a provider may not report this
         """Post what says that the target is being connected."""
 
+    @abstractmethod
     def post_succeeded(self, execution):
         """Post the callback of a success, and change the calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def post_failed(self, execution):
         """Post the callback of a failure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def post_ended(self, leg):
         """Post the callback of a call that ended by a hang-up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw_failure(self, execution):
         """Choose the codes of a failure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, elements):
         """Return the headers and the body of a callback."""
-        raise NotImplementedError
 
     def rewrite(self, delivery):
         """Return the callback as it may be delivered again."""
         return delivery.headers, delivery.body
 
+    @abstractmethod
     def post_unrelated(self, leg):
         """Post a callback about the call that is not about a transfer."""
-        raise NotImplementedError
 
     # --- ids ------------------------------------------------------------------------------------------
 
@@ -340,8 +341,9 @@ class Provider:
         await asyncio.sleep(random.uniform(0.02, 0.3))
         return answer
 
+    @abstractmethod
     def answer_query(self, leg):
-        raise NotImplementedError
+        """Return the response to a query of a call: status and JSON."""
 
 
 def _error(code):

@@ -166,11 +166,11 @@ class GroupContract:
         self, store: Store, call: CallKey
     ) -> None:
         await record(store, call)
-        nobody = Consumer(store, group="unknown")
-        assert await nobody.hold() == frozenset()
-        assert await nobody.begin() == Begun()
+        stranger = Consumer(store, group="unknown")
+        assert await stranger.hold() == frozenset()
+        assert await stranger.begin() == Begun()
         assert await store.parked("unknown") == ()
-        await nobody.leave()
+        await stranger.leave()
         assert await store.groups() == ()
 
     # --- members and partitions -----------------------------------------------------------------------------

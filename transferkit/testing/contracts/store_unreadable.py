@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 
 import pytest
 
@@ -37,24 +38,24 @@ def _of_a_newer_version(event: Event) -> str:
     return json.dumps({**encode(event), "kind": "call.held"})
 
 
-class UnreadableContract:
+class UnreadableContract(ABC):
     """An unreadable row affects only its own reader. Implement the four hooks that damage a row."""
 
+    @abstractmethod
     async def damage_event(self, store: Store, event: Event, stored: str) -> None:
         """Replace the JSON of an event in the store's log."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def damage_state(self, store: Store, call: CallKey) -> None:
         """Make a call's stored state unreadable."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def damage_request(self, store: Store, transfer_id: str) -> None:
         """Make a stored request unreadable."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def rename_work(self, store: Store, transfer_id: str, work: str) -> None:
         """Change the kind of a request's due work to one that this version does not know."""
-        raise NotImplementedError
 
     # --- the log ------------------------------------------------------------------------------------
 

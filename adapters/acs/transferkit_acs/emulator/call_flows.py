@@ -45,7 +45,7 @@ class Operation:
 
 @final
 class CallFlows:
-    """Runs what happens to the calls of an emulator. Each step first checks whether somebody hung up."""
+    """Runs what happens to the calls of an emulator. Each step first checks whether the call has ended."""
 
     def __init__(self, emulator: Emulator, events: EventSender) -> None:
         self._emulator = emulator
@@ -88,7 +88,7 @@ class CallFlows:
         await self._events.roster(call)
 
     async def left(self, call: Call, person: Identifier, outcome: Outcome = CALLER_GONE) -> None:
-        """A participant left. If nobody else is on the call, it ends with this outcome."""
+        """A participant left. If no other participant is on the call, it ends with this outcome."""
         connecting = call.state is CallState.CONNECTING
         call.leave(person)
         if call.people and call.is_open:

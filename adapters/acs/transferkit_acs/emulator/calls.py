@@ -78,7 +78,7 @@ class Call:
 
     @property
     def other_party(self) -> Identifier:
-        """The participant who joined first; if nobody joined, the caller or the first target."""
+        """The participant who joined first; if no one joined, the caller or the first target."""
         candidates = [*self.people, self.source] if self.incoming else [*self.people, *self.targets]
         return candidates[0]
 

@@ -71,7 +71,7 @@ class CallFlows:
             await self._established(call)
 
     async def created(self, call: EmulatedCall) -> None:
-        """The application calls somebody or joins a meeting."""
+        """The application calls a target or joins a meeting."""
         await self._emulator.pause()
         await self._notify(call, "updated", state="establishing", id=call.id)
         if not call.targets:  # a meeting

@@ -106,7 +106,7 @@ def service_error(status: int, retry_after: float | None) -> GraphError:
         return GraphError(status, "9999", "Unknown internal server error", headers)
     if status == HTTPStatus.FORBIDDEN:
         return forbidden()
-    return GraphError(status, "generalException", f"The emulator was told to respond with {status}.", headers)
+    return GraphError(status, "generalException", f"The emulator is set to respond with {status}.", headers)
 
 
 def error_reply(error: GraphError, *, ids: Mapping[str, str], now: datetime) -> Reply:

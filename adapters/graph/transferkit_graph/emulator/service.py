@@ -116,7 +116,7 @@ class GraphEmulator(Emulator):
         return RingingCall(call_id=call.id)
 
     def hang_up(self, call_id: str) -> None:
-        """Have the other party hang up; while the application is calling somebody, the called party declines.
+        """Have the other party hang up; while the application calls a target, the called party declines.
 
         Raises `KeyError` for an unknown call.
         """
