@@ -1,4 +1,4 @@
-"""Who someone is: Microsoft's raw ids, what people type, and every text in between."""
+"""Who someone is: Microsoft's raw ids, SIP addresses, what people type, and every text in between."""
 
 import pickle
 
@@ -13,6 +13,7 @@ from transferkit import (
     CommunicationUser,
     Identifier,
     PhoneNumber,
+    SipAddress,
     TeamsApp,
     TeamsExtensionUser,
     TeamsUser,
@@ -54,6 +55,33 @@ GRAMMAR = {
         user_id=USER, tenant_id=TENANT, resource_id=RESOURCE, cloud=Cloud.GCCH
     ),
 }
+
+# RFC 3261, section 19.1.3, as far as the examples name someone; and what a PBX sends.
+SIP_ADDRESSES = [
+    "sip:alice@atlanta.com",
+    "sip:alice@atlanta.com;transport=tcp",
+    "sips:1212@gateway.com",
+    "sip:alice@192.0.2.4",
+    "sip:atlanta.com;method=REGISTER",
+    "sip:alice;day=tuesday@atlanta.com",
+    "sip:+1-212-555-1212@gateway.com;user=phone",
+    "sip:%61lice@atlanta.com;transport=TCP",
+    "sip:1001@[2001:db8::1]:5061;lr",
+    "SIP:alice@pbx.",
+]
+# A password and header fields are not part of who someone is; the others are not SIP URIs at all.
+NO_SIP_ADDRESS = [
+    "sip:alice:secretword@atlanta.com;transport=tcp",
+    "sips:alice@atlanta.com?subject=project%20x&priority=urgent",
+    "sip:alice@atlanta.com?Replaces=1%3Bto-tag%3D2",
+    "sip:alice@",
+    "sip:@atlanta.com",
+    "sip:alice@-a.com",
+    "sip:a b@atlanta.com",
+    "sip:alice@atlanta.com\r\nVia: x",
+    "sip:alice@atlanta.com>",
+    "sip:%zz@atlanta.com",
+]
 
 # Kinds of Graph's identity set that have no class here: the provider's word, a colon, the id.
 GRAPH_ONLY = ["encrypted", "guest", "onPremises", "assertedIdentity", "device", "applicationInstance"]
@@ -116,6 +144,29 @@ def test_parse_identifier_reads_short_forms(text, value):
     assert parse_identifier(value.raw_id) == value
 
 
+@pytest.mark.parametrize("text", SIP_ADDRESSES)
+def test_a_sip_uri_is_a_sip_address(text):
+    someone = parse_identifier(text)
+    assert someone == SipAddress(text)
+    assert someone.raw_id == text
+
+
+@pytest.mark.parametrize("text", NO_SIP_ADDRESS)
+def test_a_text_that_is_not_the_sip_uri_of_someone_is_an_identifier_of_an_unknown_kind(text):
+    kind, _, rest = text.partition(":")
+    assert parse_identifier(text) == UnknownIdentifier(rest, kind=kind)
+    with pytest.raises(ValueError, match="sip:USER@HOST"):
+        SipAddress(text)
+
+
+def test_the_parts_of_a_sip_address_are_attributes():
+    someone = SipAddress("sips:1001%20x@[2001:db8::1]:5061;transport=tcp")
+    assert (someone.user, someone.host, someone.port) == ("1001%20x", "[2001:db8::1]", 5061)
+    assert someone.is_secure
+    plain = SipAddress("SIP:pbx.example")
+    assert (plain.user, plain.host, plain.port, plain.is_secure) == (None, "pbx.example", None, False)
+
+
 @pytest.mark.parametrize("text", NO_KNOWN_FORM)
 def test_a_text_of_an_unknown_form_is_an_unknown_identifier(text):
     someone = parse_identifier(text)
@@ -160,9 +211,12 @@ RAW_IDS = st.builds(
             "8:teamsvisitor:",
             "guest:",
             "28:dod:",
+            "sip:",
+            "sips:a@",
+            "SIP:",
         ]
     ),
-    st.text() | st.text("ab_:+1"),
+    st.text() | st.text("ab_:+1@.;=[]?%"),
 ).filter(bool)
 
 
@@ -231,6 +285,9 @@ def test_an_identifier_is_hashable_and_picklable(someone):
         (lambda: UnknownIdentifier("someone", kind="two words"), "kind"),
         (lambda: UnknownIdentifier("someone", kind="8"), "kind"),
         (lambda: UnknownIdentifier("someone", kind=""), "kind"),
+        (lambda: UnknownIdentifier("someone@contoso.com", kind="sip"), "SipAddress"),
+        (lambda: SipAddress(""), "uri"),
+        (lambda: SipAddress("someone@contoso.com"), "uri"),
         (lambda: TeamsUser(OID, cloud="mars"), "Cloud|cloud"),
     ],
 )
@@ -239,7 +296,9 @@ def test_a_value_whose_raw_id_would_be_ambiguous_is_a_value_error(make, says):
         make()
 
 
-@pytest.mark.parametrize("kind", [PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, UnknownIdentifier])
+@pytest.mark.parametrize(
+    "kind", [PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, SipAddress, UnknownIdentifier]
+)
 def test_an_id_must_be_text(kind, planted):
     with pytest.raises(TypeError) as raised:
         kind(int(planted.digits))
@@ -317,6 +376,10 @@ def test_the_text_of_an_id_is_complete():
         "guest:{digits}",
         "tel:{number}",
         "sip:{number}@contoso.com",
+        "sip:{digits}@contoso.com",
+        "sips:{digits}@10.0.0.5:5061;user=phone",
+        "sip:a:{digits}@contoso.com",
+        "sip:a@contoso.com;phone-context={number}",
         "99:{digits}",
         "teams:{number}",
         "app:{number}",
@@ -349,6 +412,7 @@ def test_no_more_than_two_digits_of_a_number_are_shown(digits, shape):
     "make",
     [
         CommunicationUser,
+        SipAddress,
         UnknownIdentifier,
         lambda number: UnknownIdentifier("someone", kind=number),
         lambda number: PhoneNumber(f"{number}_1"),

@@ -62,6 +62,7 @@ from .identifiers import Cloud as Cloud
 from .identifiers import CommunicationUser as CommunicationUser
 from .identifiers import Identifier as Identifier
 from .identifiers import PhoneNumber as PhoneNumber
+from .identifiers import SipAddress as SipAddress
 from .identifiers import TeamsApp as TeamsApp
 from .identifiers import TeamsExtensionUser as TeamsExtensionUser
 from .identifiers import TeamsUser as TeamsUser

@@ -1,8 +1,9 @@
-"""Identifiers of people and applications: phone numbers, Teams users and apps, ACS users.
+"""Identifiers of people and applications: phone numbers, Teams users and apps, ACS users, SIP addresses.
 
 The text form of an identifier is Microsoft's raw id (`4:+14255550123`, `8:orgid:…`, `28:orgid:…`,
-`8:acs:…`), as the Azure Communication SDKs define it. `parse_identifier` reads it and `raw_id` writes it,
-without loss for any text. A text of another form becomes an `UnknownIdentifier`.
+`8:acs:…`), as the Azure Communication SDKs define it, or a SIP URI (`sip:alice@example.com`).
+`parse_identifier` reads it and `raw_id` writes it, without loss for any text. A text of another form becomes
+an `UnknownIdentifier`.
 
 `str()` and `repr()` are safe to log: they never show a complete phone number. `raw_id` may.
 """
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, final
 from attrs import field, frozen
 
 from transferkit._util.redaction import mask_number, redact, safe_repr
+from transferkit._util.sip_uri import SIP_URI
 from transferkit._util.validation import as_word, is_text, is_word, maybe
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "CommunicationUser",
     "Identifier",
     "PhoneNumber",
+    "SipAddress",
     "TeamsApp",
     "TeamsExtensionUser",
     "TeamsUser",
@@ -63,7 +66,7 @@ class Identifier:
 
     @property
     def raw_id(self) -> str:
-        """Microsoft's text form. It may contain a phone number: do not log it."""
+        """The text form. It may contain a phone number: do not log it."""
         raise TypeError(f"{type(self).__name__} has no text form: use one of its subclasses")
 
     def __str__(self) -> str:
@@ -202,6 +205,63 @@ class TeamsExtensionUser(Identifier):
         return f"{_ACS_PREFIXES[self.cloud]}{self.resource_id}_{self.tenant_id}_{self.user_id}"
 
 
+@final
+@frozen(repr=False, str=False)
+class SipAddress(Identifier):
+    """A SIP or SIPS address: `sip:alice@example.com`, `sip:+14255550123@10.0.0.5:5080;user=phone`.
+
+    The form is that of RFC 3261, section 19.1, without a password and without header fields. Addresses are
+    compared as text.
+    """
+
+    kind_name: ClassVar[str] = "SIP address"
+
+    uri: str = field(validator=_text)
+    display_name: str | None = field(default=None, kw_only=True, validator=maybe(is_text(empty=True)))
+
+    def __attrs_post_init__(self) -> None:
+        if SIP_URI.fullmatch(self.uri) is None:
+            raise ValueError(
+                "uri: expected sip:USER@HOST or sips:USER@HOST, without a password and header fields; "
+                f"got {redact(self.uri)!r}"
+            )
+
+    @property
+    def user(self) -> str | None:
+        """The part before the `@`, with its escapes; None if there is none."""
+        return self._part("user")
+
+    @property
+    def host(self) -> str:
+        """The host as written: a name, an IPv4 address, or an IPv6 address in brackets."""
+        return self._part("host") or ""
+
+    @property
+    def port(self) -> int | None:
+        """The port, if one is given."""
+        port = self._part("port")
+        return None if port is None else int(port)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the scheme is `sips`, which requires TLS on every hop."""
+        return (self._part("scheme") or "").lower() == "sips"
+
+    @property
+    def raw_id(self) -> str:
+        return self.uri
+
+    def _part(self, name: str) -> str | None:
+        parts = SIP_URI.fullmatch(self.uri)
+        return parts[name] if parts else None
+
+    def __str__(self) -> str:
+        return redact(self.uri)
+
+    def __repr__(self) -> str:
+        return f"SipAddress({redact(self.uri)!r})"
+
+
 _KIND_WORD = re.compile(r"([A-Za-z][A-Za-z0-9]*):(.+)", re.ASCII | re.DOTALL)
 _TYPED = ("teams", "app", "acs")
 
@@ -229,6 +289,8 @@ class UnknownIdentifier(Identifier):
                 raise ValueError(f"{redact(self.id)!r} has a known form: use parse_identifier")
         elif self.kind in _TYPED or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.kind, re.ASCII):
             raise ValueError(f"kind: must be one word and must not be one of {', '.join(_TYPED)}")
+        elif SIP_URI.fullmatch(self.raw_id):
+            raise ValueError("a SIP address has a class of its own: use SipAddress")
 
     @property
     def raw_id(self) -> str:
@@ -254,7 +316,7 @@ _CLOUDS: dict[str, Cloud] = {
 
 
 def parse_identifier(text: str) -> Identifier:
-    """Read a raw id or a short form: `+14255550123`, `teams:OBJECT-ID`, `app:ID`, `acs:ID`.
+    """Read a raw id, a SIP address or a short form: `+14255550123`, `teams:OBJECT-ID`, `app:ID`, `acs:ID`.
 
     A text of an unknown form becomes an `UnknownIdentifier`. Raises `ValueError` only for an empty text.
     """
@@ -274,7 +336,7 @@ def parse_identifier(text: str) -> Identifier:
         case "acs":
             return _parse_raw_id(f"{_ACS_PREFIXES[Cloud.PUBLIC]}{id_}")
         case _:
-            return UnknownIdentifier(id_, kind=kind)
+            return SipAddress(text) if SIP_URI.fullmatch(text) else UnknownIdentifier(id_, kind=kind)
 
 
 def _parse_raw_id(text: str) -> Identifier:

@@ -22,6 +22,7 @@ from transferkit import (
     Event,
     Identifier,
     PhoneNumber,
+    SipAddress,
     TeamsApp,
     TeamsExtensionUser,
     TeamsUser,
@@ -50,6 +51,16 @@ JSON = st.recursive(
     max_leaves=5,
 )
 PREFIXES = st.sampled_from(["8:acs:", "8:dod-acs:", "8:gcch-acs:", "8:spool:"])
+SIP_URIS = st.builds(
+    "{}:{}{}{}{}".format,
+    st.sampled_from(["sip", "sips", "SIP"]),
+    st.sampled_from(["", "alice@", "+14255550123@", "a%40b@", "1001;x=y?z@"]),
+    st.from_regex(re.compile(r"[a-z]([a-z0-9-]{0,5}[a-z0-9])?(\.[a-z]{1,4})?", re.ASCII), fullmatch=True)
+    | st.sampled_from(["192.0.2.7", "[2001:db8::1]"]),
+    st.sampled_from(["", ":5060"]),
+    st.sampled_from(["", ";transport=tls", ";user=phone;lr"]),
+)
+"""SIP and SIPS URIs without a password and header fields."""
 
 
 def _is_unknown(text):
@@ -77,6 +88,7 @@ def _identifiers():
         TeamsExtensionUser: st.builds(
             TeamsExtensionUser, user_id=PARTS, tenant_id=PARTS, resource_id=PARTS, cloud=cloud
         ),
+        SipAddress: st.builds(SipAddress, SIP_URIS, display_name=name),
         UnknownIdentifier: st.builds(
             UnknownIdentifier,
             WORDS.filter(_is_unknown).filter(lambda text: ":" not in text),
@@ -85,7 +97,7 @@ def _identifiers():
         | st.builds(
             UnknownIdentifier,
             WORDS,
-            kind=kind.filter(lambda word: word not in {"teams", "app", "acs"}),
+            kind=kind.filter(lambda word: word.lower() not in {"teams", "app", "acs", "sip", "sips"}),
             tenant_id=tenant,
             display_name=name,
         ),

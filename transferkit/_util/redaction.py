@@ -32,6 +32,7 @@ _HEADER = re.compile(rf"(?i)(\bauthorization['\"]?\s*[=:]\s*['\"]?(?:(?:{_SCHEME
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _IN_URL = re.compile(r"(://[^\s:/?#@]*:)[^\s/?#]*@")
+_IN_SIP_URI = re.compile(r"(?i)(\bsips?:[^\s:@<>]*:)[^\s@<>]*@")
 _KEY_VALUE = re.compile(
     r"(?i)(\b(?:access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-key"
     r"|aeg-sas-token|functions-key|subscription-key|client[_-]secret|assertion|client_assertion|access_token"
@@ -66,6 +67,7 @@ def redact(text: str) -> str:
     text = _JWT.sub(MASK, text)
     text = _PEM.sub(MASK, text)
     text = _IN_URL.sub(rf"\1{MASK}@", text)
+    text = _IN_SIP_URI.sub(rf"\1{MASK}@", text)
     text = _KEY_VALUE.sub(rf"\1\2{MASK}", text)
     text = _VARIABLE.sub(rf"\1{MASK}", text)
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)

@@ -32,7 +32,7 @@ from transferkit.requests import (
 __all__ = ["request_command"]
 
 _HELP: Final = {
-    "to": "Who receives the call: +14255550100, teams:OID, app:ID, acs:ID or a raw id (8:orgid:…).",
+    "to": "Who receives the call: +14255550100, sip:USER@HOST, teams:OID, app:ID, acs:ID or a raw id.",
     "transferee": "Who is transferred out of a group call.",
     "participant_id": "The transferee's participant id.",
     "replaces": "The id of your call with the target: makes the transfer consultative.",

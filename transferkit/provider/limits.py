@@ -15,6 +15,7 @@ from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
     PhoneNumber,
+    SipAddress,
     TeamsApp,
     TeamsUser,
     UnknownIdentifier,
@@ -136,6 +137,7 @@ _NOTATIONS: Mapping[type[Identifier], str] = {
     TeamsUser: "a Teams user is teams:OBJECT-ID",
     TeamsApp: "a Teams app is app:ID",
     CommunicationUser: "an ACS user is acs:ID",
+    SipAddress: "a SIP address is sip:USER@HOST",
 }
 
 
