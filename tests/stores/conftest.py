@@ -32,6 +32,7 @@ def tables(database):
 EMPTY = """
     DELETE FROM transferkit.calls; DELETE FROM transferkit.events; DELETE FROM transferkit.marks;
     DELETE FROM transferkit.requests; DELETE FROM transferkit.legs; DELETE FROM transferkit.due;
+    DELETE FROM transferkit.leases;
     DELETE FROM transferkit.consumer_groups;
     UPDATE transferkit.partitions SET position = 0;
 """

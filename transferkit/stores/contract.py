@@ -160,6 +160,10 @@ class Store(ABC):
         return {transfer_id: stored and stored.outcome for transfer_id, stored in found.items()}
 
     @abstractmethod
+    async def open_transfers(self, provider: str) -> tuple[str, ...]:
+        """The ids of the transfers and redirects of a provider that have no outcome yet, in any order."""
+
+    @abstractmethod
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         """The call's events, in sequence. Raises `UnreadableRow` if one of them cannot be read."""
 
@@ -197,6 +201,20 @@ class Store(ABC):
 
         It may return early, and returns at once when the store closes.
         """
+
+    # --- leases -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def take_lease(self, name: str, lease: Lease, *, now: datetime) -> bool:
+        """Take or renew the lease of this name. Returns whether `lease.owner` has it until `lease.until`.
+
+        It is refused while another owner has the lease and its time has not ended by `now`. Names are any
+        text; the owner of a name is the one process that may do what the name stands for.
+        """
+
+    @abstractmethod
+    async def drop_lease(self, name: str, owner: str) -> None:
+        """Give the lease up, so that another process can take it at once. Does nothing if it is not ours."""
 
     # --- consumer groups ----------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class MemoryStore(Store):
         """A heap of when work may be leased. Entries of work that changed since then are skipped."""
         self._log = MemoryLog(self.partitions)
         self._groups: dict[str, MemoryGroup] = {}
+        self._leases: dict[str, Lease] = {}
         self._waiters: set[asyncio.Future[None]] = set()
 
     async def open(self) -> None:
@@ -75,6 +76,10 @@ class MemoryStore(Store):
     async def transfer(self, transfer_id: str) -> StoredTransfer | None:
         found = self._tables.opened.get(transfer_id)
         return found and StoredTransfer(opened=found[1], outcome=self._tables.outcomes.get(transfer_id))
+
+    async def open_transfers(self, provider: str) -> tuple[str, ...]:
+        legs = self._tables.legs.items()
+        return tuple({holder for leg, holder in legs if leg.provider == provider and holder is not None})
 
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return tuple(readable(entry.event) for entry in self._log.of_call(call))
@@ -120,6 +125,20 @@ class MemoryStore(Store):
         for due in others.values():
             self._push_due(due)
         return list(found.values())
+
+    # --- leases -------------------------------------------------------------------------------------
+
+    async def take_lease(self, name: str, lease: Lease, *, now: datetime) -> bool:
+        held = self._leases.get(name)
+        if held is not None and held.owner != lease.owner and held.until > now:
+            return False
+        self._leases[name] = lease
+        return True
+
+    async def drop_lease(self, name: str, owner: str) -> None:
+        held = self._leases.get(name)
+        if held is not None and held.owner == owner:
+            del self._leases[name]
 
     # --- the log ------------------------------------------------------------------------------------
 

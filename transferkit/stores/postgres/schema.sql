@@ -91,6 +91,15 @@ CREATE TABLE tk.due (
 );
 CREATE INDEX due_free ON tk.due (free_at);
 
+CREATE TABLE tk.leases (
+    name text PRIMARY KEY,
+    owner text NOT NULL,
+    until timestamptz NOT NULL
+) WITH (
+    fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000
+);
+
 CREATE TABLE tk.consumer_groups (
     name text PRIMARY KEY,
     seen_at timestamptz

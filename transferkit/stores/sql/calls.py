@@ -22,6 +22,7 @@ __all__ = [
     "event_of",
     "lease_due",
     "next_due",
+    "open_transfers",
     "outcomes",
     "position_of",
     "prune",
@@ -59,6 +60,12 @@ def stored_transfer(columns: Columns, row: Sequence[Any]) -> StoredTransfer:
     transfer_id, provider, call_id, opened, outcome = row
     call = CallKey(columns.text(provider), columns.text(call_id))
     return request_from_json(opened, outcome, transfer_id=columns.text(transfer_id), call=call)
+
+
+def open_transfers(columns: Columns, provider: str) -> Operation[tuple[str, ...]]:
+    """`Store.open_transfers`."""
+    rows = yield from query("open_transfers", provider=provider)
+    return tuple(columns.text(transfer_id) for (transfer_id,) in rows)
 
 
 def call_events(columns: Columns, call: CallKey) -> Operation[tuple[Event, ...]]:

@@ -12,7 +12,7 @@ from transferkit._lifecycle import CallKey, CallState, Due, Lease
 from transferkit.events import Event, Outcome
 from transferkit.stores.consumer_groups import Begun, GroupDelivery, GroupStart, GroupStatus, ParkedEvent
 from transferkit.stores.contract import Position, Store, StoredTransfer
-from transferkit.stores.sql import calls, groups
+from transferkit.stores.sql import calls, groups, leases
 from transferkit.stores.sql.calls import Ends
 from transferkit.stores.sql.statements import Columns, Operation
 from transferkit.stores.sql.watch import LogWatch
@@ -65,6 +65,9 @@ class SqlStore(Store):
     async def outcomes(self, transfer_ids: Collection[str]) -> dict[str, Outcome | None]:
         return await self._read(partial(calls.outcomes, self._columns, transfer_ids))
 
+    async def open_transfers(self, provider: str) -> tuple[str, ...]:
+        return await self._read(partial(calls.open_transfers, self._columns, provider))
+
     async def call_events(self, call: CallKey) -> tuple[Event, ...]:
         return await self._read(partial(calls.call_events, self._columns, call))
 
@@ -94,6 +97,15 @@ class SqlStore(Store):
 
     async def wait(self, after: Position, *, timeout: float) -> None:
         await self._watch.wait(calls.ends_of(after, self._log_parts), seconds=timeout)
+
+    # --- leases -------------------------------------------------------------------------------------
+
+    async def take_lease(self, name: str, lease: Lease, *, now: datetime) -> bool:
+        operation = partial(leases.take_lease, name, lease, now=now)
+        return await self._write(operation, repeatable=True, durable=False)
+
+    async def drop_lease(self, name: str, owner: str) -> None:
+        await self._write(partial(leases.drop_lease, name, owner), repeatable=True, durable=False)
 
     # --- consumer groups ----------------------------------------------------------------------------
 

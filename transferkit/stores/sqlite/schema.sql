@@ -68,6 +68,12 @@ CREATE TABLE due (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX due_free ON due (free_at, provider);
 
+CREATE TABLE leases (
+    name ANY PRIMARY KEY NOT NULL,
+    owner ANY NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE consumer_groups (
     name ANY PRIMARY KEY NOT NULL,
     seen_at INTEGER

@@ -52,6 +52,7 @@ from transferkit.testing.contracts.store_inputs import (
     opened,
     requested,
 )
+from transferkit.testing.contracts.store_leases import LeaseContract
 from transferkit.testing.contracts.store_retention import RetentionContract
 from transferkit.testing.contracts.store_unreadable import UnreadableContract
 
@@ -70,7 +71,7 @@ def _breaks(call: CallKey, state: CallState, happened: Input, seen: str | None) 
     raise _Broken
 
 
-class StoreContract(GroupContract, RetentionContract, UnreadableContract):
+class StoreContract(GroupContract, LeaseContract, RetentionContract, UnreadableContract):
     """Subclass it, and provide the `store` fixture and the hooks that damage a row."""
 
     @pytest.fixture
