@@ -17,6 +17,7 @@ from transferkit._callbacks.asgi import CallbackApp
 from transferkit._callbacks.verification.fetching import Fetch
 from transferkit._callbacks.verification.verifier import Verifier
 from transferkit._engine.components import make_adapters, make_store
+from transferkit._engine.connections import KeptConnection
 from transferkit._engine.handles import Handle, RedirectHandle, TransferHandle
 from transferkit._engine.incoming import redirect_of
 from transferkit._engine.inspector import Inspector
@@ -34,7 +35,7 @@ from transferkit._util.signatures import takes_arguments_of
 from transferkit.config import Config, load_config
 from transferkit.errors import TransferNotFound
 from transferkit.events import Event, RedirectOutcome, TransferOutcome
-from transferkit.provider.adapter import Adapter, Submission
+from transferkit.provider.adapter import Adapter, Connection, Submission
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import Deadline
 from transferkit.requests import Redirect, Request, Transfer, WireRequest
@@ -100,7 +101,9 @@ class AsyncClient:
             telemetry=telemetry,
             spawn=spawn,
         )
-        inspector = Inspector(store=store, ledger=ledger, adapters=adapters, clock=clock, telemetry=telemetry)
+        self._inspector = inspector = Inspector(
+            store=store, ledger=ledger, adapters=adapters, clock=clock, telemetry=telemetry
+        )
         if not background:
             ledger.after_commit = inspector.inspect_for_failure
         self._scheduler = Scheduler(
@@ -176,25 +179,55 @@ class AsyncClient:
                 "outcomes; for tests on loopback only",
                 extra={"event": LogEvent.CALLBACKS_UNVERIFIED},
             )
-        for adapter in self._adapters.values():
-            adapter.listen(self._receiver.deliver)
+        connections = {
+            name: connection
+            for name, adapter in self._adapters.items()
+            if (connection := adapter.listen(self._receiver.deliver)) is not None
+        }
         for adapter in reversed(self._adapters.values()):
             closers.push_async_callback(adapter.aclose)
         closers.push_async_callback(self._receiver.aclose)
         self._watch = OutcomeWatch(self._store)
         closers.push_async_callback(self._watch.close)
         closers.push_async_callback(self._tasks.drain)
+        kept: list[KeptConnection] = []
         if self._background:
             runner = asyncio.create_task(self._scheduler.run(), name="transferkit-scheduler")
             closers.push_async_callback(_end, runner)
+            kept = self._keep_open(connections, closers)
         self._unrecorded.open()
         closers.callback(self._unrecorded.close)
         closers.push_async_callback(self._close_group_streams)
         closers.callback(
-            self._telemetry.watch(self._store, lateness=self._scheduler.lateness, spawn=self._tasks.spawn)
+            self._telemetry.watch(
+                self._store,
+                lateness=self._scheduler.lateness,
+                connections=lambda: {one.provider: one.is_up for one in kept if one.is_up is not None},
+                spawn=self._tasks.spawn,
+            )
         )
         self._closed = asyncio.Event()  # of this opening: streams of an earlier one stay ended
         closers.callback(self._closed.set)
+
+    def _keep_open(
+        self, connections: Mapping[str, Connection], closers: AsyncExitStack
+    ) -> list[KeptConnection]:
+        """Open the connections over which providers send callbacks, and keep them open."""
+        kept = [
+            KeptConnection(
+                provider=name,
+                connection=connection,
+                store=self._store,
+                inspector=self._inspector,
+                clock=self._clock,
+                lease=self._config.callbacks.connection_lease,
+            )
+            for name, connection in connections.items()
+        ]
+        for one in kept:
+            task = asyncio.create_task(one.run(), name=f"transferkit-connection-{one.provider}")
+            closers.push_async_callback(_end, task)
+        return kept
 
     async def _close_group_streams(self) -> None:
         await asyncio.gather(*(stream.aclose() for stream in tuple(self._group_streams)))

@@ -24,7 +24,7 @@ from transferkit import (
     StoreError,
 )
 from transferkit._telemetry.gauges import _ClientGauges
-from transferkit.provider.adapter import Callback
+from transferkit.provider.adapter import Callback, Connection
 from transferkit.provider.results import NotSent, Submitted
 from transferkit.testing import Script
 
@@ -163,7 +163,7 @@ async def test_the_last_known_lag_stays_while_the_store_fails(make, seen, store,
 async def test_gauges_of_a_closed_loop_or_of_another_process_are_not_read(store, monkeypatch):
     def watcher():
         async def made():
-            return _ClientGauges(store, lateness=lambda: None, spawn=lambda _: None)
+            return _ClientGauges(store, lateness=lambda: None, connections=dict, spawn=lambda _: None)
 
         return asyncio.run(made())
 
@@ -190,6 +190,23 @@ async def test_due_work_that_is_not_started_increases_the_lateness(
         monkeypatch.setattr(store, "next_due", broken)
         clock.advance(170)
         assert seen.points("transferkit.due_work.lateness")[0][1] >= 20
+
+
+async def test_a_connection_is_reported_as_up_or_down(make, seen, fake, monkeypatch):
+    allowed = asyncio.Event()
+
+    async def receive(opened):
+        await allowed.wait()
+        opened()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(fake, "listen", lambda _: Connection(name="pbx", receive=receive))
+    provider = {"provider": "fake"}
+    async with make(background=True):
+        await until(lambda: seen.points("transferkit.connection.up") == [(provider, 0)])
+        allowed.set()
+        await until(lambda: seen.points("transferkit.connection.up") == [(provider, 1)])
+    assert seen.points("transferkit.connection.up") == []
 
 
 async def test_a_process_without_due_work_reports_no_lateness(client, seen):

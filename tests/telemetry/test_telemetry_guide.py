@@ -1,5 +1,6 @@
 """The guide to operating lists every metric and span, with units and attributes."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from transferkit import (
     FailureReason,
     Result,
 )
+from transferkit.provider.adapter import Connection
 from transferkit.provider.results import MaybeSent, NotSent, Rejected
 from transferkit.testing import Script
 
@@ -22,7 +24,12 @@ def listed(heading):
     return {name: row for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 
-async def test_the_guide_lists_every_metric_with_unit_and_attributes(make, seen, store, fake):
+async def never(_):
+    await asyncio.Event().wait()
+
+
+async def test_the_guide_lists_every_metric_with_unit_and_attributes(make, seen, store, fake, monkeypatch):
+    monkeypatch.setattr(fake, "listen", lambda _: Connection(name="pbx", receive=never))
     async with make(background=True) as client:
         fake.will(
             Script(answer=Rejected(result=Result(reason=FailureReason.BUSY))),
@@ -36,6 +43,7 @@ async def test_the_guide_lists_every_metric_with_unit_and_attributes(make, seen,
         await client.receive(post("returned", time="2026-01-01T11:59:00+00:00"))
         await client.receive(post(body=b"{"))
         await until(lambda: seen.points("transferkit.group.lag"))
+        await until(lambda: seen.points("transferkit.connection.up"))
         metrics = seen.metrics()
     rows = listed("Metrics")
     assert set(rows) == set(metrics)

@@ -10,13 +10,14 @@ from typing import final
 from attrs import define
 
 from transferkit._engine.ledger import Ledger
-from transferkit._lifecycle import CallKey, CallState, DueReached, Inspected, Opened, Work
+from transferkit._lifecycle import CallKey, CallState, DueReached, Input, Inspected, Observed, Opened, Work
 from transferkit._telemetry import Telemetry
 from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.provider.adapter import Adapter, Inspection
 from transferkit.provider.clock import Clock
+from transferkit.provider.facts import Fact
 from transferkit.provider.results import Presence
 from transferkit.stores import Store
 
@@ -41,6 +42,7 @@ class Inspector:
         state = await self.store.state(opened.call)
         with self.telemetry.inspection(opened) as span:
             inspection = await self._query(opened, state.tenant_id)
+            verdict = await self._verdict(opened)
             span.set_inspection(inspection)
         inspected = Inspected(
             at=self.clock.now(),
@@ -48,7 +50,10 @@ class Inspector:
             presence=inspection.presence,
             inspection_round=state.open.inspection_round if state.open else 0,
         )
-        await self.ledger.commit([(opened.call, inspected)])
+        inputs: list[tuple[CallKey, Input]] = [(opened.call, inspected)]
+        if verdict is not None:
+            inputs.insert(0, (opened.call, Observed(at=inspected.at, fact=verdict)))
+        await self.ledger.commit(inputs)
 
     async def inspect_for_failure(self, call: CallKey, state: CallState) -> None:
         """Query the call at once if a failure waits only for whether the call is alive.
@@ -66,6 +71,28 @@ class Inspector:
         except TimeoutError:
             expired = DueReached(at=self.clock.now(), transfer_id=transfer.id, work=Work.GRACE)
             await self.ledger.commit([(call, expired)])
+
+    async def _verdict(self, opened: Opened) -> Fact | None:
+        """What the provider stated about this very transfer, and about no other one."""
+        try:
+            fact = await self.adapters[opened.call.provider].stated_verdict(opened.request.call, opened.id)
+        except Exception as error:  # noqa: BLE001 - as for a query
+            _log.error(
+                "the adapter failed while it queried the verdict\n%s",
+                safe_traceback(error),
+                extra=log_fields(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+            )
+            return None
+        if fact is None:
+            return None
+        about = fact.transfer_id, CallKey(fact.event.provider, fact.event.call_id)
+        if about != (opened.id, opened.call):
+            _log.error(
+                "the adapter returned the verdict of another transfer, which is ignored",
+                extra=log_fields(opened.call, opened.id, LogEvent.ADAPTER_FAILED),
+            )
+            return None
+        return fact
 
     async def _query(self, opened: Opened, tenant_id: str | None) -> Inspection:
         try:

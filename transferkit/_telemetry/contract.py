@@ -166,10 +166,12 @@ class Telemetry:
         store: Store,  # noqa: ARG002
         *,
         lateness: Callable[[], float | None],  # noqa: ARG002
+        connections: Callable[[], Mapping[str, bool]],  # noqa: ARG002
         spawn: Spawn,  # noqa: ARG002
     ) -> Callable[[], None]:
         """Report gauges of a client that opened on the running loop. Call the result when it closes.
 
         `lateness` returns how many seconds the due work is late; None if this process does no due work.
+        `connections` returns, by provider, whether the connections of this process are up.
         """
         return lambda: None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import final
 
@@ -37,11 +37,23 @@ class Gauges:
             "transferkit.group.parked", [self._parked], "{event}", "Events that a group has parked"
         )
 
+        meter.create_observable_gauge(
+            "transferkit.connection.up",
+            [self._connections],
+            "{connection}",
+            "1 if callbacks arrive over the provider's connection, 0 if this process cannot connect",
+        )
+
     def watch(
-        self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn
+        self,
+        store: Store,
+        *,
+        lateness: Callable[[], float | None],
+        connections: Callable[[], Mapping[str, bool]],
+        spawn: Spawn,
     ) -> Callable[[], None]:
         """Report a client that opened; call the result when it closes."""
-        client = _ClientGauges(store, lateness=lateness, spawn=spawn)
+        client = _ClientGauges(store, lateness=lateness, connections=connections, spawn=spawn)
         self._clients.add(client)
 
         def unwatch() -> None:
@@ -56,6 +68,13 @@ class Gauges:
     def _lateness(self, _: CallbackOptions) -> Iterable[Observation]:
         late = [seconds for client in self._own_clients() if (seconds := client.lateness()) is not None]
         return [Observation(max(late))] if late else []
+
+    def _connections(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(int(is_up), {"transferkit.provider": provider})
+            for client in self._own_clients()
+            for provider, is_up in client.connections().items()
+        ]
 
     def _lag(self, _: CallbackOptions) -> Iterable[Observation]:
         for client in self._own_clients():
@@ -77,8 +96,16 @@ class Gauges:
 class _ClientGauges:
     """The values of one open client. `groups` is what the last refresh read."""
 
-    def __init__(self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lateness: Callable[[], float | None],
+        connections: Callable[[], Mapping[str, bool]],
+        spawn: Spawn,
+    ) -> None:
         self.lateness = lateness
+        self.connections = connections
         self.groups: tuple[GroupStatus, ...] = ()
         self._store = store
         self._spawn = spawn

@@ -274,9 +274,14 @@ class OpenTelemetry(Telemetry):
         self._meters.commit_retried()
 
     def watch(
-        self, store: Store, *, lateness: Callable[[], float | None], spawn: Spawn
+        self,
+        store: Store,
+        *,
+        lateness: Callable[[], float | None],
+        connections: Callable[[], Mapping[str, bool]],
+        spawn: Spawn,
     ) -> Callable[[], None]:
-        return self._gauges.watch(store, lateness=lateness, spawn=spawn)
+        return self._gauges.watch(store, lateness=lateness, connections=connections, spawn=spawn)
 
 
 def _report_lost_span(raised: Exception) -> None:

@@ -94,6 +94,8 @@ class CallbackConfig:
       a token are checked.
     * `key_refresh`: seconds after which signing keys are fetched again.
     * `key_cooldown`: the least seconds between two fetches for unknown key ids.
+    * `connection_lease`: for a provider that sends callbacks over a connection: seconds after which another
+      process connects in place of one that is silent.
     """
 
     public_url: _Url | None = None
@@ -103,6 +105,7 @@ class CallbackConfig:
     clock_skew: _Skew = timedelta(minutes=2)
     key_refresh: _Age = timedelta(hours=1)
     key_cooldown: _Wait = timedelta(seconds=5)
+    connection_lease: _Lease = timedelta(seconds=15)
 
 
 @final

@@ -1,7 +1,7 @@
 """The adapter contract: everything that is specific to one provider.
 
-Requests: `plan`, `wire`, `submit`, `inspect`. Callbacks: `route`, `handshake`, `decode`, or `listen` for a
-provider without HTTP callbacks. Operation: `check`, `aclose`.
+Requests: `plan`, `wire`, `submit`, `inspect`, `stated_verdict`. Callbacks: `route`, `handshake`, `decode`;
+and `listen` for a provider that sends callbacks over a connection. Operation: `check`, `aclose`.
 
 An adapter keeps no state of transfers, retries nothing and decides no outcome. It reports what happened, and
 the life cycle machine draws the conclusions. Every adapter must pass the test class
@@ -11,7 +11,7 @@ the life cycle machine draws the conclusions. Every adapter must pass the test c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
@@ -35,6 +35,8 @@ __all__ = [
     "Callback",
     "CallbackRoute",
     "CheckResult",
+    "Connection",
+    "ConnectionFailed",
     "Deliver",
     "HandshakeResponse",
     "Inspection",
@@ -184,6 +186,26 @@ class Deliver(Protocol):
         ...
 
 
+class ConnectionFailed(Exception):
+    """A connection could not be opened, or ended. The message says why and what to check, without secrets."""
+
+
+@final
+@frozen(kw_only=True)
+class Connection:
+    """A connection over which a provider sends callbacks. An open client keeps it open.
+
+    * `name`: what is received over it, such as the provider's address and an application's name there. At any
+      time, only one process of those that share a store is connected to a name.
+    * `receive`: connects, calls its argument once callbacks can arrive, and passes each callback to the
+      `deliver` of `listen`. Returns or raises `ConnectionFailed` when the connection ends; it does not
+      connect again by itself.
+    """
+
+    name: str
+    receive: Callable[[Callable[[], None]], Awaitable[None]] = field(repr=False)
+
+
 class Adapter(ABC):
     """One provider. Connections are opened when they are first used."""
 
@@ -249,6 +271,15 @@ class Adapter(ABC):
         answer; raises for nothing that a provider or network can do.
         """
 
+    async def stated_verdict(self, call: Call, transfer_id: str) -> Fact | None:  # noqa: ARG002
+        """Query what the provider stated about this transfer, if it keeps that; None if it says nothing.
+
+        Called with every inspection of an open transfer, after `inspect`, so that a callback that was lost
+        costs no outcome. The fact must name the transfer (`Fact.transfer_id`) and have the same
+        `Fact.delivery` key as the callback. Raises for nothing that a provider or network can do.
+        """
+        return None
+
     async def check(self) -> tuple[CheckResult, ...]:
         """Verify that the provider is reachable and that the credentials are valid and sufficient.
 
@@ -285,11 +316,12 @@ class Adapter(ABC):
         elements if others are invalid, and nothing else.
         """
 
-    def listen(self, deliver: Deliver) -> None:  # noqa: B027 - most adapters need nothing here
-        """Start to receive callbacks that do not arrive over HTTP, and pass each to `deliver`.
+    def listen(self, deliver: Deliver) -> Connection | None:  # noqa: ARG002
+        """Return the connection over which callbacks arrive, each to be passed to `deliver`.
 
-        Called when a client opens. Not needed for HTTP callbacks.
+        Called when a client opens. None if callbacks arrive over HTTP, or from within this process.
         """
+        return None
 
     async def aclose(self) -> None:  # noqa: B027 - nothing to close is fine
         """Close all connections. Called when the client closes; the adapter may be used again afterwards."""
