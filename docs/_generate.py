@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from transferkit import FailureReason, Secret
 from transferkit.cli.app import app
 from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
+from transferkit.emulators.operations import OPERATIONS
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.facts import RequestKind
 from transferkit.provider.limits import Anything, Identifiers, Limit
@@ -369,6 +370,26 @@ def scenarios() -> str:
     )
 
 
+def control_api() -> str:
+    """The operations with which tests control an emulator, in any language."""
+    rows = (
+        (
+            f"`{operation.method} /_emulator/{operation.path}`",
+            operation.summary,
+            ", ".join(f"`{name}`" + " (required)" * (name in operation.required) for name in operation.body),
+            str(operation.status.value),
+        )
+        for operation in OPERATIONS
+    )
+    return _page(
+        "# Control API of the emulators",
+        "Every emulator has this HTTP API at its own address, for programs on the same machine. Bodies are "
+        'JSON, with `Content-Type: application/json`. An error has the body `{"error": "…"}`. The emulator '
+        "serves the OpenAPI document, with every schema, at `/_emulator/openapi.json`.",
+        _table(("request", "what it does", "properties of the body", "status"), rows),
+    )
+
+
 def life_cycle() -> str:
     """The transitions of the life cycle, found by running the life cycle machine."""
     tables = [
@@ -393,6 +414,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "capabilities.md": capabilities,
     "cli.md": command_line,
     "configuration.md": configuration,
+    "control_api.md": control_api,
     "failure_reasons.md": failure_reasons,
     "life_cycle.md": life_cycle,
     "scenarios.md": scenarios,

@@ -43,6 +43,12 @@ def test_the_page_of_configuration_keys_lists_what_a_key_accepts_and_its_default
     assert re.search(r"\| `age` \| seconds.* \| 2592000 \|", page)
 
 
+def test_the_page_of_the_control_api_lists_every_operation_and_what_it_requires(generate):
+    page = generate.control_api()
+    assert "| `POST /_emulator/calls/{call_id}/end_ringing` |" in page
+    assert "`fault` (required)" in page
+
+
 def test_the_life_cycle_page_has_every_outcome_for_every_state_of_a_transfer(generate):
     transitions = generate._life_cycle.explore(RequestKind.TRANSFER)
     for state in ("requested", "submitted", "started", "accepted"):

@@ -134,8 +134,18 @@ async def test_the_first_line_is_printed_at_once(tmp_path):
 
 
 def test_the_page_stays_until_ctrl_c_and_no_file_is_left_behind(finished):
-    assert "<svg" in finished.page
     assert (finished.code, finished.errors, finished.left) == (0, b"", [])
+
+
+def test_the_page_shows_every_story_at_the_end(finished):
+    headings = re.findall("<h3>(.*?)</h3>", finished.page)
+    assert headings == [story.title for story in reversed(stories.STORIES)]
+    assert (
+        finished.page.count('class="diagram') == 31
+    )  # one a transfer; that of a killed process follows another
+    times = [float(time) for time in re.findall(r"<time>(-?[0-9.]+) s</time>", finished.page)]
+    assert times
+    assert min(times) == 0
 
 
 def test_every_story_is_as_expected_on_every_provider(finished):

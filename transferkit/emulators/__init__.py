@@ -17,7 +17,9 @@
 
 * `emulator`: `Emulator`, the base class of a provider's emulator: the ASGI app
 * `base`: the part of it without HTTP: scenarios, records, callbacks
-* `control`: the control API under `/_emulator/`
+* `operations`: what the control API and the web page can do with an emulator
+* `openapi`: the OpenAPI document of the control API
+* `control`: serves the control API under `/_emulator/`
 * `callbacks`: posting callbacks
 * `faults`: faults of requests and callbacks
 * `ringing`: targets that are ringing

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, final
 
 from attrs import define, field
@@ -83,7 +84,7 @@ class CallbackSender:
         fault = self._faults.for_callback(f"{url} {json.dumps(body, ensure_ascii=False)}")
         match fault:
             case Fault(kind=FaultKind.LOSE):
-                self._keep(url, body, headers, None, fault)
+                self._keep(url, body, headers, None, fault, at=self._clock.now())
                 return None
             case Fault(kind=FaultKind.DELAY | FaultKind.REORDER):
                 self._start(self._post_later(url, body, headers, fault))
@@ -123,24 +124,34 @@ class CallbackSender:
 
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, verify=False, trust_env=False)  # noqa: S501 - the receiver under test may have any certificate
+        at = self._clock.now()
         status: int | None
         try:
             status = (await self._client.post(url, json=body, headers=headers)).status_code
         except (httpx.HTTPError, httpx.InvalidURL):
             status = None
-        self._keep(url, body, headers, status, fault)
+        self._keep(url, body, headers, status, fault, at=at)
         if scope := request_scope.get():
             scope.callback_sent.set()
         return status
 
-    def _keep(self, url: str, body: Any, headers: Headers, status: int | None, fault: Fault | None) -> None:
+    def _keep(
+        self,
+        url: str,
+        body: Any,
+        headers: Headers,
+        status: int | None,
+        fault: Fault | None,
+        *,
+        at: datetime,
+    ) -> None:
         self._record(
             SentCallback(
                 url=url,
                 body=body,
                 status=status,
                 headers=headers or {},
-                at=self._clock.now(),
+                at=at,
                 fault=None if fault is None else str(fault),
             )
         )

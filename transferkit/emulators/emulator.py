@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from transferkit.emulators.base import EmulatorBase
 from transferkit.emulators.callbacks import RequestScope, request_scope
-from transferkit.emulators.control import CONTROL_PREFIX, serve_control
+from transferkit.emulators.control import serve_control
 from transferkit.emulators.faults import Fault, FaultKind
 from transferkit.emulators.http import ClientDisconnected, read_request, send_reply
+from transferkit.emulators.openapi import CONTROL_PREFIX
 from transferkit.emulators.records import EmulatedRequest, RecordedRequest, Reply
 from transferkit.testing.server import ABORT
 

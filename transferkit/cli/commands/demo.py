@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transferkit.cli.demo.display import Display
     from transferkit.cli.demo.runner import StoryResult
     from transferkit.emulators.environments import Emulators
+    from transferkit.emulators.page import Page
 
 __all__ = ["demo"]
 
@@ -74,12 +75,12 @@ async def _run(display: Display, *, web: bool) -> bool:
         logging.getLogger(name).addHandler(logging.NullHandler())  # the timelines show it all
     start = time.monotonic()
     async with emulators(pace=_PACE_SECONDS) as emulated, AsyncExitStack() as stack:
-        page = await _serve_page(emulated, stack) if web else None
-        display.start(list(emulated.running), page)
-        results = await _run_stories(emulated, display)
+        page, address = await _serve_page(emulated, stack) if web else (None, None)
+        display.start(list(emulated.running), address)
+        results = await _run_stories(emulated, display, page)
         display.summarize(results, time.monotonic() - start)
-        if page is not None:
-            display.wait(page)
+        if address is not None:
+            display.wait(address)
             with contextlib.suppress(asyncio.CancelledError):  # by Ctrl-C or SIGTERM
                 await asyncio.Event().wait()
     return all(result.as_expected for result in results)
@@ -93,18 +94,18 @@ def _cancel_on_sigterm() -> None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def _serve_page(emulated: Emulators, stack: AsyncExitStack) -> str:
-    """Serve the emulators' web page; returns its address."""
+async def _serve_page(emulated: Emulators, stack: AsyncExitStack) -> tuple[Page, str]:
+    """Serve the emulators' web page; returns the page and its address."""
     from transferkit.emulators.page import Page
     from transferkit.testing.server import serve
 
     page = Page(emulated.running, addresses={name: server.url for name, server in emulated.servers.items()})
     server = await stack.enter_async_context(serve(page.app))
     stack.callback(page.close)
-    return server.url
+    return page, server.url
 
 
-async def _run_stories(emulated: Emulators, display: Display) -> list[StoryResult]:
+async def _run_stories(emulated: Emulators, display: Display, page: Page | None) -> list[StoryResult]:
     """Run one story after the other, each on all providers at once."""
     from transferkit.cli.demo.runner import run_story
     from transferkit.cli.demo.stories import STORIES
@@ -119,8 +120,12 @@ async def _run_stories(emulated: Emulators, display: Display) -> list[StoryResul
             )
             for name in emulated.running
         ]
+        for at in environments:
+            emulated.running[at.provider].callback_url = at.callback_url  # for the page's buttons
         for story in STORIES:
             display.start_story(story)
+            if page is not None:
+                page.begin_chapter(story.title)
             runs = [
                 run_story(story, at, emulated.running[at.provider], partial(display.add, at.provider))
                 for at in environments

@@ -3,10 +3,10 @@
 * `page`: serves the page and its live updates
 * `document`: the whole page
 * `sections`: the parts of the page that change
-* `diagram`: the sequence diagram of a transfer
-* `stories`: the journals, grouped by call and transfer
+* `stories`: the journals as stories, one for each transfer
+* `diagram`: the sequence diagram of a story
 * `reported`: the transferkit events that a callback results in
-* `actions`: the buttons
+* `actions`: the buttons, which use the control API
 * `html`: building markup
 
 The server renders everything; the script in the browser only replaces the parts that have changed.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from typing import Final
 
 from transferkit.emulators import Emulator, FaultKind
 from transferkit.emulators.page.html import Child, Html, element, fragment
-from transferkit.emulators.page.sections import sections
 from transferkit.testing.scenarios import SCENARIOS
 
 __all__ = ["document"]
 
-_TITLES: Final = {
+_PANELS: Final = {
+    "stories": "Stories",
+    "controls": "Controls",
     "calls": "Calls",
-    "stories": "Transfers",
-    "wire": "On the wire",
+    "wire": "Wire log",
+    "targets": "Magic targets",
 }
 _WITH_VALUES: Final = {
     FaultKind.STATUS: "status=429,retry_after=1.5",
@@ -25,32 +27,39 @@ _WITH_VALUES: Final = {
 }
 
 
-def document(emulators: Mapping[str, Emulator], *, addresses: Mapping[str, str], token: str) -> Html:
-    """The page. It also works without its script, if it is reloaded."""
-    parts = sections(emulators, token=token)
+def document(
+    emulators: Mapping[str, Emulator],
+    parts: Mapping[str, Html],
+    *,
+    addresses: Mapping[str, str],
+    token: str,
+) -> Html:
+    """The page with these parts. It also works without its script, if it is reloaded."""
+    controls = (_call_form(emulators, token), _fault_form(emulators, token))
     body = element(
         "body",
-        element("a", "Skip to the calls", href="#calls-title", class_="skip"),
+        element("a", "Skip to the stories", href="#stories-title", class_="skip"),
         element(
             "header",
             element("h1", "transferkit", element("span", " emulators", class_="dim")),
             element("ul", [_address(name, addresses[name]) for name in emulators], class_="plain addresses"),
+            element("nav", [element("a", title, href=f"#{name}-title") for name, title in _PANELS.items()]),
             element("p", "loading…", id="connection", role="status", class_="badge"),
         ),
+        element("p", "", id="message", role="status", aria_live="polite"),
         element(
             "main",
-            element("p", "", id="message", role="status", aria_live="polite"),
-            _panel(
-                "controls",
-                "Controls",
-                _call_form(emulators, token),
-                _fault_form(emulators, token),
-                place="faults",
-                part=parts["faults"],
+            _panel("stories", element("div", parts["stories"], id="stories")),
+            element(
+                "div",
+                _panel("controls", controls, element("div", parts["faults"], id="faults")),
+                _panel("calls", element("div", parts["calls"], id="calls")),
+                _panel("wire", element("div", parts["wire"], id="wire")),
+                _panel("targets", element("details", element("summary", "Show"), _targets())),
+                class_="side",
             ),
-            [_panel(place, title, place=place, part=parts[place]) for place, title in _TITLES.items()],
-            _panel("targets", "Magic targets", element("details", element("summary", "Show"), _targets())),
         ),
+        element("footer", f"transferkit {version('transferkit')}"),
         element("script", src="/page.js"),
     )
     return fragment(Html("<!doctype html>"), element("html", _head(), body, lang="en"))
@@ -72,14 +81,11 @@ def _address(name: str, address: str) -> Html:
     return element("li", element("span", name, class_=f"provider {name}"), " ", element("code", address))
 
 
-def _panel(
-    name: str, title: str, *children: Child, place: str | None = None, part: Html | None = None
-) -> Html:
+def _panel(name: str, *children: Child) -> Html:
     return element(
         "section",
-        element("h2", title, id=f"{name}-title", tabindex=-1),
+        element("h2", _PANELS[name], id=f"{name}-title", tabindex=-1),
         children,
-        element("div", part, id=place) if place else None,
         aria_labelledby=f"{name}-title",
         class_=f"panel {name}",
     )
@@ -155,30 +161,15 @@ def _kinds() -> list[str]:
     return [_WITH_VALUES.get(kind, kind.value) for kind in FaultKind]
 
 
-# --- the table of scenarios -------------------------------------------------------------------------
-
-
 def _targets() -> Html:
-    titles = ("Scenario", "Number", "Id", "What happens")
-    rows = [
-        element(
-            "tr",
-            element("th", line.name, scope="row"),
-            element("td", element("code", line.number.number)),
-            element("td", element("code", line.object_id)),
-            element("td", line.description),
-        )
-        for line in SCENARIOS
-    ]
     return element(
-        "div",
-        element(
-            "table",
-            element("thead", element("tr", [element("th", title, scope="col") for title in titles])),
-            element("tbody", rows),
-        ),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Magic targets",
+        "dl",
+        [
+            fragment(
+                element("dt", line.name),
+                element("dd", element("code", line.number.number), " or ", element("code", line.object_id)),
+                element("dd", line.description, class_="dim"),
+            )
+            for line in SCENARIOS
+        ],
     )

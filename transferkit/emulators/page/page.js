@@ -1,5 +1,5 @@
-// Replaces the parts that have changed, and submits forms without leaving the page. Open details, the focus and
-// the scroll position are preserved.
+// Replaces the parts that have changed, and submits forms without leaving the page. What is open, the focus and the
+// scroll position are preserved.
 "use strict";
 
 const connection = document.getElementById("connection");
@@ -8,12 +8,12 @@ const message = document.getElementById("message");
 function replace(place, html) {
   const old = document.getElementById(place);
   if (!old) return;
-  const open = new Set(Array.from(old.querySelectorAll("details[open]"), (element) => element.id));
+  const open = new Map(Array.from(old.querySelectorAll("details[id]"), (one) => [one.id, one.open]));
   const focused = old.contains(document.activeElement) ? document.activeElement : null;
   const inside = focused?.closest("[id]")?.id;
   const part = document.createElement("template");
   part.innerHTML = html; // the server has escaped it
-  for (const details of part.content.querySelectorAll("details[id]")) details.open = open.has(details.id);
+  for (const one of part.content.querySelectorAll("details[id]")) one.open = open.get(one.id) ?? one.open;
   old.replaceChildren(part.content);
   if (!focused) return;
   const next = (focused.id && document.getElementById(focused.id)) || document.getElementById(inside);
@@ -21,16 +21,15 @@ function replace(place, html) {
   (target?.tabIndex >= 0 || target?.hasAttribute("tabindex") ? target : null)?.focus({ preventScroll: true });
 }
 
+function show(word, tone) {
+  connection.textContent = word;
+  connection.className = `badge ${tone}`;
+}
+
 function listen() {
   const stream = new EventSource("/live");
-  stream.onopen = () => {
-    connection.textContent = "live";
-    connection.className = "badge event";
-  };
-  stream.onerror = () => {
-    connection.textContent = "disconnected";
-    connection.className = "badge bad";
-  };
+  stream.onopen = () => show("live", "good");
+  stream.onerror = () => show("disconnected", "bad");
   stream.onmessage = (update) => {
     const { place, html } = JSON.parse(update.data);
     replace(place, html);

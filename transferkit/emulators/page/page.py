@@ -10,16 +10,18 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl
 
 from transferkit.emulators import Emulator
-from transferkit.emulators.page.actions import ACTIONS, ActionError
+from transferkit.emulators.operations import ControlError
+from transferkit.emulators.page.actions import ACTIONS, perform
 from transferkit.emulators.page.document import document
 from transferkit.emulators.page.html import Html
-from transferkit.emulators.page.sections import sections
+from transferkit.emulators.page.sections import Chapter, sections
 from transferkit.provider.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Page"]
 
 _LONGEST_WAIT_SECONDS: Final = 0.5
-_COLLECT_SECONDS: Final = 0.05
+_COLLECT_SECONDS: Final = 0.1
 _LARGEST_FORM: Final = 10_000
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -55,6 +57,11 @@ class Page:
         self._addresses = addresses
         self._token = secrets.token_urlsafe(24)
         self._closed = asyncio.Event()
+        self._chapters: list[Chapter] = []
+
+    def begin_chapter(self, title: str) -> None:
+        """Show the stories that begin from now on under this heading."""
+        self._chapters.append(Chapter(title=title, at=datetime.now(UTC)))
 
     @property
     def app(self) -> ASGIApp:
@@ -78,8 +85,11 @@ class Page:
     async def _document(self, _: Request) -> Response:
         from starlette.responses import HTMLResponse
 
-        content = document(self._emulators, addresses=self._addresses, token=self._token)
+        content = document(self._emulators, self._sections(), addresses=self._addresses, token=self._token)
         return HTMLResponse(content, headers=_HEADERS)
+
+    def _sections(self) -> dict[str, Html]:
+        return sections(self._emulators, token=self._token, chapters=self._chapters)
 
     async def _live(self, _: Request) -> Response:
         from starlette.responses import StreamingResponse
@@ -90,7 +100,7 @@ class Page:
         """The parts that have changed since they were last sent."""
         sent: dict[str, Html] = {}
         while not self._closed.is_set():
-            now = sections(self._emulators, token=self._token)
+            now = self._sections()
             changed = {place: part for place, part in now.items() if sent.get(place) != part}
             for place, part in changed.items():
                 yield f"data: {json.dumps({'place': place, 'html': part})}\n\n"
@@ -125,11 +135,9 @@ class Page:
         if action is None:
             return PlainTextResponse("There is no such action.", 404, _HEADERS)
         try:
-            message = action(self._emulators, form)
-        except ActionError as error:
-            return PlainTextResponse(f"Not executed: {error}.", 400, _HEADERS)
-        for emulator in self._emulators.values():
-            emulator.journal.notify()
+            message = perform(action, self._emulators, form)
+        except ControlError as error:
+            return PlainTextResponse(f"Not executed: {error}.", error.status, _HEADERS)
         if request.headers.get("x-requested-by") == "page":
             return PlainTextResponse(message, headers=_HEADERS)
         return RedirectResponse("/", status_code=303, headers=_HEADERS)

@@ -3,33 +3,119 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, final
+
+from attrs import frozen
 
 from transferkit._util.frozenmap import thaw
 from transferkit._util.redaction import MASK
 from transferkit.emulators import CallView, Emulator, RecordedRequest
 from transferkit.emulators.page.diagram import draw
 from transferkit.emulators.page.html import Html, button, element, fragment
-from transferkit.emulators.page.stories import Line, lines, stories
+from transferkit.emulators.page.stories import Line, Story, lines, stories
 
-__all__ = ["sections"]
+__all__ = ["Chapter", "sections"]
 
-_STORIES: Final = 12
-_CALLS: Final = 50
-_LINES: Final = 100
+_STORIES: Final = 60
+_OPEN: Final = 3
+"""How many stories of a column are open at first; of the others only the title is."""
+_CALLS: Final = 30
+_LINES: Final = 300
 _ENDED_STATES: Final = frozenset({"disconnected", "terminated", "taken"})
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def sections(emulators: Mapping[str, Emulator], *, token: str) -> dict[str, Html]:
+@final
+@frozen(kw_only=True)
+class Chapter:
+    """A heading for the stories that begin at this time or later."""
+
+    title: str
+    at: datetime
+
+
+def sections(
+    emulators: Mapping[str, Emulator], *, token: str, chapters: Sequence[Chapter] = ()
+) -> dict[str, Html]:
     """All parts, by their element id; `token` is the token of the page's forms."""
     journals = {name: lines(emulator) for name, emulator in emulators.items()}
     return {
-        "calls": _calls(emulators, token),
+        "stories": _stories(emulators, journals, chapters, token),
         "faults": _faults(emulators, token),
-        "stories": _stories(emulators, journals),
+        "calls": _calls(emulators, token),
         "wire": _wire([line for journal in journals.values() for line in journal], token),
     }
+
+
+def _empty(message: str) -> Html:
+    return element("p", message, class_="dim")
+
+
+def _provider(name: str) -> Html:
+    return element("span", name, class_="provider")
+
+
+# --- stories ----------------------------------------------------------------------------------------
+
+
+def _stories(
+    emulators: Mapping[str, Emulator],
+    journals: Mapping[str, list[Line]],
+    chapters: Sequence[Chapter],
+    token: str,
+) -> Html:
+    """The chapters, the latest first; in each one a column for every provider."""
+    columns = {name: stories(journal)[:_STORIES] for name, journal in journals.items()}
+    parts: list[Html] = []
+    until = datetime.max.replace(tzinfo=UTC)
+    for chapter in (*reversed(chapters), Chapter(title="", at=_LONG_AGO)):
+        found = {
+            name: [story for story in column if chapter.at <= story.at < until]
+            for name, column in columns.items()
+        }
+        until = chapter.at
+        if chapter.title or any(found.values()):
+            heading = element("h3", chapter.title) if chapter.title else None
+            body = [_column(emulators[name], column, token) for name, column in found.items()]
+            parts.append(element("section", heading, element("div", body, class_="columns")))
+    return fragment(parts) if parts else _empty("No transfers or redirects yet.")
+
+
+def _column(emulator: Emulator, column: Sequence[Story], token: str) -> Html:
+    calls = {call.id: call for call in emulator.calls()}
+    shown = [
+        _story(emulator, story, calls.get(story.call_id), token, is_open=number < _OPEN)
+        for number, story in enumerate(column)
+    ]
+    return element("div", shown or element("p", _provider(emulator.name), " no request", class_="dim"))
+
+
+def _story(emulator: Emulator, story: Story, call: CallView | None, token: str, *, is_open: bool) -> Html:
+    rings = story.call_id in emulator.ringing_targets
+    badge = ("target rings", "ring") if rings else (story.outcome, story.tone)
+    return element(
+        "details",
+        element(
+            "summary",
+            _provider(story.provider),
+            element("span", story.title, class_="title"),
+            element("span", badge[0], class_=f"badge {badge[1]}"),
+            id=f"{story.id}-summary",
+        ),
+        draw(story),
+        element(
+            "footer",
+            element("time", f"{story.at:%H:%M:%S}", datetime=story.at.isoformat()),
+            element("code", story.call_id),
+            _buttons(emulator, call, token, place="story") if call and rings else None,
+        ),
+        id=story.id,
+        class_="story",
+        open=is_open,
+    )
 
 
 # --- calls ------------------------------------------------------------------------------------------
@@ -39,56 +125,70 @@ def _calls(emulators: Mapping[str, Emulator], token: str) -> Html:
     shown = [(emulator, call) for emulator in emulators.values() for call in emulator.calls()[-_CALLS:][::-1]]
     if not shown:
         return _empty("No calls yet. Place one above, or have your application answer an incoming one.")
-    head = element(
-        "tr",
-        [element("th", word, scope="col") for word in ("Call", "State", "Parties", "Executed", "Actions")],
-    )
-    rows = [_call(emulator, call, token) for emulator, call in shown]
-    return element(
-        "div",
-        element("table", element("thead", head), element("tbody", rows, role="rowgroup"), role="table"),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Calls",
+    going_on: list[Html] = []
+    ended: list[Html] = []
+    for emulator, call in shown:
+        (ended if call.state in _ENDED_STATES else going_on).append(_call(emulator, call, token))
+    return fragment(
+        element("ul", going_on, class_="plain rows") if going_on else _empty("All calls have ended."),
+        element(
+            "details",
+            element("summary", f"{_count(len(ended), 'call')} ended", id="ended-summary"),
+            element("ul", ended, class_="plain rows"),
+            id="ended",
+        )
+        if ended
+        else None,
     )
 
 
 def _call(emulator: Emulator, call: CallView, token: str) -> Html:
     rings = call.id in emulator.ringing_targets
-    fields = {"provider": emulator.name, "call_id": call.id}
-    buttons = [
-        button("answer", "Answer", token, key=call.id, title="the target answers", **fields)
-        if rings
-        else None,
-        button("decline", "Decline", token, key=call.id, title="the target declines", **fields)
-        if rings
-        else None,
-        button("hang_up", "Hang up", token, key=call.id, title="the caller hangs up", **fields)
-        if call.state not in _ENDED_STATES
-        else None,
-    ]
-    state = "target rings" if rings else call.state
-    # The style sheet for narrow screens changes the display of the table, which removes the implicit roles.
+    executed = f"executed {call.executions} times" if call.executions > 1 else ""
     return element(
-        "tr",
+        "li",
         element(
-            "td",
-            element("span", emulator.name, class_=f"provider {emulator.name}"),
-            " ",
-            element("code", call.id),
-            element("span", " group", class_="dim") if call.group else None,
-            role="cell",
+            "div",
+            _provider(emulator.name),
+            element(
+                "span",
+                "target rings" if rings else call.state,
+                class_="badge ring" if rings or call.ringing else "badge",
+            ),
+            element("span", "group", class_="badge") if call.group else None,
+            element("span", executed, class_="badge bad") if executed else None,
+            _buttons(emulator, call, token, place="call"),
+            class_="row",
         ),
-        element(
-            "td",
-            element("span", state, class_="badge ring" if rings or call.ringing else "badge"),
-            role="cell",
-        ),
-        element("td", [element("code", party, class_="party") for party in call.parties], role="cell"),
-        element("td", call.executions, class_="number", role="cell"),
-        element("td", element("div", buttons, class_="buttons"), role="cell"),
-        role="row",
+        element("code", call.id),
+        [element("code", party, class_="dim") for party in call.parties],
+    )
+
+
+def _buttons(emulator: Emulator, call: CallView, token: str, *, place: str) -> Html:
+    """What can be done with the call now."""
+    rings = call.id in emulator.ringing_targets
+    actions = [
+        ("answer", "Answer", "the target answers", rings),
+        ("decline", "Decline", "the target declines", rings),
+        ("hang_up", "Hang up", "the caller hangs up", call.state not in _ENDED_STATES),
+    ]
+    return element(
+        "div",
+        [
+            button(
+                action,
+                label,
+                token,
+                key=f"{place}-{call.id}",
+                title=title,
+                provider=emulator.name,
+                call_id=call.id,
+            )
+            for action, label, title, possible in actions
+            if possible
+        ],
+        class_="buttons",
     )
 
 
@@ -97,14 +197,9 @@ def _call(emulator: Emulator, call: CallView, token: str) -> Html:
 
 def _faults(emulators: Mapping[str, Emulator], token: str) -> Html:
     on = [
-        element(
-            "li",
-            element("span", name, class_=f"provider {name}"),
-            " ",
-            element("code", fault) if fault else None,
-        )
+        element("li", _provider(name), " ", element("code", fault))
         for name, emulator in emulators.items()
-        for fault in (*map(str, emulator.faults.active), *_chaos(emulator))
+        for fault in _active(emulator)
     ]
     if not on:
         return _empty("No faults are active.")
@@ -114,58 +209,52 @@ def _faults(emulators: Mapping[str, Emulator], token: str) -> Html:
     )
 
 
-def _chaos(emulator: Emulator) -> Iterable[str]:
-    return () if emulator.faults.seed is None else (f"chaos with seed {emulator.faults.seed}",)
+def _active(emulator: Emulator) -> Iterator[str]:
+    """The active faults, equal ones counted on one line."""
+    for fault, count in Counter(map(str, emulator.faults.active)).items():
+        yield fault if count == 1 else f"{count} times {fault}"
+    if emulator.faults.seed is not None:
+        yield f"chaos with seed {emulator.faults.seed}"
 
 
-# --- stories ----------------------------------------------------------------------------------------
-
-
-def _stories(emulators: Mapping[str, Emulator], journals: Mapping[str, list[Line]]) -> Html:
-    found = [story for name, emulator in emulators.items() for story in stories(emulator, journals[name])]
-    found.sort(key=lambda story: story.lines[0].at, reverse=True)
-    if not found:
-        return _empty("No transfers or redirects yet.")
-    return fragment(
-        element(
-            "article",
-            element(
-                "h3",
-                element("span", story.call.provider, class_=f"provider {story.call.provider}"),
-                f" {story.kind} of ",
-                element("code", story.call.id),
-            ),
-            element(
-                "div",
-                draw(story),
-                class_="scroll",
-                tabindex=0,
-                role="region",
-                aria_label=f"Sequence diagram: {story.kind} of call {story.call.id}",
-            ),
-            id=story.id,
-        )
-        for story in found[:_STORIES]
-    )
-
-
-# --- the wire ---------------------------------------------------------------------------------------
+# --- the wire log -----------------------------------------------------------------------------------
 
 
 def _wire(journal: list[Line], token: str) -> Html:
     if not journal:
         return _empty("No requests or callbacks yet.")
-    latest = sorted(journal, key=lambda line: line.at, reverse=True)[:_LINES]
+    calls: dict[tuple[str, str | None], list[Line]] = {}
+    for line in sorted(journal, key=lambda line: line.at)[-_LINES:]:
+        calls.setdefault((line.provider, line.call_id), []).append(line)
+    latest = sorted(calls.items(), key=lambda call: call[1][-1].at, reverse=True)
+    title = "delete all requests and callbacks, and switch all faults off"
     return fragment(
-        button(
-            "reset",
-            "Delete all",
-            token,
-            key="all",
-            title="delete all requests and callbacks, and switch all faults off",
-        ),
-        element("ol", [_entry(line) for line in latest], class_="plain wire"),
+        [_wire_of_call(provider, call_id, found) for (provider, call_id), found in latest],
+        button("reset", "Delete all", token, key="all", title=title),
     )
+
+
+def _wire_of_call(provider: str, call_id: str | None, found: Sequence[Line]) -> Html:
+    requests = sum(isinstance(line.record, RecordedRequest) for line in found)
+    count = f"{_count(requests, 'request')}, {_count(len(found) - requests, 'callback')}"
+    key = f"wire-{provider}-{call_id or 'none'}"
+    return element(
+        "details",
+        element(
+            "summary",
+            _provider(provider),
+            element("code", call_id) if call_id else element("span", "about no call"),
+            element("span", count, class_="badge"),
+            id=f"{key}-summary",
+        ),
+        element("ol", [_entry(line) for line in found], class_="plain"),
+        id=key,
+        class_="log",
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _entry(line: Line) -> Html:
@@ -182,7 +271,6 @@ def _entry(line: Line) -> Html:
         title = f"callback to {_without_query(record.url)}"
         status = "not delivered" if record.status is None else str(record.status)
         parts = [_headers("Callback headers", record.headers), _json("Callback body", record.body)]
-    bad = not status.startswith("2")
     return element(
         "li",
         element(
@@ -190,12 +278,11 @@ def _entry(line: Line) -> Html:
             element(
                 "summary",
                 element("time", f"{record.at:%H:%M:%S.%f}"[:-3], datetime=record.at.isoformat()),
-                element("span", line.provider, class_=f"provider {line.provider}"),
                 element("span", title, class_="way"),
-                element("span", status, class_="badge bad" if bad else "badge"),
-                element("span", record.fault, class_="badge broken") if record.fault else None,
+                element("span", status, class_="badge" if status.startswith("2") else "badge bad"),
+                element("span", record.fault, class_="badge bad") if record.fault else None,
                 [
-                    element("span", f"{event.kind} {event.detail}".strip(), class_="badge event")
+                    element("span", f"{event.kind} {event.detail}".strip(), class_="badge good")
                     for event in line.events
                 ],
                 id=f"{line.id}-summary",
@@ -224,7 +311,3 @@ def _without_query(url: str) -> str:
     """The address without its query, which may contain a secret."""
     address, mark, _ = url.partition("?")
     return f"{address}?{MASK}" if mark else address
-
-
-def _empty(message: str) -> Html:
-    return element("p", message, class_="dim")

@@ -1,23 +1,26 @@
-"""The entries of the journals, grouped by call and by transfer."""
+"""What happened, as stories: one for each transfer or redirect, with the steps of its sequence diagram."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final, final
+from operator import attrgetter
+from typing import Any, Final, final
 
 from attrs import define, evolve, field, frozen
 
 from transferkit.emulators import CallView, Emulator, RecordedRequest, SentCallback
 from transferkit.emulators.page.reported import ReportedEvent, reported_events
 from transferkit.provider.facts import Signal
+from transferkit.testing.scenarios import SCENARIOS
 
-__all__ = ["Line", "Story", "lines", "stories"]
+__all__ = ["Line", "Step", "Story", "lines", "stories"]
 
 _OUTCOMES: Final = frozenset({Signal.SUCCEEDED, Signal.FAILED})
-_SHOWN: Final = 200
+_LINES: Final = 1000
 _EXECUTED: Final = range(200, 300)
+_APPLICATION, _PROVIDER, _TARGET = range(3)
 
 
 @final
@@ -42,6 +45,11 @@ class Line:
         return f"{self.provider}-{self.number}"
 
     @property
+    def fault(self) -> str:
+        """The kind of the fault that was applied, or no text."""
+        return (self.record.fault or "").partition(",")[0]
+
+    @property
     def requested(self) -> str | None:
         """`transfer` or `redirect` if it is a request for one."""
         if not isinstance(self.record, RecordedRequest) or self.record.method != "POST":
@@ -54,36 +62,50 @@ class Line:
         """Whether the emulator executed the request, as far as its status and fault show."""
         if isinstance(self.record, SentCallback):
             return False
-        return self.record.status in _EXECUTED or (self.record.fault or "").startswith("reset_after")
+        return self.record.status in _EXECUTED or self.fault == "reset_after"
 
 
 @final
-@define(kw_only=True)
+@frozen(kw_only=True)
+class Step:
+    """One arrow of a diagram, between two lanes that are counted from 0.
+
+    `tone` is `plain`, `good` or `bad`. `dashed` marks what was not delivered or what the records only imply.
+    `after` is the time in seconds since the start of the story; None draws it beside the step before.
+    """
+
+    start: int
+    end: int
+    label: str
+    note: str = ""
+    tone: str = "plain"
+    dashed: bool = False
+    after: float | None = None
+
+
+@final
+@frozen(kw_only=True)
 class Story:
-    """One transfer or redirect of a call: its requests and callbacks."""
+    """One titled sequence diagram. `lanes` are its columns, `outcome` is what the provider reported."""
 
-    call: CallView
-    kind: str
-    lines: list[Line] = field(factory=list)
-
-    @property
-    def id(self) -> str:
-        """A unique id on the page."""
-        return f"story-{self.lines[0].id}"
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended; another request is then another story."""
-        ends = {*_OUTCOMES, Signal.CALL_ENDED}
-        return any(event.signal in ends for line in self.lines for event in line.events)
+    id: str
+    provider: str
+    call_id: str
+    at: datetime
+    title: str
+    outcome: str
+    tone: str
+    lanes: tuple[str, ...]
+    steps: tuple[Step, ...] = field(repr=False)
 
 
 def lines(emulator: Emulator) -> list[Line]:
-    """The latest requests and callbacks in order, each with its call."""
-    calls = emulator.calls()[-_SHOWN:]
+    """The latest requests and callbacks, each with its call, in the order in which they were sent."""
+    calls = emulator.calls()
     in_progress: dict[str | None, _Progress] = {}
-    lines_: list[Line] = []
-    for entry in emulator.journal.entries[-_SHOWN:]:
+    found: list[Line] = []
+    # A request is recorded after its response, possibly after a repetition of it.
+    for entry in sorted(emulator.journal.entries[-_LINES:], key=lambda entry: entry.record.at):
         call_id = _call_of(entry.record, calls)
         line = Line(provider=emulator.name, number=entry.number, record=entry.record, call_id=call_id)
         progress = in_progress.get(call_id)
@@ -93,8 +115,8 @@ def lines(emulator: Emulator) -> list[Line]:
             progress = progress or in_progress.setdefault(call_id, _Progress())
             events = reported_events(emulator.name, line.record, redirect=progress.redirect)
             line = evolve(line, events=progress.new_events(events))
-        lines_.append(line)
-    return lines_
+        found.append(line)
+    return found
 
 
 @final
@@ -118,28 +140,122 @@ class _Progress:
         return new if new or not events else (ReportedEvent(kind="nothing new"),)
 
 
-def stories(emulator: Emulator, journal: Sequence[Line]) -> list[Story]:
+def stories(journal: Sequence[Line]) -> list[Story]:
     """The transfers and redirects in these lines, the latest first."""
-    calls = {call.id: call for call in emulator.calls()}
-    in_progress: dict[str, Story] = {}
-    found: list[Story] = []
+    in_progress: dict[str, list[Line]] = {}
+    found: list[list[Line]] = []
     for line in journal:
-        if line.call_id is None or line.call_id not in calls:
+        if line.call_id is None:
             continue
         story = in_progress.get(line.call_id)
-        if line.requested and (story is None or story.over):
-            story = in_progress[line.call_id] = Story(call=calls[line.call_id], kind=line.requested)
+        if line.requested and (story is None or _is_over(story)):
+            story = in_progress[line.call_id] = []
             found.append(story)
         if story is not None:
-            story.lines.append(line)
-    return found[::-1]
+            story.append(line)
+    return sorted(map(_story_of, found), key=attrgetter("at"), reverse=True)
+
+
+def _is_over(story: Sequence[Line]) -> bool:
+    """Whether it has ended; another request is then another story."""
+    ends = {*_OUTCOMES, Signal.CALL_ENDED}
+    return any(event.signal in ends for line in story for event in line.events)
+
+
+def _story_of(story: Sequence[Line]) -> Story:
+    first = story[0]
+    outcome, tone = _outcome(story)
+    return Story(
+        id=f"story-{first.id}",
+        provider=first.provider,
+        call_id=first.call_id or "",
+        at=first.at,
+        title=f"{(first.requested or '').capitalize()}: {_plot(first.record)}",
+        outcome=outcome,
+        tone=tone,
+        lanes=("application", first.provider, "target"),
+        steps=tuple(_steps(story)),
+    )
+
+
+def _plot(record: RecordedRequest | SentCallback) -> str:
+    """What happens in the scenario, which the request names by a magic number or id."""
+    content = json.dumps(record.body, default=str)
+    named = (line for line in SCENARIOS if line.number.number in content or line.object_id in content)
+    plot = next(named, SCENARIOS[0]).description.partition(",")[0].rstrip(".")
+    return f"{plot[0].lower()}{plot[1:]}"
+
+
+def _outcome(story: Sequence[Line]) -> tuple[str, str]:
+    """The outcome in words, and its tone."""
+    for event in (event for line in story for event in line.events if event.signal in _OUTCOMES):
+        word = event.kind.partition(".")[2]
+        return f"{word} {event.detail}".strip(), "good" if event.signal is Signal.SUCCEEDED else "bad"
+    requests = [line for line in story if line.requested]
+    if any(line.executed for line in requests):
+        return "no outcome reported", "plain"
+    return "not executed", "bad"
+
+
+def _steps(story: Sequence[Line]) -> Iterator[Step]:
+    start = story[0].at
+    ringing = False
+    for line in story:
+        after: float | None = (line.at - start).total_seconds()
+        if isinstance(line.record, RecordedRequest):
+            yield _request_step(line, line.record.method, line.record.status, after)
+            if line.requested and line.executed and not ringing:
+                ringing = True
+                yield Step(start=_PROVIDER, end=_TARGET, label="rings", dashed=True)
+            continue
+        signals = {event.signal for event in line.events}
+        if ringing and signals & _OUTCOMES:
+            ringing = False
+            label = "answers" if Signal.SUCCEEDED in signals else _failure(line)
+            yield Step(start=_TARGET, end=_PROVIDER, label=label, dashed=True, after=after)
+            after = None
+        yield _callback_step(line, line.record.status, after)
+
+
+def _request_step(line: Line, method: str, status: int, after: float | None) -> Step:
+    return Step(
+        start=_APPLICATION,
+        end=_PROVIDER,
+        label=f"{method} {line.requested or 'call'}",
+        note=" · ".join(filter(None, (str(status) if status else "no response", line.fault))),
+        tone="plain" if status in _EXECUTED else "bad",
+        dashed=not status,
+        after=after,
+    )
+
+
+def _callback_step(line: Line, status: int | None, after: float | None) -> Step:
+    signals = {event.signal for event in line.events}
+    tone = "good" if Signal.SUCCEEDED in signals else "bad" if Signal.FAILED in signals else "plain"
+    return Step(
+        start=_PROVIDER,
+        end=_APPLICATION,
+        label=", ".join(event.kind for event in line.events) or "callback",
+        note=" · ".join(filter(None, ("not delivered" if status is None else str(status), line.fault))),
+        tone=tone if status in _EXECUTED else "bad",
+        dashed=status is None,
+        after=after,
+    )
+
+
+def _failure(line: Line) -> str:
+    return next((event.detail for event in line.events if event.signal is Signal.FAILED), "") or "fails"
 
 
 def _call_of(record: RecordedRequest | SentCallback, calls: Sequence[CallView]) -> str | None:
-    """The call whose id or other mark occurs in the address or the body."""
+    """The call whose id or other mark is in the address, or else in the body, which may name others."""
     address = record.path if isinstance(record, RecordedRequest) else record.url
-    content = f"{address} {json.dumps(record.body, ensure_ascii=False, default=str)}"
-    for call in calls:
-        if any(mark in content for mark in (call.id, *call.marks)):
-            return call.id
+    for text in (address, _text(record.body)):
+        for call in calls:
+            if any(mark in text for mark in (call.id, *call.marks)):
+                return call.id
     return None
+
+
+def _text(body: Any) -> str:
+    return json.dumps(body, ensure_ascii=False, default=str)
