@@ -1,12 +1,10 @@
 """The cost of a callback in the PostgreSQL store.
 
-    python benchmarks/postgres_store.py [--server URL] [--seconds 3] [--rounds 2] [--stored 1000 1000000]
-                                        [--latencies 200] [--only rate|stored|latency]
+    python benchmarks/postgres_store.py [--server URL] [--seconds 3] [--rounds 2] [--latencies 200]
+                                        [--only rate|latency]
 
 * rate: callbacks per second with 1, 2 and 4 receiving processes, with 1 and 64 callbacks in flight in each.
   Each callback is for its own call with one open transfer.
-* stored: seconds per callback with few and with many stored transfers, in PostgreSQL and in SQLite.
-  The stores alternate. SQL statements write the stored transfers.
 * latency: from the arrival of a callback in one process to the outcome in another process that waits for it,
   with NOTIFY and with polling.
 
@@ -19,38 +17,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import multiprocessing
 import os
-import sqlite3
-import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import psycopg
-from psycopg import sql
-from workload import AT, callback_for, feed, prepare, request_for
+from filling import LOCAL, own_database, with_option
+from workload import AT, callback_for, feed, prepare
 
 from transferkit import AsyncClient, Call
 from transferkit._callbacks.messages import CallbackRequest
-from transferkit._lifecycle import CallKey, step
+from transferkit._lifecycle import CallKey
 from transferkit.provider.facts import Signal
-from transferkit.stores import Store
 from transferkit.stores.postgres import PostgresStore
-from transferkit.stores.sqlite import SqliteStore
 from transferkit.testing import scenario
 
 PROCESSES: Final = (1, 2, 4)
 IN_FLIGHT: Final = (1, 64)
-MEASURED: Final = 300
-LOCAL: Final = "postgresql://postgres@/postgres?host=/var/run/postgresql"
 
 
 # --- rate --------------------------------------------------------------------------------------------
@@ -112,116 +98,6 @@ def compare_processes(url: str, *, seconds: float, rounds: int) -> None:
         )
 
 
-# --- stored ---------------------------------------------------------------------------------------
-
-# Copies of the rows of a finished transfer, each with another call.
-FILL_POSTGRES: Final = (
-    """INSERT INTO calls SELECT -n, 'filled', n::text, state, false, created_at, recorded_at, stamp
-       FROM calls, generate_series(%(first)s::bigint, %(last)s::bigint) n
-       WHERE number = %(number)s""",
-    """INSERT INTO events (partition, position, call, sequence, event, stamp)
-       SELECT partition, -(n * 16 + sequence), -n, sequence, event, stamp
-       FROM events, generate_series(%(first)s::bigint, %(last)s::bigint) n
-       WHERE call = %(number)s""",
-    """INSERT INTO marks SELECT -n, key, mark
-       FROM marks, generate_series(%(first)s::bigint, %(last)s::bigint) n
-       WHERE call = %(number)s""",
-    """INSERT INTO requests SELECT gen_random_uuid()::text, -n, NULL, opened, outcome
-       FROM requests, generate_series(%(first)s::bigint, %(last)s::bigint) n
-       WHERE call = %(number)s""",
-)
-FILL_SQLITE: Final = (
-    """INSERT INTO calls (number, provider, id, state, open, recorded_at)
-       SELECT -value, 'filled', CAST(value AS TEXT), state, 0, recorded_at
-       FROM calls, generate_series WHERE number = :number""",
-    """INSERT INTO events (partition, call, sequence, event)
-       SELECT partition, -value, sequence, event FROM events, generate_series WHERE call = :number""",
-    "INSERT INTO marks SELECT -value, key, mark FROM marks, generate_series WHERE call = :number",
-    """INSERT INTO requests (id, call, opened, outcome)
-       SELECT lower(hex(randomblob(16))), -value, opened, outcome
-       FROM requests, generate_series WHERE call = :number""",
-)
-SERIES: Final = (
-    "WITH RECURSIVE generate_series(value) AS"
-    " (SELECT :first UNION ALL SELECT value + 1 FROM generate_series WHERE value < :last) "
-)
-
-
-async def template(store: Store) -> CallKey:
-    """Store a finished transfer, whose rows are then copied."""
-    call = CallKey("graph", str(uuid4()))
-    callbacks = (callback_for(call, signal) for signal in (Signal.STARTED, Signal.SUCCEEDED))
-    await store.apply_all([request_for(call), *callbacks], step)
-    return call
-
-
-def fill_postgres(url: str, schema: str, call: CallKey, count: int) -> None:
-    """Copy a finished transfer `count` times in PostgreSQL."""
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-        row = db.execute("SELECT number FROM calls WHERE id = %s", (call.id,)).fetchone()
-        values = {"number": row[0] if row else None, "first": 1, "last": count}
-        for statement in FILL_POSTGRES:
-            db.execute(statement, values)
-        db.execute("VACUUM ANALYZE")
-
-
-def fill_sqlite(path: Path, call: CallKey, count: int) -> None:
-    """Copy a finished transfer `count` times in SQLite."""
-    db = sqlite3.connect(path, isolation_level=None)
-    (number,) = db.execute("SELECT number FROM calls WHERE id = ?", (call.id,)).fetchone()
-    db.execute("BEGIN")
-    for statement in FILL_SQLITE:
-        head, _, tail = statement.partition("SELECT")
-        db.execute(
-            f"{head} {SERIES} SELECT {tail}",
-            {"number": number, "first": 1, "last": count},
-        )
-    db.execute("COMMIT")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
-
-
-async def callback_seconds(store: Store) -> float:
-    """The median time of one callback for a new call with an open transfer."""
-    calls = [CallKey("graph", str(uuid4())) for _ in range(MEASURED)]
-    await prepare(store, calls)
-    times: list[float] = []
-    for call in calls:
-        callback = callback_for(call, Signal.STARTED)
-        start = time.perf_counter()
-        await store.apply(*callback, step)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-async def compare_stored(url: str, folder: Path, counts: Sequence[int], *, rounds: int) -> None:
-    """Print the time per callback for each number of stored transfers, in the best round."""
-    for name in ("PostgreSQL", "SQLite"):
-        best = dict.fromkeys(sorted(counts), math.inf)
-        stores: dict[int, Store] = {}
-        for count in best:
-            schema, path = f"stored_{count}", folder / f"stored_{count}.db"
-            postgres = name == "PostgreSQL"
-            store = PostgresStore(with_option(url, f"schema={schema}")) if postgres else SqliteStore(path)
-            await store.open()
-            stores[count], call = store, await template(store)
-            if postgres:
-                await asyncio.to_thread(fill_postgres, url, schema, call, count)
-            else:
-                await asyncio.to_thread(fill_sqlite, path, call, count)
-        for _ in range(rounds):
-            for count, store in stores.items():
-                best[count] = min(best[count], await callback_seconds(store))
-        for count, store in stores.items():
-            await store.close()
-            ratio = best[count] / best[min(best)]
-            print(
-                f"{name:<10} {count:>9} stored  {best[count] * 1e3:7.2f} ms per callback  "
-                f"{ratio:5.2f} of the smallest"
-            )
-
-
 # --- latency ----------------------------------------------------------------------------------------------
 
 
@@ -280,42 +156,20 @@ def print_latency(name: str, times: Sequence[float]) -> None:
 # --- main ---------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def own_database(server: str) -> Iterator[str]:
-    """Create a database for this run."""
-    name = f"transferkit_benchmark_{uuid4().hex[:8]}"
-    with psycopg.connect(server, autocommit=True) as db:
-        db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    finally:
-        with psycopg.connect(server, autocommit=True) as db:
-            db.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def with_option(url: str, option: str) -> str:
-    """Add a parameter to a URL."""
-    return f"{url}{'&' if urlsplit(url).query else '?'}{option}"
-
-
 def main() -> None:
     """Run the selected measurements."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--server", default=os.environ.get("TRANSFERKIT_TEST_POSTGRES", LOCAL))
     parser.add_argument("--seconds", type=float, default=3.0, help="per arm and round, up to 10")
     parser.add_argument("--rounds", type=int, default=2, help="up to 5")
-    parser.add_argument("--stored", type=int, nargs="+", default=[1000, 1_000_000], help="up to a million")
     parser.add_argument("--latencies", type=int, default=200, help="up to 2000")
-    parser.add_argument("--only", choices=["rate", "stored", "latency"])
+    parser.add_argument("--only", choices=["rate", "latency"])
     arguments = parser.parse_args()
-    selected = {arguments.only} if arguments.only else {"rate", "stored", "latency"}
+    selected = {arguments.only} if arguments.only else {"rate", "latency"}
     rounds = min(arguments.rounds, 5)
-    with own_database(arguments.server) as url, TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
+    with own_database(arguments.server) as url:
         if "rate" in selected:
             compare_processes(url, seconds=min(arguments.seconds, 10.0), rounds=rounds)
-        if "stored" in selected:
-            counts = [min(count, 1_000_000) for count in arguments.stored]
-            asyncio.run(compare_stored(url, Path(folder), counts, rounds=rounds))
         if "latency" in selected:
             count = min(arguments.latencies, 2000)
             print_latency("with NOTIFY", asyncio.run(latency(url, count)))

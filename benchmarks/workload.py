@@ -53,11 +53,14 @@ def request_for(call: CallKey) -> tuple[CallKey, Requested]:
     return call, Requested(at=AT, opened=opened, rules=Rules(), sender=sender)
 
 
-def callback_for(call: CallKey, *signals: Signal) -> tuple[CallKey, Observed]:
-    """A callback of the call with these signals."""
+def callback_for(
+    call: CallKey, *signals: Signal, of: str | None = None, again: int = 0
+) -> tuple[CallKey, Observed]:
+    """A callback of the call with these signals. `of`: the transfer whose own callback address it came to."""
     event = ProviderOther(time=AT, provider=call.provider, call_id=call.id, name="updated", raw=RAW)
-    delivery = Delivery(f"delivery-{call.id}-{'-'.join(signals)}")
-    return call, Observed(at=AT, fact=Fact(event=event, signals=signals, delivery=delivery))
+    delivery = Delivery(f"delivery-{call.id}-{'-'.join(signals)}-{of}-{again}")
+    fact = Fact(event=event, signals=signals, delivery=delivery, transfer_id=of)
+    return call, Observed(at=AT, fact=fact)
 
 
 async def prepare(store: Store, calls: Sequence[CallKey]) -> None:

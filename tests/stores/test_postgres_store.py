@@ -323,6 +323,20 @@ async def test_the_store_works_behind_a_proxy_that_pools_transactions(proxied, c
         await waiting
 
 
+async def test_statements_are_prepared_only_without_a_proxy(address, proxied, call):
+    await until_reachable(proxied)
+    prepared = {}
+    for url in (address, proxied):
+        async with opened_store(url) as store:
+            await store.apply(call, fact(call), step)
+            async with store._open.database._pool.connection() as connection:
+                rows = await connection.execute(
+                    "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%write_changes%'"
+                )
+                prepared[url] = await rows.fetchone()
+    assert prepared == {address: (1,), proxied: (0,)}
+
+
 @pytest.mark.heavy
 class TestBehindProxy(PostgresContract):
     @pytest.fixture

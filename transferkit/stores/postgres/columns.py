@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -53,16 +53,16 @@ def _time(stored: datetime) -> datetime:
 COLUMNS: Final = Columns(value=value, text=text, time=_time)
 
 
-def arrays(tables: Mapping[str, tuple[Sequence[str], Iterable[Sequence[Any]]]]) -> dict[str, object]:
+def arrays(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]) -> dict[str, object]:
     """The columns and rows of some tables as one array for each column, named `table_column`.
 
-    An array is text that the statement casts: psycopg's own conversion takes several times as long for JSON.
+    An array is text that the server reads: psycopg's own conversion takes several times as long for JSON.
     """
     found: dict[str, object] = {}
     for table, (columns, rows) in tables.items():
-        values = [*zip(*rows, strict=True)] or [()] * len(columns)
-        for column, stored in zip(columns, values, strict=True):
-            found[f"{table}_{column}"] = "{" + ",".join(_element(value(column, one)) for one in stored) + "}"
+        for i, column in enumerate(columns):
+            elements = [_element(value(column, row[i])) for row in rows]
+            found[f"{table}_{column}"] = "{" + ",".join(elements) + "}"
     return found
 
 

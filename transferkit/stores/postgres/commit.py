@@ -171,7 +171,7 @@ class Batch:
             name: (COLUMNS[name], rows) for name, rows in decided.rows(read, numbers, self.partitions).items()
         }
         locks = (("number", "stamp"), [(row.number, row.stamp) for row in concerned])
-        values = {**arrays({**tables, "locks": locks}), "locked": len(concerned), "stamp": stamp}
+        values = {**arrays({**tables, "locks": locks}), "stamp": stamp}
         try:
             rows = await session.write("write_changes", values)
         except psycopg.errors.UniqueViolation:

@@ -28,6 +28,9 @@ _SCHEMA: Final = re.compile(r"\btk\b")
 _VALUE: Final = re.compile(r"(?<!:):(\w+)")
 _NAMED: Final = named_statements("transferkit.stores.sql") | named_statements("transferkit.stores.postgres")
 
+_PREPARED: Final = frozenset({"read_needed", "write_changes"})
+"""Calls of functions. Other statements are planned each time, for the current sizes of the tables."""
+
 _REFUSALS: Final = ("0A", "22", "23", "25", "40", "42", "53", "55", "57014")
 """Error codes that the server returns while it executes a statement, before the commit."""
 
@@ -66,7 +69,9 @@ class Session:
 
         The values are sent separately, so that neither the server's log nor its list of activity shows them.
         """
-        return await _fetched(await self.connection.execute(self._statements[name], values or None))
+        return await _fetched(
+            await self.connection.execute(self._statements[name], values or None, prepare=name in _PREPARED)
+        )
 
     async def write(self, name: str, values: Mapping[str, object]) -> Rows:
         """Run and commit one statement, outside of a transaction."""
@@ -150,4 +155,5 @@ def _converted(values: Mapping[str, object]) -> Mapping[str, object]:
 
 
 async def _fetched(cursor: AsyncCursor[Any]) -> Rows:
-    return await cursor.fetchall() if cursor.description else []
+    result = cursor.pgresult  # `description` would create an object for each column
+    return await cursor.fetchall() if result is not None and result.nfields else []

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, final
 
@@ -55,6 +56,18 @@ _TRANSIENT: Final = (
 )
 
 
+async def _allow_preparing(connection: AsyncConnection[Any]) -> None:
+    """Allow prepared statements if no proxy is between this process and the server.
+
+    A proxy that pools transactions may run each one in another session of the server, which does not know the
+    statement, or another client's by the same name. Such a proxy gives its clients process ids of its own.
+    """
+    async with await connection.execute("SELECT pg_backend_pid()") as cursor:
+        row = await cursor.fetchone()
+    if row == (connection.info.backend_pid,):
+        connection.prepare_threshold = sys.maxsize  # only the statements for which it is asked
+
+
 @final
 class Database:
     """An open store's connections, in the process that opened it."""
@@ -69,6 +82,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             address.dsn,
             kwargs=self._options,
+            configure=_allow_preparing,
             min_size=1,
             max_size=address.connections,
             timeout=_CONNECTION_SECONDS,
@@ -154,15 +168,20 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, *, reserved: bool) -> AsyncIterator[Session]:
-        async with AsyncExitStack() as stack:
-            if not reserved:
-                try:
-                    async with asyncio.timeout(_CONNECTION_SECONDS):
-                        await self._unreserved.acquire()
-                except TimeoutError:
-                    raise PoolTimeout from None
-                stack.callback(self._unreserved.release)
-            yield Session(await stack.enter_async_context(self._pool.connection()), self.statements)
+        if reserved:
+            async with self._pool.connection() as connection:
+                yield Session(connection, self.statements)
+            return
+        try:
+            async with asyncio.timeout(_CONNECTION_SECONDS):
+                await self._unreserved.acquire()
+        except TimeoutError:
+            raise PoolTimeout from None
+        try:
+            async with self._pool.connection() as connection:
+                yield Session(connection, self.statements)
+        finally:
+            self._unreserved.release()
 
     async def read(self, operation: Callable[[], Operation[T]]) -> T:
         """Run an operation that changes nothing, or that may be done twice. Raises `StoreError`."""

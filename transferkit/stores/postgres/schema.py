@@ -18,6 +18,7 @@ __all__ = ["check_version", "create", "grants", "stored_partitions"]
 _VERSION: Final = 1
 """The version of `schema.sql`."""
 
+_FUNCTIONS: Final = ("create_read_needed", "create_write_changes")
 _ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
@@ -62,6 +63,8 @@ async def create(session: Session, address: PostgresAddress, *, partitions: int)
                 query = in_schema(statement, address.schema)
                 # Values are merged on this side: PostgreSQL takes none in CREATE TABLE.
                 await AsyncClientCursor(connection).execute(query, {"partitions": partitions})
+            for function in _FUNCTIONS:
+                await connection.execute(statements[function])
             known = partitions
     return known
 
@@ -77,6 +80,7 @@ def grants(schema: str, role: str) -> Sequence[str]:
     return (
         f'GRANT USAGE ON SCHEMA {schema} TO "{role}";',
         f'GRANT {rows} ON ALL TABLES IN SCHEMA {schema} TO "{role}";',
+        f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO "{role}";',
         f'REVOKE INSERT, UPDATE, DELETE ON {schema}.meta FROM "{role}";',
         f'ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT {rows} ON TABLES TO "{role}";',
     )
