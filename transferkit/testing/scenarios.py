@@ -1,7 +1,7 @@
 """The scenarios of the fake and of all emulators, each with a magic target that selects it.
 
-A transfer or redirect to the number or id of a scenario plays that scenario; any other target answers. The
-numbers are in the range that is reserved for fiction.
+A transfer, redirect or call to the number or id of a scenario plays that scenario; any other target answers.
+The numbers are in the range that is reserved for fiction.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Scenario:
     * `paces`: how many steps of a scenario the target rings.
     * `status`: the HTTP status of a rejected request; 429 has a `Retry-After`.
     * `refusals`: how many requests about a call are rejected before one is accepted; None rejects all.
+    * `hangs_up`: the target of a placed call hangs up after it has answered.
+    * `join`: how joining the answered target of a placed call with the caller ends: it completes, fails or is
+      silent.
+    * `hold_fails`: this person cannot be put on hold.
     """
 
     name: str
@@ -51,6 +55,9 @@ class Scenario:
     paces: int = field(default=1, kw_only=True)
     status: int | None = field(default=None, kw_only=True)
     refusals: int | None = field(default=None, kw_only=True)
+    hangs_up: bool = field(default=False, kw_only=True)
+    join: Ending = field(default=Ending.COMPLETES, kw_only=True)
+    hold_fails: bool = field(default=False, kw_only=True)
 
     @property
     def number(self) -> PhoneNumber:
@@ -128,6 +135,34 @@ SCENARIOS: tuple[Scenario, ...] = (
         "The provider throttles the first request and accepts the next; the target answers.",
         status=429,
         refusals=1,
+    ),
+    Scenario(
+        "hangs_up",
+        "0106",
+        _COMPLETES,
+        "The target answers. Of a call that the application placed, it hangs up after that.",
+        hangs_up=True,
+    ),
+    Scenario(
+        "join_fails",
+        "0107",
+        _COMPLETES,
+        "The target answers. Joining a call that was placed to it with the caller fails.",
+        join=Ending.FAILS,
+    ),
+    Scenario(
+        "join_silent",
+        "0108",
+        _COMPLETES,
+        "The target answers. Joining a call that was placed to it is accepted and has no effect or callback.",
+        join=Ending.SILENT,
+    ),
+    Scenario(
+        "hold_fails",
+        "0109",
+        _COMPLETES,
+        "The target answers. This person cannot be put on hold.",
+        hold_fails=True,
     ),
 )
 

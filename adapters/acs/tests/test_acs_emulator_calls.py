@@ -42,7 +42,8 @@ CREATED = {
     "busy": (["CreateCallFailed", "CallDisconnected"], 404),
     "declined": (["CreateCallFailed", "CallDisconnected"], 404),
     "not_allowed": (["CreateCallFailed", "CallDisconnected"], 404),
-    "caller_leaves": (["CallConnected", "ParticipantsUpdated", "CallDisconnected"], 404),
+    "hangs_up": (["CallConnected", "ParticipantsUpdated", "CallDisconnected"], 404),
+    "caller_leaves": ([], "connecting"),
     "silent": ([], "connecting"),
     "manual": ([], "connecting"),
 }

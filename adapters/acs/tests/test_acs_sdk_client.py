@@ -258,6 +258,56 @@ def test_the_sdk_adds_and_removes_participants(office):
     read_as_the_sdk_does(office)
 
 
+def test_the_sdk_consults_an_agent_and_moves_the_caller_there(office):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client() as client:
+        connection = client.get_call_connection(call)
+        connection.hold(CALLER, operation_context="wait")
+        office.settled()
+        assert connection.get_participant(CALLER).is_on_hold
+        agent = client.create_call(number("answers"), office.callbacks, source_caller_id_number=OWN_NUMBER)
+        office.settled()
+        agent_connection = client.get_call_connection(agent.call_connection_id)
+        moved = agent_connection.move_participants([CALLER], call, operation_context="join")
+        assert (moved.from_call, moved.operation_context) == (call, "join")
+        assert [one.identifier for one in moved.participants] == [CALLER]
+        assert office.settled() == [
+            *("ParticipantsUpdated", "CallConnected", "ParticipantsUpdated"),
+            *("MoveParticipantSucceeded", "ParticipantsUpdated", "CallDisconnected"),
+        ]
+        assert people(agent_connection) == [office.own, number("answers"), CALLER]
+        agent_connection.hang_up(is_for_everyone=False)
+    assert office.settled()[-1] == "CallDisconnected"
+    read_as_the_sdk_does(office)
+
+
+def test_the_sdk_cancels_a_consultation(office):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client() as client:
+        connection = client.get_call_connection(call)
+        connection.hold(CALLER)
+        agent = client.create_call(number("manual"), office.callbacks, source_caller_id_number=OWN_NUMBER)
+        client.get_call_connection(agent.call_connection_id).hang_up(is_for_everyone=True)
+        connection.unhold(CALLER, operation_context="back")
+        office.settled()
+        assert not connection.get_participant(CALLER).is_on_hold
+        added = connection.add_participant(number("manual"), source_caller_id_number=OWN_NUMBER)
+        cancelled = connection.cancel_add_participant_operation(added.invitation_id, operation_context="no")
+        assert (cancelled.invitation_id, cancelled.operation_context) == (added.invitation_id, "no")
+    assert office.settled()[-1] == "CancelAddParticipantSucceeded"
+    read_as_the_sdk_does(office)
+
+
+def test_a_move_that_fails_sends_its_event_to_the_sdk(office):
+    call = office.emulator.place_call(callback_url=office.callbacks)
+    with office.client() as client:
+        agent = client.create_call(number("join_fails"), office.callbacks, source_caller_id_number=OWN_NUMBER)
+        office.settled()
+        client.get_call_connection(agent.call_connection_id).move_participants([CALLER], call)
+    assert office.settled()[-1] == "MoveParticipantFailed"
+    read_as_the_sdk_does(office)
+
+
 def test_the_sdk_redirects_or_rejects_an_incoming_call_once(office):
     with office.client() as client:
         redirected, rejected = office.ring(), office.ring()

@@ -103,7 +103,8 @@ class TestCreate:
         [
             ("busy", [("deleted", "terminated")]),
             ("silent", []),
-            ("caller_leaves", [("updated", "established"), ("deleted", "terminated")]),
+            ("hangs_up", [("updated", "established"), ("deleted", "terminated")]),
+            ("caller_leaves", []),
         ],
     )
     async def test_the_called_party_decides_what_happens_to_a_new_call(self, bench, ask, name, story):
@@ -270,9 +271,10 @@ class TestEstablished:
         context = f"https://graph.microsoft.com/{context}"
         made = await ask("POST", f"{path}/calls", json=new_call(bench, USER))
         shown = await ask("GET", f"{path}/calls/{call}")
-        people = await ask("GET", f"{path}/calls/{call}/participants")
+        group = bench.emulator.place_call(callback_url=bench.callback_url, group=True)
+        people = await ask("GET", f"{path}/calls/{group}/participants")
         assert [each.json()["@odata.context"] for each in (made, shown)] == [f"{context}/$entity"] * 2
-        assert people.json()["@odata.context"] == f"{context}('{call}')/participants"
+        assert people.json()["@odata.context"] == f"{context}('{group}')/participants"
 
     async def test_a_call_can_be_deleted_once(self, bench, ask, call):
         answer = await ask("DELETE", f"{CALLS}/{call}")

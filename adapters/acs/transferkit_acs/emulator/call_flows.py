@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, final
 
 from attrs import field, frozen
 
 from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier
-from transferkit.testing.scenarios import Ending, Scenario, scenario_for
-from transferkit_acs.emulator.calls import Call, CallState
+from transferkit.testing.scenarios import Ending, Scenario, scenario, scenario_for
+from transferkit_acs.emulator.calls import Call, Calls, CallState
 from transferkit_acs.emulator.events import EventSender
 from transferkit_acs.emulator.outcomes import (
+    ALL_LEFT,
     CALL_ENDED,
     CALLER_GONE,
     DONE,
+    HOLD_FAILED,
     LEFT_EARLY,
+    MOVE_FAILED,
+    NOT_INVITED,
     REMOVED,
     TRANSFERRED,
     Outcome,
@@ -26,13 +31,14 @@ from transferkit_acs.settings import ApiVersion
 
 __all__ = ["CallFlows", "Operation"]
 
-_ANSWERED = frozenset({Ending.COMPLETES, Ending.CALLER_LEAVES, Ending.RETURNED})
+_ANSWERED = frozenset({Ending.COMPLETES, Ending.RETURNED})
+_RINGS_ON = scenario("manual")
 
 
 @final
 @frozen(kw_only=True)
 class Operation:
-    """An operation on a person: a transfer target, or a participant to add or remove.
+    """An operation on a person: a transfer target, or a participant to add, remove, move or hold.
 
     The event of its end is posted to `callback_url`, or to that of the call if this is None.
     """
@@ -47,8 +53,9 @@ class Operation:
 class CallFlows:
     """Runs what happens to the calls of an emulator. Each step first checks whether the call has ended."""
 
-    def __init__(self, emulator: Emulator, events: EventSender) -> None:
+    def __init__(self, emulator: Emulator, calls: Calls, events: EventSender) -> None:
         self._emulator = emulator
+        self._calls = calls
         self._events = events
 
     # --- calls begin and end --------------------------------------------------------------------------
@@ -66,6 +73,8 @@ class CallFlows:
         failure: Outcome | None = None
         for target in call.targets:
             line = await self._ring(call, target)
+            if line.ending is Ending.CALLER_LEAVES and call.is_open:
+                line = await self._rings_for_nobody(call)
             if not call.is_open:
                 return
             if line.ending is Ending.FAILS:
@@ -73,12 +82,19 @@ class CallFlows:
             elif line.ending in _ANSWERED:
                 call.join(target)
                 await self._established(call)
-                if line.ending is Ending.CALLER_LEAVES:
+                if line.hangs_up:
                     await self._emulator.pause()
                     await self.left(call, target)
         if call.state is CallState.CONNECTING and failure is not None:
             self._change(call, CallState.DISCONNECTED)
             await self._events.not_established(call, failure)
+
+    async def _rings_for_nobody(self, call: Call) -> Scenario:
+        """The caller for whom the application calls a target hangs up; the target rings on."""
+        waiting = self._calls.waiting_call()
+        if waiting is not None:
+            self._emulator.start(self.left(waiting, waiting.other_party))
+        return await self._emulator.ring_target(call.id, _RINGS_ON)
 
     async def _established(self, call: Call) -> None:
         """A participant joined; the first one connects the call."""
@@ -100,8 +116,10 @@ class CallFlows:
         else:
             await self._ended(call, outcome)
 
-    def hang_up(self, call: Call) -> None:
-        """The application hangs up."""
+    def hang_up(self, call: Call, *, for_everyone: bool) -> None:
+        """The application leaves; several other participants stay unless the call ends `for_everyone`."""
+        if for_everyone or len(call.people) == 1:
+            call.people.clear()
         self._change(call, CallState.DISCONNECTED)
         self._emulator.end_ringing(call.id, "caller_leaves")  # a target does not ring for an ended call
         self._emulator.start(self._events.disconnected(call, CALL_ENDED))
@@ -170,12 +188,13 @@ class CallFlows:
 
     # --- participants ---------------------------------------------------------------------------------
 
-    async def added(self, call: Call, operation: Operation) -> None:
+    async def added(self, call: Call, operation: Operation, invitation_id: str) -> None:
         """The application adds a participant."""
         await self._emulator.pause()
         line = await self._ring(call, operation.person)
-        if not call.is_open or line.ending is Ending.SILENT:
+        if not call.is_open or line.ending is Ending.SILENT or invitation_id not in call.invitations:
             return
+        del call.invitations[invitation_id]
         participant = {"participant": response_model_of(operation.person)}
         if line.ending is Ending.FAILS:
             failure = failure_of(line.reason, operation.person)
@@ -183,6 +202,67 @@ class CallFlows:
         else:
             call.join(operation.person)
             await self._operation_ended(call, "AddParticipantSucceeded", DONE, operation, **participant)
+            await self._events.roster(call)
+
+    async def cancelled(self, call: Call, operation: Operation, invitation_id: str) -> None:
+        """The application cancelled the addition of a participant, if it was still running."""
+        await self._emulator.pause()
+        found = call.invitations.pop(invitation_id, None) is not None
+        name, outcome = ("Succeeded", DONE) if found else ("Failed", NOT_INVITED)
+        await self._operation_ended(
+            call, f"CancelAddParticipant{name}", outcome, operation, invitationId=invitation_id
+        )
+        self._emulator.end_ringing(call.id, "no_answer")
+
+    async def moved(self, call: Call, source: Call, operations: Sequence[Operation]) -> None:
+        """The application moves participants of the call `source` to `call`.
+
+        The scenario of the party of `call` decides whether they can be moved.
+        """
+        await self._emulator.pause()
+        join = scenario_for(call.other_party).join
+        if join is Ending.SILENT or not call.is_open:
+            return
+        for operation in operations:
+            fails = join is Ending.FAILS or not source.has(operation.person)
+            if not fails:
+                source.leave(operation.person)
+                call.join(operation.person)
+                self._change(call, call.state)
+            await self._operation_ended(
+                call,
+                "MoveParticipantFailed" if fails else "MoveParticipantSucceeded",
+                MOVE_FAILED if fails else DONE,
+                operation,
+                participant=response_model_of(operation.person),
+                fromCall=source.id,
+            )
+        if join is Ending.FAILS:
+            return
+        await self._events.roster(call)
+        if source.people and source.is_open:
+            await self._events.roster(source)
+        else:
+            await self._ended(source, ALL_LEFT)
+
+    async def held(self, call: Call, operation: Operation) -> None:
+        """The application puts a participant on hold. A success has no event of its own."""
+        await self._emulator.pause()
+        if not call.is_open or not call.has(operation.person):
+            return
+        if scenario_for(operation.person).hold_fails:
+            await self._operation_ended(call, "HoldFailed", HOLD_FAILED, operation)
+            return
+        call.held.add(operation.person.raw_id)
+        self._change(call, call.state)
+        await self._events.roster(call)
+
+    async def resumed(self, call: Call, operation: Operation) -> None:
+        """The application resumes a participant."""
+        await self._emulator.pause()
+        if call.is_open and call.has(operation.person):
+            call.held.discard(operation.person.raw_id)
+            self._change(call, call.state)
             await self._events.roster(call)
 
     async def removed(self, call: Call, operation: Operation) -> None:

@@ -49,6 +49,8 @@ class Call:
 
     * `own`: the application's identity.
     * `people`: the other participants, in the order in which they joined.
+    * `held`: the raw ids of the participants who are on hold.
+    * `invitations`: the participants who are being added, by invitation id.
     * `version`: the API version of the call's events. For a placed call it is that of the first operation.
     """
 
@@ -59,6 +61,8 @@ class Call:
     version: ApiVersion | None = None
     state: CallState = CallState.CONNECTING
     people: list[Identifier] = field(factory=list)
+    held: set[str] = field(factory=set)
+    invitations: dict[str, Identifier] = field(factory=dict)
     group: bool = False
     incoming: bool = False
     context: str | None = None
@@ -120,7 +124,8 @@ class Call:
     def participant(self, identifier: Identifier, version: ApiVersion) -> dict[str, Any]:
         """`CallParticipant`."""
         participant = {"identifier": response_model_of(identifier), "isMuted": False}
-        return participant | ({"isOnHold": False} if version >= ApiVersion.V2024_09_15 else {})
+        on_hold = {"isOnHold": identifier.raw_id in self.held}
+        return participant | (on_hold if version >= ApiVersion.V2024_09_15 else {})
 
     def has(self, person: Identifier) -> bool:
         """Whether this person is on the call."""
@@ -135,6 +140,7 @@ class Call:
     def leave(self, person: Identifier) -> None:
         """Remove a person."""
         self.people = [each for each in self.people if each.raw_id != person.raw_id]
+        self.held.discard(person.raw_id)
 
 
 @final
@@ -185,6 +191,12 @@ class Calls:
         if call.state is not CallState.CONNECTED:
             raise AcsError(409, "8607", "A transfer of this call is in progress.")
         return call
+
+    def waiting_call(self) -> Call | None:
+        """The latest connected call of a caller, the one on hold if there is one."""
+        latest_first = reversed(self.by_id.values())
+        callers = [call for call in latest_first if call.incoming and call.state is CallState.CONNECTED]
+        return max(callers, key=lambda call: bool(call.held), default=None)
 
     def ringing_call(self, context: str) -> IncomingCall:
         """The incoming call with this context. Raises `AcsError` if it no longer rings."""

@@ -107,10 +107,10 @@ class Operations:
         call = self._calls.open_call(call_id)
         return lambda: _call_reply(call, HTTPStatus.OK, call.properties(version))
 
-    def hang_up(self, call_id: str) -> Respond:
-        """`hangupCall` and `terminateCall`: both end the application's leg."""
+    def hang_up(self, call_id: str, *, for_everyone: bool) -> Respond:
+        """`hangupCall` ends the application's leg; `terminateCall` ends the call for everyone."""
         call = self._calls.open_call(call_id)
-        self._flows.hang_up(call)
+        self._flows.hang_up(call, for_everyone=for_everyone)
         return lambda: _call_reply(call, HTTPStatus.NO_CONTENT)
 
     # --- transfers ------------------------------------------------------------------------------------
@@ -157,19 +157,55 @@ class Operations:
         person = _identifier(body["participantToAdd"], "participantToAdd")
         self._reject_by_scenario(call.id, person)
         call.version = call.version or version
-        self._emulator.start(self._flows.added(call, _operation(body, person)))
-        more = {"invitationId": str(uuid4())} if version >= ApiVersion.V2023_10_15 else {}
+        invitation_id = str(uuid4())
+        call.invitations[invitation_id] = person
+        self._emulator.start(self._flows.added(call, _operation(body, person), invitation_id))
+        more = {"invitationId": invitation_id} if version >= ApiVersion.V2023_10_15 else {}
         return _accepted(call, body, participant=call.participant(person, version), **more)
 
     def remove(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
         """`removeParticipant`."""
         call = self._calls.connected_call(call_id)
-        person = _identifier(body["participantToRemove"], "participantToRemove")
-        if not call.has(person):
-            raise AcsError(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
+        person = _present(call, body["participantToRemove"], "participantToRemove")
         call.version = call.version or version
         self._emulator.start(self._flows.removed(call, _operation(body, person)))
         return _accepted(call, body)
+
+    def cancel_add(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
+        """`cancelAddParticipant`."""
+        call = self._calls.connected_call(call_id)
+        invitation_id = body["invitationId"]
+        call.version = call.version or version
+        person = call.invitations.get(invitation_id, call.other_party)
+        self._emulator.start(self._flows.cancelled(call, _operation(body, person), invitation_id))
+        return _accepted(call, body, invitationId=invitation_id)
+
+    def move_here(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
+        """`moveParticipants`: from the call `fromCall` to this call."""
+        call, source = self._calls.connected_call(call_id), self._calls.connected_call(body["fromCall"])
+        people = [_present(source, each, "targetParticipants") for each in body["targetParticipants"]]
+        call.version = call.version or version
+        call.executions += 1
+        operations = [_operation(body, person) for person in people]
+        self._emulator.start(self._flows.moved(call, source, operations))
+        participants = [call.participant(person, version) for person in people]
+        return _accepted(call, body, participants=participants, fromCall=source.id)
+
+    def hold(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
+        """`hold`."""
+        call = self._calls.connected_call(call_id)
+        person = _present(call, body["targetParticipant"], "targetParticipant")
+        call.version = call.version or version
+        self._emulator.start(self._flows.held(call, _operation(body, person)))
+        return lambda: _call_reply(call, HTTPStatus.OK)
+
+    def unhold(self, call_id: str, body: Body, version: ApiVersion) -> Respond:
+        """`unhold`."""
+        call = self._calls.connected_call(call_id)
+        person = _present(call, body["targetParticipant"], "targetParticipant")
+        call.version = call.version or version
+        self._emulator.start(self._flows.resumed(call, _operation(body, person)))
+        return lambda: _call_reply(call, HTTPStatus.OK)
 
     # --- shared ---------------------------------------------------------------------------------------
 
@@ -210,6 +246,14 @@ def _operation(body: Body, person: Identifier, transferee: Identifier | None = N
         context=body.get("operationContext"),
         callback_url=body.get("operationCallbackUri"),
     )
+
+
+def _present(call: Call, model: object, field: str) -> Identifier:
+    """The participant of the call that the model names. Raises `AcsError`."""
+    person = _identifier(model, field)
+    if not call.has(person):
+        raise AcsError(HTTPStatus.BAD_REQUEST, "8558", "The participant is not on the call.")
+    return person
 
 
 def _identifier(model: object, field: str) -> Identifier:

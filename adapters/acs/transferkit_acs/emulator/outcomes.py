@@ -17,11 +17,15 @@ from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit_acs.settings import ApiVersion
 
 __all__ = [
+    "ALL_LEFT",
     "CALLER_GONE",
     "CALL_ENDED",
     "DONE",
     "FAILURES",
+    "HOLD_FAILED",
     "LEFT_EARLY",
+    "MOVE_FAILED",
+    "NOT_INVITED",
     "REMOVED",
     "TRANSFERRED",
     "Outcome",
@@ -54,7 +58,13 @@ TRANSFERRED: Final = Outcome(200, TRANSFER_COMPLETED, "The transfer operation co
 CALL_ENDED: Final = Outcome(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
 CALLER_GONE: Final = Outcome(200, 4521, "The participant disconnected.")
 REMOVED: Final = Outcome(200, 5300, "The participant was removed by another participant. DiagCode: 0#5300.@")
+ALL_LEFT: Final = Outcome(200, 5002, "All other participants have left. DiagCode: 0#5002.@")
 LEFT_EARLY: Final = Outcome(487, 0, "The caller hung up before the call was established.")
+
+# The codes of these failures are not published; the code is that of the calling service for the same problem.
+HOLD_FAILED: Final = Outcome(400, 8501, "Action is invalid when the participant is not in Established state.")
+MOVE_FAILED: Final = Outcome(500, 9999, "The participant could not be moved.")
+NOT_INVITED: Final = Outcome(404, 8522, "There is no such invitation.")
 
 _BUSY: Final = Outcome(486, 8539, "The recipient is busy.")
 _NO_ANSWER: Final = Outcome(487, 10004, "The call was canceled as nobody answered in time.")

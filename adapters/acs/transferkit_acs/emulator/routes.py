@@ -38,6 +38,7 @@ class Route:
     body: Record | None = None
     repeatable: bool = False
     confirmed: bool = False
+    since: ApiVersion = ApiVersion.V2023_03_06
 
 
 _CALLS = "/calling/callConnections"
@@ -50,10 +51,17 @@ def _post(
     body: Record | None = None,
     *,
     confirmed: bool = False,
+    repeatable: bool = True,
+    since: ApiVersion = ApiVersion.V2023_03_06,
 ) -> Route:
-    """A POST; all are repeatable."""
     return Route(
-        method="POST", path=re.compile(path), run=run, body=body, repeatable=True, confirmed=confirmed
+        method="POST",
+        path=re.compile(path),
+        run=run,
+        body=body,
+        repeatable=repeatable,
+        confirmed=confirmed,
+        since=since,
     )
 
 
@@ -68,8 +76,26 @@ _ROUTES = (
     _post(f"{_CALLS}:reject", lambda do, _, body, __: do.reject(body), schema.REJECT),
     _post(f"{_CALLS}:redirect", lambda do, _, body, __: do.redirect(body), schema.REDIRECT),
     _other("GET", _CALL, lambda do, ids, _, version: do.get(ids["call"], version)),
-    _other("DELETE", _CALL, lambda do, ids, _, __: do.hang_up(ids["call"])),
-    _post(f"{_CALL}:terminate", lambda do, ids, _, __: do.hang_up(ids["call"]), confirmed=True),
+    _other("DELETE", _CALL, lambda do, ids, _, __: do.hang_up(ids["call"], for_everyone=False)),
+    _post(
+        f"{_CALL}:terminate",
+        lambda do, ids, _, __: do.hang_up(ids["call"], for_everyone=True),
+        confirmed=True,
+    ),
+    _post(
+        f"{_CALL}:hold",
+        lambda do, ids, body, version: do.hold(ids["call"], body, version),
+        schema.HOLD,
+        repeatable=False,
+        since=ApiVersion.V2024_09_15,
+    ),
+    _post(
+        f"{_CALL}:unhold",
+        lambda do, ids, body, version: do.unhold(ids["call"], body, version),
+        schema.UNHOLD,
+        repeatable=False,
+        since=ApiVersion.V2024_09_15,
+    ),
     _post(
         f"{_CALL}:transferToParticipant",
         lambda do, ids, body, version: do.transfer(ids["call"], body, version),
@@ -94,6 +120,18 @@ _ROUTES = (
         schema.REMOVE_PARTICIPANT,
         confirmed=True,
     ),
+    _post(
+        f"{_CALL}/participants:cancelAddParticipant",
+        lambda do, ids, body, version: do.cancel_add(ids["call"], body, version),
+        schema.CANCEL_ADD_PARTICIPANT,
+        since=ApiVersion.V2023_10_15,
+    ),
+    _post(
+        f"{_CALL}/participants:moveHere",
+        lambda do, ids, body, version: do.move_here(ids["call"], body, version),
+        schema.MOVE_PARTICIPANTS,
+        since=ApiVersion.V2026_03_12,
+    ),
 )
 
 _NOT_EMULATED = re.compile(
@@ -101,9 +139,10 @@ _NOT_EMULATED = re.compile(
 )
 
 
-def route_for(request: EmulatedRequest) -> tuple[Route, Ids]:
+def route_for(request: EmulatedRequest, version: ApiVersion) -> tuple[Route, Ids]:
     """The operation of a request, and the ids in its path. Raises `AcsError`."""
-    found = [(route, match) for route in _ROUTES if (match := route.path.fullmatch(request.path))]
+    matches = ((route, route.path.fullmatch(request.path)) for route in _ROUTES if version >= route.since)
+    found = [(route, match) for route, match in matches if match]
     for route, match in found:
         if route.method == request.method:
             return route, match.groupdict()

@@ -28,11 +28,15 @@ from transferkit_acs.settings import ApiVersion
 __all__ = [
     "ADD_PARTICIPANT",
     "ANSWER",
+    "CANCEL_ADD_PARTICIPANT",
     "CREATE",
+    "HOLD",
+    "MOVE_PARTICIPANTS",
     "REDIRECT",
     "REJECT",
     "REMOVE_PARTICIPANT",
     "TRANSFER",
+    "UNHOLD",
     "identifier",
 ]
 
@@ -205,3 +209,24 @@ REMOVE_PARTICIPANT = Record(
     since={"operationCallbackUri": ApiVersion.V2023_10_15},
 )
 """`RemoveParticipantRequest`."""
+
+CANCEL_ADD_PARTICIPANT = Record(required={"invitationId": filled_text}, optional=_OWN_CALLBACK_URI)
+"""`CancelAddParticipantRequest`."""
+
+MOVE_PARTICIPANTS = Record(
+    required={"targetParticipants": _identifiers, "fromCall": filled_text}, optional=_OWN_CALLBACK_URI
+)
+"""`MoveParticipantsRequest`."""
+
+HOLD = Record(
+    required={"targetParticipant": identifier},
+    optional={**_OWN_CALLBACK_URI, "playSourceInfo": anything_in_an_object},
+)
+"""`HoldRequest`."""
+
+UNHOLD = Record(
+    required={"targetParticipant": identifier},
+    optional=_OWN_CALLBACK_URI,
+    since={"operationCallbackUri": ApiVersion.V2025_05_15},
+)
+"""`UnholdRequest`."""

@@ -58,8 +58,7 @@ class AcsEmulator(Emulator):
     * `identity`: the application's identity on its calls, unless a request names another.
     * `clock`: decides which repeatable requests and tokens are still valid.
 
-    Not emulated: media, recording, rooms and `connect`, muting, cancelling an invitation, and moving
-    participants.
+    Not emulated: media, recording, rooms and `connect`, and muting.
     """
 
     name: ClassVar[str] = "acs"
@@ -77,7 +76,7 @@ class AcsEmulator(Emulator):
         self._issuers = [self._entra]
         self._repeatable = RepeatableRequests()
         self._calls = Calls()
-        self._flows = CallFlows(self, EventSender(self, resource_id=self.resource_id))
+        self._flows = CallFlows(self, self._calls, EventSender(self, resource_id=self.resource_id))
         self.identity = CommunicationUser(f"8:acs:{self.resource_id}_{uuid4()}")
         self._operations = Operations(self, self._calls, self._flows, identity=self.identity)
         topic = f"/subscriptions/{uuid4()}/resourceGroups/emulator/providers/{_RESOURCE_TYPE}/emulator"
@@ -132,7 +131,7 @@ class AcsEmulator(Emulator):
         """Execute a request to ACS. Raises `AcsError`."""
         self._authenticate(request)
         version = _version(request)
-        route, ids = route_for(request)
+        route, ids = route_for(request, version)
         execute = execution(route, self._operations, request, ids, version)
         try:
             if route.repeatable:
@@ -157,20 +156,20 @@ class AcsEmulator(Emulator):
 
     # --- calls ----------------------------------------------------------------------------------------
 
-    def place_call(self, *, callback_url: str, group: bool = False) -> str:
+    def place_call(self, *, callback_url: str, group: bool = False, caller: Identifier = CALLER) -> str:
         """Add an established call, as after the application answered; returns its id.
 
-        The caller is a phone number; a group call also has an ACS user.
+        A group call also has an ACS user.
         """
         call = Call(
             own=self.identity,
             callback_url=callback_url,
-            source=CALLER,
+            source=caller,
             targets=(CALLEE,),
             state=CallState.CONNECTED,
             incoming=True,
         )
-        for person in [CALLER, COLLEAGUE] if group else [CALLER]:
+        for person in [caller, COLLEAGUE] if group else [caller]:
             call.join(person)
         self._calls.add(call)
         self.journal.notify()

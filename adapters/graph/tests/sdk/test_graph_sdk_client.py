@@ -27,6 +27,12 @@ from msgraph_beta import GraphServiceClient
 from msgraph_beta.generated.communications.calls.item.answer.answer_post_request_body import (
     AnswerPostRequestBody,
 )
+from msgraph_beta.generated.communications.calls.item.participants.item.start_hold_music.start_hold_music_post_request_body import (  # noqa: E501 - the SDK's own name
+    StartHoldMusicPostRequestBody,
+)
+from msgraph_beta.generated.communications.calls.item.participants.item.stop_hold_music.stop_hold_music_post_request_body import (  # noqa: E501 - the SDK's own name
+    StopHoldMusicPostRequestBody,
+)
 from msgraph_beta.generated.communications.calls.item.redirect.redirect_post_request_body import (
     RedirectPostRequestBody,
 )
@@ -46,6 +52,8 @@ from msgraph_beta.generated.models.chat_info import ChatInfo
 from msgraph_beta.generated.models.identity import Identity
 from msgraph_beta.generated.models.identity_set import IdentitySet
 from msgraph_beta.generated.models.invitation_participant_info import InvitationParticipantInfo
+from msgraph_beta.generated.models.media_info import MediaInfo
+from msgraph_beta.generated.models.media_prompt import MediaPrompt
 from msgraph_beta.generated.models.media_state import MediaState
 from msgraph_beta.generated.models.modality import Modality
 from msgraph_beta.generated.models.o_data_errors.o_data_error import ODataError
@@ -69,6 +77,7 @@ pytestmark = [
 SCOPE = "https://graph.microsoft.com/.default"
 # Beside what the models declare: open types hold it, and it is published or was seen.
 UNDECLARED = {
+    "Participant": {"@odata.context"},
     "Call": {"@odata.context", "@odata.id", "replacesContext"},
     "IdentitySet": {"phone", "encrypted"},
     "Identity": {"tenantId"},
@@ -287,6 +296,30 @@ async def test_the_sdk_transfers_a_participant_of_a_group_call(bench, graph):
     (roster,) = [each for each in notified(bench) if isinstance(each, list)]
     assert {each.id for each in roster} == {each.id for each in everybody} - {caller.id}
     assert notified(bench)[-1].result_info.subcode == 7015
+
+
+async def test_the_sdk_holds_and_resumes_a_participant(bench, graph):
+    here = await placed(bench, graph, group=True)
+    caller = next(each for each in (await here.participants.get()).value if each.info.identity.user)
+    participant = here.participants.by_participant_id(caller.id)
+    shown = await participant.get()
+    prompt = MediaPrompt(
+        odata_type="#microsoft.graph.mediaPrompt",
+        media_info=MediaInfo(odata_type="#microsoft.graph.mediaInfo", uri="https://bot.contoso.com/hold.wav"),
+    )
+    held = await participant.start_hold_music.post(
+        StartHoldMusicPostRequestBody(client_context="case 42", custom_prompt=prompt)
+    )
+    resumed = await participant.stop_hold_music.post(StopHoldMusicPostRequestBody(client_context="case 43"))
+    await bench.emulator.settle()
+    assert [type(each).__name__ for each in (held, resumed)] == [
+        "StartHoldMusicOperation",
+        "StopHoldMusicOperation",
+    ]
+    assert [each.status for each in (held, resumed)] == [OperationStatus.Running] * 2
+    assert [each.client_context for each in (held, resumed)] == ["case 42", "case 43"]
+    assert shown.id == caller.id
+    assert surprising([shown, held, resumed]) == set()
 
 
 @pytest.mark.parametrize("kind", ["user", "phone"])

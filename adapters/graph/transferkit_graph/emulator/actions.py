@@ -6,11 +6,13 @@ subscription to tones and GET, 202 for the rest; 200 with a `commsOperation` for
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Any, Final, final
+from uuid import uuid4
 
 from attrs import frozen
 
@@ -20,9 +22,11 @@ from transferkit_graph.emulator import errors
 from transferkit_graph.emulator.bodies import (
     InvalidBody,
     read_answer,
+    read_hold,
     read_new_call,
     read_redirect,
     read_reject,
+    read_resume,
     read_subscribe_to_tone,
     read_transfer,
 )
@@ -32,6 +36,7 @@ from transferkit_graph.emulator.calls import (
     CLIENT_ID,
     Calls,
     EmulatedCall,
+    Member,
     call_json,
     operation_json,
     participant_json,
@@ -51,7 +56,8 @@ __all__ = ["Actions"]
 
 _PATH = re.compile(
     r"/(?P<api>v1\.0|beta)/(?:(?P<path>communications|app)|applications/(?P<app>[^/]+))"
-    r"/calls(?:/(?P<id>[^/]+)(?:/(?:microsoft\.graph\.)?(?P<action>[A-Za-z]+))?)?"
+    r"/calls(?:/(?P<id>[^/]+)(?:/participants/(?P<participant>[^/]+))?"
+    r"(?:/(?:microsoft\.graph\.)?(?P<action>[A-Za-z]+))?)?"
 )
 _THROTTLED_PACES: Final = 5
 _ACCEPTED: Final = Reply(status=202)
@@ -66,6 +72,7 @@ class _CallRequest:
     api: str
     path: str
     tenant: str
+    participant: str | None
 
     @property
     def is_2018(self) -> bool:
@@ -107,6 +114,9 @@ class Actions:
             ("GET", ""): self._get,
             ("DELETE", ""): self._delete,
             ("GET", "participants"): self._participants,
+            ("GET", "participants/"): self._participant,
+            ("POST", "participants/startholdmusic"): self._hold,
+            ("POST", "participants/stopholdmusic"): self._resume,
             ("POST", "answer"): self._answer,
             ("POST", "reject"): self._reject,
             ("POST", "transfer"): self._transfer,
@@ -121,11 +131,14 @@ class Actions:
         if found is None or (found["app"] and found["app"].lower() != CLIENT_ID):
             raise errors.resource_not_found()
         path = found["path"] or f"applications('{found['app']}')"
-        request = _CallRequest(http=http, api=found["api"], path=path, tenant=tenant)
+        request = _CallRequest(
+            http=http, api=found["api"], path=path, tenant=tenant, participant=found["participant"]
+        )
         try:
             if found["id"] is None:
                 return self._create(request)
-            return self._handle_call(request, found["id"], (found["action"] or "").lower())
+            part = "participants/" if found["participant"] else ""
+            return self._handle_call(request, found["id"], f"{part}{found['action'] or ''}".lower())
         except InvalidBody as error:
             raise GraphError(400, "BadRequest", f"Invalid request: {error}.") from None
 
@@ -185,9 +198,16 @@ class Actions:
                 requested=body.shown,
             )
         )
+        if body.ringing_timeout is not None:
+            asyncio.get_running_loop().call_later(body.ringing_timeout, self._stop_ringing, call)
         self._emulator.start(self._flows.created(call))
         location = f"{request.http.base_url}{request.http.path}/{call.id}"
         return Reply(status=201, body=call_json(call, request.context), headers={"Location": location})
+
+    def _stop_ringing(self, call: EmulatedCall) -> None:
+        """End a placed call that was not answered in time."""
+        if call.state == "establishing":
+            self._emulator.end_ringing(call.id, "no_answer")
 
     def _get(self, request: _CallRequest, call: EmulatedCall) -> Reply:
         self._require(request, call)
@@ -195,14 +215,58 @@ class Actions:
 
     def _participants(self, request: _CallRequest, call: EmulatedCall) -> Reply:
         self._require(request, call)
+        if not call.group:
+            raise errors.group_call_needed()
         participants = [participant_json(member) for member in call.members]
         context = f"{request.context}('{call.id}')/participants"
         return Reply(status=200, body={"@odata.context": context, "value": participants})
+
+    def _participant(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        member = self._member(request, call)
+        context = f"{request.context}('{call.id}')/participants/$entity"
+        return Reply(status=200, body={"@odata.context": context, **participant_json(member)})
+
+    def _member(self, request: _CallRequest, call: EmulatedCall) -> Member:
+        """The participant that the request names. Raises `GraphError`."""
+        self._require(request, call)
+        if not call.group:
+            raise errors.group_call_needed()
+        member = call.member(request.participant or "")
+        if member is None:
+            raise errors.participant_not_found()
+        return member
+
+    def _hold(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        context = read_hold(request.body())
+        member = self._member(request, call)
+        if call.on_hold not in {None, member.id}:
+            raise errors.one_on_hold()
+        call.on_hold = member.id
+        operation = _operation("startHoldMusicOperation", context)
+        self._emulator.start(self._flows.held(call, member, operation))
+        return self._operation_reply(request, call, operation)
+
+    def _resume(self, request: _CallRequest, call: EmulatedCall) -> Reply:
+        context = read_resume(request.body())
+        member = self._member(request, call)
+        if call.on_hold == member.id:
+            call.on_hold = None
+        operation = _operation("stopHoldMusicOperation", context)
+        self._emulator.start(self._flows.resumed(call, operation))
+        return self._operation_reply(request, call, operation)
+
+    @staticmethod
+    def _operation_reply(request: _CallRequest, call: EmulatedCall, operation: dict[str, Any]) -> Reply:
+        """202 with the operation and its address (participant-startHoldMusic, participant-stopHoldMusic)."""
+        path = f"/{request.api}/{request.path}/calls/{call.id}/operations/{operation['id']}"
+        location = f"{request.http.base_url}{path}"
+        return Reply(status=202, body=operation, headers={"Location": location})
 
     def _delete(self, request: _CallRequest, call: EmulatedCall) -> Reply:
         self._require(request, call)
         call.state = "terminating"
         call.responded.set()
+        self._emulator.end_ringing(call.id, "caller_leaves")  # a target does not ring for an ended call
         self._emulator.start(self._flows.deleted(call))
         return Reply(status=204)
 
@@ -279,3 +343,9 @@ class Actions:
         now = self._emulator.clock.now()
         operation = operation_json(status="Running", client_context=body.client_context, now=now)
         return Reply(status=200, body=operation)
+
+
+def _operation(kind: str, context: str | None) -> dict[str, Any]:
+    """An operation on a participant, as published: without times (participant-startHoldMusic)."""
+    operation = {"@odata.type": f"#microsoft.graph.{kind}", "id": str(uuid4()), "status": "running"}
+    return operation if context is None else {**operation, "clientContext": context}

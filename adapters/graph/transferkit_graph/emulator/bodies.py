@@ -18,15 +18,24 @@ __all__ = [
     "NewCallBody",
     "TransferBody",
     "read_answer",
+    "read_hold",
     "read_new_call",
     "read_redirect",
     "read_reject",
+    "read_resume",
     "read_subscribe_to_tone",
     "read_transfer",
 ]
 
 _APP_HOSTED = "apphostedmediaconfig"
-_SHOWN_AGAIN = ("subject", "requestedModalities", "mediaConfig", "chatInfo", "meetingInfo")
+_SHOWN_AGAIN = (
+    "subject",
+    "ringingTimeoutInSeconds",
+    "requestedModalities",
+    "mediaConfig",
+    "chatInfo",
+    "meetingInfo",
+)
 
 
 class InvalidBody(Exception):
@@ -56,6 +65,7 @@ class NewCallBody:
     meeting: bool
     app_hosted: bool
     tenant_id: str | None
+    ringing_timeout: int | None
     shown: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -112,6 +122,7 @@ def read_new_call(body: object) -> NewCallBody:
         meeting=meeting,
         app_hosted=_is_app_hosted(given),
         tenant_id=given.get("tenantId"),
+        ringing_timeout=given.get("ringingTimeoutInSeconds"),
         shown={name: given[name] for name in _SHOWN_AGAIN if given.get(name) is not None},
     )
 
@@ -131,6 +142,18 @@ def read_reject(body: object) -> str | None:
 def read_subscribe_to_tone(body: object) -> str | None:
     """The body of a subscription to tones; returns its client context, if it has one."""
     context: str | None = _checked(schema.SUBSCRIBE_TO_TONE, body).get("clientContext")
+    return context
+
+
+def read_hold(body: object) -> str | None:
+    """The body that puts a participant on hold; returns its client context, if it has one."""
+    context: str | None = _checked(schema.HOLD, body).get("clientContext")
+    return context
+
+
+def read_resume(body: object) -> str | None:
+    """The body that resumes a participant; returns its client context, if it has one."""
+    context: str | None = _checked(schema.RESUME, body).get("clientContext")
     return context
 
 

@@ -12,12 +12,13 @@ from uuid import uuid4
 
 from transferkit.emulators import Emulator
 from transferkit.identifiers import Identifier, PhoneNumber
-from transferkit.testing.scenarios import Ending, Scenario, scenario_for
+from transferkit.testing.scenarios import Ending, Scenario, scenario, scenario_for
 from transferkit_graph.emulator.bodies import TransferBody
-from transferkit_graph.emulator.calls import CLIENT_ID, Calls, EmulatedCall
+from transferkit_graph.emulator.calls import CLIENT_ID, Calls, EmulatedCall, Member
 from transferkit_graph.emulator.notifications import (
     CALLER_HUNG_UP,
     CONSULT_CALL_GONE,
+    HOLD_FAILED,
     HUNG_UP_BY_BOT,
     TRANSFERRED,
     CallEnd,
@@ -26,6 +27,7 @@ from transferkit_graph.emulator.notifications import (
     failure,
     incoming_call_data,
     notification,
+    operation_ended,
     roster,
     tone_json,
 )
@@ -35,6 +37,7 @@ __all__ = ["CallFlows", "deciding_target"]
 _SIGNER_APP: Final = "26a18ebc-cdf7-4a6a-91cb-beb352805e81"
 _INACTIVE: Final = {"@odata.type": "#microsoft.graph.callMediaState", "audio": "inactive"}
 _TONE_WHILE_WAITING: Final = "tone1"
+_RINGS_ON: Final = scenario("manual")
 
 
 def deciding_target(targets: Iterable[Identifier]) -> tuple[Identifier, Scenario]:
@@ -83,15 +86,24 @@ class CallFlows:
         if line.ending is Ending.SILENT:
             return
         line = await self._emulator.ring_target(call.id, line)
+        if line.ending is Ending.CALLER_LEAVES and call.state == "establishing":
+            line = await self._rings_for_nobody(call)
         if call.state != "establishing":
             return
         if line.ending is Ending.FAILS:
             await self.ended(call, failure(line.reason))
             return
         await self._established(call)
-        if line.ending is Ending.CALLER_LEAVES:  # here: the person who was called
+        if line.hangs_up:
             await self._emulator.pause()
             await self.hung_up(call)
+
+    async def _rings_for_nobody(self, call: EmulatedCall) -> Scenario:
+        """The caller for whom the application calls a target hangs up; the target rings on."""
+        waiting = self._calls.waiting_call()
+        if waiting is not None:
+            self._emulator.start(self.hung_up(waiting))
+        return await self._emulator.ring_target(call.id, _RINGS_ON)
 
     async def _established(self, call: EmulatedCall) -> None:
         call.state = "established"
@@ -107,8 +119,9 @@ class CallFlows:
         target = body.targets[0]
         line = scenario_for(target)
         generation = Generation.Y2018 if body.is_2018 else Generation.CURRENT
+        ending = line.join if body.replaces and line.ending is Ending.COMPLETES else line.ending
         await self._emulator.pause()
-        if line.ending is Ending.SILENT or call.state != "transferring":
+        if ending is Ending.SILENT or call.state != "transferring":
             return
         await self._notify(call, "updated", generation, state="transferring")
         await self.pressed(call, _TONE_WHILE_WAITING)
@@ -124,7 +137,7 @@ class CallFlows:
                 await self._notify(call, "updated", generation, state="established")
             case _ if body.replaces and (consult is None or consult.state != "established"):
                 await self._failed(call, CONSULT_CALL_GONE, generation)
-            case Ending.FAILS:
+            case _ if line.ending is Ending.FAILS or ending is Ending.FAILS:
                 context = {}
                 if body.replaces and not isinstance(target, PhoneNumber):
                     context = {"replacesContext": call.chain_id}
@@ -205,6 +218,24 @@ class CallFlows:
                     more["terminationReason"] = "AppRedirected"
         call.state = "terminated"
         await self._notify(call, "deleted", generation, state="terminated", **more)
+
+    # --- hold -----------------------------------------------------------------------------------------
+
+    async def held(self, call: EmulatedCall, member: Member, operation: dict[str, Any]) -> None:
+        """The application puts a participant on hold."""
+        await self._emulator.pause()
+        if call.ended:
+            return
+        fails = scenario_for(member.identifier).hold_fails
+        if fails:
+            call.on_hold = None
+        await self._post(call, operation_ended(call, operation, HOLD_FAILED if fails else None))
+
+    async def resumed(self, call: EmulatedCall, operation: dict[str, Any]) -> None:
+        """The application resumed a participant."""
+        await self._emulator.pause()
+        if not call.ended:
+            await self._post(call, operation_ended(call, operation))
 
     # --- the end of a call --------------------------------------------------------------------------
 

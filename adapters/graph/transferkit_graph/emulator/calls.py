@@ -66,6 +66,8 @@ class EmulatedCall:
     """Fields of the request that created the call, which responses repeat."""
     members: list[Member] = field(init=False, factory=list)
     """The participants, the application first."""
+    on_hold: str | None = None
+    """The participant id of the one who is on hold; only one can be."""
     subscribed_to_tones: bool = False
     tones: int = 0
     executions: int = 0
@@ -82,6 +84,10 @@ class EmulatedCall:
     def own_participant_id(self) -> str:
         """The participant id of the application."""
         return self.members[0].id
+
+    def member(self, participant_id: str) -> Member | None:
+        """The participant with this id, in upper or lower case."""
+        return next((each for each in self.members if each.id == participant_id.lower()), None)
 
     @property
     def ended(self) -> bool:
@@ -108,6 +114,12 @@ class Calls:
     def __getitem__(self, call_id: str) -> EmulatedCall:
         """The call with this id. Raises `KeyError`."""
         return self._by_id[call_id.lower()]
+
+    def waiting_call(self) -> EmulatedCall | None:
+        """The latest established call of a caller, the one on hold if there is one."""
+        latest_first = reversed(self._by_id.values())
+        callers = [c for c in latest_first if c.direction == "incoming" and c.state == "established"]
+        return max(callers, key=lambda call: call.on_hold is not None, default=None)
 
     def __iter__(self) -> Iterator[EmulatedCall]:
         return iter(self._by_id.values())

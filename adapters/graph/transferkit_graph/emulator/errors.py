@@ -21,11 +21,14 @@ __all__ = [
     "call_not_found",
     "error_reply",
     "forbidden",
+    "group_call_needed",
     "group_call_needs_transferee",
     "invalid_token",
     "method_not_allowed",
     "not_established",
     "not_incoming",
+    "one_on_hold",
+    "participant_not_found",
     "resource_not_found",
     "service_error",
     "tenant_mismatch",
@@ -68,6 +71,24 @@ def forbidden() -> GraphError:
 def group_call_needs_transferee() -> GraphError:
     """A transfer of a participant of a group call must name the transferee."""
     return GraphError(400, "8523", "Cannot do transfer for meeting mode")
+
+
+def group_call_needed() -> GraphError:
+    """Participants are listed and held only in group calls (call-list-participants).
+
+    The code is not published.
+    """
+    return GraphError(400, "8520", "This request does not support peer-to-peer calls.")
+
+
+def participant_not_found() -> GraphError:
+    """The call has no such participant. The code is not published."""
+    return GraphError(404, "8558", "The participant is not on the call.")
+
+
+def one_on_hold() -> GraphError:
+    """Only one participant can be on hold (participant-startHoldMusic). The code is not published."""
+    return GraphError(409, "8519", "Another participant is on hold.")
 
 
 def transfer_in_progress() -> GraphError:

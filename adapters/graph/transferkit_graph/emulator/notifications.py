@@ -1,8 +1,8 @@
 """The JSON of Graph's notifications, in the current form and in that of 2018, and the codes of call ends.
 
 learn.microsoft.com call-transfer, call-redirect, call-answer, call-reject, call-delete, call-subscribetotone,
-application-post-calls and participant-invite; the 2018 documentation of call: transfer. `resource` stands
-beside `resourceUrl` as in the body of microsoft-graph-comms-samples issue 772.
+application-post-calls, participant-invite and participant-startHoldMusic; the 2018 documentation of call:
+transfer. `resource` stands beside `resourceUrl` as in the body of microsoft-graph-comms-samples issue 772.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "CALLER_HUNG_UP",
     "CONSULT_CALL_GONE",
     "FAILURES",
+    "HOLD_FAILED",
     "HUNG_UP_BY_BOT",
     "NOT_RESPONDED",
     "TRANSFERRED",
@@ -36,6 +37,7 @@ __all__ = [
     "failure",
     "incoming_call_data",
     "notification",
+    "operation_ended",
     "respell",
     "roster",
     "tone_json",
@@ -110,6 +112,7 @@ CALLER_HUNG_UP = CallEnd(200, 4521, "The other participant ended the call. DiagC
 CONSULT_CALL_GONE = _failure(404, 10202, "The replacement call was not found.")
 NOT_RESPONDED = _failure(408, 1106, "Nobody answered, rejected or redirected the call in time.")
 HUNG_UP_BY_BOT = CallEnd(200, 5001, None)
+HOLD_FAILED = _failure(500, 9999, "The participant could not be put on hold.")
 
 
 def failure(reason: FailureReason | None, *, consultative: bool = False) -> CallEnd:
@@ -144,6 +147,20 @@ def roster(call: EmulatedCall) -> dict[str, Any]:
     return _collection(
         call, "updated", "/participants", [participant_json(member) for member in call.members]
     )
+
+
+def operation_ended(
+    call: EmulatedCall, operation: Mapping[str, Any], failure: CallEnd | None = None
+) -> dict[str, Any]:
+    """A collection with the notification of the end of an operation (participant-startHoldMusic)."""
+    part = f"/operations/{operation['id']}"
+    data = {
+        "@odata.id": f"communications/calls/{call.id}{part}",
+        **{name: operation[name] for name in ("@odata.type", "id", "clientContext") if name in operation},
+        "status": "completed" if failure is None else "failed",
+        **({} if failure is None else {"resultInfo": failure.result_info}),
+    }
+    return _collection(call, "deleted", part, data)
 
 
 def _collection(call: EmulatedCall, change: str, part: str, data: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The published shapes of request bodies: every field, its type, and whether it is required.
 
 Fields: learn.microsoft.com application-post-calls, call-answer, call-reject, call-transfer, call-redirect,
-call-subscribetotone, invitationParticipantInfo, participantInfo; the 2018 documentation of call: transfer.
-Optional fields may be null.
+call-subscribetotone, participant-startHoldMusic, participant-stopHoldMusic, invitationParticipantInfo,
+participantInfo; the 2018 documentation of call: transfer. Optional fields may be null.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from transferkit_graph.identities import CLASSLESS
 
 __all__ = [
     "ANSWER",
+    "HOLD",
     "NEW_CALL",
     "REDIRECT",
     "REDIRECT_BETA",
     "REJECT",
+    "RESUME",
     "SUBSCRIBE_TO_TONE",
     "TRANSFER",
     "TRANSFER_2018",
@@ -229,3 +231,6 @@ ANSWER = _record(
 )
 REJECT = _record({}, {"callbackUri": _callback_uri, "reason": one_of("none", "busy", "forbidden")})
 SUBSCRIBE_TO_TONE = _record({}, {"clientContext": _client_context})
+_PROMPT = _record({"mediaInfo": _MEDIA_INFO}, {"@odata.type": _odata_type("mediaPrompt")})
+HOLD = _record({}, {"clientContext": _client_context, "customPrompt": _PROMPT})
+RESUME = SUBSCRIBE_TO_TONE
