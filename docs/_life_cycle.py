@@ -56,7 +56,7 @@ _RULES: Final = (
     Rules(max_attempts=2, max_inspections=1),
     Rules(max_attempts=2, max_inspections=1, repeatable_for=timedelta(minutes=5)),
 )
-_REDIRECT_RULES: Final = Rules(max_attempts=2, max_inspections=1, redirect_completes_on_acceptance=True)
+_REDIRECT_RULES: Final = Rules(max_attempts=2, max_inspections=1, completes_on_acceptance=True)
 
 _ANSWERS: Final[dict[str, SubmitResult]] = {
     "the provider accepts the request (2xx)": Submitted(),

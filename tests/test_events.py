@@ -17,6 +17,7 @@ from transferkit import (
     FailureReason,
     Outcome,
     RedirectOutcome,
+    StepOutcome,
     TransferOutcome,
     TransferSubmitted,
 )
@@ -41,6 +42,11 @@ KINDS = [
     "redirect.completed",
     "redirect.failed",
     "redirect.expired",
+    "step.requested",
+    "step.submitted",
+    "step.completed",
+    "step.failed",
+    "step.expired",
     "provider.other",
 ]
 VALUES = [
@@ -92,9 +98,10 @@ def test_event_class_raises_key_error_for_an_unknown_kind():
 def test_outcomes_are_the_terminal_events():
     terminal = {cls.kind for cls in events() if issubclass(cls, Outcome)}
     ends = ("completed", "failed", "expired")
-    assert terminal == {f"{what}.{end}" for what in ("transfer", "redirect") for end in ends}
+    assert terminal == {f"{what}.{end}" for what in ("transfer", "redirect", "step") for end in ends}
     assert [cls.kind for cls in TransferOutcome.__args__] == [f"transfer.{end}" for end in ends]
     assert [cls.kind for cls in RedirectOutcome.__args__] == [f"redirect.{end}" for end in ends]
+    assert [cls.kind for cls in StepOutcome.__args__] == [f"step.{end}" for end in ends]
 
 
 def test_failure_reasons_are_a_closed_set():

@@ -16,14 +16,15 @@ from transferkit._callbacks import CallbackRequest, CallbackResponse, Receiver
 from transferkit._callbacks.asgi import CallbackApp
 from transferkit._callbacks.verification.fetching import Fetch
 from transferkit._callbacks.verification.verifier import Verifier
+from transferkit._engine.calls import CallHandle
 from transferkit._engine.components import make_adapters, make_store
 from transferkit._engine.connections import KeptConnection
-from transferkit._engine.handles import Handle, RedirectHandle, TransferHandle
-from transferkit._engine.incoming import redirect_of
+from transferkit._engine.handles import Handle, RedirectHandle, StepHandle, TransferHandle
+from transferkit._engine.incoming import answer_of, redirect_of, reject_of
 from transferkit._engine.inspector import Inspector
 from transferkit._engine.ledger import Ledger
 from transferkit._engine.lifespan import Lifespan
-from transferkit._engine.planning import plan_request
+from transferkit._engine.planning import call_key, plan_request
 from transferkit._engine.scheduler import Scheduler
 from transferkit._engine.sender import Sender
 from transferkit._engine.tasks import BackgroundTasks
@@ -34,16 +35,26 @@ from transferkit._util.log_events import LogEvent
 from transferkit._util.signatures import takes_arguments_of
 from transferkit.config import Config, load_config
 from transferkit.errors import TransferNotFound
-from transferkit.events import Event, RedirectOutcome, TransferOutcome
+from transferkit.events import Event, RedirectOutcome, StepOutcome, TransferOutcome
 from transferkit.provider.adapter import Adapter, Connection, Submission
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import Deadline
-from transferkit.requests import Redirect, Request, Transfer, WireRequest
+from transferkit.requests import (
+    AnswerCall,
+    Call,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Request,
+    Step,
+    Transfer,
+    WireRequest,
+)
 from transferkit.stores import CommitUnknown, Store, StoredTransfer
 from transferkit.stores.consumer_groups import GroupStart, GroupStatus, ParkedEvent
 from transferkit.streams import EventStream, GroupStream, LiveTail, OutcomeWatch
 
-__all__ = ["AsyncClient", "Handle", "RedirectHandle", "TransferHandle"]
+__all__ = ["AsyncClient", "CallHandle", "Handle", "RedirectHandle", "StepHandle", "TransferHandle"]
 
 _log = logging.getLogger("transferkit.client")
 
@@ -255,11 +266,54 @@ class AsyncClient:
         """
         return await self.submit(request)
 
+    @takes_arguments_of(answer_of)
+    async def answer(self, request: AnswerCall) -> CallHandle:
+        """Answer an incoming call. Returns when the request is recorded; `connected()` waits for the call.
+
+        The arguments are the fields of `AnswerCall`. `call` is the `CallIncoming` event, which also sets
+        `incoming_context`, or a `Call`, or the call's id. Raises what `submit` raises, and `ValueError` or
+        `TypeError` for an invalid field.
+        """
+        step = await self.submit(request)
+        return self._call_handle(step.call, step)
+
+    @takes_arguments_of(reject_of)
+    async def reject(self, request: RejectCall) -> StepHandle:
+        """Reject an incoming call. Returns when the request is recorded.
+
+        The arguments are the fields of `RejectCall`, as for `answer`. Raises what `answer` raises.
+        """
+        return await self.submit(request)
+
+    @takes_arguments_of(PlaceCall)
+    async def place_call(self, request: PlaceCall) -> CallHandle:
+        """Call `to`. Returns when the request is recorded; `connected()` waits until the target answers.
+
+        The arguments are the fields of `PlaceCall`. Raises what `submit` raises, and `ValueError` or
+        `TypeError` for an invalid field.
+        """
+        step = await self.submit(request)
+        return self._call_handle(step.call, step)
+
+    def call(self, call: Call | str) -> CallHandle:
+        """Return a handle of a call of the application: a `Call`, or the id of one of the default provider.
+
+        No I/O. Raises `InvalidRequest` if its provider is not configured.
+        """
+        call = Call(None, call) if isinstance(call, str) else call
+        return self._call_handle(evolve(call, provider=call.provider or self._config.provider))
+
+    def _call_handle(self, call: Call, step: StepHandle | None = None) -> CallHandle:
+        key = call_key(call, self._adapters)
+        return CallHandle(call, key=key, store=self._open_store, submit=self.submit, step=step)
+
     @overload
     async def submit(self, request: Transfer) -> TransferHandle: ...
     @overload
     async def submit(self, request: Redirect) -> RedirectHandle: ...
-    async def submit(self, request: Request) -> TransferHandle | RedirectHandle:
+    @overload
+    async def submit(self, request: Step) -> StepHandle: ...
+    async def submit(self, request: Request) -> TransferHandle | RedirectHandle | StepHandle:
         """Record a request and send it. Returns when the request is recorded.
 
         Raises `InvalidRequest` with every problem, `TransferInProgress`, `IdempotencyConflict`,
@@ -314,14 +368,14 @@ class AsyncClient:
 
     # --- transfers and events -----------------------------------------------------------------------
 
-    async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle:
-        """Return the handle of a stored transfer or redirect. Raises `TransferNotFound`."""
+    async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle | StepHandle:
+        """Return the handle of a stored transfer, redirect or step. Raises `TransferNotFound`."""
         return self._handle((await self._stored(transfer_id)).opened)
 
     async def outcome(
         self, transfer_id: str, timeout: float | None = None
-    ) -> TransferOutcome | RedirectOutcome:
-        """Wait for the outcome of a stored transfer or redirect, as its handle's `outcome` does.
+    ) -> TransferOutcome | RedirectOutcome | StepOutcome:
+        """Wait for the outcome of a stored transfer, redirect or step, as its handle's `outcome` does.
 
         Raises `TransferNotFound`, `ClientClosed`, and `TimeoutError` after `timeout` seconds; the transfer
         goes on.
@@ -339,10 +393,17 @@ class AsyncClient:
             raise TransferNotFound(transfer_id)
         return stored
 
-    def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle:
-        if opened.is_redirect:
-            return Handle[RedirectOutcome](opened.id, opened.request, self._open_watch)
-        return Handle[TransferOutcome](opened.id, opened.request, self._open_watch)
+    def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle | StepHandle:
+        request = opened.request
+        if isinstance(request, Transfer):
+            return Handle[TransferOutcome](opened.id, request, self._open_watch)
+        if isinstance(request, Redirect):
+            return Handle[RedirectOutcome](opened.id, request, self._open_watch)
+        return Handle[StepOutcome](opened.id, request, self._open_watch)
+
+    def _open_store(self) -> Store:
+        self._lifespan.check_open()
+        return self._store
 
     def _open_watch(self) -> OutcomeWatch:
         self._lifespan.check_open()

@@ -22,14 +22,14 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from transferkit._util.frozenmap import FrozenMap, freeze, thaw
 from transferkit.events import Event, event_class
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
-from transferkit.requests import Redirect, Request, Transfer
+from transferkit.requests import CommonFields, Request
 
 __all__ = ["decode", "encode", "fingerprint", "to_json_line"]
 
 T = TypeVar("T")
 
 _NOT_IN_RAW_ID = ("tenant_id", "display_name", "cloud", "anonymous")
-_REQUESTS: dict[str, type[Transfer | Redirect]] = {"transfer": Transfer, "redirect": Redirect}
+_REQUESTS: dict[str, type[Request]] = {cls.kind.value: cls for cls in get_args(Request)}
 
 
 def encode(value: object) -> Any:
@@ -117,8 +117,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(_is_map, _read_json_map)
     converter.register_unstructure_hook_func(_is_map, _write_map)
     _tag(converter, Event, "kind", lambda value: value.kind, event_class)
-    _tag(converter, Transfer, "type", lambda _: "transfer", _REQUESTS.__getitem__)
-    _tag(converter, Redirect, "type", lambda _: "redirect", _REQUESTS.__getitem__)
+    _tag(converter, CommonFields, "type", lambda value: value.kind.value, _REQUESTS.__getitem__)
     converter.register_structure_hook_func(
         _is_union_of_events, lambda data, _: None if data is None else converter.structure(data, Event)
     )

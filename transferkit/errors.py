@@ -7,6 +7,7 @@
     │   ├── IdempotencyConflict      the key was used for a different request; names its transfer
     │   ├── TransferNotFound         the store has no transfer with this id
     │   └── ClientClosed             the client is not open
+    ├── CallNotConnected             a call did not connect, or that is not known
     ├── CallbackError                a received callback
     │   ├── MalformedCallback        the body does not have the documented form; names the place
     │   ├── CallbackNotVerified      the sender is not the provider
@@ -35,6 +36,7 @@ from transferkit._util.redaction import redact, safe_repr
 
 __all__ = [
     "AdapterNotFound",
+    "CallNotConnected",
     "CallbackError",
     "CallbackNotVerified",
     "ClientClosed",
@@ -140,6 +142,18 @@ class TransferNotFound(UsageError, LookupError):
 
 class ClientClosed(UsageError, RuntimeError):
     """The client is not open. Use it inside `async with`."""
+
+
+class CallNotConnected(TransferKitError):
+    """A call that was answered or placed did not connect, or that is not known.
+
+    `reason`: the value of a `FailureReason` if the provider, or transferkit, stated a failure.
+    """
+
+    def __init__(self, call: str, message: str, reason: str | None = None) -> None:
+        self.call = call
+        self.reason = reason
+        super().__init__(f"call {redact(call)} is not connected: {redact(message)}")
 
 
 class CallbackError(TransferKitError):

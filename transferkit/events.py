@@ -1,6 +1,7 @@
 """The events of the event stream: a closed set of kinds, each one a frozen class.
 
-Match on the classes. `TransferOutcome` and `RedirectOutcome` are the unions of the terminal events.
+Match on the classes. `TransferOutcome`, `RedirectOutcome` and `StepOutcome` are the unions of the terminal
+events.
 
 The `repr` of an event is safe to log: it contains neither `raw` nor complete phone numbers.
 """
@@ -17,7 +18,7 @@ from attrs import field, frozen
 from transferkit._util.frozenmap import EMPTY, FrozenMap
 from transferkit._util.redaction import safe_repr
 from transferkit.identifiers import Identifier
-from transferkit.requests import Call
+from transferkit.requests import Call, RequestKind
 
 __all__ = [
     "Basis",
@@ -37,6 +38,12 @@ __all__ = [
     "RedirectOutcome",
     "RedirectRequested",
     "RedirectSubmitted",
+    "StepCompleted",
+    "StepExpired",
+    "StepFailed",
+    "StepOutcome",
+    "StepRequested",
+    "StepSubmitted",
     "TransferAccepted",
     "TransferCompleted",
     "TransferExpired",
@@ -116,7 +123,7 @@ class Event:
       gaps. Both are None until the event is recorded.
     * `correlation_id`: the provider's id of the call across its legs, such as ACS's correlation id or Graph's
       call chain id.
-    * `transfer_id`: the transfer or redirect that the event belongs to, None if it belongs to none.
+    * `transfer_id`: the transfer, redirect or step that the event belongs to, None if it belongs to none.
     * `operation_context`: as the application gave it with the request.
     * `raw`: the complete JSON of the callback that caused the event; empty if none did.
     """
@@ -294,7 +301,7 @@ class TransferAccepted(_Stated):
 
 @frozen(kw_only=True)
 class Outcome(_Stated):
-    """A terminal event. Every transfer and every redirect has exactly one, and no event after it.
+    """A terminal event. Every transfer, redirect and step has exactly one, and no event after it.
 
     `basis`: what the outcome is based on. `elapsed`: the time since the request.
     """
@@ -403,6 +410,75 @@ class RedirectExpired(_Expired):
 
 @final
 @frozen(kw_only=True)
+class StepRequested(_Requested):
+    """The call step is stored, and nothing was sent yet. Published before the first attempt.
+
+    The events of a placed call's step have the id of the step as their call id.
+    """
+
+    kind: ClassVar[str] = "step.requested"
+
+    step: RequestKind
+
+
+@final
+@frozen(kw_only=True)
+class StepSubmitted(Event):
+    """The provider has the request. It does not prove that the step succeeds.
+
+    Published at the provider's 2xx response, or at a callback or query that proves it before the response.
+    """
+
+    kind: ClassVar[str] = "step.submitted"
+
+    step: RequestKind
+
+
+@final
+@frozen(kw_only=True)
+class StepCompleted(Outcome):
+    """The step succeeded.
+
+    * Answer and place a call: the call is connected. Hang up and reject: the call ended.
+    * Join: the provider states the success. Hold and resume: the provider states the success, or accepts the
+      request and sends nothing more (`inferred`).
+
+    `placed`: the provider's id of the placed call.
+    """
+
+    kind: ClassVar[str] = "step.completed"
+
+    step: RequestKind
+    placed: str | None = field(default=None, repr=safe_repr)
+
+
+@final
+@frozen(kw_only=True)
+class StepFailed(_Failed):
+    """The step did not happen. Published for the same causes as `TransferFailed`."""
+
+    kind: ClassVar[str] = "step.failed"
+
+    step: RequestKind
+    placed: str | None = field(default=None, repr=safe_repr)
+
+
+@final
+@frozen(kw_only=True)
+class StepExpired(_Expired):
+    """The step may or may not have happened. Published when no proof arrived by the deadline.
+
+    `placed`: the provider's id of the placed call, if it is known. The call may exist.
+    """
+
+    kind: ClassVar[str] = "step.expired"
+
+    step: RequestKind
+    placed: str | None = field(default=None, repr=safe_repr)
+
+
+@final
+@frozen(kw_only=True)
 class ProviderOther(Event):
     """A callback that causes no other event, so that no delivery is lost.
 
@@ -421,6 +497,7 @@ class ProviderOther(Event):
 
 TransferOutcome = TransferCompleted | TransferFailed | TransferExpired
 RedirectOutcome = RedirectCompleted | RedirectFailed | RedirectExpired
+StepOutcome = StepCompleted | StepFailed | StepExpired
 
 _CLASSES: dict[str, type[Event]] = {
     cls.kind: cls

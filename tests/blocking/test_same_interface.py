@@ -7,11 +7,12 @@ import pytest
 
 from transferkit import (
     AsyncClient,
+    CallHandle,
     Client,
     EventStream,
     Handle,
 )
-from transferkit.blocking import BlockingEventStream, BlockingHandle
+from transferkit.blocking import BlockingCallHandle, BlockingEventStream, BlockingHandle
 
 
 def public(cls):
@@ -29,6 +30,7 @@ def test_both_clients_have_the_same_methods():
     assert public(AsyncClient) - public(Client) == {"aclose", "asgi"}
     assert public(Client) - public(AsyncClient) == {"close", "wsgi"}
     assert public(Handle) == public(BlockingHandle)
+    assert public(CallHandle) == public(BlockingCallHandle)
     assert public(EventStream) == public(BlockingEventStream)
 
 
@@ -46,7 +48,9 @@ def test_outcome_has_the_same_parameters_in_both_handles():
 def test_a_method_blocks_and_returns_the_blocking_class(name):
     blocking = inspect.signature(getattr(Client, name)).return_annotation
     awaited = inspect.signature(getattr(AsyncClient, name)).return_annotation
-    assert blocking == re.sub(r"\b(EventStream|TransferHandle|RedirectHandle)\b", r"Blocking\1", awaited)
+    assert blocking == re.sub(
+        r"\b(EventStream|(Transfer|Redirect|Step|Call)Handle)\b", r"Blocking\1", awaited
+    )
     assert not inspect.iscoroutinefunction(getattr(Client, name))
     assert getattr(Client, name).__doc__
 

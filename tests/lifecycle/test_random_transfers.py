@@ -129,9 +129,9 @@ class RandomTransfers(RuleBasedStateMachine):
         self.provider = Provider(attribution, recognizes_repetitions=repeatable)
         self.rules = Rules(
             repeatable_for=WINDOW if repeatable else None,
-            redirect_completes_on_acceptance=completes_on_acceptance,
             max_attempts=max_attempts,
         )
+        self.redirect_rules = evolve(self.rules, completes_on_acceptance=completes_on_acceptance)
         self.records = {}
         self.answers = []
         self.marks = {}  # by call and delivery key: the mark of the last delivery
@@ -195,7 +195,8 @@ class RandomTransfers(RuleBasedStateMachine):
             legs=(call, other) if consult else (call,),
         )
         sender = Lease("me", self.at + LEASE)
-        requested = Requested(at=self.at, opened=opened, rules=self.rules, sender=sender)
+        rules = self.redirect_rules if opened.request.kind == "redirect" else self.rules
+        requested = Requested(at=self.at, opened=opened, rules=rules, sender=sender)
         if self.occupied_legs() & set(opened.legs):
             with pytest.raises(LegOccupied):
                 self.apply(call, requested)
@@ -504,7 +505,7 @@ class RandomTransfers(RuleBasedStateMachine):
                     assert Signal.SUCCEEDED in record.received
                     assert record.executions == 1
                 case RedirectCompleted():
-                    assert self.rules.redirect_completes_on_acceptance
+                    assert self.redirect_rules.completes_on_acceptance
                     assert record.executions == 1
                 case TransferFailed() | RedirectFailed():
                     assert Signal.FAILED in record.received or ended or record.cannot_have_executed

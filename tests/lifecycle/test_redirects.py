@@ -22,7 +22,6 @@ from support.lifecycle import (
     redirect_requested,
     seconds,
     started,
-    submitted,
 )
 
 from transferkit._lifecycle import Work
@@ -57,11 +56,6 @@ def test_an_acceptance_completes_a_redirect_if_the_provider_sends_nothing_more()
     assert (story.outcome.basis, story.outcome.target) == (Basis.INFERRED, AGENT)
     assert story.outcome.elapsed == seconds(1)
     assert story.due == {}
-
-
-def test_an_acceptance_never_completes_a_transfer():
-    story = submitted(COMPLETES_ON_ACCEPTANCE)
-    assert kinds(story) == ["requested", "submitted"]
 
 
 def test_an_acceptance_completes_no_redirect_if_callbacks_follow():

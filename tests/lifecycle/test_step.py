@@ -67,8 +67,18 @@ def test_the_state_survives_encoding(make):
 
 
 def test_the_values_of_stored_enums_do_not_change():
-    assert [*Work] == ["submit", "inspect", "grace", "deadline"]
-    assert [*RequestKind] == ["transfer", "redirect"]
+    assert [*Work] == ["submit", "inspect", "grace", "deadline", "advance"]
+    assert [*RequestKind] == [
+        "transfer",
+        "redirect",
+        "answer",
+        "reject",
+        "place_call",
+        "hold",
+        "resume",
+        "join",
+        "hang_up",
+    ]
     assert [*Presence] == ["connected", "transferring", "gone", "unknown"]
 
 

@@ -38,7 +38,7 @@ VOICEMAIL = TeamsUser("voicemail")
 
 NOT_REPEATABLE = Rules()
 REPEATABLE = Rules(repeatable_for=timedelta(seconds=285))
-COMPLETES_ON_ACCEPTANCE = Rules(redirect_completes_on_acceptance=True)
+COMPLETES_ON_ACCEPTANCE = Rules(completes_on_acceptance=True)
 GRACE, GAP, DEADLINE = 5, 5, 150
 """Seconds: of the default rules and of the default request."""
 
@@ -115,11 +115,17 @@ class Story:
     def wait_until(self, second):
         self.now = START + seconds(second)
 
-    def request(self, transfer_id="t1", request=None, *, dropped=(), **fields):
+    def request(self, transfer_id="t1", request=None, *, dropped=(), parent=None, **fields):
         request = request or Transfer(call=Call("fake", self.call.id), to=AGENT, **fields)
         self.transfer = transfer_id
         opened = Opened(
-            id=transfer_id, call=self.call, request=request, fingerprint="", at=self.now, legs=(self.call,)
+            id=transfer_id,
+            call=self.call,
+            request=request,
+            fingerprint="",
+            at=self.now,
+            legs=(self.call,),
+            parent=parent,
         )
         sender = Lease("me", self.now + seconds(90))
         return self.apply(
@@ -165,9 +171,10 @@ class Story:
             raw=raw or {"signals": [*signals]},
         )
         delivery = delivery or Delivery(f"delivery {self._deliveries}")
-        return self.apply(
-            Observed(at=self.now, fact=Fact(event=unrecorded, signals=signals, delivery=delivery, **fact))
-        )
+        return self.observe(Fact(event=unrecorded, signals=signals, delivery=delivery, **fact))
+
+    def observe(self, fact):
+        return self.apply(Observed(at=self.now, fact=fact))
 
     def inspect(self, presence, transfer_id=None, inspection_round=0):
         return self.apply(

@@ -130,7 +130,7 @@ class TransferRecord:
 
     @property
     def noun(self):
-        return "redirect" if self.opened.is_redirect else "transfer"
+        return self.opened.request.kind.value
 
     @property
     def deadline_at(self):

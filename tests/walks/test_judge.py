@@ -172,4 +172,4 @@ def test_call_alive_true_is_a_fault_after_the_end_of_the_call_was_delivered():
     "name", ["acs own address, unique context", "acs call address, no context", "graph one to one"]
 )
 def test_the_judge_finds_the_faults_of_a_client_that_trusts_all_verdicts(name):
-    assert walk_many(name, range(40), trusts_all_verdicts=True).wrong
+    assert walk_many(name, range(120), trusts_all_verdicts=True).wrong

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
 from typing import final
 
 from attrs import frozen
 
 from transferkit._callbacks.refusals import fact_fields
-from transferkit._lifecycle import CallKey, Input, Observed
+from transferkit._lifecycle import CallKey, Input, Observed, PlacedCallObserved
 from transferkit._telemetry import Telemetry
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import redact
@@ -49,6 +49,14 @@ class Committed:
     unreadable: UnreadableRow | None = None
 
 
+def _inputs(fact: Fact, at: datetime) -> Iterator[tuple[CallKey, Input]]:
+    """The inputs that a fact becomes: to its call, and to the step that placed the call."""
+    provider, call_id = fact.event.provider, fact.event.call_id
+    yield CallKey(provider, call_id), Observed(at=at, fact=fact)
+    if fact.placed_by not in {None, call_id}:
+        yield CallKey(provider, str(fact.placed_by)), PlacedCallObserved(at=at, fact=fact)
+
+
 async def commit_facts(
     facts: list[Fact], *, commit: CommitInputs, clock: Clock, telemetry: Telemetry
 ) -> Committed:
@@ -57,9 +65,7 @@ async def commit_facts(
     Raises `StoreError` if nothing is committed.
     """
     began, pauses, unreadable = clock.now(), iter(_RETRY_PAUSES), None
-    inputs: list[tuple[CallKey, Input]] = [
-        (CallKey(fact.event.provider, fact.event.call_id), Observed(at=began, fact=fact)) for fact in facts
-    ]
+    inputs = [item for fact in facts for item in _inputs(fact, began)]
     while inputs:
         try:
             applied = await commit(inputs)

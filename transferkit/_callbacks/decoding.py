@@ -33,7 +33,7 @@ def decode_callback(adapter: Adapter, callback: Callback) -> tuple[list[Fact], M
     for number, fact in enumerate(decoded):
         message = _storage_problem(fact.event.raw)
         if message is None:
-            facts.append(fact)
+            facts.append(evolve(fact, placed_by=callback.placed_by) if callback.placed_by else fact)
         elif problem is None:
             problem = MalformedCallback(adapter.name, f"event {number}", message)
     if problem is not None:

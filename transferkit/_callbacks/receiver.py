@@ -135,6 +135,7 @@ class Receiver:
             received_at=self._clock.now(),
             route=route.name,
             transfer_id=route.transfer_id,
+            placed_by=route.placed_by,
             tenant_id=tenant_id,
         )
 

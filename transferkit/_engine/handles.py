@@ -1,4 +1,4 @@
-"""Handles of recorded transfers and redirects."""
+"""Handles of recorded transfers, redirects and call steps."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast, final
 
-from transferkit.events import Outcome, RedirectOutcome, TransferOutcome
+from transferkit.events import Outcome, RedirectOutcome, StepOutcome, TransferOutcome
 from transferkit.requests import Call, Request
 from transferkit.streams import OutcomeWatch
 
-__all__ = ["Handle", "RecordedRequest", "RedirectHandle", "TransferHandle"]
+__all__ = ["Handle", "RecordedRequest", "RedirectHandle", "StepHandle", "TransferHandle"]
 
 O = TypeVar("O", bound=Outcome)  # noqa: E741 - the only type variable here
 
 
 class RecordedRequest:
-    """A recorded transfer or redirect."""
+    """A recorded transfer, redirect or call step."""
 
     def __init__(self, transfer_id: str, request: Request) -> None:
         self._id = transfer_id
@@ -43,7 +43,7 @@ class RecordedRequest:
 
 @final
 class Handle(RecordedRequest, Generic[O]):
-    """A recorded transfer or redirect. Any process with the same store can wait for its outcome."""
+    """A recorded transfer, redirect or step. Any process with the same store can wait for its outcome."""
 
     def __init__(self, transfer_id: str, request: Request, watch: Callable[[], OutcomeWatch]) -> None:
         super().__init__(transfer_id, request)
@@ -73,3 +73,4 @@ class Handle(RecordedRequest, Generic[O]):
 
 TransferHandle = Handle[TransferOutcome]
 RedirectHandle = Handle[RedirectOutcome]
+StepHandle = Handle[StepOutcome]

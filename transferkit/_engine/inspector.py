@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import final
 
-from attrs import define
+from attrs import define, evolve
 
 from transferkit._engine.ledger import Ledger
 from transferkit._lifecycle import CallKey, CallState, DueReached, Input, Inspected, Observed, Opened, Work
@@ -19,6 +19,7 @@ from transferkit.provider.adapter import Adapter, Inspection
 from transferkit.provider.clock import Clock
 from transferkit.provider.facts import Fact
 from transferkit.provider.results import Presence
+from transferkit.requests import RequestKind
 from transferkit.stores import Store
 
 __all__ = ["Inspector"]
@@ -41,7 +42,7 @@ class Inspector:
         """Query the provider about the call of an open transfer, and record the result."""
         state = await self.store.state(opened.call)
         with self.telemetry.inspection(opened) as span:
-            inspection = await self._query(opened, state.tenant_id)
+            inspection = await self._query(opened, state)
             verdict = await self._verdict(opened)
             span.set_inspection(inspection)
         inspected = Inspected(
@@ -94,10 +95,15 @@ class Inspector:
             return None
         return fact
 
-    async def _query(self, opened: Opened, tenant_id: str | None) -> Inspection:
+    async def _query(self, opened: Opened, state: CallState) -> Inspection:
+        call = opened.request.call
+        if opened.request.kind is RequestKind.PLACE_CALL:
+            if state.placed_call is None:  # the provider has given the call no id yet
+                return Inspection(presence=Presence.UNKNOWN)
+            call = evolve(call, id=state.placed_call)
         try:
             adapter = self.adapters[opened.call.provider]
-            return await adapter.inspect(opened.request.call, tenant_id=tenant_id)
+            return await adapter.inspect(call, tenant_id=state.tenant_id)
         except Exception as error:  # noqa: BLE001 - adapters should not raise; if one does, nothing is known
             _log.error(
                 "the adapter failed while it queried the call\n%s",

@@ -9,12 +9,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import final
 
-from transferkit._lifecycle import Answered, CallKey, CallState, Input, Requested, step
+from transferkit._lifecycle import CallKey, CallState, Input, step
 from transferkit._telemetry import Telemetry
 from transferkit._telemetry.log_records import report_event
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
-from transferkit.provider.results import Submitted
 from transferkit.stores import Applied, Store
 
 __all__ = ["Ledger", "Wakeup"]
@@ -33,27 +32,10 @@ class Wakeup:
         self.event = asyncio.Event()
         self.next_look: datetime | None = None
 
-    def notice(self, happened: Input, state: CallState) -> None:
-        """Wake the scheduler if needed. Each look costs a read of the store."""
-        if self.next_look is None or _may_make_work_due(happened, state, before=self.next_look):
+    def notice(self, due_at: datetime | None) -> None:
+        """Wake the scheduler if work that was set is due earlier. Each look costs a read of the store."""
+        if due_at is not None and (self.next_look is None or due_at < self.next_look):
             self.event.set()
-
-
-def _may_make_work_due(happened: Input, state: CallState, *, before: datetime) -> bool:
-    """Whether a committed input may have made work due before that time.
-
-    All due work belongs to an open transfer. That of a new request is due when its sender's lease ends, and
-    at its deadline. The answer that a request was accepted makes no work due. Any other input may.
-    """
-    if state.open is None:
-        return False
-    match happened:
-        case Answered(answer=Submitted()):
-            return False
-        case Requested(sender=lease):
-            return min(lease.until, state.open.deadline_at) < before
-        case _:
-            return True
 
 
 @final
@@ -73,8 +55,8 @@ class Ledger:
         """Apply the inputs in one transaction. Raises what `Store.apply_all` raises."""
         applied = await self._store.apply_all(inputs, step)
         self._report(inputs, applied)
-        for (call, happened), result in zip(inputs, applied, strict=True):
-            self.wakeup.notice(happened, result.state)
+        for (call, _), result in zip(inputs, applied, strict=True):
+            self.wakeup.notice(result.due_at)
             if self.after_commit is not None:
                 await self.after_commit(call, result.state)
         return applied

@@ -13,9 +13,9 @@ from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import fingerprint
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.provider.adapter import Adapter
-from transferkit.requests import Request, Transfer
+from transferkit.requests import Call, PlaceCall, Request, RequestKind, Transfer
 
-__all__ = ["plan_request"]
+__all__ = ["call_key", "plan_request"]
 
 
 def plan_request(
@@ -26,18 +26,20 @@ def plan_request(
     public_url: str | None,
     at: datetime,
     trace: FrozenMap[str],
+    parent: str | None = None,
+    transfer_id: str | None = None,
 ) -> tuple[Opened, tuple[str, ...]]:
     """Return the request as it is recorded, and the names of the fields that may be and were dropped.
 
-    `provider` is the default provider. Raises `InvalidRequest` with every problem.
+    `provider` is the default provider. `parent` is the id of the request that this one is a part of, and
+    `transfer_id` the id to give it (a new one by default). Raises `InvalidRequest` with every problem.
     """
     provider = request.call.provider or provider
-    adapter = adapters.get(provider)
-    if adapter is None:
-        known = ", ".join(sorted(adapters))
-        raise InvalidRequest(provider, [Problem("call", f"no provider {provider!r} is configured", known)])
-    transfer_id = str(uuid4())
-    if request.call.provider != provider:
+    adapter = _adapter(provider, adapters)
+    transfer_id = transfer_id or str(uuid4())
+    if isinstance(request, PlaceCall):
+        request = evolve(request, provider=provider, step_id=transfer_id)
+    elif request.call.provider != provider:
         request = evolve(request, call=evolve(request.call, provider=provider))
     planned = adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
     legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
@@ -54,9 +56,24 @@ def plan_request(
         fingerprint=fingerprint(_with_ids_of(legs, request)),
         at=at,
         legs=tuple(legs),
+        parent=parent,
         trace=trace,
     )
     return opened, planned.dropped
+
+
+def call_key(call: Call, adapters: Mapping[str, Adapter]) -> CallKey:
+    """Return the key of a call with a provider. Raises `InvalidRequest` if the provider is not configured."""
+    provider = call.provider or ""
+    return CallKey(provider, _adapter(provider, adapters).canonical_call_id(call.id))
+
+
+def _adapter(provider: str, adapters: Mapping[str, Adapter]) -> Adapter:
+    adapter = adapters.get(provider)
+    if adapter is None:
+        known = ", ".join(sorted(adapters))
+        raise InvalidRequest(provider, [Problem("call", f"no provider {provider!r} is configured", known)])
+    return adapter
 
 
 def _calls(request: Request) -> list[str]:
@@ -67,21 +84,35 @@ def _calls(request: Request) -> list[str]:
 
 
 def _with_callback(request: Request, adapter: Adapter, public_url: str | None, transfer_id: str) -> Request:
-    """Give the transfer a callback address of its own, if the provider supports one."""
-    limits = adapter.capabilities.transfer
+    """Give the request the address for its callbacks, if the provider supports one.
+
+    A placed call, and every request but an answer, has an address of its own. The callbacks of an answered
+    call arrive at the provider's common address.
+    """
+    support = adapter.capabilities.support(request.kind)
     if (
         public_url is None
         or request.callback_uri is not None
-        or not isinstance(request, Transfer)
-        or limits is None
-        or "callback_uri" not in limits
+        or support is None
+        or "callback_uri" not in support.fields
+        or request.kind is RequestKind.REDIRECT
     ):
         return request
-    return evolve(request, callback_uri=f"{public_url.rstrip('/')}/{adapter.name}/{transfer_id}")
+    address = f"{public_url.rstrip('/')}/{adapter.name}"
+    match request.kind:
+        case RequestKind.ANSWER:
+            pass
+        case RequestKind.PLACE_CALL:
+            address = f"{address}/calls/{transfer_id}"
+        case _:
+            address = f"{address}/{transfer_id}"
+    return evolve(request, callback_uri=address)
 
 
 def _with_ids_of(legs: list[CallKey], request: Request) -> Request:
-    """Return the request with the ids of its calls in their canonical form."""
+    """Return the request as it is compared with an earlier one: ids of calls are in their canonical form."""
+    if isinstance(request, PlaceCall):
+        return evolve(request, step_id=None)
     if request.call.id != legs[0].id:
         request = evolve(request, call=evolve(request.call, id=legs[0].id))
     if isinstance(request, Transfer) and len(legs) > 1 and request.replaces != legs[1].id:

@@ -113,7 +113,9 @@ class Sender:
             return earlier
         except CallStillRinging:
             problem = Problem(
-                "call", "still rings: it can be redirected, not transferred", "the id of an answered call"
+                "call",
+                "still rings: it can be answered, rejected or redirected",
+                "the id of an answered call",
             )
             raise InvalidRequest(opened.call.provider, [problem]) from None
         except LegOccupied as occupied:
@@ -122,18 +124,22 @@ class Sender:
             self.spawn(self.send(attempt))
         return opened
 
-    async def _record_first_attempt(self, opened: Opened, dropped: tuple[str, ...]) -> Attempt | None:
-        """Record a request with its first attempt; returns None if another process sends it."""
-        capabilities = self.adapters[opened.call.provider].capabilities
+    def requested(self, opened: Opened, lease: Lease, *, dropped: tuple[str, ...] = ()) -> Requested:
+        """The input that records a request, with the rules of its provider."""
+        support = self.adapters[opened.call.provider].capabilities.support(opened.request.kind)
         rules = Rules(
-            repeatable_for=capabilities.repeatable_for,
-            redirect_completes_on_acceptance=capabilities.redirect_completes_on_acceptance,
+            repeatable_for=support and support.repeatable_for,
+            completes_on_acceptance=support is not None and support.completes_on_acceptance,
             grace=self.timing.grace,
             inspect_gap=self.timing.inspect_gap,
             max_attempts=self.timing.max_attempts,
         )
+        return Requested(at=opened.at, opened=opened, rules=rules, sender=lease, dropped=dropped)
+
+    async def _record_first_attempt(self, opened: Opened, dropped: tuple[str, ...]) -> Attempt | None:
+        """Record a request with its first attempt; returns None if another process sends it."""
         lease = self.lease(opened.at)
-        requested = Requested(at=opened.at, opened=opened, rules=rules, sender=lease, dropped=dropped)
+        requested = self.requested(opened, lease, dropped=dropped)
         replaced = Replaced(at=opened.at, transfer_id=opened.id)
         inputs: list[tuple[CallKey, Input]] = [(opened.call, requested)]
         inputs += [(leg, replaced) for leg in opened.legs[1:]]

@@ -1,4 +1,4 @@
-"""The life cycle of transfers and redirects as one pure state machine.
+"""The life cycle of transfers, redirects and call steps as one pure state machine.
 
 `step(call, state, input, previous_mark)` takes the state of a call and one input, and returns a `Decision`:
 the new state, the events to append, and the due work to set or clear. It performs no I/O, reads no clock and
@@ -7,7 +7,7 @@ knows no provider.
 * `state`, `inputs`, `decision`: the values that go in and come out.
 * `machine`: `step`, and the request itself. `attempts`: sending, answers and retries. `observation`: facts of
   callbacks. `attribution`: which transfer a verdict belongs to. `inspection`: queries of the call. `timers`:
-  grace periods and deadlines.
+  grace periods and deadlines. `steps`: what the state of a call means for a call step.
 * `transition`: what the modules above share: changing the state, publishing events, scheduling work.
 """
 
@@ -19,6 +19,7 @@ from transferkit._lifecycle.inputs import (
     Input,
     Inspected,
     Observed,
+    PlacedCallObserved,
     Replaced,
     Requested,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Observed",
     "OpenTransfer",
     "Opened",
+    "PlacedCallObserved",
     "Replaced",
     "Requested",
     "Rules",

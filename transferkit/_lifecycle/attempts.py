@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from attrs import evolve
+
 from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.inputs import Answered, Attempted
 from transferkit._lifecycle.state import OpenTransfer
 from transferkit._lifecycle.transition import Transition
 from transferkit.events import Basis, FailureReason
-from transferkit.provider.facts import RequestKind, Result
+from transferkit.provider.facts import Result
 from transferkit.provider.results import MaybeSent, NotSent, Rejected, Submitted
 
 __all__ = ["apply_answer", "fail_unexecuted", "start_attempt"]
@@ -75,10 +77,12 @@ def apply_answer(transition: Transition, answered: Answered) -> Decision:
     An acceptance counts from any attempt, however late, because all attempts are the same request. Any other
     answer counts only if it is that of the last attempt.
     """
+    answer = answered.answer
+    if isinstance(answer, Submitted) and answer.call_id is not None:
+        transition.state = evolve(transition.state, placed_call=answer.call_id)
     transfer = transition.find_open(answered.transfer_id)
     if transfer is None:
         return transition.decide()
-    answer = answered.answer
     if isinstance(answer, Submitted):
         _apply_acceptance(transition, transfer, answer)
         return transition.decide()
@@ -101,8 +105,8 @@ def apply_answer(transition: Transition, answered: Answered) -> Decision:
 def _apply_acceptance(transition: Transition, transfer: OpenTransfer, answer: Submitted) -> None:
     transfer = transition.update(transfer, in_flight=False)
     transfer = transition.mark_submitted(transfer, correlation_id=answer.correlation_id)
-    if transfer.kind is RequestKind.REDIRECT and transfer.rules.redirect_completes_on_acceptance:
-        transition.complete(transfer, None, basis=Basis.INFERRED)
+    if answer.done or transfer.rules.completes_on_acceptance:
+        transition.complete(transfer, None, basis=Basis.STATED if answer.done else Basis.INFERRED)
         return
     if transfer.ambiguous_failure is not None:  # only a query that begins after the acceptance can decide
         transfer = transition.update(transfer, inspection_round=transfer.inspection_round + 1)

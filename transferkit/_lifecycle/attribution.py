@@ -10,7 +10,7 @@ the open transfer only if it belongs to that transfer for certain:
 3. **by exclusion**: the provider may have received this transfer, and no other transfer of the call can have
    caused the verdict, counting those whose own verdict may still be in flight.
 
-In each case the kind of operation that the fact reports (transfer or redirect) must match as well. A verdict
+In each case the kind of operation that the fact reports must match as well. A verdict
 that fails these rules never decides directly. It leads to a query, and the outcome is inferred or expired.
 """
 
@@ -23,6 +23,7 @@ from attrs import evolve
 from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
 from transferkit.events import Verdict
 from transferkit.provider.facts import Fact, Signal
+from transferkit.requests import RequestKind
 
 __all__ = [
     "Attribution",
@@ -61,7 +62,7 @@ def attribute(state: CallState, fact: Fact, *, is_repetition: bool) -> Attributi
     `is_repetition`: the same content was delivered before this transfer was requested.
     """
     transfer = state.open
-    if transfer is None or fact.operation not in {None, transfer.kind}:
+    if transfer is None or not _is_about(fact.operation, transfer.kind):
         return Attribution.OTHER
     if fact.transfer_id is not None:
         return Attribution.CERTAIN if fact.transfer_id == transfer.id else Attribution.OTHER
@@ -75,6 +76,16 @@ def attribute(state: CallState, fact: Fact, *, is_repetition: bool) -> Attributi
         if context == transfer.id:
             return Attribution.CERTAIN
     return _by_exclusion(state, transfer, fact, is_repetition=is_repetition)
+
+
+def _is_about(operation: RequestKind | None, kind: RequestKind) -> bool:
+    """Return whether a verdict about `operation` can be about a request of this kind.
+
+    A provider may perform a join as a transfer, and report it as one.
+    """
+    if kind is RequestKind.JOIN:
+        return operation in {None, RequestKind.JOIN, RequestKind.TRANSFER}
+    return operation is kind or (operation is None and not kind.is_step)
 
 
 def _by_exclusion(
@@ -97,7 +108,7 @@ def _by_exclusion(
 
 def _fits(finished: FinishedTransfer, fact: Fact) -> bool:
     """Return whether a fact can belong to this finished transfer."""
-    if fact.operation not in {None, finished.kind}:
+    if not _is_about(fact.operation, finished.kind):
         return False
     if fact.transfer_id is not None:
         return fact.transfer_id == finished.id

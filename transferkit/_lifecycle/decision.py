@@ -11,7 +11,7 @@ from attrs import field, frozen
 from transferkit._lifecycle.state import CallState
 from transferkit._util.frozenmap import EMPTY, FrozenMap
 from transferkit.events import Event, Outcome
-from transferkit.requests import Redirect, Request
+from transferkit.requests import Request
 
 __all__ = ["CallKey", "Decision", "Due", "Lease", "Opened", "Work"]
 
@@ -29,7 +29,7 @@ class CallKey:
 
 
 class Work(StrEnum):
-    """The kinds of due work of an open transfer."""
+    """The kinds of due work of an open request."""
 
     SUBMIT = "submit"
     """Send the request."""
@@ -38,6 +38,8 @@ class Work(StrEnum):
     GRACE = "grace"
     """Expire the grace period after the end of the call or before a failure is published."""
     DEADLINE = "deadline"
+    ADVANCE = "advance"
+    """Continue a request that consists of other requests, because one of them may have an outcome."""
 
 
 @final
@@ -59,6 +61,11 @@ class Due:
     at: datetime
     lease: Lease | None = None
 
+    @property
+    def free_at(self) -> datetime:
+        """When a process may lease the work."""
+        return self.at if self.lease is None else max(self.at, self.lease.until)
+
 
 @final
 @frozen(kw_only=True)
@@ -66,6 +73,7 @@ class Opened:
     """A request as it is stored, once.
 
     * `legs`: the calls that it occupies until its outcome.
+    * `parent`: the id of the request that this one is a part of.
     * `trace`: the W3C trace context (`traceparent`, `tracestate`) in which it was requested.
     """
 
@@ -75,12 +83,8 @@ class Opened:
     fingerprint: str
     at: datetime
     legs: tuple[CallKey, ...]
+    parent: str | None = None
     trace: FrozenMap[str] = field(default=EMPTY)
-
-    @property
-    def is_redirect(self) -> bool:
-        """Whether this is a redirect rather than a transfer."""
-        return isinstance(self.request, Redirect)
 
 
 @final

@@ -19,6 +19,7 @@ __all__ = [
     "Input",
     "Inspected",
     "Observed",
+    "PlacedCallObserved",
     "Replaced",
     "Requested",
 ]
@@ -27,7 +28,7 @@ __all__ = [
 @final
 @frozen(kw_only=True)
 class Requested:
-    """The application requested a transfer or redirect.
+    """The application requested a transfer, redirect or step.
 
     * `sender`: the lease of the process that sends attempt 1 immediately.
     * `dropped`: the fields of the request that the application allowed to be left out.
@@ -84,6 +85,15 @@ class Observed:
 
 @final
 @frozen(kw_only=True)
+class PlacedCallObserved:
+    """A callback of a placed call delivered a fact. An input to the state of the step that placed it."""
+
+    at: datetime
+    fact: Fact
+
+
+@final
+@frozen(kw_only=True)
 class Inspected:
     """A query of the provider about the call returned.
 
@@ -106,4 +116,4 @@ class DueReached:
     work: Work
 
 
-Input = Requested | Replaced | Attempted | Answered | Observed | Inspected | DueReached
+Input = Requested | Replaced | Attempted | Answered | Observed | PlacedCallObserved | Inspected | DueReached

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.inputs import Inspected
 from transferkit._lifecycle.state import OpenTransfer
+from transferkit._lifecycle.steps import conclude_by_query
 from transferkit._lifecycle.transition import Transition
 from transferkit.events import Basis, Evidence, TransferStarted
-from transferkit.provider.facts import RequestKind
 from transferkit.provider.results import Presence
+from transferkit.requests import RequestKind
 
 __all__ = ["apply_inspection"]
 
@@ -23,7 +24,7 @@ _IS_ALIVE: Mapping[Presence, bool | None] = {
 
 
 def apply_inspection(transition: Transition, inspected: Inspected) -> Decision:
-    """Apply the result of a query. A query never proves a success."""
+    """Apply the result of a query. It never proves that a transfer succeeded."""
     transfer = transition.find_open(inspected.transfer_id)
     if transfer is None:
         transition.clear_due(inspected.transfer_id)
@@ -40,6 +41,8 @@ def apply_inspection(transition: Transition, inspected: Inspected) -> Decision:
     transition.clear_due(transfer.id, Work.INSPECT)
     if transfer.pending_failure is not None:
         transition.publish_pending_failure(transfer, call_alive=_IS_ALIVE[inspected.presence])
+        return transition.decide()
+    if conclude_by_query(transition, transfer, inspected.presence):
         return transition.decide()
     _decide_ambiguous_failure(transition, transfer, inspected.presence)
     if transition.open is not None:

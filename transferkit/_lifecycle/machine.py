@@ -2,8 +2,8 @@
 
 Guarantees, for any order, duplication, delay or loss of the inputs:
 
-* The events of a transfer are `requested`, then at most one each of `submitted`, `started` and `accepted` in
-  that order, then exactly one terminal event, and nothing after it.
+* The events of a transfer, redirect or step are `requested`, then at most one each of `submitted`, `started`
+  and `accepted` in that order, then exactly one terminal event, and nothing after it.
 * `completed` follows only from a success that the provider stated. The first verdict that certainly belongs
   to the open transfer is its outcome.
 * A request that may have been executed is sent again only while the provider promises to execute it once.
@@ -23,28 +23,38 @@ from transferkit._lifecycle.inputs import (
     Input,
     Inspected,
     Observed,
+    PlacedCallObserved,
     Replaced,
     Requested,
 )
 from transferkit._lifecycle.inspection import apply_inspection
 from transferkit._lifecycle.observation import observe
 from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
+from transferkit._lifecycle.steps import observe_placed_call
 from transferkit._lifecycle.timers import apply_due
 from transferkit._lifecycle.transition import Transition, event_classes
-from transferkit.provider.facts import RequestKind
+from transferkit.requests import RequestKind
 
 __all__ = ["CallStillRinging", "step"]
 
 
+_NEEDS_ANSWERED_CALL = {
+    RequestKind.TRANSFER,
+    RequestKind.HOLD,
+    RequestKind.RESUME,
+    RequestKind.JOIN,
+}
+
+
 class CallStillRinging(Exception):
-    """A transfer was requested of a call that is not answered yet. The call's state does not change."""
+    """A request needs an answered call, and the call still rings. The call's state does not change."""
 
 
 def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | None = None) -> Decision:
     """Decide what follows from one input to a call.
 
     `previous_mark` is the mark that is stored with an earlier equal delivery; None if there is none. Raises
-    `CallStillRinging` if the input requests a transfer of a ringing call.
+    `CallStillRinging` if the input requests something of a ringing call that needs an answered one.
     """
     transition = Transition(call, state, happened.at)
     match happened:
@@ -58,6 +68,8 @@ def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | 
             decision = apply_answer(transition, happened)
         case Observed():
             decision = observe(transition, happened.fact, previous_mark)
+        case PlacedCallObserved():
+            decision = observe_placed_call(transition, happened.fact)
         case Inspected():
             decision = apply_inspection(transition, happened)
         case DueReached():
@@ -69,16 +81,17 @@ def _request(transition: Transition, requested: Requested) -> Decision:
     """Open the transfer. Its sender owns the submission and sends attempt 1 immediately."""
     opened = requested.opened
     request = opened.request
-    if not opened.is_redirect and transition.state.is_ringing(requested.at):
+    if request.kind in _NEEDS_ANSWERED_CALL and transition.state.is_ringing(requested.at):
         raise CallStillRinging(str(opened.call))
     transfer = OpenTransfer(
         id=opened.id,
-        kind=RequestKind.REDIRECT if opened.is_redirect else RequestKind.TRANSFER,
+        kind=request.kind,
         rules=requested.rules,
         targets=request.targets,
         transferee=getattr(request, "transferee", None),
         operation_context=request.operation_context,
         own_callback_uri=(request.callback_uri or "").endswith(f"/{opened.id}"),
+        parent=opened.parent,
         requested_at=requested.at,
         deadline_at=requested.at + request.deadline,
         attempts=1,
@@ -87,6 +100,8 @@ def _request(transition: Transition, requested: Requested) -> Decision:
     )
     tenant_id = request.call.tenant_id or transition.state.tenant_id
     transition.state = evolve(transition.state, open=transfer, tenant_id=tenant_id)
+    if request.kind is RequestKind.PLACE_CALL:
+        transition.state = evolve(transition.state, parent=opened.parent)
     transition.publish(
         event_classes(transfer).requested,
         transfer,

@@ -18,6 +18,7 @@ from transferkit._lifecycle.attribution import (
 )
 from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.state import AmbiguousFailure, CallState, OpenTransfer
+from transferkit._lifecycle.steps import conclude_by_fact
 from transferkit._lifecycle.transition import Transition
 from transferkit.events import (
     Basis,
@@ -31,7 +32,8 @@ from transferkit.events import (
     TransferStarted,
     Verdict,
 )
-from transferkit.provider.facts import Fact, RequestKind, Result, Signal
+from transferkit.provider.facts import Fact, Result, Signal
+from transferkit.requests import RequestKind
 
 __all__ = ["observe"]
 
@@ -69,6 +71,7 @@ def observe(transition: Transition, fact: Fact, previous_mark: str | None) -> De
 def _apply_signals(transition: Transition, fact: Fact, attribution: Attribution) -> bool:
     """Apply the signals to the open transfer. Return whether that published, or will publish, an event."""
     had_pending_failure = _has_pending_failure(transition)
+    _conclude_step(transition, fact)
     for signal in fact.signals:
         transfer = transition.open
         if transfer is None:
@@ -88,6 +91,12 @@ def _apply_signals(transition: Transition, fact: Fact, attribution: Attribution)
             case Signal.SUCCEEDED | Signal.FAILED:
                 _apply_uncertain_verdict(transition, transfer, signal, fact, attribution)
     return bool(transition.events) or (_has_pending_failure(transition) and not had_pending_failure)
+
+
+def _conclude_step(transition: Transition, fact: Fact) -> None:
+    step = transition.open
+    if step is not None and step.kind.is_step and step.pending_failure is None:
+        conclude_by_fact(transition, step, fact)
 
 
 def _has_pending_failure(transition: Transition) -> bool:
@@ -180,9 +189,9 @@ def _publish(transition: Transition, fact: Fact, origin: Mapping[str, Any], *, c
             else:  # the provider repeats the notification, and the call does not ring longer for that
                 event = evolve(event, stale=True, respond_by=transition.state.respond_by)
         case CallConnected() if not (transition.state.connected or transition.state.ended):
-            transition.state = evolve(transition.state, connected=True)
+            transition.note_call(connected=True, ended=False)
         case CallEnded() if not transition.state.ended:
-            transition.state = evolve(transition.state, ended=True)
+            transition.note_call(connected=False, ended=True)
         case CallConnected() | CallEnded() | ProviderOther():
             is_news = False
     if is_news:

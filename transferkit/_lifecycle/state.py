@@ -8,9 +8,10 @@ from typing import final
 from attrs import evolve, field, frozen
 
 from transferkit._util.redaction import safe_repr
-from transferkit.events import Evidence, RedirectFailed, TransferFailed, Verdict
+from transferkit.events import Evidence, RedirectFailed, StepFailed, TransferFailed, Verdict
 from transferkit.identifiers import Identifier
-from transferkit.provider.facts import RequestKind, Result
+from transferkit.provider.facts import Result
+from transferkit.requests import RequestKind
 
 __all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer", "Rules"]
 
@@ -25,7 +26,7 @@ class Rules:
 
     * `repeatable_for`: how long after the first attempt the provider recognizes the same request and does not
       execute it twice. None if it never does.
-    * `redirect_completes_on_acceptance`: the provider sends no callback after it accepted a redirect, so the
+    * `completes_on_acceptance`: the provider sends no callback after it accepted the request, so the
       acceptance completes it.
     * `grace`: how long after the end of the call a proof may still arrive.
     * `call_alive_timeout`: how long a failure may wait for a query that shows whether the call is alive.
@@ -35,7 +36,7 @@ class Rules:
     """
 
     repeatable_for: timedelta | None = None
-    redirect_completes_on_acceptance: bool = False
+    completes_on_acceptance: bool = False
     grace: timedelta = timedelta(seconds=5)
     call_alive_timeout: timedelta = timedelta(seconds=2)
     inspect_gap: timedelta = timedelta(seconds=5)
@@ -60,7 +61,7 @@ class AmbiguousFailure:
 @final
 @frozen(kw_only=True)
 class OpenTransfer:
-    """A transfer or redirect without an outcome."""
+    """A transfer, redirect or step without an outcome."""
 
     id: str
     kind: RequestKind
@@ -72,6 +73,8 @@ class OpenTransfer:
     """As the application gave it."""
     own_callback_uri: bool = False
     """Its verdict arrives at a callback URI that no other transfer has."""
+    parent: str | None = None
+    """The id of the request that this one is a part of. It is advanced when this one has its outcome."""
     requested_at: datetime
     deadline_at: datetime
 
@@ -104,7 +107,7 @@ class OpenTransfer:
     """How the call ended while this transfer was open."""
     success_excluded: bool = False
     """The end of the call proves that this transfer did not succeed."""
-    pending_failure: TransferFailed | RedirectFailed | None = None
+    pending_failure: TransferFailed | RedirectFailed | StepFailed | None = None
     """The outcome. It is published as soon as a query shows whether the call is alive."""
 
     # Queries and the deadline.
@@ -130,7 +133,7 @@ class OpenTransfer:
 @final
 @frozen(kw_only=True)
 class FinishedTransfer:
-    """A transfer or redirect with an outcome.
+    """A transfer, redirect or step with an outcome.
 
     * `verdict`: what the provider stated about it, None if it stated nothing.
     * `possibly_received`: whether the provider may have received the request.
@@ -145,8 +148,12 @@ class FinishedTransfer:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a verdict about it may still arrive."""
-        return self.possibly_received and self.verdict is None
+        """Whether a verdict about it may still arrive that could be taken for another one's.
+
+        A verdict about a step other than a join always names it.
+        """
+        may_be_mistaken = not self.kind.is_step or self.kind is RequestKind.JOIN
+        return self.possibly_received and self.verdict is None and may_be_mistaken
 
     @property
     def sent_context(self) -> str:
@@ -166,6 +173,10 @@ class CallState:
     respond_by: datetime | None = None
     """Until when an unanswered call rings, if the provider says so."""
     tenant_id: str | None = None
+    placed_call: str | None = None
+    """The provider's id of the call, if this is the state of a step that places one."""
+    parent: str | None = None
+    """The id of the request that placed the call. It is advanced when the call connects or ends."""
     open: OpenTransfer | None = None
     finished: tuple[FinishedTransfer, ...] = ()
     """All transfers that are unsettled, and the last 16 that are settled, oldest first."""

@@ -10,7 +10,8 @@ from transferkit._lifecycle.inputs import DueReached
 from transferkit._lifecycle.state import OpenTransfer
 from transferkit._lifecycle.transition import Transition
 from transferkit.events import Basis, FailureReason, Verdict
-from transferkit.provider.facts import RequestKind, Result
+from transferkit.provider.facts import Result
+from transferkit.requests import RequestKind
 
 __all__ = ["apply_due"]
 

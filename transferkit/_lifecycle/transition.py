@@ -21,6 +21,11 @@ from transferkit.events import (
     RedirectFailed,
     RedirectRequested,
     RedirectSubmitted,
+    StepCompleted,
+    StepExpired,
+    StepFailed,
+    StepRequested,
+    StepSubmitted,
     TransferCompleted,
     TransferExpired,
     TransferFailed,
@@ -29,11 +34,20 @@ from transferkit.events import (
     Verdict,
 )
 from transferkit.identifiers import Identifier
-from transferkit.provider.facts import Fact, RequestKind, Result
+from transferkit.provider.facts import Fact, Result
+from transferkit.requests import RequestKind
 
 __all__ = ["Transition", "event_classes"]
 
 E = TypeVar("E", bound=Event)
+
+# A failure of these leaves no caller on the application's leg whose presence must be queried.
+_WITHOUT_CALLER = {
+    RequestKind.ANSWER,
+    RequestKind.REJECT,
+    RequestKind.PLACE_CALL,
+    RequestKind.HANG_UP,
+}
 
 
 class _TransferEvents:
@@ -46,8 +60,15 @@ class _RedirectEvents:
     completed, failed, expired = RedirectCompleted, RedirectFailed, RedirectExpired
 
 
-def event_classes(transfer: OpenTransfer) -> type[_TransferEvents | _RedirectEvents]:
-    """Return the event classes of a transfer or of a redirect."""
+class _StepEvents:
+    requested, submitted = StepRequested, StepSubmitted
+    completed, failed, expired = StepCompleted, StepFailed, StepExpired
+
+
+def event_classes(transfer: OpenTransfer) -> type[_TransferEvents | _RedirectEvents | _StepEvents]:
+    """Return the event classes of a transfer, a redirect or a step."""
+    if transfer.kind.is_step:
+        return _StepEvents
     return _TransferEvents if transfer.kind is RequestKind.TRANSFER else _RedirectEvents
 
 
@@ -91,7 +112,21 @@ class Transition:
         self.state = evolve(self.state, open=transfer)
         return transfer
 
+    def note_call(self, *, connected: bool, ended: bool) -> None:
+        """Record that the call is connected or ended. What placed the call is advanced if that is new."""
+        noted = evolve(
+            self.state, connected=self.state.connected or connected, ended=self.state.ended or ended
+        )
+        if noted != self.state:
+            self.state = noted
+            self.advance(noted.parent)
+
     # --- due work -------------------------------------------------------------------------------
+
+    def advance(self, parent: str | None) -> None:
+        """Have the request that this one is a part of continue, if it is a part of one."""
+        if parent is not None:
+            self._due[parent, Work.ADVANCE] = Due(transfer_id=parent, work=Work.ADVANCE, at=self.at)
 
     def set_due(self, transfer: OpenTransfer, work: Work, at: datetime, lease: Lease | None = None) -> None:
         """Schedule work of the transfer; it replaces scheduled work of the same kind."""
@@ -129,6 +164,8 @@ class Transition:
     def _create(self, event: type[E], transfer: OpenTransfer, fact: Fact | None, **fields: Any) -> E:
         if fact:
             fields |= {"correlation_id": fact.event.correlation_id, "raw": fact.event.raw}
+        if transfer.kind.is_step:
+            fields["step"] = transfer.kind
         return event(
             time=fact.time if fact else self.at,
             provider=self.call.provider,
@@ -178,7 +215,7 @@ class Transition:
     ) -> None:
         """Publish the failure. If `call_alive` is None, one query of the provider comes first.
 
-        A local failure is published immediately.
+        A local failure is published immediately, and so is that of a step which leaves no caller waiting.
         """
         if self.state.ended or transfer.call_end is not None:
             call_alive = False
@@ -193,7 +230,7 @@ class Transition:
             advice=result.advice,
             request_id=result.request_id,
         )
-        if call_alive is not None or basis is Basis.LOCAL:
+        if call_alive is not None or basis is Basis.LOCAL or transfer.kind in _WITHOUT_CALLER:
             self._finish(transfer, failure)
             return
         self.clear_due(transfer.id, Work.SUBMIT)
@@ -236,6 +273,8 @@ class Transition:
     ) -> E:
         if result:
             fields |= {"code": result.code, "subcode": result.subcode, "message": result.message}
+        if transfer.kind.is_step:
+            fields["placed"] = self.state.placed_call
         return self._create(
             event,
             transfer,
@@ -263,13 +302,14 @@ class Transition:
             possibly_received=transfer.possibly_received,
         )
         self.state = evolve(self.state, open=None).with_finished(finished)
+        self.advance(transfer.parent)
 
 
 def _verdict_of(outcome: Outcome) -> Verdict | None:
     """Return the verdict that the provider stated; None if transferkit inferred the outcome."""
     if outcome.basis is not Basis.STATED:
         return None
-    failed = isinstance(outcome, TransferFailed | RedirectFailed)
+    failed = isinstance(outcome, TransferFailed | RedirectFailed | StepFailed)
     return Verdict.FAILED if failed else Verdict.SUCCEEDED
 
 

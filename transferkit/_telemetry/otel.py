@@ -30,7 +30,7 @@ from transferkit.events import Event
 from transferkit.provider.adapter import Inspection
 from transferkit.provider.facts import Result
 from transferkit.provider.results import SubmitResult, Submitted
-from transferkit.requests import Redirect, Request
+from transferkit.requests import Request
 from transferkit.stores import Applied, Store
 from transferkit.stores.consumer_groups import GroupDelivery
 
@@ -294,7 +294,7 @@ def _report_lost_span(raised: Exception) -> None:
 
 
 def _kind(request: Request) -> str:
-    return "redirect" if isinstance(request, Redirect) else "transfer"
+    return request.kind.value
 
 
 def _context_of(stored: FrozenMap[str]) -> context.Context:

@@ -1,12 +1,21 @@
 """The blocking client: `AsyncClient` for programs of threads."""
 
-from transferkit.blocking.client import BlockingHandle, BlockingRedirectHandle, BlockingTransferHandle, Client
+from transferkit.blocking.client import (
+    BlockingCallHandle,
+    BlockingHandle,
+    BlockingRedirectHandle,
+    BlockingStepHandle,
+    BlockingTransferHandle,
+    Client,
+)
 from transferkit.blocking.stream import BlockingEventStream
 
 __all__ = [
+    "BlockingCallHandle",
     "BlockingEventStream",
     "BlockingHandle",
     "BlockingRedirectHandle",
+    "BlockingStepHandle",
     "BlockingTransferHandle",
     "Client",
 ]

@@ -19,17 +19,25 @@ from transferkit._telemetry import Telemetry
 from transferkit._util.signatures import documented_by
 from transferkit.blocking.loop import CLOSED, LoopThread
 from transferkit.blocking.stream import BlockingEventStream
-from transferkit.client import AsyncClient, Handle, RedirectHandle, TransferHandle
+from transferkit.client import AsyncClient, CallHandle, Handle, RedirectHandle, StepHandle, TransferHandle
 from transferkit.config import Config, load_config
 from transferkit.errors import ClientClosed
-from transferkit.events import Outcome, RedirectOutcome, TransferOutcome
+from transferkit.events import Outcome, RedirectOutcome, StepOutcome, TransferOutcome
+from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.clock import Clock
-from transferkit.requests import Redirect, Request, Transfer, WireRequest
+from transferkit.requests import Call, Redirect, Request, Step, Transfer, WireRequest
 from transferkit.stores import Store
 from transferkit.streams import EventStream
 
-__all__ = ["BlockingHandle", "BlockingRedirectHandle", "BlockingTransferHandle", "Client"]
+__all__ = [
+    "BlockingCallHandle",
+    "BlockingHandle",
+    "BlockingRedirectHandle",
+    "BlockingStepHandle",
+    "BlockingTransferHandle",
+    "Client",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +59,49 @@ class BlockingHandle(RecordedRequest, Generic[O]):
 
 BlockingTransferHandle = BlockingHandle[TransferOutcome]
 BlockingRedirectHandle = BlockingHandle[RedirectOutcome]
+BlockingStepHandle = BlockingHandle[StepOutcome]
+
+
+@final
+class BlockingCallHandle:
+    """A call of the application: answered or placed with this handle, or known by its id.
+
+    `step` is the handle of the step that answers or places the call; None if there is none.
+    """
+
+    def __init__(self, client: Client, handle: CallHandle) -> None:
+        self._client = client
+        self._handle = handle
+        step = handle.step
+        self.step = None if step is None else BlockingStepHandle(client, step.id, step.request)
+
+    @property
+    def call(self) -> Call:
+        """The call. Raises `CallNotConnected` for a placed call whose id the provider has not given yet."""
+        return self._handle.call
+
+    @documented_by(CallHandle.connected)
+    def connected(self, timeout: float | None = None) -> Call:
+        return self._client._run(lambda _: self._handle.connected(timeout))  # noqa: SLF001 - its own handle
+
+    @documented_by(CallHandle.hold)
+    def hold(self, participant: Identifier | None = None) -> BlockingStepHandle:
+        return self._step(lambda: self._handle.hold(participant))
+
+    @documented_by(CallHandle.resume)
+    def resume(self, participant: Identifier | None = None) -> BlockingStepHandle:
+        return self._step(lambda: self._handle.resume(participant))
+
+    @documented_by(CallHandle.hang_up)
+    def hang_up(self, *, leave: bool = False) -> BlockingStepHandle:
+        return self._step(lambda: self._handle.hang_up(leave=leave))
+
+    def __repr__(self) -> str:
+        return f"<Blocking{repr(self._handle)[1:]}"
+
+    def _step(self, submit: Callable[[], Coroutine[Any, Any, StepHandle]]) -> BlockingStepHandle:
+        handle = self._client._run(lambda _: submit())  # noqa: SLF001 - its own handle
+        return BlockingStepHandle(self._client, handle.id, handle.request)
 
 
 def _blocking(
@@ -74,6 +125,18 @@ def _returning_handle(
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingHandle[O]:
         handle = self._run(lambda client: method(client, *args, **kwargs))
         return BlockingHandle(self, handle.id, handle.request)
+
+    return _with_blocking_result(blocking, method)
+
+
+def _returning_call(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, CallHandle]],
+) -> Callable[Concatenate[Client, P], BlockingCallHandle]:
+    """The same for a method that returns the handle of a call."""
+
+    @wraps(method)
+    def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingCallHandle:
+        return BlockingCallHandle(self, self._run(lambda client: method(client, *args, **kwargs)))
 
     return _with_blocking_result(blocking, method)
 
@@ -235,14 +298,25 @@ class Client:
 
     transfer = _returning_handle(AsyncClient.transfer)
     redirect = _returning_handle(AsyncClient.redirect)
+    answer = _returning_call(AsyncClient.answer)
+    reject = _returning_handle(AsyncClient.reject)
+    place_call = _returning_call(AsyncClient.place_call)
+
+    @documented_by(AsyncClient.call)
+    def call(self, call: Call | str) -> BlockingCallHandle:
+        return BlockingCallHandle(self, self._loop_thread().client.call(call))
 
     @overload
     def submit(self, request: Transfer) -> BlockingTransferHandle: ...
     @overload
     def submit(self, request: Redirect) -> BlockingRedirectHandle: ...
+    @overload
+    def submit(self, request: Step) -> BlockingStepHandle: ...
     @documented_by(AsyncClient.submit)
-    def submit(self, request: Request) -> BlockingTransferHandle | BlockingRedirectHandle:
-        async def submit(client: AsyncClient) -> TransferHandle | RedirectHandle:
+    def submit(
+        self, request: Request
+    ) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
+        async def submit(client: AsyncClient) -> TransferHandle | RedirectHandle | StepHandle:
             return await client.submit(request)
 
         return self._handle(self._run(submit))
@@ -255,15 +329,18 @@ class Client:
     # --- transfers and events -----------------------------------------------------------------------
 
     @documented_by(AsyncClient.get)
-    def get(self, transfer_id: str) -> BlockingTransferHandle | BlockingRedirectHandle:
+    def get(self, transfer_id: str) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
         return self._handle(self._run(lambda client: client.get(transfer_id)))
 
     def _handle(
-        self, handle: TransferHandle | RedirectHandle
-    ) -> BlockingTransferHandle | BlockingRedirectHandle:
-        if isinstance(handle.request, Redirect):
-            return BlockingHandle[RedirectOutcome](self, handle.id, handle.request)
-        return BlockingHandle[TransferOutcome](self, handle.id, handle.request)
+        self, handle: TransferHandle | RedirectHandle | StepHandle
+    ) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
+        request = handle.request
+        if isinstance(request, Transfer):
+            return BlockingHandle[TransferOutcome](self, handle.id, request)
+        if isinstance(request, Redirect):
+            return BlockingHandle[RedirectOutcome](self, handle.id, request)
+        return BlockingHandle[StepOutcome](self, handle.id, request)
 
     outcome = _blocking(AsyncClient.outcome)
     history = _blocking(AsyncClient.history)

@@ -121,7 +121,8 @@ class CallbackRoute:
     * `methods`: the accepted HTTP methods. A request by another method than POST is a handshake. It needs the
       secret but no token, because no provider documents a token for handshakes.
     * `success_status`: the HTTP status of a successful response.
-    * `transfer_id`: the transfer that the path names.
+    * `transfer_id`: the transfer that the path names. `placed_by`: the step that placed the call whose
+      callbacks arrive at this path.
     """
 
     name: str
@@ -132,6 +133,7 @@ class CallbackRoute:
     methods: tuple[str, ...] = ("POST",)
     success_status: int = 200
     transfer_id: str | None = None
+    placed_by: str | None = None
 
 
 @final
@@ -139,7 +141,8 @@ class CallbackRoute:
 class Callback:
     """An authenticated HTTP request or message from the provider, before it is decoded.
 
-    Header names are in lower case. `route` is the name of its `CallbackRoute`. `tenant_id` is verified.
+    Header names are in lower case. `route`, `transfer_id` and `placed_by` are those of its `CallbackRoute`.
+    `tenant_id` is verified.
     """
 
     body: bytes = field(repr=False)
@@ -148,6 +151,7 @@ class Callback:
     method: str = "POST"
     route: str = ""
     transfer_id: str | None = None
+    placed_by: str | None = None
     tenant_id: str | None = None
 
 
@@ -290,7 +294,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def route(self, path: str) -> CallbackRoute | None:
-        """Return the route of a path below `/<name>`, such as `""` or `"/eventgrid"`; None if unknown."""
+        """Return the route of a path below `/<name>`, such as `""` or `"/eventgrid"`; None if unknown.
+
+        An adapter that places calls accepts `/calls/<step id>`, and sets `CallbackRoute.placed_by`.
+        """
 
     def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
         """Return advice for the log about a request that was rejected at a route, such as the right path.

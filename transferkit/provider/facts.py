@@ -17,15 +17,9 @@ from transferkit._util.redaction import redact, safe_repr
 from transferkit.errors import CallbackError
 from transferkit.events import Basis, Event, FailureReason
 from transferkit.identifiers import Identifier
+from transferkit.requests import RequestKind
 
 __all__ = ["Delivery", "Fact", "MalformedCallback", "RequestKind", "Result", "Signal"]
-
-
-class RequestKind(StrEnum):
-    """The kinds of request that have a life cycle."""
-
-    TRANSFER = "transfer"
-    REDIRECT = "redirect"
 
 
 class Signal(StrEnum):
@@ -86,8 +80,9 @@ class Fact:
     """One statement of a callback about one call.
 
     * `event`: the event to publish for the fact itself, not yet recorded.
-    * `operation`: the kind of request that the verdict in `signals` is about; None if it can be either.
+    * `operation`: the kind of request that the verdict in `signals` is about; None if it can be any.
     * `transfer_id`: the transfer that the callback's address, or an id in it, names.
+    * `placed_by`: the step that placed the call, if the callback's address names it. The receiver sets it.
     * `echoes_context`: the provider repeats the operation context that it received with the request, so
       `event.operation_context` identifies the transfer.
     * `content`: a digest that is equal for verdicts with the same content, whatever their message ids. Set it
@@ -104,6 +99,7 @@ class Fact:
     result: Result | None = None
     delivery: Delivery | None = None
     transfer_id: str | None = None
+    placed_by: str | None = None
     operation: RequestKind | None = None
     echoes_context: bool = False
     content: str | None = None

@@ -18,10 +18,15 @@ __all__ = ["MaybeSent", "NotSent", "Presence", "Rejected", "SubmitResult", "Subm
 class Submitted:
     """The provider accepted the request with a 2xx response. That does not mean that the transfer succeeded.
 
+    * `done`: the response itself states that the request was executed, and no callback follows.
+    * `call_id`: the id of the call that the request created, if it placed one.
+
     The HTTP `status` and `request_id` are for logs, and are ignored when results are compared.
     """
 
     correlation_id: str | None = None
+    done: bool = False
+    call_id: str | None = None
     status: int | None = field(default=None, eq=False)
     request_id: str | None = field(default=None, eq=False)
 

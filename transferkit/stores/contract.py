@@ -43,10 +43,14 @@ Position = NewType("Position", str)
 @final
 @frozen(kw_only=True)
 class Applied:
-    """The committed result of one input: the call's new state and the events that were appended."""
+    """The committed result of one input: the call's new state and the events that were appended.
+
+    `due_at`: when the first of the due work that was set can be leased; None if none was set.
+    """
 
     state: CallState = field(repr=False)
     events: tuple[Event, ...]
+    due_at: datetime | None = None
     proceed: bool = False
     duplicate: bool = False
 
@@ -86,7 +90,7 @@ def needed_provider(call: CallKey, work: Work) -> str | None:
     return call.provider if work in _WITH_ADAPTER else None
 
 
-_WITH_ADAPTER: Final = frozenset({Work.SUBMIT, Work.INSPECT})
+_WITH_ADAPTER: Final = frozenset({Work.SUBMIT, Work.INSPECT, Work.ADVANCE})
 
 
 def delivery_key(happened: Input) -> str | None:

@@ -123,6 +123,7 @@ class Tables:
         return Applied(
             state=decision.state,
             events=decision.events,
+            due_at=min((due.free_at for due in decision.due), default=None),
             proceed=decision.proceed,
             duplicate=decision.duplicate,
         )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, final
 from uuid import uuid4
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.codec import encode
@@ -37,13 +37,13 @@ from transferkit.identifiers import (
     parse_identifier,
 )
 from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, Deliver, Inspection, Submission
-from transferkit.provider.capabilities import Capabilities, Plan
+from transferkit.provider.capabilities import Capabilities, Plan, Support
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.facts import Delivery, Fact, MalformedCallback, Result, Signal
 from transferkit.provider.limits import Anything, Identifiers
 from transferkit.provider.registry import adapter_class
 from transferkit.provider.results import NotSent, Presence, Rejected, SubmitResult, Submitted
-from transferkit.requests import Call, Redirect, Request, WireRequest
+from transferkit.requests import Call, Join, JoinSide, PlaceCall, Request, RequestKind, WireRequest
 from transferkit.testing.scenarios import Ending, Scenario, scenario, scenario_for
 
 __all__ = ["FakeAdapter", "FakeSettings", "Say", "Script"]
@@ -64,10 +64,15 @@ def _signals(given: Signal | tuple[Signal, ...]) -> tuple[Signal, ...]:
 @final
 @frozen
 class Say:
-    """One callback of the fake: the signals about the call, and the reason of a failure."""
+    """One callback of the fake: the signals about the call, and the reason of a failure.
+
+    `operation`: the kind of request that a verdict is about. `call_id`: another call than the request's.
+    """
 
     signals: tuple[Signal, ...] = field(converter=_signals)
     reason: FailureReason | None = field(default=None, kw_only=True)
+    operation: RequestKind | None = field(default=None, kw_only=True)
+    call_id: str | None = field(default=None, kw_only=True)
     id: str = field(factory=lambda: str(uuid4()), kw_only=True)
     """The delivery id. A callback with the id of an earlier one is a repetition."""
 
@@ -90,10 +95,30 @@ _ON_REDIRECTS = dict.fromkeys(
     ("incoming_context", "ring_timeout", "disposition", "mask_caller", "mask_callee"), _ANY
 )
 _PERSON = Identifiers(kinds=_PEOPLE)
+_REPEATABLE_FOR = timedelta(minutes=5)
+
+
+def _step(*names: str, completes: bool = False) -> Support:
+    limits = FrozenMap(dict.fromkeys(names, _ANY))
+    return Support(fields=limits, repeatable_for=_REPEATABLE_FOR, completes_on_acceptance=completes)
+
+
+_STEPS: Mapping[RequestKind, Support] = {
+    RequestKind.ANSWER: _step("incoming_context", "callback_uri"),
+    RequestKind.REJECT: _step("incoming_context", "reason"),
+    RequestKind.PLACE_CALL: _step(
+        "to", "caller_id", "context.sip", "context.voip", "context.teams", "ring_timeout", "callback_uri"
+    ),
+    RequestKind.HOLD: _step("participant", "participant_id", completes=True),
+    RequestKind.RESUME: _step("participant", "participant_id", completes=True),
+    RequestKind.JOIN: _step("to", "other", "participant", "participant_id"),
+    RequestKind.HANG_UP: _step("leave"),
+}
 _EVERYTHING = Capabilities(
     transfer=FrozenMap({"to": _PERSON, "transferee": _PERSON, **_ON_BOTH, **_ON_TRANSFERS}),
     redirect=FrozenMap({"to": Identifiers(kinds=_PEOPLE, max_count=25), **_ON_BOTH, **_ON_REDIRECTS}),
-    repeatable_for=timedelta(minutes=5),
+    repeatable_for=_REPEATABLE_FOR,
+    steps=_STEPS,
 )
 
 
@@ -120,6 +145,8 @@ class FakeAdapter(Adapter):
         self._scripts: deque[Script] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ringing: set[str] = set()
+        self._placed: dict[str, str] = {}
+        """The steps that placed calls, by call id."""
         self.submissions: list[Submission] = []
         self.presence: dict[str, Presence] = {}
 
@@ -138,7 +165,7 @@ class FakeAdapter(Adapter):
 
     async def wire(self, submission: Submission) -> WireRequest:
         """The request as JSON."""
-        kind = "redirect" if isinstance(submission.request, Redirect) else "transfer"
+        kind = submission.request.kind.value
         return WireRequest(
             method="POST",
             url=f"fake://calls/{submission.request.call.id}/{kind}",
@@ -152,20 +179,43 @@ class FakeAdapter(Adapter):
         self.submissions.append(submission)
         script = self._scripts.popleft() if self._scripts else self._scenario(submission)
         call_id = submission.request.call.id
+        if isinstance(submission.request, PlaceCall) and isinstance(script.answer, Submitted):
+            call_id = script.answer.call_id or self._placed_call(submission.id)
+            self._placed[call_id] = submission.id
+            script = evolve(script, answer=evolve(script.answer, call_id=call_id))
         for callback in script.before:
-            await self.say(call_id, callback)
+            await self.say(callback.call_id or call_id, callback)
         if script.after:
             self._play(self._say_all(call_id, script.after))
         return script.answer
 
+    def _placed_call(self, step_id: str) -> str:
+        """The id of the call that the step placed: the same for a repeated request."""
+        known = (call_id for call_id, placed_by in self._placed.items() if placed_by == step_id)
+        return next(known, f"placed-{uuid4()}")
+
     def _scenario(self, submission: Submission) -> Script:
-        line = scenario_for(submission.request.targets[0])
+        request = submission.request
+        if not request.targets:
+            ends = request.kind in {RequestKind.HANG_UP, RequestKind.REJECT}
+            connects = request.kind is RequestKind.ANSWER
+            return Script(
+                after=(Say(Signal.CALL_ENDED),) if ends else (Say(Signal.RETURNED),) if connects else ()
+            )
+        line = scenario_for(request.targets[0])
         sent = sum(earlier.id == submission.id for earlier in self.submissions)
         if line.status is not None and (line.refusals is None or sent <= line.refusals):
             result = Result(code=line.status, reason=line.reason or FailureReason.THROTTLED)
             return Script(answer=Rejected(result=result) if line.refusals is None else NotSent(result=result))
+        if isinstance(request, PlaceCall):
+            call_id = self._placed_call(submission.id)
+            if line.ending is Ending.MANUAL:
+                self._ringing.add(call_id)
+            return Script(answer=Submitted(call_id=call_id), after=_placed_story(line))
+        if isinstance(request, Join):
+            return Script(after=_join_story(request, self.capabilities.join_side))
         if line.ending is Ending.MANUAL:
-            self._ringing.add(submission.request.call.id)
+            self._ringing.add(request.call.id)
         return Script(after=_story(line))
 
     def answer_target(self, call_id: str) -> bool:
@@ -180,13 +230,14 @@ class FakeAdapter(Adapter):
         if call_id not in self._ringing:
             return False
         self._ringing.remove(call_id)
-        self._play(self._say_all(call_id, _story(line)[1:]))
+        story = _placed_story(line) if call_id in self._placed else _story(line)[1:]
+        self._play(self._say_all(call_id, story))
         return True
 
     async def _say_all(self, call_id: str, script: tuple[Say, ...]) -> None:
         for callback in script:
             await asyncio.sleep(0)  # let the response and waiting tasks continue first
-            await self.say(call_id, callback)
+            await self.say(callback.call_id or call_id, callback)
 
     def _play(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -204,7 +255,9 @@ class FakeAdapter(Adapter):
                 "time": self._clock.now().isoformat(),
                 "signals": list(callback.signals),
                 "reason": callback.reason,
-            }
+                "operation": callback.operation,
+            },
+            placed_by=self._placed.get(call_id),
         )
 
     async def ring(self, call_id: str, *, source: Identifier, target: Identifier) -> tuple[Event, ...]:
@@ -218,10 +271,12 @@ class FakeAdapter(Adapter):
             }
         )
 
-    async def _send(self, body: Mapping[str, Any]) -> tuple[Event, ...]:
+    async def _send(self, body: Mapping[str, Any], *, placed_by: str | None = None) -> tuple[Event, ...]:
         if self._deliver is None:
             raise RuntimeError("the fake delivers callbacks only to an open client: enter the client first")
-        callback = Callback(body=json.dumps(body).encode(), received_at=self._clock.now())
+        callback = Callback(
+            body=json.dumps(body).encode(), received_at=self._clock.now(), placed_by=placed_by
+        )
         return await self._deliver(callback, adapter=self)
 
     def listen(self, deliver: Deliver) -> None:
@@ -233,8 +288,9 @@ class FakeAdapter(Adapter):
         return Inspection(presence=self.presence.get(call.id, Presence.CONNECTED))
 
     def route(self, path: str) -> CallbackRoute | None:
-        """Callbacks can also be posted to `/fake`."""
-        return CallbackRoute(name="fake", policy=None) if not path else None
+        """Callbacks can also be posted to `/fake`, and those of a placed call to `/fake/calls/<step id>`."""
+        placed_by = path.removeprefix("/calls/") if path.startswith("/calls/") else None
+        return CallbackRoute(name="fake", policy=None, placed_by=placed_by) if placed_by or not path else None
 
     @classmethod
     def decode(cls, callback: Callback) -> tuple[Fact, ...]:
@@ -278,6 +334,24 @@ def _story(line: Scenario) -> tuple[Say, ...]:
             return ()
 
 
+def _placed_story(line: Scenario) -> tuple[Say, ...]:
+    """The callbacks about a placed call after the request was accepted."""
+    match line.ending:
+        case Ending.COMPLETES | Ending.RETURNED:
+            return (Say(Signal.RETURNED),)
+        case Ending.FAILS:
+            return (Say(Signal.CALL_ENDED, reason=line.reason),)
+        case Ending.MANUAL | Ending.SILENT | Ending.CALLER_LEAVES | Ending.REFUSED:
+            return ()
+
+
+def _join_story(request: Join, side: JoinSide) -> tuple[Say, ...]:
+    """The callbacks of a join that succeeds. The application stays on the agent's call if it joins there."""
+    leaves = side is JoinSide.CALLER
+    joined = (Signal.SUCCEEDED, Signal.CALL_ENDED) if leaves else Signal.SUCCEEDED
+    return Say(joined, operation=RequestKind.JOIN), Say(Signal.CALL_ENDED, call_id=request.other)
+
+
 def _fact(provider: str, callback: Callback, body: dict[str, Any]) -> Fact:
     common: dict[str, Any] = {
         "time": datetime.fromisoformat(body["time"]).astimezone(UTC),
@@ -309,6 +383,7 @@ def _fact(provider: str, callback: Callback, body: dict[str, Any]) -> Fact:
         event=event,
         signals=signals,
         result=Result(reason=reason),
+        operation=RequestKind(body["operation"]) if body.get("operation") else None,
         call_alive=Signal.CALL_ENDED not in signals,
         ends_with_verdict=True,
         delivery=delivery,

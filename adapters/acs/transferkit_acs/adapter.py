@@ -31,7 +31,7 @@ from transferkit.provider.clock import SystemClock
 from transferkit.provider.facts import Fact
 from transferkit.provider.http import misconfigured
 from transferkit.provider.results import Presence, SubmitResult
-from transferkit.requests import Call, Request, WireRequest
+from transferkit.requests import Call, HandoverFields, Request, WireRequest
 from transferkit_acs import callbacks, handshakes
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
 from transferkit_acs.inspection import inspection_of
@@ -81,7 +81,7 @@ class AcsAdapter(Adapter):
 
     def plan(self, request: Request) -> Plan:
         """Check the request against the capabilities and the rules for several fields. Pure."""
-        if request.context.sip:
+        if isinstance(request, HandoverFields) and request.context.sip:
             request = evolve(request, context=evolve(request.context, sip=with_uui(request.context.sip)))
         planned = plan(request, self.capabilities)
         more = tuple(further_problems(planned.request, self._settings.api_version))

@@ -30,8 +30,10 @@ def body_of(submission: Submission) -> dict[str, Any]:
     request = submission.request
     if isinstance(request, Transfer):
         body = _transfer(request, submission.operation_context)
-    else:
+    elif isinstance(request, Redirect):
         body = _redirect(request)
+    else:
+        raise TypeError(f"no request to ACS is known for {request.kind}")
     merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged
 

@@ -38,6 +38,8 @@ def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str
     """
     if isinstance(request, Redirect):
         body = _redirect(request)
+    elif not isinstance(request, Transfer):
+        raise TypeError(f"no request to Graph is known for {request.kind}")
     elif form is BodyForm.Y2018:
         body = _transfer_2018(request, submission_id)
     else:

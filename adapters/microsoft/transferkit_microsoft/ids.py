@@ -25,7 +25,8 @@ def identifiers_of(request: Request) -> Iterator[tuple[str, Identifier | None]]:
     if isinstance(request, Redirect):
         yield from ((f"to[{index}]", identifier) for index, identifier in enumerate(request.to))
     else:
-        yield from (("to", request.to), ("transferee", request.transferee), ("caller_id", request.caller_id))
+        for name in ("to", "transferee", "participant", "caller_id"):
+            yield name, getattr(request, name, None)
 
 
 def wrong_ids(where: str, identifier: Identifier | None) -> Iterator[Problem]:

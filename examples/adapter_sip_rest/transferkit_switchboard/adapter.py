@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import httpx
 from attrs import field, frozen
 
-from transferkit import Call, ConfigError, Fact, Secret, WireRequest
+from transferkit import Call, ConfigError, Fact, Secret, Transfer, WireRequest
 from transferkit.provider.adapter import Adapter, Callback, CallbackRoute, CheckResult, Inspection, Submission
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.clock import Clock, SystemClock
@@ -60,7 +60,7 @@ class SwitchboardAdapter(Adapter):
             method="POST",
             url=f"{self._settings.base_url}/calls/{submission.request.call.id}/refer",
             headers={"Authorization": "Bearer ***", "Idempotency-Key": submission.id},
-            body=refer_body(submission.request),
+            body=refer_body(cast("Transfer", submission.request)),  # the plan accepts nothing else
         )
 
     async def submit(self, submission: Submission) -> SubmitResult:

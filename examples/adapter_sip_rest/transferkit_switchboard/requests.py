@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from transferkit import FailureReason, Inspection, PhoneNumber, Request, Result, Transfer
+from transferkit import FailureReason, Inspection, PhoneNumber, Result, Transfer
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.http import retry_after
 from transferkit.provider.json import merge_patch
@@ -36,10 +36,10 @@ _PRESENCES: Final = {
 }
 
 
-def refer_body(request: Request) -> Any:
+def refer_body(request: Transfer) -> Any:
     """The JSON body of a refer. The request has passed the plan, so every field is supported."""
     body: dict[str, Any] = {"refer_to": request.targets[0].raw_id.removeprefix("4:")}
-    if isinstance(request, Transfer) and request.replaces:
+    if request.replaces:
         body["replaces"] = request.replaces
     if request.context.sip:
         body["headers"] = dict(request.context.sip)

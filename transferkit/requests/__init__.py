@@ -1,0 +1,60 @@
+"""The requests of an application. All are immutable values.
+
+* `transfers`: transfer a call, or redirect an incoming call. The terms follow RFC 5589: the application's leg
+  is the transferor, `transferee` is the party that is transferred, and `to` is the transfer target.
+* `steps`: answer, reject, place, hold, resume, join and hang up calls.
+* `fields`, `context`: what the requests have in common. `wire`: the HTTP request that a request becomes.
+"""
+
+from transferkit.requests.context import (
+    CallingContext,
+    TeamsPhoneCallDetails,
+    TeamsPhoneCallerDetails,
+    TeamsPhoneSourceDetails,
+)
+from transferkit.requests.fields import Call, CommonFields, OnUnsupported, RequestFields, RequestKind
+from transferkit.requests.steps import (
+    AnswerCall,
+    HangUp,
+    Hold,
+    Join,
+    JoinSide,
+    PlaceCall,
+    RejectCall,
+    RejectReason,
+    Resume,
+    Step,
+)
+from transferkit.requests.transfers import CallDisposition, EndpointType, HandoverFields, Redirect, Transfer
+from transferkit.requests.wire import WireRequest
+
+__all__ = [
+    "AnswerCall",
+    "Call",
+    "CallDisposition",
+    "CallingContext",
+    "CommonFields",
+    "EndpointType",
+    "HandoverFields",
+    "HangUp",
+    "Hold",
+    "Join",
+    "JoinSide",
+    "OnUnsupported",
+    "PlaceCall",
+    "Redirect",
+    "RejectCall",
+    "RejectReason",
+    "Request",
+    "RequestFields",
+    "RequestKind",
+    "Resume",
+    "Step",
+    "TeamsPhoneCallDetails",
+    "TeamsPhoneCallerDetails",
+    "TeamsPhoneSourceDetails",
+    "Transfer",
+    "WireRequest",
+]
+
+Request = Transfer | Redirect | Step
