@@ -19,13 +19,15 @@ PACKAGES = {
     "transferkit-microsoft": "transferkit_microsoft",
     "transferkit-graph": "transferkit_graph",
     "transferkit-acs": "transferkit_acs",
+    "transferkit-asterisk": "transferkit_asterisk",
 }
-ADAPTERS = {"fake", "graph", "acs"}
+ADAPTERS = {"fake", "graph", "acs", "asterisk"}
 NEEDS = {
-    "transferkit": {"transferkit-graph", "transferkit-acs"},
+    "transferkit": {"transferkit-graph", "transferkit-acs", "transferkit-asterisk"},
     "transferkit-microsoft": {"transferkit"},
     "transferkit-graph": {"transferkit", "transferkit-microsoft"},
     "transferkit-acs": {"transferkit", "transferkit-microsoft"},
+    "transferkit-asterisk": {"transferkit"},
 }
 SITE = Path(sysconfig.get_path("purelib")).resolve()
 SCRIPTS = Path(sysconfig.get_path("scripts"))

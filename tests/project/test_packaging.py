@@ -20,6 +20,7 @@ PROJECTS = {
     "transferkit-microsoft": ROOT / "adapters/microsoft/pyproject.toml",
     "transferkit-graph": ROOT / "adapters/graph/pyproject.toml",
     "transferkit-acs": ROOT / "adapters/acs/pyproject.toml",
+    "transferkit-asterisk": ROOT / "adapters/asterisk/pyproject.toml",
 }
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 TEXT = {"", ".cfg", ".ini", ".json", ".lock", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
@@ -51,10 +52,15 @@ def committed_files() -> Iterator[Path]:
 
 def pins(version):
     return {
-        "transferkit": {f"transferkit-graph=={version}", f"transferkit-acs=={version}"},
+        "transferkit": {
+            f"transferkit-graph=={version}",
+            f"transferkit-acs=={version}",
+            f"transferkit-asterisk=={version}",
+        },
         "transferkit-microsoft": {f"transferkit=={version}"},
         "transferkit-graph": {f"transferkit=={version}", f"transferkit-microsoft=={version}"},
         "transferkit-acs": {f"transferkit=={version}", f"transferkit-microsoft=={version}"},
+        "transferkit-asterisk": {f"transferkit=={version}"},
     }
 
 

@@ -1,0 +1,144 @@
+"""What the codes of a failed transfer mean.
+
+SIP statuses: RFC 3261, section 21. Hang-up causes: ITU-T Q.850, as Asterisk uses them. Statuses of ARI: its
+resource descriptions (`/ari/api-docs`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from transferkit.events import FailureReason
+from transferkit.provider.facts import Result
+
+__all__ = ["REDIRECTED", "UNPROVEN", "ari_failure", "dial_failure", "sip_failure"]
+
+REDIRECTED: Final = 23
+"""The cause of a call that left by a redirect (Q.850: redirection to new destination)."""
+
+UNPROVEN: Final = frozenset({408, 500, 504})
+"""Statuses of a REFER that prove nothing.
+
+Asterisk reports 500 if it lost the subscription by itself. A proxy on the way may answer the REFER with 408
+or 504 although the caller's side received it.
+"""
+
+_SIP: Final = {
+    300: FailureReason.UNREACHABLE,
+    301: FailureReason.UNREACHABLE,
+    302: FailureReason.UNREACHABLE,
+    305: FailureReason.UNREACHABLE,
+    380: FailureReason.UNREACHABLE,
+    400: FailureReason.PROVIDER_ERROR,
+    401: FailureReason.TARGET_NOT_ALLOWED,
+    402: FailureReason.TARGET_NOT_ALLOWED,
+    403: FailureReason.TARGET_NOT_ALLOWED,
+    404: FailureReason.TARGET_NOT_FOUND,
+    405: FailureReason.UNSUPPORTED,
+    406: FailureReason.UNSUPPORTED,
+    407: FailureReason.TARGET_NOT_ALLOWED,
+    408: FailureReason.NO_ANSWER,
+    410: FailureReason.TARGET_NOT_FOUND,
+    413: FailureReason.UNSUPPORTED,
+    414: FailureReason.UNSUPPORTED,
+    415: FailureReason.UNSUPPORTED,
+    416: FailureReason.UNSUPPORTED,
+    420: FailureReason.UNSUPPORTED,
+    421: FailureReason.UNSUPPORTED,
+    480: FailureReason.UNREACHABLE,
+    481: FailureReason.CONFLICT,
+    482: FailureReason.UNREACHABLE,
+    483: FailureReason.UNREACHABLE,
+    484: FailureReason.TARGET_NOT_FOUND,
+    485: FailureReason.TARGET_NOT_FOUND,
+    486: FailureReason.BUSY,
+    487: FailureReason.NO_ANSWER,
+    488: FailureReason.UNSUPPORTED,
+    491: FailureReason.CONFLICT,
+    493: FailureReason.UNSUPPORTED,
+    500: FailureReason.PROVIDER_ERROR,
+    501: FailureReason.UNSUPPORTED,
+    502: FailureReason.UNREACHABLE,
+    503: FailureReason.UNREACHABLE,
+    504: FailureReason.UNREACHABLE,
+    505: FailureReason.UNSUPPORTED,
+    513: FailureReason.UNSUPPORTED,
+    600: FailureReason.BUSY,
+    603: FailureReason.DECLINED,
+    604: FailureReason.TARGET_NOT_FOUND,
+    606: FailureReason.UNSUPPORTED,
+    607: FailureReason.DECLINED,
+    608: FailureReason.DECLINED,
+}
+
+_DIAL: Final = {
+    "BUSY": FailureReason.BUSY,
+    "NOANSWER": FailureReason.NO_ANSWER,
+    "CANCEL": FailureReason.CALLER_LEFT,
+    "CONGESTION": FailureReason.UNREACHABLE,
+    "CHANUNAVAIL": FailureReason.UNREACHABLE,
+    "DONTCALL": FailureReason.DECLINED,
+    "TORTURE": FailureReason.DECLINED,
+    "INVALIDARGS": FailureReason.PROVIDER_ERROR,
+}
+"""`DIALSTATUS` of the application Dial."""
+
+_FIRST_FAILURE: Final = 300
+_CANCELLED: Final = 487
+
+_NOT_REFERRED: Final = (
+    'The caller\'s side refuses SIP REFER. If it always does, set mode = "bridge" in [providers.asterisk].'
+)
+
+_ARI: Final = {
+    400: FailureReason.UNSUPPORTED,
+    401: FailureReason.UNAUTHORIZED,
+    403: FailureReason.FORBIDDEN,
+    404: FailureReason.CALL_NOT_FOUND,
+    409: FailureReason.CONFLICT,
+    412: FailureReason.CALL_NOT_ESTABLISHED,
+    422: FailureReason.UNSUPPORTED,
+}
+_ARI_ADVICE: Final = {
+    401: "Check username and password of [providers.asterisk], and ari.conf.",
+    403: "Set read_only = no for the ARI user in ari.conf.",
+    404: "The channel has ended, or is on another Asterisk.",
+    409: "The channel is not in the Stasis application of [providers.asterisk]: the dialplan or another "
+    "application controls it.",
+}
+
+
+def sip_failure(status: str, code: int | None) -> Result:
+    """The result of a REFER that failed. `code` is the final SIP status; None if there is none."""
+    if status == "UNSUPPORTED":
+        message = "the channel is not a SIP channel, so Asterisk cannot transfer it"
+        return Result(reason=FailureReason.UNSUPPORTED, message=message)
+    reason = _reason_of(code)
+    advice = _NOT_REFERRED if code in {405, 501} else None
+    return Result(code=code, message="as the caller's side reports", reason=reason, advice=advice)
+
+
+def dial_failure(status: str, code: int | None) -> Result:
+    """The result of a call to the target that failed: `DIALSTATUS`, and the final SIP status if there is one.
+
+    A SIP status says more than `DIALSTATUS`, except where Asterisk itself ended the call to the target: then
+    there is none, or 487.
+    """
+    reason = _DIAL.get(status, FailureReason.UNKNOWN)
+    if status != "CANCEL" and code is not None and code >= _FIRST_FAILURE and code != _CANCELLED:
+        reason = _reason_of(code)
+    return Result(code=code, message=f"Dial: {status}", reason=reason)
+
+
+def _reason_of(code: int | None) -> FailureReason:
+    return FailureReason.UNKNOWN if code is None else _SIP.get(code, FailureReason.UNKNOWN)
+
+
+def ari_failure(status: int, message: str | None) -> Result:
+    """The result of a request that ARI refused."""
+    return Result(
+        code=status,
+        message=message,
+        reason=_ARI.get(status, FailureReason.PROVIDER_ERROR),
+        advice=_ARI_ADVICE.get(status),
+    )

@@ -1,0 +1,110 @@
+"""Sending one submission: what prepares it, what executes it, and what the responses prove."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from transferkit.events import FailureReason
+from transferkit.provider.adapter import Submission
+from transferkit.provider.facts import Result
+from transferkit.provider.results import MaybeSent, NotSent, Rejected, SubmitResult, Submitted
+from transferkit.requests import Transfer
+from transferkit_asterisk.ari import Ari, Reply
+from transferkit_asterisk.inspection import is_executed
+from transferkit_asterisk.names import bridge_id, key_of
+from transferkit_asterisk.reasons import ari_failure
+from transferkit_asterisk.requests import AriRequest, Dialog, execution, get_variable, preparations
+from transferkit_asterisk.settings import AsteriskSettings, Mode
+
+__all__ = ["submit"]
+
+_BAD_REQUEST: Final = 400
+_SERVER_ERROR: Final = 500
+_NO_PERMISSION: Final = frozenset({401, 403})
+
+
+async def submit(ari: Ari, submission: Submission, settings: AsteriskSettings) -> SubmitResult:
+    """Send a submission once. Raises `DeadlinePassed`."""
+    request = submission.request
+    replaces = request.replaces if isinstance(request, Transfer) else None
+    with submission.deadline.in_force():
+        dialog: Dialog | None = None
+        if replaces is not None and settings.mode is Mode.REFER:
+            found = await _dialog_of(ari, replaces)
+            if not isinstance(found, Dialog):
+                return found
+            dialog = found
+        for preparation in preparations(request, submission.id, settings, dialog):
+            problem = await _prepare(ari, preparation, submission)
+            if problem is not None:
+                return problem
+    with submission.deadline.in_force():
+        reply = await ari.send(execution(request, submission.id, settings))
+    if not isinstance(reply, Reply):
+        return reply
+    result = await _result_of(ari, reply, submission)
+    if replaces is not None and settings.mode is Mode.BRIDGE and isinstance(result, Rejected):
+        await ari.send(AriRequest("DELETE", f"bridges/{bridge_id(key_of(submission.id))}"))
+    return result
+
+
+async def _dialog_of(ari: Ari, call_id: str) -> Dialog | SubmitResult:
+    """The SIP dialog of the consultation leg."""
+    found: list[str] = []
+    for part in ("call-id", "local_tag", "remote_tag"):
+        reply = await ari.send(get_variable(call_id, f"CHANNEL(pjsip,{part})"))
+        if not isinstance(reply, Reply):
+            return _unexecuted(reply)
+        if reply.status in _NO_PERMISSION:
+            return Rejected(result=ari_failure(reply.status, reply.message))
+        if reply.status >= _SERVER_ERROR:
+            return NotSent(result=ari_failure(reply.status, reply.message))
+        value = reply.text("value") if reply.is_success else None
+        if not value:
+            return Rejected(
+                result=Result(
+                    code=reply.status,
+                    reason=FailureReason.CALL_NOT_FOUND,
+                    message="the consultation leg does not exist any more, or is not an answered SIP call",
+                )
+            )
+        found.append(value)
+    call, local, remote = found
+    return Dialog(call_id=call, local_tag=local, remote_tag=remote)
+
+
+async def _prepare(ari: Ari, preparation: AriRequest, submission: Submission) -> SubmitResult | None:
+    """Send a request that executes nothing. Return why the submission cannot go on, if it cannot."""
+    reply = await ari.send(preparation)
+    if not isinstance(reply, Reply):
+        return _unexecuted(reply)
+    if reply.status >= _SERVER_ERROR or reply.status < HTTPStatus.OK:
+        return NotSent(result=ari_failure(reply.status, reply.message))
+    if reply.is_success or (
+        reply.status not in _NO_PERMISSION and not preparation.path.startswith("channels/")
+    ):
+        return None  # the events, or the bridge, exist already; if not, the execution says so
+    return await _result_of(ari, reply, submission)
+
+
+def _unexecuted(reply: Rejected | NotSent | MaybeSent) -> SubmitResult:
+    """The result of a preparation without a response: whether or not it arrived, nothing was executed."""
+    return NotSent(result=reply.result) if isinstance(reply, MaybeSent) else reply
+
+
+async def _result_of(ari: Ari, reply: Reply, submission: Submission) -> SubmitResult:
+    """What a response proves.
+
+    A channel that is not in Stasis may be executing an earlier attempt of this submission, which its guard
+    variable shows.
+    """
+    if reply.is_success:
+        return Submitted(status=reply.status)
+    result = ari_failure(reply.status, reply.message)
+    if not _BAD_REQUEST <= reply.status < _SERVER_ERROR:
+        return MaybeSent(result=result)
+    conflicts = reply.status == HTTPStatus.CONFLICT and isinstance(submission.request, Transfer)
+    if conflicts and await is_executed(ari, submission.request.call.id, submission.id):
+        return Submitted(status=reply.status)
+    return Rejected(result=result)
