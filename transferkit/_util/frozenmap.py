@@ -32,6 +32,9 @@ class FrozenMap(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __eq__(self, other: object) -> bool:
+        return self._items == (other._items if isinstance(other, FrozenMap) else other)
+
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
 
@@ -53,6 +56,8 @@ def freeze(value: Mapping[str, Any]) -> FrozenMap[Any]: ...
 def freeze(value: object) -> Any: ...
 def freeze(value: object) -> Any:
     """Return JSON as an immutable value: objects become `FrozenMap`, arrays become tuples, at every depth."""
+    if isinstance(value, str):  # most values are text, and the check for a mapping is slow
+        return value
     if isinstance(value, Mapping):
         return FrozenMap({str(key): freeze(item) for key, item in value.items()})
     if isinstance(value, (list, tuple)):
@@ -62,6 +67,8 @@ def freeze(value: object) -> Any:
 
 def thaw(value: object) -> Any:
     """Return JSON as plain dicts and lists, which `json` can write; the opposite of `freeze`."""
+    if isinstance(value, str):  # as above
+        return value
     if isinstance(value, Mapping):
         return {str(key): thaw(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

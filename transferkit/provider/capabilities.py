@@ -147,6 +147,8 @@ def _given_fields(request: Request) -> Iterator[tuple[str, Any]]:
 
 
 def _without(request: Request, dropped: list[str]) -> Request:
+    if not dropped:
+        return request
     defaults = fields_dict(type(request))
     changes: dict[str, Any] = {
         name: defaults[name].default for name in dropped if not name.startswith(_CONTEXT)

@@ -69,6 +69,7 @@ class GraphAdapter(Adapter):
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self._settings = settings
+        self._capabilities = capabilities_of(settings)
         self._clock = clock
         self._given_http = http
         self._own_http: httpx.AsyncClient | None = None
@@ -76,16 +77,15 @@ class GraphAdapter(Adapter):
 
     @property
     def capabilities(self) -> Capabilities:
-        return capabilities_of(self._settings)
+        return self._capabilities
 
     def plan(self, request: Request) -> Plan:
         missing = not_offered(self._settings)
         if missing:
             return Plan(request=request, problems=(missing,))
         planned = super().plan(request)
-        return evolve(
-            planned, problems=(*planned.problems, *further_problems(planned.request, self._settings))
-        )
+        more = tuple(further_problems(planned.request, self._settings))
+        return evolve(planned, problems=(*planned.problems, *more)) if more else planned
 
     @classmethod
     def canonical_call_id(cls, call_id: str) -> str:

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from transferkit._util.redaction import safe_repr
@@ -24,6 +25,7 @@ from transferkit.provider.adapter import TokenPolicy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from jwt import PyJWS
 
 __all__ = ["bearer_token", "check_claims", "key_id_of", "quoted", "signed_claims"]
 
@@ -76,10 +78,10 @@ def signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
 
     Raises `CallbackNotVerified`. Its message is for the log and contains no part of the token.
     """
-    from jwt import PyJWS, PyJWTError
+    from jwt import PyJWTError
 
     try:
-        payload = PyJWS().decode(token, key, algorithms=[_ALGORITHM])
+        payload = _signatures().decode(token, key, algorithms=[_ALGORITHM])
     except (PyJWTError, ValueError, RecursionError):
         raise CallbackNotVerified("the token's signature is wrong", cause="signature") from None
     try:
@@ -89,6 +91,14 @@ def signed_claims(token: str, key: RSAPublicKey) -> Mapping[str, Any]:
     if not isinstance(claims, dict):
         raise CallbackNotVerified("the token's claims are not a JSON object", cause="token")
     return claims
+
+
+@cache
+def _signatures() -> PyJWS:
+    """The check of signatures. Making it makes every algorithm of PyJWT."""
+    from jwt import PyJWS
+
+    return PyJWS()
 
 
 def check_claims(claims: Mapping[str, Any], *, policy: TokenPolicy, now: datetime, skew: timedelta) -> None:
