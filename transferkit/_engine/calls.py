@@ -92,7 +92,7 @@ class CallHandle:
 
     async def _known_call(self) -> Call:
         """The call, with the id that the provider gave it. Raises as `call` does."""
-        if self._is_placed:
+        if self.step is not None:
             state = await self._store().state(self._key)
             if state.placed_call is not None:
                 self._call = evolve(self._call, id=state.placed_call)

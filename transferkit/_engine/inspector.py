@@ -97,10 +97,10 @@ class Inspector:
 
     async def _query(self, opened: Opened, state: CallState) -> Inspection:
         call = opened.request.call
-        if opened.request.kind is RequestKind.PLACE_CALL:
-            if state.placed_call is None:  # the provider has given the call no id yet
-                return Inspection(presence=Presence.UNKNOWN)
+        if state.placed_call is not None:
             call = evolve(call, id=state.placed_call)
+        elif opened.request.kind is RequestKind.PLACE_CALL:  # the provider has given the call no id yet
+            return Inspection(presence=Presence.UNKNOWN)
         try:
             adapter = self.adapters[opened.call.provider]
             return await adapter.inspect(call, tenant_id=state.tenant_id)

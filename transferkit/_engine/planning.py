@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import quote
 from uuid import uuid4
 
 from attrs import evolve
@@ -86,8 +87,9 @@ def _calls(request: Request) -> list[str]:
 def _with_callback(request: Request, adapter: Adapter, public_url: str | None, transfer_id: str) -> Request:
     """Give the request the address for its callbacks, if the provider supports one.
 
-    A placed call, and every request but an answer, has an address of its own. The callbacks of an answered
-    call arrive at the provider's common address.
+    The callbacks of a placed call arrive at `/calls/<step id>`. Those of an answered call arrive at
+    `/calls/<id of the incoming call>`, because answering may give the call another id. Every other request
+    has an address of its own for its verdict.
     """
     support = adapter.capabilities.support(request.kind)
     if (
@@ -101,7 +103,8 @@ def _with_callback(request: Request, adapter: Adapter, public_url: str | None, t
     address = f"{public_url.rstrip('/')}/{adapter.name}"
     match request.kind:
         case RequestKind.ANSWER:
-            pass
+            incoming = adapter.canonical_call_id(request.call.id)
+            address = f"{address}/calls/{quote(incoming, safe='')}"
         case RequestKind.PLACE_CALL:
             address = f"{address}/calls/{transfer_id}"
         case _:

@@ -31,7 +31,7 @@ def conclude_by_fact(transition: Transition, step: OpenTransfer, fact: Fact) -> 
     elif not step.possibly_received:
         return False  # the grace period decides
     elif step.kind in _CONNECTING and isinstance(fact.event, CallConnected):
-        if step.kind is RequestKind.PLACE_CALL and transition.state.placed_call is None:
+        if fact.placed_by is not None and transition.state.placed_call is None:
             transition.state = evolve(transition.state, placed_call=fact.event.call_id)
         step = transition.mark_submitted(step, fact)
         transition.complete(step, None, basis=Basis.STATED, fact=fact)
@@ -63,16 +63,19 @@ def conclude_by_query(transition: Transition, step: OpenTransfer, presence: Pres
 
 
 def observe_placed_call(transition: Transition, fact: Fact) -> Decision:
-    """Apply a fact about a placed call to the step that placed it. The call's own state applies it too."""
+    """Apply a fact about a call to the step that placed it, or that answered it under another id.
+
+    The call's own state applies it too.
+    """
     if transition.state == CallState():
-        return transition.decide()  # no step with this id is stored
+        return transition.decide()  # no such step is stored
     if transition.state.placed_call is None:
         transition.state = evolve(transition.state, placed_call=fact.event.call_id)
     step = transition.open
-    if step is not None and step.kind is RequestKind.PLACE_CALL:
+    if step is not None and step.kind in _CONNECTING:
         step = transition.mark_submitted(step, fact)
         concluded = conclude_by_fact(transition, step, fact)
-        if not concluded and Signal.FAILED in fact.signals and fact.operation is RequestKind.PLACE_CALL:
+        if not concluded and Signal.FAILED in fact.signals and fact.operation is step.kind:
             result = fact.result or Result()
             transition.fail(step, result, basis=Basis.STATED, call_alive=False, fact=fact)
     transition.note_call(

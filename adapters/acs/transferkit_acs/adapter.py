@@ -1,6 +1,7 @@
 """The ACS adapter: one operation of the official SDK for each submission, and what its response proves.
 
-The SDK is imported with the first request, so that planning and decoding stay cheap.
+A hold, resume or join whose participant is not given is preceded by two queries, and a hold or resume is
+followed by queries. The SDK is imported with the first request, so that planning and decoding stay cheap.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, final
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from attrs import evolve
@@ -17,6 +19,7 @@ from transferkit_microsoft.ids import GUID
 from transferkit_microsoft.responses import HttpResponse, NoResponse
 
 from transferkit.errors import ConfigError
+from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import (
     Adapter,
     Callback,
@@ -30,11 +33,22 @@ from transferkit.provider.capabilities import Capabilities, Plan, plan
 from transferkit.provider.clock import SystemClock
 from transferkit.provider.facts import Fact
 from transferkit.provider.http import misconfigured
-from transferkit.provider.results import Presence, SubmitResult
-from transferkit.requests import Call, HandoverFields, Request, WireRequest
+from transferkit.provider.results import NotSent, Presence, Rejected, SubmitResult, Submitted
+from transferkit.requests import (
+    AnswerCall,
+    Call,
+    HandoverFields,
+    Hold,
+    Join,
+    PlaceCall,
+    Request,
+    Resume,
+    WireRequest,
+)
 from transferkit_acs import callbacks, handshakes
 from transferkit_acs.capabilities import RINGING, capabilities_of, further_problems
 from transferkit_acs.inspection import inspection_of
+from transferkit_acs.participants import UNRESOLVED, is_on_hold, only_other_party
 from transferkit_acs.reasons import ACS
 from transferkit_acs.settings import AcsSettings
 from transferkit_acs.sip_headers import with_uui
@@ -47,6 +61,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AcsAdapter"]
 
+_CALLS = "/calls/"
+_CONFIRMATION_PAUSES = (0.0, 0.2, 0.4, 0.8, 1.6)
+"""How long to wait before each query whether a hold or resume has taken effect, in seconds."""
 _UUID = re.compile(GUID)
 _CHECK_KEY = (
     "Copy the connection string from the resource's keys again, and check this machine's clock, which the "
@@ -60,7 +77,7 @@ Operation = Callable[["CallAutomationClient", dict[str, Any]], Awaitable[object]
 
 @final
 class AcsAdapter(Adapter):
-    """Transfers and redirects calls of Azure Communication Services."""
+    """Azure Communication Services: transfers, redirects and call steps."""
 
     name: ClassVar[str] = callbacks.PROVIDER
     settings_class: ClassVar[type[Any]] = AcsSettings
@@ -98,24 +115,78 @@ class AcsAdapter(Adapter):
         """The exact request that `submit` would send, as the SDK makes it, with placeholder credentials."""
         from transferkit_acs.sdk import show
 
+        request = submission.request
+        if isinstance(request, Hold | Resume | Join) and request.participant is None:
+            submission = evolve(submission, request=evolve(request, participant=UNRESOLVED))
         return await show(self._settings, submission)
 
     async def submit(self, submission: Submission) -> SubmitResult:
+        with submission.deadline.in_force():
+            request = submission.request
+            if isinstance(request, Hold | Resume | Join) and request.participant is None:
+                call_id = request.other if isinstance(request, Join) else request.call.id
+                found = await self._other_party(call_id)
+                if not isinstance(found, Identifier):
+                    return found
+                submission = evolve(submission, request=evolve(request, participant=found))
+            response = await self._send(submission)
+            if not isinstance(response, HttpResponse):
+                return response
+            result = ACS.submit_result(response, now=self._clock.now())
+            if not isinstance(result, Submitted):
+                return result
+            match submission.request:
+                case AnswerCall() | PlaceCall():
+                    created = response.json.text("callconnectionid")
+                    result = evolve(result, call_id=created and self.canonical_call_id(created))
+                case Hold() | Resume() as held if await self._is_confirmed(held):
+                    result = evolve(result, done=True)
+            return result
+
+    async def _send(self, submission: Submission) -> HttpResponse | NoResponse:
         from transferkit_acs.sdk import send
 
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
             await send(client, submission, self._settings, **options)
 
-        with submission.deadline.in_force():
-            response = await self._exchange(operation)
-        if isinstance(response, HttpResponse):
-            return ACS.submit_result(response, now=self._clock.now())
-        return response
+        return await self._exchange(operation)
+
+    async def _other_party(self, call_id: str) -> Identifier | NotSent | Rejected:
+        """The only party of a call besides the application, or why the request that needs it is not sent."""
+        call = await self._query(quote(call_id, safe=""))
+        if isinstance(call, HttpResponse) and call.status == HTTPStatus.OK:
+            listed = await self._participants(call_id)
+            if isinstance(listed, HttpResponse) and listed.status == HTTPStatus.OK:
+                return only_other_party(call, listed)
+            call = listed
+        if not isinstance(call, HttpResponse):
+            return call if isinstance(call, Rejected) else NotSent(result=call.result)
+        answer = ACS.submit_result(call, now=self._clock.now())
+        return answer if isinstance(answer, NotSent | Rejected) else NotSent(result=ACS.result(call))
+
+    async def _is_confirmed(self, request: Hold | Resume) -> bool:
+        """Whether ACS soon lists the participant as on hold, or as not on hold after a resume.
+
+        A success has no event of its own, and `HoldFailed` may follow the acceptance.
+        """
+        if request.participant is None:
+            return False
+        for pause in _CONFIRMATION_PAUSES:
+            await asyncio.sleep(pause)
+            listed = await self._participants(request.call.id)
+            if not isinstance(listed, HttpResponse) or listed.status != HTTPStatus.OK:
+                return False
+            if is_on_hold(listed, request.participant) is isinstance(request, Hold):
+                return True
+        return False
+
+    async def _participants(self, call_id: str) -> HttpResponse | NoResponse:
+        return await self._query(f"{quote(call_id, safe='')}/participants")
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - ACS has none
         if call.id.startswith(RINGING):
             return Inspection(presence=Presence.UNKNOWN)
-        response = await self._query(call.id)
+        response = await self._query(quote(call.id, safe=""))
         if isinstance(response, HttpResponse):
             return inspection_of(response)
         return Inspection(presence=Presence.UNKNOWN, result=response.result)
@@ -127,9 +198,11 @@ class AcsAdapter(Adapter):
         refusals = {401: credentials, 403: _CHECK_ROLE}
         return (ACS.check_result(response, refusals=refusals, now=self._clock.now()),)
 
-    async def _query(self, call_id: str) -> HttpResponse | NoResponse:
+    async def _query(self, path: str) -> HttpResponse | NoResponse:
+        from transferkit_acs.sdk import query
+
         async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await client.get_call_connection(call_id).get_call_properties(**options)
+            await query(client, path, self._settings, **options)
 
         return await self._exchange(operation)
 
@@ -180,7 +253,11 @@ class AcsAdapter(Adapter):
     # --- callbacks ----------------------------------------------------------------------------------
 
     def route(self, path: str) -> CallbackRoute | None:
-        """`""` and `/<transfer id>` are the paths of mid-call callbacks, `/eventgrid` is Event Grid's."""
+        """The paths of callbacks.
+
+        `""` and `/<request id>` are those of mid-call callbacks, `/calls/<id>` that of a call which the step
+        with this id placed, or which was answered under this id; `/eventgrid` is Event Grid's.
+        """
         if path == f"/{callbacks.EVENT_GRID}":
             return CallbackRoute(
                 name=callbacks.EVENT_GRID,
@@ -190,7 +267,10 @@ class AcsAdapter(Adapter):
                 "or providers.acs.eventgrid_audience",
                 methods=("POST", "OPTIONS"),
             )
-        transfer_id = path.removeprefix("/")
+        placed_by = unquote(path.removeprefix(_CALLS)) if path.startswith(_CALLS) else None
+        transfer_id = path.removeprefix("/") if placed_by is None else ""
+        if placed_by is not None and not (_UUID.fullmatch(placed_by) or placed_by.startswith(RINGING)):
+            return None
         if transfer_id and not _UUID.fullmatch(transfer_id):
             return None
         return CallbackRoute(
@@ -198,6 +278,7 @@ class AcsAdapter(Adapter):
             policy=self._settings.call_policy,
             needs="providers.acs.resource_id",
             transfer_id=transfer_id.lower() or None,
+            placed_by=placed_by and self.canonical_call_id(placed_by),
         )
 
     def refusal_hint(self, route: CallbackRoute, headers: Mapping[str, str]) -> str | None:

@@ -104,14 +104,16 @@ class _Envelope:
             "raw": freeze(value),
         }
 
-    def fact(self, event: Event, *signals: Signal, **known: Any) -> Fact:
-        """A fact of this delivery."""
+    def fact(
+        self, event: Event, *signals: Signal, about: RequestKind = RequestKind.TRANSFER, **known: Any
+    ) -> Fact:
+        """A fact of this delivery. A verdict in it is `about` a request of this kind."""
         return Fact(
             event=event,
             signals=signals,
             delivery=self._delivery,
             transfer_id=self.callback.transfer_id,
-            operation=RequestKind.TRANSFER,
+            operation=about,
             echoes_context=True,
             **known,
         )
@@ -177,6 +179,38 @@ def _failed(envelope: _Envelope) -> Fact:
     return envelope.fact(envelope.other, Signal.FAILED, result=envelope.result or call_end(None))
 
 
+def _moved(envelope: _Envelope) -> Fact:
+    person = identifier_of(envelope.data.get("participant"))
+    about, result = RequestKind.JOIN, envelope.result
+    return envelope.fact(envelope.other, Signal.SUCCEEDED, about=about, result=result, transferee=person)
+
+
+def _not_moved(envelope: _Envelope) -> Fact:
+    person = identifier_of(envelope.data.get("participant"))
+    about, result = RequestKind.JOIN, envelope.result or call_end(None)
+    return envelope.fact(envelope.other, Signal.FAILED, about=about, result=result, transferee=person)
+
+
+def _not_held(envelope: _Envelope) -> Fact:
+    result = envelope.result or call_end(None)
+    return envelope.fact(envelope.other, Signal.FAILED, about=RequestKind.HOLD, result=result)
+
+
+def _not_placed(envelope: _Envelope) -> Fact:
+    """`CallDisconnected` follows."""
+    return _not_established(envelope, RequestKind.PLACE_CALL)
+
+
+def _not_answered(envelope: _Envelope) -> Fact:
+    """No `CallDisconnected` follows."""
+    return _not_established(envelope, RequestKind.ANSWER)
+
+
+def _not_established(envelope: _Envelope, kind: RequestKind) -> Fact:
+    result = envelope.result or call_end(None)
+    return envelope.fact(envelope.other, Signal.FAILED, Signal.CALL_ENDED, about=kind, result=result)
+
+
 def _connected(envelope: _Envelope) -> Fact:
     return envelope.fact(CallConnected(**envelope.common))
 
@@ -211,6 +245,11 @@ _MID_CALL: Mapping[str, Callable[[_Envelope], Fact]] = {
     "callconnected": _connected,
     "calldisconnected": _disconnected,
     "participantsupdated": _participants,
+    "createcallfailed": _not_placed,
+    "answerfailed": _not_answered,
+    "holdfailed": _not_held,
+    "moveparticipantsucceeded": _moved,
+    "moveparticipantfailed": _not_moved,
 }
 
 

@@ -22,9 +22,18 @@ from transferkit.identifiers import (
     TeamsExtensionUser,
     TeamsUser,
 )
-from transferkit.provider.capabilities import Capabilities
+from transferkit.provider.capabilities import Capabilities, Support
 from transferkit.provider.limits import Anything, Headers, Identifiers, Limit, Text
-from transferkit.requests import Redirect, Request, TeamsPhoneCallDetails
+from transferkit.requests import (
+    AnswerCall,
+    JoinSide,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Request,
+    RequestKind,
+    TeamsPhoneCallDetails,
+)
 from transferkit_acs.identities import kinds_of
 from transferkit_acs.settings import ApiVersion
 from transferkit_acs.sip_headers import SIP_HEADERS
@@ -36,6 +45,8 @@ RINGING = "incoming:"
 
 # Five minutes by the provider's clock, less the difference of the clocks and the time that the request takes.
 _REPEATABLE_FOR = timedelta(minutes=5) - timedelta(seconds=15)
+
+_REPEATABLE = frozenset({RequestKind.ANSWER, RequestKind.REJECT, RequestKind.JOIN, RequestKind.HANG_UP})
 
 _CALLBACK = Text(
     pattern=r"https://[^\s/]\S*|http://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?(?:/\S*)?",
@@ -95,7 +106,58 @@ def capabilities_of(version: ApiVersion) -> Capabilities:
         redirect={"to": supported, "incoming_context": Anything()},
         repeatable_for=_REPEATABLE_FOR,
         redirect_completes_on_acceptance=True,
+        steps=_steps(version, supported),
+        join_side=JoinSide.AGENT,
     )
+
+
+def _steps(version: ApiVersion, supported: Identifiers) -> dict[RequestKind, Support]:
+    """The steps, and which of them may be sent again after they may have been executed.
+
+    * Answer and reject: ACS takes an incoming context once, and responds 8522 to a second request with it.
+    * Join: a participant can be moved out of a call once.
+    * Hang up: a call ends once, and `:terminate` confirms that it is repeatable.
+    * Place a call: never. Recorded responses since 2023 do not confirm that it is repeatable, and a second
+      call would ring at the same target.
+    * Hold and resume: never. They take no repeatability headers.
+    """
+    call: dict[str, Limit] = {"call": _CALL}
+    incoming: dict[str, Limit] = {**call, "incoming_context": Anything()}
+    context: dict[str, Limit] = {"operation_context": _OPERATION_CONTEXT}
+    operation: dict[str, Limit] = {
+        **call,
+        **context,
+        "participant": evolve(supported, any_number=True),
+        "callback_uri": _CALLBACK,
+    }
+    fields: dict[RequestKind, dict[str, Limit]] = {
+        RequestKind.ANSWER: {**incoming, **context, "callback_uri": _CALLBACK},
+        RequestKind.REJECT: {**incoming, "reason": Anything()},
+        RequestKind.PLACE_CALL: {
+            **context,
+            "to": supported,
+            "caller_id": Identifiers(kinds=(PhoneNumber,)),
+            "callback_uri": _CALLBACK,
+        },
+        RequestKind.HANG_UP: {**call, "leave": Anything()},
+    }
+    if version >= ApiVersion.V2024_09_15:
+        fields[RequestKind.HOLD] = operation
+        fields[RequestKind.RESUME] = {
+            name: limit
+            for name, limit in operation.items()
+            if name != "callback_uri" or version >= ApiVersion.V2025_05_15
+        }
+    if version >= ApiVersion.V2026_03_12:
+        fields[RequestKind.JOIN] = {**operation, "other": _CALL, "to": Anything()}
+    return {
+        kind: Support(
+            fields=limits,
+            repeatable_for=_REPEATABLE_FOR if kind in _REPEATABLE else None,
+            completes_on_acceptance=kind is RequestKind.REJECT,
+        )
+        for kind, limits in fields.items()
+    }
 
 
 def _transfer(version: ApiVersion, supported: Identifiers) -> dict[str, Limit]:
@@ -124,12 +186,7 @@ _NOT_IN_EXTRA = {"operationContext": "operation_context", "operationCallbackUri"
 
 def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]:
     """Problems of several fields together, and of the parts of an identifier besides its id."""
-    if isinstance(request, Redirect):
-        yield from _of_redirect(request)
-    elif request.call.id.startswith(RINGING):
-        yield Problem(
-            "call", "still rings, so it can be redirected but not transferred", "the id of an answered call"
-        )
+    yield from _of_kind(request)
     for name, field in _NOT_IN_EXTRA.items():
         if name in request.extra:
             yield Problem(f"extra.{name}", "is a field of the request itself", f"the field {field}")
@@ -140,9 +197,30 @@ def further_problems(request: Request, version: ApiVersion) -> Iterator[Problem]
                 yield Problem(where, f"api-version {version} has no {lacking}", "2025-06-15 or later")
 
 
-def _of_redirect(request: Redirect) -> Iterator[Problem]:
+def _of_kind(request: Request) -> Iterator[Problem]:
+    match request:
+        case Redirect():
+            yield from _of_redirect(request)
+        case AnswerCall() | RejectCall():
+            yield from _without_context(request)
+        case PlaceCall(to=PhoneNumber(), caller_id=None):
+            yield Problem("caller_id", "is missing: a phone is called with it", "a number of the resource")
+        case PlaceCall():
+            pass
+        case _ if request.call.id.startswith(RINGING):
+            where = "the id of an answered call"
+            yield Problem("call", "still rings: it can be answered, rejected or redirected", where)
+    if isinstance(request, AnswerCall | PlaceCall) and request.callback_uri is None:
+        yield Problem("callback_uri", "is missing", "an https address, or public_url in the configuration")
+
+
+def _without_context(request: Redirect | AnswerCall | RejectCall) -> Iterator[Problem]:
     if request.incoming_context is None:
         yield Problem("incoming_context", "is missing", "the incomingCallContext of the IncomingCall event")
+
+
+def _of_redirect(request: Redirect) -> Iterator[Problem]:
+    yield from _without_context(request)
     if isinstance(request.source, (CommunicationUser, TeamsUser, TeamsApp, TeamsExtensionUser)):
         caller = request.source.kind_name
         for index, identifier in enumerate(request.to):

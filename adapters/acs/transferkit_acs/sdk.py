@@ -8,7 +8,7 @@ written here, and the SDK's client sends it with its own headers, authentication
 from __future__ import annotations
 
 from typing import Any, Final, final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
@@ -27,12 +27,12 @@ from transferkit_microsoft.responses import HttpResponse
 from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import check_deadline
 from transferkit.provider.secret import MASK
-from transferkit.requests import Transfer, WireRequest
+from transferkit.requests import WireRequest
 from transferkit_acs.auth import placeholder
-from transferkit_acs.requests import body_of, headers_of
+from transferkit_acs.requests import CALLS_PATH, body_of, headers_of, method_of, path_of
 from transferkit_acs.settings import AcsSettings
 
-__all__ = ["Exchange", "open_client", "send", "show"]
+__all__ = ["Exchange", "open_client", "query", "send", "show"]
 
 _NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
 """A policy that does nothing, in place of the SDK's retries and redirects."""
@@ -149,20 +149,26 @@ async def send(
 ) -> None:
     """Send a submission with the SDK's client. Raises what the SDK raises if there is no response."""
     request = submission.request
-    if isinstance(request, Transfer):
-        operation = f"/{quote(request.call.id, safe='')}:transferToParticipant"
-    else:
-        operation = ":redirect"
     wire_request = _Request(
-        "POST",
-        f"/calling/callConnections{operation}?api-version={settings.api_version.value}",
+        method_of(request),
+        f"{path_of(request)}?api-version={settings.api_version.value}",
         headers={"Accept": "application/json", **headers_of(submission)},
-        json=body_of(submission),
+        json=body_of(submission) or None,
     )
+    await _send(client, wire_request, **options)
+
+
+async def query(client: CallAutomationClient, path: str, settings: AcsSettings, **options: Any) -> None:
+    """Query a path below that of all calls. Raises as `send` does."""
+    address = f"{CALLS_PATH}/{path}?api-version={settings.api_version.value}"
+    await _send(client, _Request("GET", address, headers={"Accept": "application/json"}), **options)
+
+
+async def _send(client: CallAutomationClient, request: _Request, **options: Any) -> None:
     # The SDK's own id contains the address of the network card.
     options["request_id"] = str(uuid4())
     # As a stream, so that a response whose body breaks off still counts by its status.
-    sent = client._client.send_request(wire_request, stream=True, **options)  # noqa: SLF001 - public, but for its name
+    sent = client._client.send_request(request, stream=True, **options)  # noqa: SLF001 - public, but for its name
     async with await sent as response:
         await response.read()
 

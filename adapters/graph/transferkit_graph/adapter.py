@@ -22,15 +22,16 @@ from transferkit.provider.deadline import CHECKED, check_deadline
 from transferkit.provider.facts import Fact, Result
 from transferkit.provider.http import misconfigured
 from transferkit.provider.json import thaw
-from transferkit.provider.results import Presence, Rejected, SubmitResult
+from transferkit.provider.results import NotSent, Presence, Rejected, SubmitResult, Submitted
 from transferkit.provider.secret import MASK
-from transferkit.requests import Call, Request, WireRequest
+from transferkit.requests import Call, Hold, PlaceCall, Request, Resume, WireRequest
 from transferkit_graph import callbacks
-from transferkit_graph.capabilities import capabilities_of, further_problems, not_offered
+from transferkit_graph.capabilities import CALL_ID, capabilities_of, further_problems, not_offered
 from transferkit_graph.check import REFUSALS, UNTRIED, permitted
 from transferkit_graph.inspection import inspection_of
+from transferkit_graph.participants import UNRESOLVED, as_not_sent, participant_id_of
 from transferkit_graph.reasons import GRAPH
-from transferkit_graph.requests import action_url, body_of, call_url
+from transferkit_graph.requests import action_url, body_of, call_url, method_of, participants_url
 from transferkit_graph.settings import GraphSettings
 from transferkit_graph.transport import open_client, origin_of, read_response
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphAdapter"]
 
+_CALLS = "/calls/"
 _CALLBACK_ACCEPTED = 202  # 204 requests the format before Graph's, 3xx redirects the notification
 _TOKEN_REFUSED = frozenset({401, 403})
 _CLOSED = Result(
@@ -52,7 +54,7 @@ _CLOSED = Result(
 
 @final
 class GraphAdapter(Adapter):
-    """Microsoft Graph cloud communications: `call: transfer` and `call: redirect`.
+    """Microsoft Graph cloud communications: transfers, redirects and call steps.
 
     `http` is an httpx client to use instead of the adapter's own, on any transport. It is not closed.
     """
@@ -94,13 +96,15 @@ class GraphAdapter(Adapter):
     async def wire(self, submission: Submission) -> WireRequest:
         request = submission.request
         body = body_of(request, form=self._settings.body, submission_id=submission.id)
+        if isinstance(request, Hold | Resume) and request.participant_id is None:
+            request = evolve(request, participant_id=UNRESOLVED)
         return WireRequest(
-            method="POST",
+            method=method_of(request),
             url=action_url(self._settings, request),
             headers={
                 "Accept": "application/json",
                 "Authorization": f"Bearer {MASK}",
-                "Content-Type": "application/json",
+                **({"Content-Type": "application/json"} if body else {}),
                 # The same for every attempt, so that Microsoft's support can find them all.
                 "client-request-id": submission.id,
             },
@@ -108,20 +112,43 @@ class GraphAdapter(Adapter):
         )
 
     async def submit(self, submission: Submission) -> SubmitResult:
-        tenant = submission.request.call.tenant_id or submission.tenant_id
+        request = submission.request
+        tenant = request.call.tenant_id or submission.tenant_id
         with submission.deadline.in_force():
+            if isinstance(request, Hold | Resume) and request.participant_id is None:
+                found = await self._participant(request, tenant)
+                if not isinstance(found, str):
+                    return found
+                submission = evolve(submission, request=evolve(request, participant_id=found))
             response = await self._send(self.wire(submission), tenant)
         if not isinstance(response, HttpResponse):
             return response
         result = GRAPH.submit_result(response, now=self._now())
+        if isinstance(result, Submitted) and isinstance(request, PlaceCall):
+            return evolve(result, call_id=self._created_call(response))
         if isinstance(result, Rejected) and self._settings.managed_identity is not None:
             refusal = result.result
             if refusal.reason is FailureReason.TENANT_MISMATCH:
                 return Rejected(result=evolve(refusal, advice=OWN_TENANT_ONLY))
         return result
 
+    @classmethod
+    def _created_call(cls, response: HttpResponse) -> str | None:
+        """The id of the new call; None if the body broke off. Its callbacks have an address of their own."""
+        created = response.json.text("id")
+        return created and cls.canonical_call_id(created)
+
+    async def _participant(self, request: Hold | Resume, tenant: str | None) -> str | NotSent | Rejected:
+        """The participant id of the party that the request means, from a query of the group call."""
+        url = participants_url(self._settings, request.call.id)
+        response = await self._send(self._get(url), tenant)
+        if isinstance(response, HttpResponse):
+            return participant_id_of(request, response, client_id=self._settings.client_id, now=self._now())
+        return response if isinstance(response, Rejected) else as_not_sent(response)
+
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:
-        response = await self._send(self._query(call.id), call.tenant_id or tenant_id)
+        query = self._get(call_url(self._settings, call.id))
+        response = await self._send(query, call.tenant_id or tenant_id)
         if isinstance(response, HttpResponse):
             return inspection_of(response)
         return Inspection(presence=Presence.UNKNOWN, result=response.result)
@@ -134,15 +161,18 @@ class GraphAdapter(Adapter):
         token = await self._tokens.get(settings.scope)
         if not isinstance(token, Token):
             return (GRAPH.check_result(token, refusals=REFUSALS, now=self._now()),)
-        response = await self._send(self._query(str(uuid4())), None)
+        response = await self._send(self._get(call_url(self._settings, str(uuid4()))), None)
         credentials = GRAPH.check_result(response, refusals=REFUSALS, now=self._now())
         return credentials, permitted(token.value, settings)
 
     def route(self, path: str) -> CallbackRoute | None:
-        if path:
+        """`""`, and `/calls/<id>`: the callbacks of an answered call (its id) or a placed one (its step)."""
+        prefix, placed_by = path[: len(_CALLS)], path[len(_CALLS) :]
+        if path and (prefix != _CALLS or not CALL_ID.fullmatch(placed_by)):
             return None
         return CallbackRoute(
             name=self.name,
+            placed_by=placed_by.lower() or None,
             policy=self._settings.callback_policy,
             needs="providers.graph.client_id",
             success_status=_CALLBACK_ACCEPTED,
@@ -158,10 +188,10 @@ class GraphAdapter(Adapter):
             await self._own_http.aclose()
             self._own_http = None
 
-    async def _query(self, call_id: str) -> WireRequest:
-        """The request that queries a call."""
+    async def _get(self, url: str) -> WireRequest:
+        """A request that queries a call or its participants."""
         headers = {"Accept": "application/json", "Authorization": f"Bearer {MASK}"}
-        return WireRequest(method="GET", url=call_url(self._settings, call_id), headers=headers)
+        return WireRequest(method="GET", url=url, headers=headers)
 
     async def _send(self, made: Awaitable[WireRequest], tenant: str | None) -> HttpResponse | NoResponse:
         """Send the request once, with the token in place of the mask.

@@ -1,9 +1,9 @@
 """The facts in Graph's notifications. Pure and total: any bytes give facts or `MalformedCallback`.
 
-Shapes: learn.microsoft.com call-transfer, call-redirect, call-reject, call-delete and participant-invite
-(v1.0, beta), the 2018 documentation of call: transfer, msteams call-notifications, and bodies that users
-recorded (microsoft-graph-comms-samples issue 772, microsoft-graph-docs issue 8310). Names, letter case and
-types of values differ over time; every form is read.
+Shapes: learn.microsoft.com call-transfer, call-redirect, call-reject, call-delete, participant-invite and
+participant-startHoldMusic (v1.0, beta), the 2018 documentation of call: transfer, msteams call-notifications,
+and bodies that users recorded (microsoft-graph-comms-samples issue 772, microsoft-graph-docs issue 8310).
+Names, letter case and types of values differ over time; every form is read.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ RESPOND_WITHIN: Final = timedelta(seconds=15)
 _MESSAGE_ID: Final = "x-microsoft-skype-message-id"
 _ERROR: Final = 300
 _IN_CALLS = re.compile(r"/calls/(?P<id>[^/?#]+)(?:/(?P<part>[a-z]+)(?:/(?P<item>[^/?#]+))?)?", re.IGNORECASE)
+_HOLDS: Final = {
+    "startholdmusicoperation": RequestKind.HOLD,
+    "stopholdmusicoperation": RequestKind.RESUME,
+}
+_VERDICTS: Final = {"completed": Signal.SUCCEEDED, "failed": Signal.FAILED}
 _ENDED: Final = frozenset({"terminated", "disconnected"})
 _PROGRESS: Final = {
     "transferring": Signal.STARTED,
@@ -200,12 +205,16 @@ class _Notification:
 
         A transfer's operation is a plain `commsOperation`, with `transferring` or `transferAccepted` as its
         subcode (beta, until 2020). Other operations have types of their own. Each repeats the
-        `clientContext` of its request: a transfer's is the transfer's id.
+        `clientContext` of its request: that of a transfer, a hold or a resume is its id.
         """
         kind = type_.lower()
+        transfer_id = _transfer_id(self.data.get("clientcontext"))
+        if kind in _HOLDS and self.change == "deleted":
+            verdict = _VERDICTS.get(normal_word(self.data.get("status")))
+            signals = () if verdict is None or transfer_id is None else (verdict,)
+            return self._other(type_, *signals, transfer_id=transfer_id, operation=_HOLDS[kind])
         if kind.endswith("operation") and kind != "commsoperation":
             return self._other(type_)
-        transfer_id = _transfer_id(self.data.get("clientcontext"))
         word = self.data.child("resultinfo").text("subcode") or ""
         if normal_word(word) in _PROGRESS:
             return self._other(word, _PROGRESS[normal_word(word)], transfer_id=transfer_id)

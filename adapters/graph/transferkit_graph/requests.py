@@ -1,23 +1,51 @@
-"""The URLs and JSON bodies of requests to Graph. Pure.
+"""The methods, URLs and JSON bodies of requests to Graph. Pure.
 
-Bodies: learn.microsoft.com call-transfer (v1.0 and beta), call-redirect, and the 2018 documentation of call:
-transfer. `@odata.type` is written where these pages have it: everywhere in a consultative transfer, a
-redirect and the body of 2018; in a blind transfer only where the schema does not imply the type.
+Bodies: learn.microsoft.com call-transfer (v1.0 and beta), call-redirect, call-answer, call-reject,
+application-post-calls, participant-startHoldMusic, participant-stopHoldMusic, call-delete, and the 2018
+documentation of call: transfer. `@odata.type` is written where these pages have it: everywhere in a
+consultative transfer, a redirect, a new call and the body of 2018; in a blind transfer only where the schema
+does not imply the type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from transferkit.identifiers import Identifier
 from transferkit.provider.json import merge_patch
-from transferkit.requests import Redirect, Request, Transfer
+from transferkit.requests import (
+    AnswerCall,
+    HangUp,
+    Hold,
+    Join,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Request,
+    RequestKind,
+    Resume,
+    Transfer,
+)
 from transferkit_graph.identities import identity_set
 from transferkit_graph.settings import BodyForm, GraphSettings
 
-__all__ = ["action_url", "body_of", "call_url"]
+__all__ = ["action_url", "body_of", "call_url", "method_of", "participants_url"]
+
+_SERVICE_HOSTED: Final = {"@odata.type": "#microsoft.graph.serviceHostedMediaConfig"}
+"""Microsoft plays audio and detects tones; `extra` can replace it by `appHostedMediaConfig`."""
+
+_ACTIONS: Final[Mapping[RequestKind, str]] = {
+    RequestKind.TRANSFER: "transfer",
+    RequestKind.JOIN: "transfer",
+    RequestKind.REDIRECT: "redirect",
+    RequestKind.ANSWER: "answer",
+    RequestKind.REJECT: "reject",
+    RequestKind.HOLD: "startHoldMusic",
+    RequestKind.RESUME: "stopHoldMusic",
+    RequestKind.HANG_UP: "",
+}
 
 
 def call_url(settings: GraphSettings, call_id: str) -> str:
@@ -25,27 +53,89 @@ def call_url(settings: GraphSettings, call_id: str) -> str:
     return f"{settings.calls_url}/{quote(call_id, safe='')}"
 
 
+def participants_url(settings: GraphSettings, call_id: str) -> str:
+    """The address of the participants of a group call."""
+    return f"{call_url(settings, call_id)}/participants"
+
+
+def method_of(request: Request) -> str:
+    """The HTTP method of `request`."""
+    return "DELETE" if isinstance(request, HangUp) else "POST"
+
+
 def action_url(settings: GraphSettings, request: Request) -> str:
-    """The address that `request` is posted to."""
-    action = "transfer" if isinstance(request, Transfer) else "redirect"
-    return f"{call_url(settings, request.call.id)}/{action}"
+    """The address that `request` is sent to. A hold or resume must have its `participant_id`."""
+    if isinstance(request, PlaceCall):
+        return settings.calls_url
+    address = call_url(settings, request.call.id)
+    if isinstance(request, Hold | Resume):
+        address = (
+            f"{participants_url(settings, request.call.id)}/{quote(request.participant_id or '', safe='')}"
+        )
+    action = _ACTIONS[request.kind]
+    return f"{address}/{action}" if action else address
 
 
 def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str, Any]:
-    """The JSON body of `request`, with its `extra` merged in.
+    """The JSON body of `request`, with its `extra` merged in; empty if it has none.
 
-    `submission_id` is the 2018 body's `clientContext`, which an operation's notifications repeat.
+    `submission_id` is the `clientContext`, which the notifications of an operation repeat.
     """
-    if isinstance(request, Redirect):
-        body = _redirect(request)
-    elif not isinstance(request, Transfer):
-        raise TypeError(f"no request to Graph is known for {request.kind}")
-    elif form is BodyForm.Y2018:
-        body = _transfer_2018(request, submission_id)
-    else:
-        body = _transfer(request)
+    if isinstance(request, Join):
+        request = _transfer_of(request)
+    match request:
+        case Transfer() if form is BodyForm.Y2018:
+            body = _transfer_2018(request, submission_id)
+        case Transfer():
+            body = _transfer(request)
+        case Redirect():
+            body = _redirect(request)
+        case AnswerCall():
+            body = _given(
+                {
+                    "callbackUri": request.callback_uri,
+                    "acceptedModalities": ["audio"],
+                    "mediaConfig": _SERVICE_HOSTED,
+                }
+            )
+        case RejectCall():
+            body = {"reason": request.reason.value}
+        case PlaceCall():
+            body = _new_call(request)
+        case Hold() | Resume():
+            body = {"clientContext": submission_id}
+        case HangUp():
+            body = {}
     merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged
+
+
+def _transfer_of(join: Join) -> Transfer:
+    """The consultative transfer that a join is: the agent's call is replaced."""
+    return Transfer(
+        call=join.call,
+        to=join.to,
+        replaces=join.other,
+        transferee=join.participant,
+        participant_id=join.participant_id,
+        operation_context=join.operation_context,
+        extra=join.extra,
+    )
+
+
+def _new_call(request: PlaceCall) -> dict[str, Any]:
+    ring = request.ring_timeout
+    return _given(
+        {
+            "@odata.type": "#microsoft.graph.call",
+            "direction": "outgoing",
+            "callbackUri": request.callback_uri,
+            "targets": [_participant("invitationParticipantInfo", request.to, typed=True)],
+            "requestedModalities": ["audio"],
+            "mediaConfig": _SERVICE_HOSTED,
+            "ringingTimeoutInSeconds": None if ring is None else int(ring.total_seconds()),
+        }
+    )
 
 
 def _transfer(request: Transfer) -> dict[str, Any]:

@@ -168,6 +168,7 @@ class AcsEmulator(Emulator):
             targets=(CALLEE,),
             state=CallState.CONNECTED,
             incoming=True,
+            answered_by=self.identity.raw_id,
         )
         for person in [caller, COLLEAGUE] if group else [caller]:
             call.join(person)
