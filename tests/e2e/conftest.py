@@ -2,4 +2,6 @@
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("transferkit_graph") and find_spec("transferkit_acs") else ["test_*.py"]
+ADAPTERS = ("transferkit_graph", "transferkit_acs", "transferkit_asterisk")
+
+collect_ignore_glob = [] if all(map(find_spec, ADAPTERS)) else ["test_*.py"]

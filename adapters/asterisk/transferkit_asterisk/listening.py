@@ -37,6 +37,7 @@ _ROUTE: Final = "events"
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _PING_SECONDS: Final = 20
+_CLOSE_SECONDS: Final = 1
 _PARTIES: Final = 2
 
 
@@ -97,6 +98,7 @@ class AriEvents:
             ssl=context if url.startswith("wss:") else None,
             open_timeout=self._settings.timeout,
             ping_interval=_PING_SECONDS,
+            close_timeout=_CLOSE_SECONDS,
         )
 
     async def _deliver_all(self, messages: asyncio.Queue[bytes]) -> None:
@@ -125,6 +127,7 @@ class AriEvents:
         if isinstance(event, dict):
             for request in consequences(event, self._settings):
                 await self._follow(request)
+            await self._release_consult(StasisReturn.of(event))
 
     async def _deliver(self, message: bytes) -> None:
         """Deliver an event until it is recorded: Asterisk does not send it again."""
@@ -149,6 +152,20 @@ class AriEvents:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             return
+
+    async def _release_consult(self, returned: StasisReturn | None) -> None:
+        """Hang up the consultation leg after a REFER with Replaces. The target should have ended it."""
+        if returned is None or not returned.has_succeeded or returned.consult is None:
+            return
+        reply = await self._ari.send(AriRequest("DELETE", channel_path(returned.consult)))
+        if isinstance(reply, Reply) and reply.is_success:
+            _log.warning(
+                "transfer %s: the caller's side reported success, but the consultation leg %s was still up. "
+                "The target may not support Replaces",
+                returned.transfer_id,
+                returned.consult,
+                extra={"event": AsteriskLogEvent.CONSULT_LEFT, "transfer_id": returned.transfer_id},
+            )
 
     async def _follow(self, request: AriRequest) -> None:
         """Send a request that follows from an event. That a channel is gone already is as good."""
@@ -180,8 +197,8 @@ def consequences(event: Mapping[str, Any], settings: AsteriskSettings) -> Iterat
     """The requests that follow from an event.
 
     * A new channel: subscribe to it, so that its end is reported wherever it goes.
-    * A channel that returns from a successful REFER: hang it up, and the consultation leg, if its end was not
-      the effect of the REFER anyway. The caller talks to the target over another call.
+    * A channel that returns from a successful REFER: hang it up. The caller talks to the target over another
+      call.
     * A member left the bridge of two: hang up the other one.
     """
     returned = StasisReturn.of(event)
@@ -192,8 +209,7 @@ def consequences(event: Mapping[str, Any], settings: AsteriskSettings) -> Iterat
             source = {"eventSource": f"channel:{channel_id}"}
             yield AriRequest("POST", f"applications/{settings.app}/subscription", source)
         elif returned.has_succeeded:
-            for leg in filter(None, (channel_id, returned.consult)):
-                yield AriRequest("DELETE", channel_path(leg))
+            yield AriRequest("DELETE", channel_path(channel_id))
     bridge = event.get("bridge")
     if event.get("type") == "ChannelLeftBridge" and isinstance(bridge, Mapping):
         yield from _releases(bridge)

@@ -12,6 +12,7 @@ __all__ = ["AsteriskLogEvent"]
 class AsteriskLogEvent(StrEnum):
     """The records of the adapter. `docs/how_to/operate.md` describes each and says what to do."""
 
+    CONSULT_LEFT = "asterisk_consult_left"
     EVENT_FAILED = "asterisk_event_failed"
     EVENT_MALFORMED = "asterisk_event_malformed"
     EVENT_NOT_STORED = "asterisk_event_not_stored"

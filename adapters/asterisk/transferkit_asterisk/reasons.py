@@ -90,6 +90,7 @@ _NOT_REFERRED: Final = (
     'The caller\'s side refuses SIP REFER. If it always does, set mode = "bridge" in [providers.asterisk].'
 )
 
+_NO_CHANNEL: Final = "Channel not found"
 _ARI: Final = {
     400: FailureReason.UNSUPPORTED,
     401: FailureReason.UNAUTHORIZED,
@@ -125,9 +126,10 @@ def dial_failure(status: str, code: int | None) -> Result:
     there is none, or 487.
     """
     reason = _DIAL.get(status, FailureReason.UNKNOWN)
-    if status != "CANCEL" and code is not None and code >= _FIRST_FAILURE and code != _CANCELLED:
-        reason = _reason_of(code)
-    return Result(code=code, message=f"Dial: {status}", reason=reason)
+    final = code if code is not None and code >= _FIRST_FAILURE else None
+    if status != "CANCEL" and final not in {None, _CANCELLED}:
+        reason = _reason_of(final)
+    return Result(code=final, message=f"Dial: {status}", reason=reason)
 
 
 def _reason_of(code: int | None) -> FailureReason:
@@ -136,9 +138,10 @@ def _reason_of(code: int | None) -> FailureReason:
 
 def ari_failure(status: int, message: str | None) -> Result:
     """The result of a request that ARI refused."""
+    meaning = 404 if message == _NO_CHANNEL else status  # addChannel answers 400 there
     return Result(
         code=status,
         message=message,
-        reason=_ARI.get(status, FailureReason.PROVIDER_ERROR),
-        advice=_ARI_ADVICE.get(status),
+        reason=_ARI.get(meaning, FailureReason.PROVIDER_ERROR),
+        advice=_ARI_ADVICE.get(meaning),
     )

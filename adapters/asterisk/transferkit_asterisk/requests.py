@@ -111,7 +111,7 @@ def execution(request: Request, submission_id: str, settings: AsteriskSettings) 
     elif request.replaces is None:
         extension = dial_extension(key)
     else:
-        channels = f"{request.call.id},{request.replaces}"
+        channels = [request.call.id, request.replaces]
         return AriRequest("POST", f"bridges/{bridge_id(key)}/addChannel", {"channel": channels})
     place = {"context": settings.context, "extension": extension, "priority": 1}
     return AriRequest("POST", f"{path}/continue", place)
