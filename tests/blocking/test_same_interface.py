@@ -9,10 +9,16 @@ from transferkit import (
     AsyncClient,
     CallHandle,
     Client,
+    ConsultationHandle,
     EventStream,
     Handle,
 )
-from transferkit.blocking import BlockingCallHandle, BlockingEventStream, BlockingHandle
+from transferkit.blocking import (
+    BlockingCallHandle,
+    BlockingConsultationHandle,
+    BlockingEventStream,
+    BlockingHandle,
+)
 
 
 def public(cls):
@@ -31,6 +37,7 @@ def test_both_clients_have_the_same_methods():
     assert public(Client) - public(AsyncClient) == {"close", "wsgi"}
     assert public(Handle) == public(BlockingHandle)
     assert public(CallHandle) == public(BlockingCallHandle)
+    assert public(ConsultationHandle) == public(BlockingConsultationHandle)
     assert public(EventStream) == public(BlockingEventStream)
 
 
@@ -48,9 +55,10 @@ def test_outcome_has_the_same_parameters_in_both_handles():
 def test_a_method_blocks_and_returns_the_blocking_class(name):
     blocking = inspect.signature(getattr(Client, name)).return_annotation
     awaited = inspect.signature(getattr(AsyncClient, name)).return_annotation
-    assert blocking == re.sub(
-        r"\b(EventStream|(Transfer|Redirect|Step|Call)Handle)\b", r"Blocking\1", awaited
+    expected = re.sub(
+        r"\b(EventStream|(Transfer|Redirect|Step|Call|Consultation)Handle)\b", r"Blocking\1", awaited
     )
+    assert blocking == expected.replace("AnyHandle", "AnyBlockingHandle")
     assert not inspect.iscoroutinefunction(getattr(Client, name))
     assert getattr(Client, name).__doc__
 

@@ -8,10 +8,12 @@ from transferkit.blocking.client import (
     BlockingTransferHandle,
     Client,
 )
+from transferkit.blocking.consultations import BlockingConsultationHandle
 from transferkit.blocking.stream import BlockingEventStream
 
 __all__ = [
     "BlockingCallHandle",
+    "BlockingConsultationHandle",
     "BlockingEventStream",
     "BlockingHandle",
     "BlockingRedirectHandle",
