@@ -12,7 +12,10 @@ trap 'postgres_stop; rm -rf "$tmp"' EXIT
 unset VIRTUAL_ENV PYTHONPATH PYTEST_ADDOPTS UV_PROJECT_ENVIRONMENT
 export UV_NO_PROGRESS=1 COVERAGE_FILE=$tmp/coverage
 
+# shellcheck source=.ci/nats.sh
+source .ci/nats.sh
 postgres_ready
+nats_ready
 failed=0 # the report is printed also if a test fails
 uv sync --group check --group examples
 uv run coverage run -m pytest -q -p no:cacheprovider || failed=1

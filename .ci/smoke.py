@@ -107,6 +107,8 @@ def check_entry_points() -> None:
         check(isinstance(point.load(), type), f"adapter {point.name} loads")
     for point in metadata.entry_points(group="transferkit.emulators"):
         check(isinstance(point.load(), type), f"emulator {point.name} loads")
+    for point in metadata.entry_points(group="transferkit.sinks"):
+        check(isinstance(point.load(), type), f"sink {point.name} loads")
     plugins = metadata.entry_points(group="pytest11", name="transferkit")
     check([point.module for point in plugins] == ["transferkit.pytest_plugin"], "pytest plug-in")
 

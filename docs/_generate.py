@@ -26,12 +26,19 @@ from typer.testing import CliRunner
 
 from transferkit import FailureReason, Secret
 from transferkit.cli.app import app
-from transferkit.config import CallbackConfig, Config, GroupConfig, LifecycleConfig, RetentionConfig
+from transferkit.config import (
+    CallbackConfig,
+    Config,
+    GroupConfig,
+    LifecycleConfig,
+    RelayConfig,
+    RetentionConfig,
+)
 from transferkit.emulators.operations import OPERATIONS
 from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.facts import RequestKind
 from transferkit.provider.limits import Anything, Identifiers, Limit
-from transferkit.provider.registry import adapter_class
+from transferkit.provider.registry import adapter_class, sink_class
 from transferkit.stores.address import ADDRESSES
 from transferkit.testing.scenarios import SCENARIOS
 
@@ -66,6 +73,8 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "lifecycle": LifecycleConfig,
     "groups": GroupConfig,
     "retention": RetentionConfig,
+    "relay": RelayConfig,
+    **{f"relay.{name}": sink_class(name).settings_class for name in ("nats", "servicebus", "kafka")},
     **{f"providers.{name}": adapter_class(name).settings_class for name in ("acs", "graph", "fake")},
 }
 _TYPES: Final = {
@@ -175,7 +184,6 @@ _REASONS: Final = {
     FailureReason.TARGET_NOT_ALLOWED: "The application may not call this target.",
     FailureReason.TENANT_MISMATCH: "The token belongs to another tenant than the call.",
     FailureReason.CALLER_LEFT: "The caller hung up first.",
-    FailureReason.TARGET_LEFT: "The target's call ended after the target had answered it.",
     FailureReason.CALL_NOT_FOUND: "The provider does not know the call, or these credentials may not see it.",
     FailureReason.CALL_NOT_ESTABLISHED: "The call is in a state that does not allow this operation.",
     FailureReason.CALL_ENDED: "The call ended, and nothing proved that it was transferred.",
@@ -395,7 +403,7 @@ def life_cycle() -> str:
     """The transitions of the life cycle, found by running the life cycle machine."""
     tables = [
         part
-        for kind in (RequestKind.TRANSFER, RequestKind.REDIRECT)
+        for kind in RequestKind
         for part in (f"## {kind.capitalize()}", _life_cycle.table(_life_cycle.explore(kind)))
     ]
     return _page(

@@ -9,16 +9,11 @@ from transferkit import (
     AsyncClient,
     CallHandle,
     Client,
-    ConsultationHandle,
     EventStream,
     Handle,
 )
-from transferkit.blocking import (
-    BlockingCallHandle,
-    BlockingConsultationHandle,
-    BlockingEventStream,
-    BlockingHandle,
-)
+from transferkit.blocking import BlockingCallHandle, BlockingEventStream, BlockingHandle, BlockingRelay
+from transferkit.relay import Relay
 
 
 def public(cls):
@@ -37,8 +32,8 @@ def test_both_clients_have_the_same_methods():
     assert public(Client) - public(AsyncClient) == {"close", "wsgi"}
     assert public(Handle) == public(BlockingHandle)
     assert public(CallHandle) == public(BlockingCallHandle)
-    assert public(ConsultationHandle) == public(BlockingConsultationHandle)
     assert public(EventStream) == public(BlockingEventStream)
+    assert public(Relay) - public(BlockingRelay) == {"aclose"}
 
 
 @pytest.mark.parametrize("name", [*METHODS, "__init__"])
@@ -55,10 +50,8 @@ def test_outcome_has_the_same_parameters_in_both_handles():
 def test_a_method_blocks_and_returns_the_blocking_class(name):
     blocking = inspect.signature(getattr(Client, name)).return_annotation
     awaited = inspect.signature(getattr(AsyncClient, name)).return_annotation
-    expected = re.sub(
-        r"\b(EventStream|(Transfer|Redirect|Step|Call|Consultation)Handle)\b", r"Blocking\1", awaited
-    )
-    assert blocking == expected.replace("AnyHandle", "AnyBlockingHandle")
+    mirrored = r"\b(EventStream|Relay|(Transfer|Redirect|Step|Call)Handle)\b"
+    assert blocking == re.sub(mirrored, r"Blocking\1", awaited)
     assert not inspect.iscoroutinefunction(getattr(Client, name))
     assert getattr(Client, name).__doc__
 

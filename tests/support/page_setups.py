@@ -3,7 +3,6 @@
 Each setup yields the names that a block may use. Some check afterwards what the block did.
 """
 
-import json
 import ssl
 from contextlib import asynccontextmanager
 from functools import partial
@@ -52,24 +51,6 @@ async def finished_transfer():
         yield names
     assert "outcome" not in names or names["outcome"].kind == "transfer.completed"
     assert written == [] or written[-2:] == ["transfer.completed", "call.ended"]
-
-
-@asynccontextmanager
-async def relay():
-    """The page defines `relay`, which publishes every event once."""
-    published = []
-
-    async def publish(message_id, key, body):
-        published.append((message_id, key, json.loads(body)["kind"]))
-
-    names = {}
-    yield names
-    async with client_of_fake() as fake:
-        transfer = await fake["client"].transfer("call-1", to=PhoneNumber("+14255550100"))
-        await transfer.outcome()
-        await names["relay"](fake["client"], publish, follow=False)
-    assert [kind for _, _, kind in published][:1] == ["transfer.requested"]
-    assert {key for _, key, _ in published} == {"fake:call-1"}
 
 
 @asynccontextmanager
@@ -158,7 +139,6 @@ SETUPS = {
     "client": client_of_fake,
     "readme": readme,
     "stream": finished_transfer,
-    "relay": relay,
     "incoming": incoming_call,
     "handler": partial(existing_webhook, "acs"),
     "webhook": partial(existing_webhook, "graph"),

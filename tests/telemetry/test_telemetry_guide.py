@@ -4,6 +4,7 @@ import asyncio
 import re
 from pathlib import Path
 
+from support.relay import RecordingSink
 from support.telemetry import CALL, SILENT, post, until
 
 from transferkit import (
@@ -38,6 +39,7 @@ async def test_the_guide_lists_every_metric_with_unit_and_attributes(make, seen,
         await (await client.transfer("a", to=SILENT)).outcome(timeout=5)
         async with client.events("crm"):
             pass
+        await client.relay(RecordingSink(), follow=False).run()
         store.failures = 1
         await client.receive(post("returned", time="2026-01-01T11:59:00+00:00"))
         await client.receive(post("returned", time="2026-01-01T11:59:00+00:00"))

@@ -161,6 +161,9 @@ class Telemetry:
     def commit_retried(self) -> None:
         """Count a transaction that failed and is retried."""
 
+    def relayed(self, sink: str, result: str, delay: float | None) -> None:
+        """Count a message to a broker. `delay`: seconds from the event to its confirmation."""
+
     def watch(
         self,
         store: Store,  # noqa: ARG002

@@ -51,6 +51,15 @@ class Meters:
         self._retries = meter.create_counter(
             "transferkit.commit.retries", "{retry}", "Transactions that failed and were retried"
         )
+        self._messages = meter.create_counter(
+            "transferkit.relay.messages", "{message}", "Messages that a relay sent to a broker, by result"
+        )
+        self._delays = meter.create_histogram(
+            "transferkit.relay.delay",
+            "s",
+            "Time from an event to its confirmation by the broker",
+            explicit_bucket_boundaries_advisory=_LATENCY_SECONDS,
+        )
 
     def submitted(self, provider: str, kind: str, answer: str, reason: str | None) -> None:
         """Count the answer to an attempt."""
@@ -96,6 +105,12 @@ class Meters:
         reason = _reason(outcome)
         why = {} if reason is None else {"transferkit.reason": reason.value}
         self._outcomes.add(1, {**attributes, "transferkit.basis": outcome.basis.value, **why})
+
+    def relayed(self, sink: str, result: str, delay: float | None) -> None:
+        """Count a message to a broker, and measure how old its event is."""
+        self._messages.add(1, {"transferkit.sink": sink, "transferkit.result": result})
+        if delay is not None:
+            self._delays.record(max(delay, 0), {"transferkit.sink": sink})
 
     def commit_retried(self) -> None:
         """Count a transaction that failed."""

@@ -273,6 +273,9 @@ class OpenTelemetry(Telemetry):
     def commit_retried(self) -> None:
         self._meters.commit_retried()
 
+    def relayed(self, sink: str, result: str, delay: float | None) -> None:
+        self._meters.relayed(sink, result, delay)
+
     def watch(
         self,
         store: Store,

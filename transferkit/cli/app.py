@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "events": "Print the event stream.",
     "show": "Show the timeline of one transfer.",
     "groups": "Show consumer groups and handle their parked events.",
+    "relay": "Forward the event stream to a broker.",
     "store": "Create the store's tables, show their size, remove old calls.",
     "decode": "Decode callback bodies and print them as events.",
 }

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, final
 
@@ -27,7 +28,7 @@ from transferkit.config.sources import (
 )
 from transferkit.config.values import Limit, read_table, show
 from transferkit.errors import ConfigError, Problem
-from transferkit.provider.registry import adapter_class
+from transferkit.provider.registry import adapter_class, sink_class
 from transferkit.provider.urls import split_url
 from transferkit.stores.address import ADDRESSES, problem_with
 from transferkit.stores.consumer_groups import GroupStart
@@ -35,8 +36,10 @@ from transferkit.stores.consumer_groups import GroupStart
 __all__ = [
     "CallbackConfig",
     "Config",
+    "ContentMode",
     "GroupConfig",
     "LifecycleConfig",
+    "RelayConfig",
     "RetentionConfig",
     "is_in_environment",
     "load_config",
@@ -76,6 +79,7 @@ _Lease = Annotated[
 _Count = Annotated[
     int, Limit("a whole number, 1 or more and no more than a billion", lambda count: 1 <= count <= _BILLION)
 ]
+_Batch = Annotated[int, Limit("a whole number from 1 to 1,000", range(1, 1001).__contains__)]
 _Url = Annotated[
     str, Limit("https://HOST/PATH without user name, query or fragment; not empty", _is_base_url)
 ]
@@ -157,12 +161,56 @@ class RetentionConfig:
 
 
 @final
+class ContentMode(StrEnum):
+    """Where a message of a relay has the attributes of its CloudEvent."""
+
+    STRUCTURED = "structured"
+    """The body is the whole event, `application/cloudevents+json`."""
+    BINARY = "binary"
+    """The body is the data, `application/json`. The attributes are headers, named as the protocol binding of
+    CloudEvents says."""
+
+
+def _is_source(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not set(text) & set(' "<>?#')
+
+
+@final
+@frozen(kw_only=True)
+class RelayConfig:
+    """`[relay]`: how the event stream is forwarded to a broker.
+
+    * `sink`: the kind of broker; `[relay.NAME]` has its settings.
+    * `group`: the consumer group as which the relay reads.
+    * `source`: the start of the CloudEvents attribute `source`; the provider's name is added to it.
+    * `content_mode`: where a message has the attributes of its CloudEvent.
+    * `raw`: include what the provider sent: the callback's JSON and the SIP and VoIP headers. They may
+      contain numbers and names, whatever the next two keys say.
+    * `numbers`: include phone numbers, SIP addresses and all other identifiers that can be dialled.
+    * `names`: include display names.
+    * `batch`: how many events are read and sent at a time at most.
+    * `retry_pause`: the longest pause before a message that the broker did not confirm is sent again.
+    """
+
+    sink: str | None = None
+    group: str = "relay"
+    source: Annotated[str, Limit("a URI reference without query or fragment", _is_source)] = "/transferkit"
+    content_mode: ContentMode = ContentMode.STRUCTURED
+    raw: bool = False
+    numbers: bool = False
+    names: bool = False
+    batch: _Batch = 100
+    retry_pause: _Wait = timedelta(seconds=30)
+
+
+@final
 @frozen(kw_only=True)
 class Config:
     """The whole configuration, read and validated.
 
     `source` names where it comes from, `provider` is the default one, `providers` has each adapter's settings
-    by name, and relative paths are relative to `base`.
+    by name, `sink` has the settings of the sink that `relay.sink` names, and relative paths are relative to
+    `base`.
     """
 
     source: str
@@ -172,6 +220,8 @@ class Config:
     lifecycle: LifecycleConfig = field(factory=LifecycleConfig)
     groups: GroupConfig = field(factory=GroupConfig)
     retention: RetentionConfig = field(factory=RetentionConfig)
+    relay: RelayConfig = field(factory=RelayConfig)
+    sink: Any = field(default=None, repr=False, hash=False)
     providers: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
     base: Path = field(factory=Path.cwd)
 
@@ -182,7 +232,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "groups": GroupConfig,
     "retention": RetentionConfig,
 }
-_KEYS: Final = ("provider", "store", *_SECTIONS, "providers")
+_KEYS: Final = ("provider", "store", *_SECTIONS, "relay", "providers")
 
 
 def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
@@ -234,6 +284,7 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
         for name, cls in _SECTIONS.items()
         if name in data
     }
+    relay, sink = _relay(data.get("relay", {}), base, problems)
     providers = _providers(data, base, problems)
     provider = _default_provider(data.get("provider"), providers, problems)
     store = data.get("store", "memory:")
@@ -247,10 +298,27 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
         source=source,
         provider=provider,
         store=str(store),
+        relay=relay,
+        sink=sink,
         providers=FrozenMap(providers),
         base=base,
         **sections,
     )
+
+
+def _relay(table: object, base: Path, problems: list[Problem]) -> tuple[Any, Any]:
+    """The keys of `[relay]`, and the settings of the sink that it names, from the table of that name."""
+    name = table.get("sink") if isinstance(table, Mapping) else None
+    if not isinstance(table, Mapping) or not isinstance(name, str):
+        return read_table(table, RelayConfig, "relay", base, problems), None
+    keys = {key: value for key, value in table.items() if key != name}
+    relay = read_table(keys, RelayConfig, "relay", base, problems)
+    try:
+        cls = sink_class(str(name)).settings_class
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return relay, None
+    return relay, read_table(table.get(name, {}), cls, f"relay.{name}", base, problems)
 
 
 def _providers(data: Mapping[str, Any], base: Path, problems: list[Problem]) -> dict[str, Any]:

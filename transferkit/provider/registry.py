@@ -1,13 +1,14 @@
-"""Installed adapters, found by the entry point group `transferkit.adapters`.
+"""Installed plug-ins, found by their entry points.
 
-A distribution can also register its provider's emulator, in the group `transferkit.emulators`.
+The groups are `transferkit.adapters`, `transferkit.emulators` (a provider's emulator) and `transferkit.sinks`
+(brokers to which the event stream is forwarded).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferkit.errors import AdapterNotFound, ConfigError, DuplicateAdapter, Problem
 
@@ -16,10 +17,19 @@ if TYPE_CHECKING:
 
     from transferkit.provider.adapter import Adapter
 
-__all__ = ["ADAPTERS", "EMULATORS", "adapter_class", "adapter_names", "announced"]
+__all__ = [
+    "ADAPTERS",
+    "EMULATORS",
+    "SINKS",
+    "adapter_class",
+    "adapter_names",
+    "announced",
+    "sink_class",
+]
 
 ADAPTERS = "transferkit.adapters"
 EMULATORS = "transferkit.emulators"
+SINKS = "transferkit.sinks"
 
 
 def announced(group: str) -> dict[str, list[EntryPoint]]:
@@ -55,6 +65,29 @@ def adapter_class(name: str) -> type[Adapter]:
             "adapters", [Problem(f"providers.{name}", f"claimed by {claims}", "one of them installed")]
         )
     return _load(points[0])
+
+
+def sink_class(name: str) -> type[Any]:
+    """Load the sink with this name, a subclass of `transferkit.relay.Sink`. Raises `ConfigError`."""
+    announced_sinks = announced(SINKS)
+    points = announced_sinks.get(name, [])
+    installed = f"one of {', '.join(sorted(announced_sinks)) or 'none'}"
+    if not points:
+        problem = f"no sink named {name!r} is installed"
+    elif len(points) > 1:
+        claims = ", ".join(f"{point.value} (of {_distribution(point)})" for point in points)
+        problem = f"{name!r} is claimed by {claims}"
+    else:
+        return _load_sink(points[0])
+    raise ConfigError("sinks", [Problem("relay.sink", problem, installed)])
+
+
+@cache
+def _load_sink(point: EntryPoint) -> type[Any]:
+    loaded = point.load()
+    if not (isinstance(loaded, type) and hasattr(loaded, "settings_class")):
+        raise ConfigError("sinks", [Problem("relay.sink", f"{point.value} is not a transferkit Sink")])
+    return loaded
 
 
 @cache

@@ -46,12 +46,11 @@ class RequestKind(StrEnum):
     RESUME = "resume"
     JOIN = "join"
     HANG_UP = "hang_up"
-    CONSULTATION = "consultation"
 
     @property
     def is_step(self) -> bool:
-        """Whether it is a call step, which one request to the provider performs."""
-        return self not in {RequestKind.TRANSFER, RequestKind.REDIRECT, RequestKind.CONSULTATION}
+        """Whether it is a call step rather than a transfer or redirect."""
+        return self not in {RequestKind.TRANSFER, RequestKind.REDIRECT}
 
 
 @final

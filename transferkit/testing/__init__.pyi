@@ -1,6 +1,7 @@
 from .clock import ManualClock as ManualClock
 from .contracts.adapter import AdapterContract as AdapterContract
 from .contracts.adapter import ContractSamples as ContractSamples
+from .contracts.sink import SinkContract as SinkContract
 from .contracts.store import StoreContract as StoreContract
 from .fake import FakeAdapter as FakeAdapter
 from .fake import FakeSettings as FakeSettings

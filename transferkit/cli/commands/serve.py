@@ -6,25 +6,21 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
+from transferkit.cli.http_server import http_server, listening
 from transferkit.cli.options import ConfigFile, load_and_warn
 from transferkit.cli.output import needs_extra, on_stop_signal, print_json, unusable
 from transferkit.client import AsyncClient
 from transferkit.config import Config
 from transferkit.provider.registry import adapter_class
 
-if TYPE_CHECKING:
-    import uvicorn
-
 __all__ = ["serve"]
 
 _PORT: Final = 8000
-_DRAIN_SECONDS: Final = 10
 
 
 def serve(
@@ -66,46 +62,13 @@ async def _serve(config: Config, *, host: str, port: int, as_json: bool) -> None
     def stop() -> None:
         server.should_exit = True
 
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         async with AsyncClient(config) as client:
-            server = _server(client)
+            server = http_server(client.asgi())
             running = asyncio.create_task(server.serve(sockets=[listener]))
             on_stop_signal(stop)
             _print_address(config, listener, as_json=as_json)
             await running
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Generator[socket.socket]:
-    """A socket that accepts connections. Raises `OSError`."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.create_server(address, family=family) as listener:
-        # Each connection inherits it; without it responses wait for ACKs.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield listener
-
-
-def _server(client: AsyncClient) -> uvicorn.Server:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """Leaves signals to `on_stop_signal`: uvicorn ends the process by the signal."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            yield
-
-    return Server(
-        uvicorn.Config(
-            client.asgi(),
-            lifespan="off",  # the client is open already, so that an error of its store is reported here
-            log_config=None,
-            access_log=False,  # the query of a URL may contain a secret
-            server_header=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-            ws="none",
-        )
-    )
 
 
 def _print_address(config: Config, listener: socket.socket, *, as_json: bool) -> None:

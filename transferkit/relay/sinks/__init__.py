@@ -1,0 +1,1 @@
+"""The sinks that transferkit ships. Each needs the extra of its name."""
