@@ -340,10 +340,41 @@ async def test_a_secret_that_cannot_be_resolved_fails_and_is_named(provider, mon
     found = await checked(configured(provider, table), offline=True)
     assert oks(found)["secrets"] == [False] * len(names)
     assert all(f"providers.{provider}.{name}" in str(found["secrets"]) for name in names)
-    monkeypatch.setenv("NO_SUCH_SECRET", "pl4nted")
+    monkeypatch.setenv("NO_SUCH_SECRET", "endpoint=https://pl4nted.example;accesskey=cGw0bnRlZA==")
     found = await checked(configured(provider, table), offline=True)
     assert oks(found)["secrets"] == [True]
     assert "pl4nted" not in str(found)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+async def test_a_secret_of_the_wrong_form_fails_also_offline(offline, tmp_path):
+    pytest.importorskip("transferkit_acs")
+    found = await checked(configured("acs", {"connection_string": "pl4nted"}), offline=offline, fetch=broken)
+    (result,) = found["secrets"]
+    assert result.ok is False
+    assert result.message == "providers.acs.connection_string is not a connection string"
+    assert "accesskey=" in result.advice
+    assert "pl4nted" not in str(found)
+
+
+async def test_a_certificate_that_cannot_be_read_fails_also_offline(tmp_path):
+    pytest.importorskip("transferkit_graph")
+    table = {"tenant_id": "t", "client_id": "c", "certificate": "no certificate", "ca_file": "missing.pem"}
+    found = await checked(configured("graph", table), offline=True)
+    assert [result.message.partition(" ")[0] for result in found["secrets"]] == [
+        "providers.graph.ca_file",
+        "providers.graph.certificate",
+    ]
+
+
+async def test_our_own_words_about_a_secret_are_not_masked(monkeypatch):
+    pytest.importorskip("transferkit_graph")
+    monkeypatch.delenv("NO_SUCH_SECRET", raising=False)
+    table = {"tenant_id": "t", "client_id": "c", "client_secret": {"env": "NO_SUCH_SECRET"}}
+    found = await checked(configured("graph", table), fetch=broken)
+    advice = found["graph credentials"][0].advice
+    assert "providers.graph.client_secret: environment variable NO_SUCH_SECRET is not set" in advice
+    assert "***" not in str(found)
 
 
 async def test_an_adapter_whose_check_raises_is_a_failed_check(monkeypatch):

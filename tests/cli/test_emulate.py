@@ -1,8 +1,8 @@
 """`transferkit emulate`."""
 
+import asyncio
 import json
 import signal
-import socket
 import ssl
 import sys
 import tomllib
@@ -44,15 +44,15 @@ async def test_every_emulator_and_the_page_are_served_until_ctrl_c(tmp_path):
             for name, emulator in printed["emulators"].items():
                 calls = f"{emulator['url']}/_emulator/calls"
                 assert (await http.get(calls)).json() == []
-                assert emulator["url"].startswith("https") is (emulator["ca_file"] is not None)
+                assert emulator["url"].startswith("https://")
                 placed = await http.post(calls)
                 assert placed.status_code == 201, f"{name} knows the callback URL"
         assert tomllib.loads(written.read_text())["providers"] == printed["providers"]
         assert load_config(written).callbacks.public_url == "http://127.0.0.1:8123/in"
-        ca_files = [Path(found["ca_file"]) for found in printed["emulators"].values() if found["ca_file"]]
-        assert all(file.exists() for file in ca_files)
+        (ca_file,) = {Path(found["ca_file"]) for found in printed["emulators"].values()}
+        assert ca_file.exists()
         assert await stop(process, signal.SIGINT) == (0, "", "")
-    assert not any(file.exists() for file in ca_files)
+    assert not ca_file.exists()
 
 
 @needs_an_emulator
@@ -80,49 +80,47 @@ async def test_faults_and_chaos_are_active_from_the_start():
         assert (code, errors) == (0, "")
 
 
-@pytest.mark.skipif("acs" not in PROVIDERS, reason="needs an emulator that is served over http")
-async def test_people_see_the_addresses_and_the_configuration():
-    async with started("emulate", "--port=0", "-pacs", "--chaos=7") as process:
-        printed = b""
-        while b"Ctrl-C" not in printed:
-            printed += await process.stdout.readline()
-        assert (await stop(process, signal.SIGINT))[0] == 0
-    lines = printed.decode().splitlines()
-    assert [line.split()[0] for line in lines[:3]] == ["page", "acs", "chaos"]
-    assert load_config(tomllib.loads("\n".join(lines[3:-1]))).provider == "acs"
-
-
-@pytest.mark.parametrize("options", [["--provider", "nobody"], ["--fault", "explode"]])
-def test_an_unknown_provider_or_fault_exits_with_2_and_is_named(options):
-    result = run("emulate", "--port", "0", *options)
-    assert result.exit_code == 2
-    assert options[1] in result.stderr
-
-
 @needs_an_emulator
-def test_a_port_that_is_in_use_exits_with_2_and_names_the_option():
-    with socket.create_server(("127.0.0.1", 0)) as in_use:
-        result = run("emulate", "--port", str(in_use.getsockname()[1]))
-    assert result.exit_code == 2
-    assert "--port" in result.stderr
-
-
-@pytest.mark.parametrize("option", ["--write-config", "--write-ca"])
-def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, option):
-    nowhere = tmp_path / "no" / "such" / "file"
-    result = run("emulate", "--port", "0", "--https", option, str(nowhere))
-    assert result.exit_code == 2
-    assert f"{option}: cannot write {nowhere}" in result.stderr
-    assert "--port" not in result.stderr
-
-
-@pytest.mark.skipif("acs" not in PROVIDERS, reason="needs an emulator that is served over http")
-def test_without_https_there_is_no_ca_to_write(tmp_path):
+def test_without_https_there_is_no_ca_to_write(tmp_path, monkeypatch):
+    for announcement in announced(EMULATORS).values():
+        monkeypatch.setattr(announcement[0].load(), "needs_tls", False)
     file = tmp_path / "ca.pem"
-    result = run("emulate", "--port", "0", "-p", "acs", "--write-ca", str(file))
+    result = run("emulate", "--port", "0", "--write-ca", str(file))
     assert result.exit_code == 2
     assert "--https" in result.stderr
     assert not file.exists()
+
+
+@pytest.mark.parametrize("url", ["nope", "ftp://127.0.0.1/x", "http://", ""])
+def test_a_callback_address_to_which_nothing_can_be_posted_is_refused(url):
+    result = run("emulate", "--port", "0", "--callback-url", url)
+    assert result.exit_code == 2
+    assert "expected an http or https address" in result.stderr
+
+
+@needs_an_emulator
+async def test_a_json_file_has_what_the_sdks_of_any_language_need(tmp_path):
+    authority, written = tmp_path / "ca.pem", tmp_path / "emulators.json"
+    async with emulate(f"--write-ca={authority}", f"--write-config={written}") as (_, printed):
+        described = json.loads(written.read_text())
+        assert described == printed
+        assert set(described["environment"].values()) == {str(authority)}
+        trusted = ssl.create_default_context(cafile=described["environment"]["SSL_CERT_FILE"])
+        async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
+            for name, emulator in described["emulators"].items():
+                document = (await http.get(f"{emulator['control_api']}openapi.json")).json()
+                assert document["servers"] == [{"url": emulator["url"]}]
+                assert emulator["callback_url"] == f"http://127.0.0.1:8000/callbacks/{name}"
+                assert described["providers"][name]
+
+
+@needs_an_emulator
+async def test_no_command_warns_about_the_written_configuration(tmp_path):
+    written = tmp_path / "emulated.toml"
+    async with emulate(f"--write-config={written}"):
+        result = await asyncio.to_thread(run, "groups", "list", "--config", str(written))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (tmp_path / "transferkit-emulated.db").exists()
 
 
 def test_without_its_server_the_command_says_what_to_install(monkeypatch):

@@ -218,6 +218,25 @@ def test_a_closed_client_can_be_opened_in_another_event_loop(make, fake, clock):
     assert asyncio.run(run("second")) == "transfer.expired"
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["sqlite", "memory"])
+def test_a_client_whose_event_loop_ended_while_it_was_open_can_be_opened_again(make, fake, tmp_path, kept):
+    client = make(fake, **({"store": SqliteStore(tmp_path / "a.db")} if kept else {}))
+
+    async def forget_to_close():
+        await client.__aenter__()
+        return await (await client.transfer("first", to=ANSWERS)).outcome(timeout=5)
+
+    async def use():
+        with pytest.raises(ClientClosed, match="has ended"):
+            client.events()
+        async with client:
+            return await (await client.transfer("second", to=ANSWERS)).outcome(timeout=5)
+
+    assert isinstance(asyncio.run(forget_to_close()), TransferCompleted)
+    assert isinstance(asyncio.run(use()), TransferCompleted)
+    assert asyncio.run(client.aclose()) is None
+
+
 async def test_entering_an_open_client_starts_no_task(client):
     before = our_tasks()
     assert await client.__aenter__() is client

@@ -137,6 +137,16 @@ async def test_the_timeout_error_says_that_the_transfer_goes_on(client):
         await transfer.outcome(timeout=0.01)
 
 
+@pytest.mark.parametrize("timeout", ["3", True, [3]])
+async def test_a_timeout_that_is_not_a_number_is_refused_by_name(client, timeout):
+    transfer = await client.transfer(CALL, to=SILENT)
+    for wait in (transfer.outcome, lambda given: client.outcome(transfer.id, given)):
+        with pytest.raises(
+            TypeError, match=f"^timeout: expected seconds or None, got {type(timeout).__name__}$"
+        ):
+            await wait(timeout)
+
+
 async def test_a_timeout_error_of_the_store_is_raised_unchanged(client, store, monkeypatch):
     async def slow(transfer_id):
         raise TimeoutError("the store's")

@@ -52,9 +52,12 @@ class Handle(RecordedRequest, Generic[O]):
     async def outcome(self, timeout: float | None = None) -> O:
         """Wait for the terminal event: the provider's verdict, the end of the call or the deadline decides.
 
-        Raises `TimeoutError` after `timeout` seconds, and `ClientClosed` if the client is closed, or closes
-        before there is an outcome. The transfer goes on, as it does if the wait is interrupted.
+        Raises `TypeError` for a time-out that is not a number, `TimeoutError` after `timeout` seconds, and
+        `ClientClosed` if the client is closed, or closes before there is an outcome. The transfer goes on, as
+        it does if the wait is interrupted.
         """
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+            raise TypeError(f"timeout: expected seconds or None, got {type(timeout).__name__}")
         watch = self._watch()
         known = await watch.known(self.id)  # not limited by `timeout`, so that 0 returns what is known now
         if known is not None:

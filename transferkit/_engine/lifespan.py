@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import final
 
 from transferkit.errors import ClientClosed
 from transferkit.stores import Store
 
 __all__ = ["Lifespan"]
+
+_DISCARD_SECONDS = 5
 
 
 @final
@@ -33,6 +35,11 @@ class Lifespan:
         """Raise `ClientClosed` if the client is not open in the running event loop."""
         if self._started is None:
             raise ClientClosed("the client is not open: use it inside `async with client:`")
+        if self._loop is not None and self._loop.is_closed():
+            raise ClientClosed(
+                "the event loop that the client was opened in has ended: use the client inside "
+                "`async with client:` again"
+            )
         if self._loop is not _running_loop():
             raise ClientClosed(
                 "the client was opened in another event loop, where its tasks and connections are: open one "
@@ -40,12 +47,29 @@ class Lifespan:
             )
 
     async def enter(self) -> None:
-        """Open the client, or keep it open. Raises `StoreError`."""
+        """Open the client, or keep it open. Raises `StoreError`.
+
+        A client whose event loop was closed while the client was open is opened anew.
+        """
+        if self._loop is not None and self._loop.is_closed():
+            await self._discard()
         if self._started is None:
             await self._open()
         else:
             self.check_open()
         self._entered += 1
+
+    async def _discard(self) -> None:
+        """Close what a closed event loop left behind, as far as another loop can.
+
+        Its tasks have ended with it. Connections that belong to it cannot be closed properly.
+        """
+        started, self._started, self._entered = self._started, None, 0
+        self._loop, self._closing = None, None
+        if started is not None:
+            with suppress(Exception):  # anything can fail in another loop than its own
+                async with asyncio.timeout(_DISCARD_SECONDS):
+                    await started.aclose()
 
     async def _open(self) -> None:
         if self._closing is not None:

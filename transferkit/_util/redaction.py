@@ -33,14 +33,18 @@ _JWT = re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _IN_URL = re.compile(r"(://[^\s:/?#@]*:)[^\s/?#]*@")
 _IN_SIP_URI = re.compile(r"(?i)(\bsips?:[^\s:@<>]*:)[^\s@<>]*@")
+# Text of our own is shown: about a configuration key (`providers.graph.client_secret: is not set`),
+# `no token: why`, and `?secret=…`.
 _KEY_VALUE = re.compile(
-    r"(?i)(\b(?:access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key|aeg-sas-key"
+    r"(?i)(?P<own>\bproviders\.\w+\.)?"
+    r"((?<!\bno )\b(?:access[_-]?key|account[_-]?key|shared[_-]?access[_-]?(?:key|signature)|api[_-]?key"
+    r"|aeg-sas-key"
     r"|aeg-sas-token|functions-key|subscription-key|client[_-]secret|assertion|client_assertion|access_token"
     r"|id_token|refresh_token|password|passwd|pwd|sas|signature|sig|secret|token)|[?&]code)"
-    r"(['\"]?\s*[=:]\s*['\"]?)[^&;\s\"',]+"
+    r"(['\"]?\s*[=:]\s*['\"]?)(?!…)[^&;\s\"',]+"
 )
 # PGPASSWORD=, GRAPH_CLIENT_SECRET=, clientSecret=. With a colon instead, it may be prose.
-_VARIABLE = re.compile(r"(?i)((?:password|secret|_key|_token)['\"]?=['\"]?)[^&;\s\"',]+")
+_VARIABLE = re.compile(r"(?i)((?:password|secret|_key|_token)['\"]?=['\"]?)(?!…)[^&;\s\"',]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -68,9 +72,14 @@ def redact(text: str) -> str:
     text = _PEM.sub(MASK, text)
     text = _IN_URL.sub(rf"\1{MASK}@", text)
     text = _IN_SIP_URI.sub(rf"\1{MASK}@", text)
-    text = _KEY_VALUE.sub(rf"\1\2{MASK}", text)
+    text = _KEY_VALUE.sub(_without_value, text)
     text = _VARIABLE.sub(rf"\1{MASK}", text)
     return _NUMBER.sub(lambda match: mask_number(match.group()), text)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    own, name, separator = found.groups()
+    return found[0] if own and separator == ": " else f"{own or ''}{name}{separator}{MASK}"
 
 
 def safe_id(text: str) -> str:

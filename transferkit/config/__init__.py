@@ -26,7 +26,7 @@ from transferkit.config.sources import (
     read_variables,
     settings_in_environment,
 )
-from transferkit.config.values import Limit, read_table, show
+from transferkit.config.values import Limit, read_table, show, unknown_key
 from transferkit.errors import ConfigError, Problem
 from transferkit.provider.registry import adapter_class, sink_class
 from transferkit.provider.urls import split_url
@@ -278,7 +278,7 @@ def _load_from_environment() -> Config:
 
 
 def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
-    problems = [Problem(str(key), "is not a known key", ", ".join(_KEYS)) for key in data if key not in _KEYS]
+    problems = [unknown_key(str(key), _KEYS) for key in data if key not in _KEYS]
     sections = {
         name: read_table(data[name], cls, name, base, problems)
         for name, cls in _SECTIONS.items()

@@ -6,8 +6,9 @@ a table is reported with its key, its value and what is accepted. No secret is r
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from transferkit._util.redaction import MASK, redact
 from transferkit.errors import Problem
 from transferkit.provider.secret import Secret
 
-__all__ = ["EnvText", "Limit", "read_table", "show"]
+__all__ = ["EnvText", "Limit", "read_table", "show", "unknown_key"]
 
 _FORMS: Final = 'text, { env = "NAME" } or { file = "path" }'
 """The forms of a secret."""
@@ -70,7 +71,15 @@ def _unknown_keys(data: Mapping[str, Any], cls: type[Any], key: str) -> Iterator
     known = [attribute.name for attribute in fields(cls)]
     for name in data:
         if name not in known:
-            yield Problem(f"{key}.{name}", "is not a known key", ", ".join(known))
+            yield unknown_key(f"{key}.{name}", known)
+
+
+def unknown_key(key: str, known: Collection[str]) -> Problem:
+    """The problem of a key, written with its tables, whose last part is none of the known ones."""
+    name = key.rpartition(".")[2].lower().replace("-", "_")
+    similar = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {similar[0]}?" if similar else ""
+    return Problem(key, f"is not a known key{hint}", ", ".join(known))
 
 
 def _read_fields(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, final
 from uuid import uuid4
 
@@ -19,7 +21,7 @@ from transferkit.emulators.emulator import Emulator
 from transferkit.emulators.faults import Fault
 from transferkit.provider.clock import Clock
 from transferkit.provider.registry import EMULATORS, announced
-from transferkit.testing.server import Server, serve
+from transferkit.testing.server import Authority, Server, serve
 
 __all__ = ["Emulators", "Environment", "emulators", "environment"]
 
@@ -32,6 +34,8 @@ class Emulators:
     running: Mapping[str, Emulator]
     servers: Mapping[str, Server] = EMPTY
     tables: Mapping[str, Any] = field(repr=False)
+    ca_file: Path | None = None
+    """The certificate authority of all emulators that are served over https."""
 
 
 @final
@@ -68,8 +72,8 @@ async def emulators(
 
     * `port`: the port of the first installed emulator in alphabetical order; the others have the ports after
       it, even if only some are served. 0 uses free ports.
-    * `tls`: serve all emulators over https. Otherwise only those whose client library requires it are. The
-      table of an emulator names the CA file to trust.
+    * `tls`: serve all emulators over https. Otherwise only those whose client library requires it are, such
+      as those of both Microsoft providers. They have one certificate authority, whose file their tables name.
     * `faults`: are switched on in each emulator.
 
     Raises `KeyError` for a provider that has no installed emulator, and `OSError` if a port is in use.
@@ -80,6 +84,7 @@ async def emulators(
     running: dict[str, Emulator] = {}
     servers: dict[str, Server] = {}
     tables: dict[str, Any] = {}
+    authority: Authority | None = None
     async with AsyncExitStack() as stack:
         for index, (name, (announcement, *_)) in enumerate(found):
             if providers is not None and name not in providers:
@@ -89,10 +94,15 @@ async def emulators(
             emulator.faults.add(*faults)
             # Closed after its server, because the last requests may still start background work.
             stack.push_async_callback(emulator.aclose)
-            served = serve(emulator.app, port=port and port + index, tls=tls or emulator.needs_tls)
+            if authority is None and (tls or emulator.needs_tls):
+                folder = stack.enter_context(TemporaryDirectory(prefix="transferkit-"))
+                authority = Authority(Path(folder))
+            secure = authority if authority and (tls or emulator.needs_tls) else False
+            served = serve(emulator.app, port=port and port + index, tls=secure)
             server = servers[name] = await stack.enter_async_context(served)
             tables[name] = emulator.config(server.url, ca_file=server.ca_file)
-        yield Emulators(running=running, servers=servers, tables=tables)
+        ca_file = authority.ca_file if authority else None
+        yield Emulators(running=running, servers=servers, tables=tables, ca_file=ca_file)
 
 
 @asynccontextmanager

@@ -284,6 +284,13 @@ class Adapter(ABC):
         """
         return None
 
+    def check_secrets(self) -> None:  # noqa: B027 - an adapter without secrets has nothing to check
+        """Resolve the secrets that are configured, and verify that they have the right form.
+
+        Called by `transferkit check`, also with `--offline`: needs no network. Raises `ConfigError`, which
+        names the keys and contains no secret.
+        """
+
     async def check(self) -> tuple[CheckResult, ...]:
         """Verify that the provider is reachable and that the credentials are valid and sufficient.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["ABORT", "Server", "serve", "stop_accepting"]
+__all__ = ["ABORT", "Authority", "Server", "serve", "stop_accepting"]
 
 ABORT: Final = "transferkit.abort"
 """The ASGI extension that resets the connection of a request: a function without arguments."""
@@ -32,24 +32,46 @@ _NO_LINGER = struct.pack("ii", 1, 0)  # closing the socket sends RST
 @final
 @frozen(kw_only=True)
 class Server:
-    """The address of a served app. With TLS, `ca_file` is the CA to trust, which is made for this server."""
+    """The address of a served app. With TLS, `ca_file` is the CA to trust."""
 
     url: str
     port: int
     ca_file: Path | None = None
 
 
+@final
+class Authority:
+    """A certificate authority for servers on loopback, with its certificate in `ca_file` below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        import trustme
+
+        self._ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.ca_file))
+
+    def issue(self, folder: Path) -> dict[str, str]:
+        """Write a certificate and its key below `folder`; returns uvicorn's options that name them."""
+        certificate = self._ca.issue_cert(_HOST, "localhost")
+        certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+        for index, blob in enumerate(certificate.cert_chain_pems):
+            blob.write_to_path(str(folder / "cert.pem"), append=index > 0)
+        return {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}
+
+
 @asynccontextmanager
-async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGenerator[Server]:
+async def serve(app: ASGIApp, *, port: int = 0, tls: bool | Authority = False) -> AsyncGenerator[Server]:
     """Serve `app` on loopback until the block ends; port 0 uses a free port.
 
+    With `tls`, over https: with a certificate of this authority, or of one that is made for this server.
     Raises `OSError` if the port is in use.
     """
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listener(port))
         bound = int(listener.getsockname()[1])
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="transferkit-")))
-        server, stop = _server(app, _certificates(folder) if tls else {})
+        authority = Authority(folder) if tls is True else tls or None
+        server, stop = _server(app, authority.issue(folder) if authority else {})
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -59,7 +81,7 @@ async def serve(app: ASGIApp, *, port: int = 0, tls: bool = False) -> AsyncGener
             yield Server(
                 url=f"{'https' if tls else 'http'}://{_HOST}:{bound}",
                 port=bound,
-                ca_file=folder / "ca.pem" if tls else None,
+                ca_file=authority.ca_file if authority else None,
             )
         finally:
             server.should_exit = True
@@ -160,15 +182,3 @@ def _abort(server: uvicorn.Server, scope: Scope) -> None:
             transport: asyncio.Transport = connection.transport
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             transport.abort()
-
-
-def _certificates(folder: Path) -> dict[str, Any]:
-    import trustme
-
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-    certificate = ca.issue_cert(_HOST, "localhost")
-    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
-    for index, blob in enumerate(certificate.cert_chain_pems):
-        blob.write_to_path(str(folder / "cert.pem"), append=index > 0)
-    return {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}

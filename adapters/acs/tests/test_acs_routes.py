@@ -220,7 +220,7 @@ async def test_without_configuration_every_delivery_is_refused_and_the_log_names
     async with make(eventgrid_secret=None) as client:
         assert (await client.receive(ACS.incoming_call("c1"))).status == 401
     assert (
-        "set providers.acs.eventgrid_secret (and add ?secret=*** to the subscription's address) "
+        "set providers.acs.eventgrid_secret (and add ?secret=… to the subscription's address) "
         "or providers.acs.eventgrid_audience"
     ) in caplog.text
 

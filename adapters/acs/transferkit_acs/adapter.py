@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, final
 from urllib.parse import quote, unquote
@@ -17,6 +18,7 @@ from uuid import uuid4
 from attrs import evolve
 from transferkit_microsoft.ids import GUID
 from transferkit_microsoft.responses import HttpResponse, NoResponse
+from transferkit_microsoft.settings import run_all
 
 from transferkit.errors import ConfigError
 from transferkit.identifiers import Identifier
@@ -190,6 +192,15 @@ class AcsAdapter(Adapter):
         if isinstance(response, HttpResponse):
             return inspection_of(response)
         return Inspection(presence=Presence.UNKNOWN, result=response.result)
+
+    def check_secrets(self) -> None:
+        from transferkit_microsoft.entra import read_secrets
+
+        settings = self._settings
+        steps: list[Callable[[], object]] = [settings.ssl_context, partial(read_secrets, settings)]
+        if settings.connection_string is not None:
+            steps.append(settings.read_connection_string)
+        run_all(settings.table, *steps)
 
     async def check(self) -> tuple[CheckResult, ...]:
         """Query a call that does not exist: ACS responds 404 to credentials that may query calls."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
-from aiohttp import ClientRequest, ClientResponse, ClientSession, DummyCookieJar
+from aiohttp import ClientRequest, ClientResponse, ClientSession, DummyCookieJar, TCPConnector
 from aiohttp.connector import Connection
 from attrs import define
 from azure.communication.callautomation.aio import CallAutomationClient
@@ -114,6 +114,8 @@ class _CheckedRequest(ClientRequest):
 def _open_transport(settings: AcsSettings) -> AioHttpTransport:
     """The SDK's own transport, over a session that checks the deadline."""
     session = ClientSession(
+        # The transport's option `connection_verify` makes a context, and so a connection, per request.
+        connector=TCPConnector(ssl=settings.ssl_context() or True),
         request_class=_CheckedRequest,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
@@ -124,7 +126,6 @@ def _open_transport(settings: AcsSettings) -> AioHttpTransport:
         session=session,
         connection_timeout=settings.timeout,
         read_timeout=settings.timeout,
-        connection_verify=str(settings.ca_file) if settings.ca_file else True,
     )
 
 

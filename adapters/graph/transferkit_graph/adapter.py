@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, final
 from uuid import uuid4
 
 from attrs import evolve
 from transferkit_microsoft.credentials import Token
 from transferkit_microsoft.responses import HttpResponse, NoResponse
+from transferkit_microsoft.settings import run_all
 from transferkit_microsoft.tokens import OWN_TENANT_ONLY, Tokens
 
 from transferkit.errors import ConfigError
@@ -152,6 +154,11 @@ class GraphAdapter(Adapter):
         if isinstance(response, HttpResponse):
             return inspection_of(response)
         return Inspection(presence=Presence.UNKNOWN, result=response.result)
+
+    def check_secrets(self) -> None:
+        from transferkit_microsoft.entra import read_secrets
+
+        run_all(self._settings.table, self._settings.ssl_context, partial(read_secrets, self._settings))
 
     async def check(self) -> tuple[CheckResult, ...]:
         settings = self._settings

@@ -27,7 +27,15 @@ from transferkit_microsoft.settings import CredentialKind, EntraSettings, run_al
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Source", "client_credential", "open_session", "open_source", "read_token", "refusal_of"]
+__all__ = [
+    "Source",
+    "client_credential",
+    "open_session",
+    "open_source",
+    "read_secrets",
+    "read_token",
+    "refusal_of",
+]
 
 Source = Callable[[str, str | None], Any]
 """Gets a token for a scope and, if given, a claims challenge. Blocks; returns what msal returns, a dict."""
@@ -58,18 +66,21 @@ def client_credential(settings: EntraSettings, tenant: str | None) -> Any:
         if problems := list(_missing(settings, tenant)):
             raise ConfigError(settings.table, problems)
 
-    def read_secrets() -> Any:
-        if settings.certificate is not None:
-            secrets = filter(None, (settings.certificate, settings.certificate_password))
-            texts = run_all(settings.table, *(secret.resolve for secret in secrets))
-            return read_certificate(*texts, table=settings.table)
-        secret = settings.client_secret or settings.client_assertion
-        return secret and secret.resolve()
-
-    *_, credential = run_all(settings.table, require_keys, settings.ssl_context, read_secrets)
+    read = partial(read_secrets, settings)
+    *_, credential = run_all(settings.table, require_keys, settings.ssl_context, read)
     if settings.client_assertion is not None:  # it expires, so msal reads it again for each token
         return {"client_assertion": settings.client_assertion.resolve}
     return credential
+
+
+def read_secrets(settings: EntraSettings) -> Any:
+    """Resolve the secrets of the registration and read the certificate. Raises `ConfigError`."""
+    if settings.certificate is not None:
+        secrets = filter(None, (settings.certificate, settings.certificate_password))
+        texts = run_all(settings.table, *(secret.resolve for secret in secrets))
+        return read_certificate(*texts, table=settings.table)
+    secret = settings.client_secret or settings.client_assertion
+    return secret and secret.resolve()
 
 
 def _missing(settings: EntraSettings, tenant: str | None) -> Iterator[Problem]:

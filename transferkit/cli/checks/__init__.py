@@ -28,8 +28,9 @@ async def run_checks(
 ) -> AsyncGenerator[CheckResult]:
     """Run every check in turn. A problem is a result; none is raised.
 
-    Resolves all secrets, opens the store and writes to it, fetches the keys that callbacks are verified with,
-    and lets each adapter query its provider. With `offline` nothing is done that needs the network.
+    Resolves all secrets and checks their form, opens the store and writes to it, fetches the keys that
+    callbacks are verified with, and lets each adapter query its provider. With `offline` nothing is done that
+    needs the network.
     """
     clock = clock or SystemClock()
     adapters = {name: adapter_class(name)(table, clock=clock) for name, table in config.providers.items()}
@@ -47,7 +48,7 @@ async def run_checks(
 async def _results(
     config: Config, adapters: Mapping[str, Adapter], *, offline: bool, fetch: Fetch
 ) -> AsyncGenerator[CheckResult]:
-    for result in check_configuration(config):
+    for result in check_configuration(config, adapters):
         yield result
     yield await check_store(config, offline=offline)
     routes = routes_of(adapters)

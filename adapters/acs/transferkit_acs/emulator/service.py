@@ -62,6 +62,7 @@ class AcsEmulator(Emulator):
     """
 
     name: ClassVar[str] = "acs"
+    needs_tls: ClassVar[bool] = True  # the SDKs use https whatever scheme a connection string has
     issuer: ClassVar[str] = "https://acscallautomation.communication.azure.com"
     incoming_path: ClassVar[str] = "/eventgrid"
 
