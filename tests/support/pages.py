@@ -152,7 +152,7 @@ async def check_json(block):
     json.loads(block.text)
 
 
-TEXT = {"text", "yaml", "{toctree}"}
+TEXT = {"text", "yaml", "js", "csharp", "{toctree}"}
 RUNNERS = {
     "python": run_python,
     "sh": run_commands,
