@@ -184,6 +184,7 @@ _REASONS: Final = {
     FailureReason.TARGET_NOT_ALLOWED: "The application may not call this target.",
     FailureReason.TENANT_MISMATCH: "The token belongs to another tenant than the call.",
     FailureReason.CALLER_LEFT: "The caller hung up first.",
+    FailureReason.TARGET_LEFT: "The target's call ended after the target had answered it.",
     FailureReason.CALL_NOT_FOUND: "The provider does not know the call, or these credentials may not see it.",
     FailureReason.CALL_NOT_ESTABLISHED: "The call is in a state that does not allow this operation.",
     FailureReason.CALL_ENDED: "The call ended, and nothing proved that it was transferred.",
@@ -403,7 +404,7 @@ def life_cycle() -> str:
     """The transitions of the life cycle, found by running the life cycle machine."""
     tables = [
         part
-        for kind in RequestKind
+        for kind in (RequestKind.TRANSFER, RequestKind.REDIRECT)
         for part in (f"## {kind.capitalize()}", _life_cycle.table(_life_cycle.explore(kind)))
     ]
     return _page(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import transferkit
 from transferkit import (
     Call,
+    ConsultationOutcome,
     Event,
     FailureReason,
     Outcome,
@@ -47,6 +48,14 @@ KINDS = [
     "step.completed",
     "step.failed",
     "step.expired",
+    "consultation.requested",
+    "consultation.ringing",
+    "consultation.answered",
+    "consultation.completing",
+    "consultation.completed",
+    "consultation.cancelled",
+    "consultation.failed",
+    "consultation.expired",
     "provider.other",
 ]
 VALUES = [
@@ -98,9 +107,12 @@ def test_event_class_raises_key_error_for_an_unknown_kind():
 def test_outcomes_are_the_terminal_events():
     terminal = {cls.kind for cls in events() if issubclass(cls, Outcome)}
     ends = ("completed", "failed", "expired")
-    assert terminal == {f"{what}.{end}" for what in ("transfer", "redirect", "step") for end in ends}
+    consultation_ends = [f"consultation.{end}" for end in ("completed", "cancelled", "failed", "expired")]
+    others = {f"{what}.{end}" for what in ("transfer", "redirect", "step") for end in ends}
+    assert terminal == others | {*consultation_ends}
     assert [cls.kind for cls in TransferOutcome.__args__] == [f"transfer.{end}" for end in ends]
     assert [cls.kind for cls in RedirectOutcome.__args__] == [f"redirect.{end}" for end in ends]
+    assert [cls.kind for cls in ConsultationOutcome.__args__] == consultation_ends
     assert [cls.kind for cls in StepOutcome.__args__] == [f"step.{end}" for end in ends]
 
 
@@ -114,6 +126,7 @@ def test_failure_reasons_are_a_closed_set():
         "target_not_allowed",
         "tenant_mismatch",
         "caller_left",
+        "target_left",
         "call_not_found",
         "call_not_established",
         "call_ended",

@@ -3,6 +3,7 @@ from ._callbacks.messages import CallbackResponse as CallbackResponse
 from ._telemetry.contract import Telemetry as Telemetry
 from ._telemetry.otel import OpenTelemetry as OpenTelemetry
 from .blocking import BlockingCallHandle as BlockingCallHandle
+from .blocking import BlockingConsultationHandle as BlockingConsultationHandle
 from .blocking import BlockingEventStream as BlockingEventStream
 from .blocking import BlockingHandle as BlockingHandle
 from .blocking import BlockingRedirectHandle as BlockingRedirectHandle
@@ -12,6 +13,7 @@ from .blocking import BlockingTransferHandle as BlockingTransferHandle
 from .blocking import Client as Client
 from .client import AsyncClient as AsyncClient
 from .client import CallHandle as CallHandle
+from .client import ConsultationHandle as ConsultationHandle
 from .client import Handle as Handle
 from .client import RedirectHandle as RedirectHandle
 from .client import StepHandle as StepHandle
@@ -25,11 +27,13 @@ from .config import RelayConfig as RelayConfig
 from .config import RetentionConfig as RetentionConfig
 from .config import load_config as load_config
 from .errors import AdapterNotFound as AdapterNotFound
+from .errors import AgentNotConnected as AgentNotConnected
 from .errors import CallbackError as CallbackError
 from .errors import CallbackNotVerified as CallbackNotVerified
 from .errors import CallNotConnected as CallNotConnected
 from .errors import ClientClosed as ClientClosed
 from .errors import ConfigError as ConfigError
+from .errors import ConsultationDecided as ConsultationDecided
 from .errors import DuplicateAdapter as DuplicateAdapter
 from .errors import IdempotencyConflict as IdempotencyConflict
 from .errors import InvalidRequest as InvalidRequest
@@ -45,6 +49,15 @@ from .events import CallConnected as CallConnected
 from .events import CallEnded as CallEnded
 from .events import CallIncoming as CallIncoming
 from .events import CallParticipants as CallParticipants
+from .events import ConsultationAnswered as ConsultationAnswered
+from .events import ConsultationCancelled as ConsultationCancelled
+from .events import ConsultationCompleted as ConsultationCompleted
+from .events import ConsultationCompleting as ConsultationCompleting
+from .events import ConsultationExpired as ConsultationExpired
+from .events import ConsultationFailed as ConsultationFailed
+from .events import ConsultationOutcome as ConsultationOutcome
+from .events import ConsultationRequested as ConsultationRequested
+from .events import ConsultationRinging as ConsultationRinging
 from .events import Event as Event
 from .events import Evidence as Evidence
 from .events import FailureReason as FailureReason
@@ -112,6 +125,7 @@ from .requests import Call as Call
 from .requests import CallDisposition as CallDisposition
 from .requests import CallingContext as CallingContext
 from .requests import CommonFields as CommonFields
+from .requests import Consultation as Consultation
 from .requests import EndpointType as EndpointType
 from .requests import HandoverFields as HandoverFields
 from .requests import HangUp as HangUp

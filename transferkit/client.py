@@ -19,6 +19,8 @@ from transferkit._callbacks.verification.verifier import Verifier
 from transferkit._engine.calls import CallHandle
 from transferkit._engine.components import make_adapters, make_store
 from transferkit._engine.connections import KeptConnection
+from transferkit._engine.consultation_handles import ConsultationHandle
+from transferkit._engine.consultations import Consultations
 from transferkit._engine.handles import Handle, RedirectHandle, StepHandle, TransferHandle
 from transferkit._engine.incoming import answer_of, redirect_of, reject_of
 from transferkit._engine.inspector import Inspector
@@ -34,8 +36,8 @@ from transferkit._telemetry import Telemetry, telemetry_here
 from transferkit._util.log_events import LogEvent
 from transferkit._util.signatures import takes_arguments_of
 from transferkit.config import Config, load_config
-from transferkit.errors import TransferNotFound
-from transferkit.events import Event, RedirectOutcome, StepOutcome, TransferOutcome
+from transferkit.errors import InvalidRequest, Problem, TransferNotFound
+from transferkit.events import ConsultationOutcome, Event, RedirectOutcome, StepOutcome, TransferOutcome
 from transferkit.provider.adapter import Adapter, Connection, Submission
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import Deadline
@@ -44,6 +46,7 @@ from transferkit.relay.sink import Sink, configured_sink
 from transferkit.requests import (
     AnswerCall,
     Call,
+    Consultation,
     PlaceCall,
     Redirect,
     RejectCall,
@@ -56,9 +59,22 @@ from transferkit.stores import CommitUnknown, Store, StoredTransfer
 from transferkit.stores.consumer_groups import GroupStart, GroupStatus, ParkedEvent
 from transferkit.streams import EventStream, GroupStream, LiveTail, OutcomeWatch
 
-__all__ = ["AsyncClient", "CallHandle", "Handle", "RedirectHandle", "StepHandle", "TransferHandle"]
+__all__ = [
+    "AnyHandle",
+    "AnyOutcome",
+    "AsyncClient",
+    "CallHandle",
+    "ConsultationHandle",
+    "Handle",
+    "RedirectHandle",
+    "StepHandle",
+    "TransferHandle",
+]
 
 _log = logging.getLogger("transferkit.client")
+
+AnyHandle = TransferHandle | RedirectHandle | StepHandle | ConsultationHandle
+AnyOutcome = TransferOutcome | RedirectOutcome | StepOutcome | ConsultationOutcome
 
 
 @final
@@ -119,11 +135,21 @@ class AsyncClient:
         )
         if not background:
             ledger.after_commit = inspector.inspect_for_failure
+        consultations = Consultations(
+            store=store,
+            ledger=ledger,
+            sender=self._sender,
+            inspector=inspector,
+            adapters=adapters,
+            clock=clock,
+            public_url=config.callbacks.public_url,
+        )
         self._scheduler = Scheduler(
             store=store,
             ledger=ledger,
             sender=self._sender,
             inspector=inspector,
+            consultations=consultations,
             unrecorded=self._unrecorded,
             providers=frozenset(adapters),
             clock=clock,
@@ -314,13 +340,25 @@ class AsyncClient:
         key = call_key(call, self._adapters)
         return CallHandle(call, key=key, store=self._open_store, submit=self.submit, step=step)
 
+    @takes_arguments_of(Consultation)
+    async def consult(self, request: Consultation) -> ConsultationHandle:
+        """Put the other party of `call` on hold and call the agent `to`. Returns when that is recorded.
+
+        The arguments are the fields of `Consultation`, and `submit(Consultation(…))` does the same. The
+        handle waits for the agent's answer, and completes or cancels the consultation. Raises what `submit`
+        raises, and `ValueError` or `TypeError` for an invalid field.
+        """
+        return await self.submit(request)
+
     @overload
     async def submit(self, request: Transfer) -> TransferHandle: ...
     @overload
     async def submit(self, request: Redirect) -> RedirectHandle: ...
     @overload
     async def submit(self, request: Step) -> StepHandle: ...
-    async def submit(self, request: Request) -> TransferHandle | RedirectHandle | StepHandle:
+    @overload
+    async def submit(self, request: Consultation) -> ConsultationHandle: ...
+    async def submit(self, request: Request) -> AnyHandle:
         """Record a request and send it. Returns when the request is recorded.
 
         Raises `InvalidRequest` with every problem, `TransferInProgress`, `IdempotencyConflict`,
@@ -353,6 +391,9 @@ class AsyncClient:
         Sends and records nothing. Needs no credentials and no open client. Raises `InvalidRequest`.
         """
         opened, _ = self._plan(request)
+        if isinstance(request, Consultation):
+            several = Problem("request", "a consultation consists of several requests", "one of its steps")
+            raise InvalidRequest(opened.call.provider, [several])
         submission = Submission(
             id=opened.id,
             request=opened.request,
@@ -375,14 +416,19 @@ class AsyncClient:
 
     # --- transfers and events -----------------------------------------------------------------------
 
-    async def get(self, transfer_id: str) -> TransferHandle | RedirectHandle | StepHandle:
-        """Return the handle of a stored transfer, redirect or step. Raises `TransferNotFound`."""
+    async def get(self, transfer_id: str) -> AnyHandle:
+        """Return the handle of a stored request. Raises `TransferNotFound`."""
         return self._handle((await self._stored(transfer_id)).opened)
 
-    async def outcome(
-        self, transfer_id: str, timeout: float | None = None
-    ) -> TransferOutcome | RedirectOutcome | StepOutcome:
-        """Wait for the outcome of a stored transfer, redirect or step, as its handle's `outcome` does.
+    async def consultation(self, consultation_id: str) -> ConsultationHandle:
+        """Return the handle of a stored consultation. Raises `TransferNotFound`."""
+        handle = await self.get(consultation_id)
+        if not isinstance(handle, ConsultationHandle):
+            raise TransferNotFound(consultation_id)
+        return handle
+
+    async def outcome(self, transfer_id: str, timeout: float | None = None) -> AnyOutcome:
+        """Wait for the outcome of a stored request, as its handle's `outcome` does.
 
         Raises `TransferNotFound`, `ClientClosed`, and `TimeoutError` after `timeout` seconds; the transfer
         goes on.
@@ -400,8 +446,16 @@ class AsyncClient:
             raise TransferNotFound(transfer_id)
         return stored
 
-    def _handle(self, opened: Opened) -> TransferHandle | RedirectHandle | StepHandle:
+    def _handle(self, opened: Opened) -> AnyHandle:
         request = opened.request
+        if isinstance(request, Consultation):
+            return ConsultationHandle(
+                opened,
+                watch=self._open_watch,
+                store=self._open_store,
+                commit=self._ledger.commit,
+                clock=self._clock,
+            )
         if isinstance(request, Transfer):
             return Handle[TransferOutcome](opened.id, request, self._open_watch)
         if isinstance(request, Redirect):

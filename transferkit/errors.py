@@ -5,6 +5,8 @@
     │   ├── InvalidRequest           the provider does not support the request; lists every problem
     │   ├── TransferInProgress       the call already has an open transfer; names it
     │   ├── IdempotencyConflict      the key was used for a different request; names its transfer
+    │   ├── AgentNotConnected        the agent has not answered, so there is nobody to complete with
+    │   ├── ConsultationDecided      the consultation was decided otherwise, or is over
     │   ├── TransferNotFound         the store has no transfer with this id
     │   └── ClientClosed             the client is not open
     ├── CallNotConnected             a call did not connect, or that is not known
@@ -36,11 +38,13 @@ from transferkit._util.redaction import redact, safe_repr
 
 __all__ = [
     "AdapterNotFound",
+    "AgentNotConnected",
     "CallNotConnected",
     "CallbackError",
     "CallbackNotVerified",
     "ClientClosed",
     "ConfigError",
+    "ConsultationDecided",
     "DuplicateAdapter",
     "IdempotencyConflict",
     "InvalidRequest",
@@ -127,6 +131,31 @@ class IdempotencyConflict(UsageError):
             f"idempotency key {safe_repr(key)} was used for a different request, transfer {transfer_id}; "
             f"nothing was sent. Use a new key for a new request"
         )
+
+
+class AgentNotConnected(UsageError):
+    """A consultation cannot be completed before the agent has answered. `consultation_id`: which one."""
+
+    def __init__(self, consultation_id: str) -> None:
+        self.consultation_id = consultation_id
+        super().__init__(
+            f"the agent has not answered consultation {consultation_id}, so it cannot be completed. "
+            "Wait for `answered()` first"
+        )
+
+
+class ConsultationDecided(UsageError):
+    """A consultation was decided otherwise before, or is over.
+
+    * `consultation_id`: which one.
+    * `kind`: the kind of its outcome, such as "consultation.failed"; None if it has none yet.
+    """
+
+    def __init__(self, consultation_id: str, kind: str | None = None) -> None:
+        self.consultation_id = consultation_id
+        self.kind = kind
+        state = f"is over ({kind})" if kind else "was decided otherwise before"
+        super().__init__(f"consultation {consultation_id} {state}. `outcome()` returns how it ended")
 
 
 class TransferNotFound(UsageError, LookupError):

@@ -26,6 +26,15 @@ __all__ = [
     "CallEnded",
     "CallIncoming",
     "CallParticipants",
+    "ConsultationAnswered",
+    "ConsultationCancelled",
+    "ConsultationCompleted",
+    "ConsultationCompleting",
+    "ConsultationExpired",
+    "ConsultationFailed",
+    "ConsultationOutcome",
+    "ConsultationRequested",
+    "ConsultationRinging",
     "Event",
     "Evidence",
     "FailureReason",
@@ -80,6 +89,7 @@ class FailureReason(StrEnum):
     TARGET_NOT_ALLOWED = "target_not_allowed"
     TENANT_MISMATCH = "tenant_mismatch"
     CALLER_LEFT = "caller_left"
+    TARGET_LEFT = "target_left"
     CALL_NOT_FOUND = "call_not_found"
     CALL_NOT_ESTABLISHED = "call_not_established"
     CALL_ENDED = "call_ended"
@@ -480,6 +490,115 @@ class StepExpired(_Expired):
 
 @final
 @frozen(kw_only=True)
+class ConsultationRequested(_Requested):
+    """The consultation is stored, and nothing was sent yet. All its events belong to the caller's call."""
+
+    kind: ClassVar[str] = "consultation.requested"
+
+
+@frozen(kw_only=True)
+class _WithAgent(Event):
+    """`agent_call`: the provider's id of the agent's call, None if it is not known."""
+
+    agent_call: str | None = field(default=None, repr=safe_repr)
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationRinging(_WithAgent):
+    """The provider has the request to call the agent. From now on the ringing is limited."""
+
+    kind: ClassVar[str] = "consultation.ringing"
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationAnswered(_WithAgent):
+    """The agent answered: the application and the agent talk, and the caller waits."""
+
+    kind: ClassVar[str] = "consultation.answered"
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationCompleting(_WithAgent):
+    """The application decided to connect the caller and the agent. It cannot be cancelled any more."""
+
+    kind: ClassVar[str] = "consultation.completing"
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationCompleted(Outcome):
+    """The caller and the agent are connected. Published when the provider states it, as for a transfer.
+
+    Every outcome of a consultation has these fields:
+
+    * `agent_call`: the provider's id of the agent's call, None if it is not known.
+    * `left`: the ids of the application's calls that may still exist although nobody is known to need them.
+      For an agent's call whose id the provider never gave, it is the id of the step that placed it.
+    """
+
+    kind: ClassVar[str] = "consultation.completed"
+
+    agent_call: str | None = field(default=None, repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationCancelled(Outcome):
+    """The agent's call ended, and the caller is back with the application, not on hold. Both are proven.
+
+    * `timed_out`: nobody completed or cancelled it within `briefing_timeout`.
+    * `agent_call`, `left`: as in `ConsultationCompleted`.
+    """
+
+    kind: ClassVar[str] = "consultation.cancelled"
+
+    agent_call: str | None = field(default=None, repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    timed_out: bool = False
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationFailed(_Failed):
+    """The caller and the agent were not connected.
+
+    * `caller_held`: whether the caller is on hold; None if that is not known.
+    * `agent_call`, `left`: as in `ConsultationCompleted`.
+    """
+
+    kind: ClassVar[str] = "consultation.failed"
+
+    agent_call: str | None = field(default=None, repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    caller_held: bool | None = None
+
+
+@final
+@frozen(kw_only=True)
+class ConsultationExpired(_Expired):
+    """It is not known whether the caller and the agent were connected, or whether the clean-up worked.
+
+    Published when no verdict about the join arrived by its deadline. Nothing is ended then, because the two
+    may be talking. Also published when it cannot be proven that a cancelled consultation is cleaned up, or
+    whether the agent's call was placed.
+
+    * `caller_held`: whether the caller is on hold; None if that is not known.
+    * `agent_call`, `left`: as in `ConsultationCompleted`.
+    """
+
+    kind: ClassVar[str] = "consultation.expired"
+
+    agent_call: str | None = field(default=None, repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    caller_held: bool | None = None
+
+
+@final
+@frozen(kw_only=True)
 class ProviderOther(Event):
     """A callback that causes no other event, so that no delivery is lost.
 
@@ -499,6 +618,7 @@ class ProviderOther(Event):
 TransferOutcome = TransferCompleted | TransferFailed | TransferExpired
 RedirectOutcome = RedirectCompleted | RedirectFailed | RedirectExpired
 StepOutcome = StepCompleted | StepFailed | StepExpired
+ConsultationOutcome = ConsultationCompleted | ConsultationCancelled | ConsultationFailed | ConsultationExpired
 
 _CLASSES: dict[str, type[Event]] = {
     cls.kind: cls

@@ -9,10 +9,17 @@ from transferkit import (
     AsyncClient,
     CallHandle,
     Client,
+    ConsultationHandle,
     EventStream,
     Handle,
 )
-from transferkit.blocking import BlockingCallHandle, BlockingEventStream, BlockingHandle, BlockingRelay
+from transferkit.blocking import (
+    BlockingCallHandle,
+    BlockingConsultationHandle,
+    BlockingEventStream,
+    BlockingHandle,
+    BlockingRelay,
+)
 from transferkit.relay import Relay
 
 
@@ -32,6 +39,7 @@ def test_both_clients_have_the_same_methods():
     assert public(Client) - public(AsyncClient) == {"close", "wsgi"}
     assert public(Handle) == public(BlockingHandle)
     assert public(CallHandle) == public(BlockingCallHandle)
+    assert public(ConsultationHandle) == public(BlockingConsultationHandle)
     assert public(EventStream) == public(BlockingEventStream)
     assert public(Relay) - public(BlockingRelay) == {"aclose"}
 
@@ -50,8 +58,9 @@ def test_outcome_has_the_same_parameters_in_both_handles():
 def test_a_method_blocks_and_returns_the_blocking_class(name):
     blocking = inspect.signature(getattr(Client, name)).return_annotation
     awaited = inspect.signature(getattr(AsyncClient, name)).return_annotation
-    mirrored = r"\b(EventStream|Relay|(Transfer|Redirect|Step|Call)Handle)\b"
-    assert blocking == re.sub(mirrored, r"Blocking\1", awaited)
+    mirrored = r"\b(EventStream|Relay|(Transfer|Redirect|Step|Call|Consultation)Handle)\b"
+    expected = re.sub(mirrored, r"Blocking\1", awaited)
+    assert blocking == expected.replace("AnyHandle", "AnyBlockingHandle")
     assert not inspect.iscoroutinefunction(getattr(Client, name))
     assert getattr(Client, name).__doc__
 

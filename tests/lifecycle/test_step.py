@@ -78,6 +78,7 @@ def test_the_values_of_stored_enums_do_not_change():
         "resume",
         "join",
         "hang_up",
+        "consultation",
     ]
     assert [*Presence] == ["connected", "transferring", "gone", "unknown"]
 

@@ -30,6 +30,7 @@ from transferkit import (
     parse_identifier,
 )
 from transferkit._lifecycle import CallState, FinishedTransfer, OpenTransfer, Rules
+from transferkit._lifecycle.consultation_state import ConsultationStep, Ending, OpenConsultation
 from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.provider.facts import Result
 
@@ -142,11 +143,15 @@ for _class in (
     transferkit.CallingContext,
     transferkit.Transfer,
     transferkit.Redirect,
+    transferkit.Consultation,
     transferkit.Participant,
     Result,
     Rules,
     OpenTransfer,
     FinishedTransfer,
+    ConsultationStep,
+    Ending,
+    OpenConsultation,
     CallState,
 ):
     _register(_class)

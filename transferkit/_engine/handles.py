@@ -10,7 +10,7 @@ from transferkit.events import Outcome, RedirectOutcome, StepOutcome, TransferOu
 from transferkit.requests import Call, Request
 from transferkit.streams import OutcomeWatch
 
-__all__ = ["Handle", "RecordedRequest", "RedirectHandle", "StepHandle", "TransferHandle"]
+__all__ = ["Handle", "RecordedRequest", "RedirectHandle", "StepHandle", "TransferHandle", "await_outcome"]
 
 O = TypeVar("O", bound=Outcome)  # noqa: E741 - the only type variable here
 
@@ -56,22 +56,28 @@ class Handle(RecordedRequest, Generic[O]):
         `ClientClosed` if the client is closed, or closes before there is an outcome. The transfer goes on, as
         it does if the wait is interrupted.
         """
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
-            raise TypeError(f"timeout: expected seconds or None, got {type(timeout).__name__}")
-        watch = self._watch()
-        known = await watch.known(self.id)  # not limited by `timeout`, so that 0 returns what is known now
-        if known is not None:
-            return cast("O", known)
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return cast("O", await watch.outcome(self.id))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimeoutError(
-                f"transfer {self.id} has no outcome after {timeout:g} s. It goes on; wait for it again later"
-            ) from None
+        return cast("O", await await_outcome(self._watch(), self.id, timeout))
+
+
+async def await_outcome(
+    watch: OutcomeWatch, id_: str, timeout: float | None, *, noun: str = "transfer"
+) -> Outcome:
+    """Wait for an outcome. Raises `TypeError`, `TimeoutError` after `timeout` seconds, and `ClientClosed`."""
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+        raise TypeError(f"timeout: expected seconds or None, got {type(timeout).__name__}")
+    known = await watch.known(id_)  # not limited by `timeout`, so that 0 returns what is known now
+    if known is not None:
+        return known
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            return await watch.outcome(id_)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(
+            f"{noun} {id_} has no outcome after {timeout:g} s. It goes on; wait for it again later"
+        ) from None
 
 
 TransferHandle = Handle[TransferOutcome]

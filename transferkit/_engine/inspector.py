@@ -73,6 +73,13 @@ class Inspector:
             expired = DueReached(at=self.clock.now(), transfer_id=transfer.id, work=Work.GRACE)
             await self.ledger.commit([(call, expired)])
 
+    async def query(self, opened: Opened, state: CallState) -> Presence:
+        """Query the provider about the call of a request. Raises nothing that the provider can cause."""
+        with self.telemetry.inspection(opened) as span:
+            inspection = await self._query(opened, state)
+            span.set_inspection(inspection)
+        return inspection.presence
+
     async def _verdict(self, opened: Opened) -> Fact | None:
         """What the provider stated about this very transfer, and about no other one."""
         try:

@@ -15,6 +15,7 @@ from transferkit._telemetry.log_records import report_event
 from transferkit._util.log_events import LogEvent
 from transferkit._util.tracebacks import safe_traceback
 from transferkit.stores import Applied, Store
+from transferkit.stores.contract import Step
 
 __all__ = ["Ledger", "Wakeup"]
 
@@ -51,7 +52,7 @@ class Ledger:
         self.wakeup = Wakeup()
         self.after_commit: Callable[[CallKey, CallState], Awaitable[None]] | None = None
 
-    async def commit(self, inputs: Sequence[tuple[CallKey, Input]]) -> tuple[Applied, ...]:
+    async def commit(self, inputs: Sequence[tuple[CallKey, Input]], step: Step = step) -> tuple[Applied, ...]:
         """Apply the inputs in one transaction. Raises what `Store.apply_all` raises."""
         applied = await self._store.apply_all(inputs, step)
         self._report(inputs, applied)

@@ -9,12 +9,13 @@ from uuid import uuid4
 
 from attrs import evolve
 
+from transferkit._engine.consultation_steps import plan_consultation
 from transferkit._lifecycle import CallKey, Opened
 from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import fingerprint
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.provider.adapter import Adapter
-from transferkit.requests import Call, PlaceCall, Request, RequestKind, Transfer
+from transferkit.requests import Call, Consultation, PlaceCall, Request, RequestKind, Transfer
 
 __all__ = ["call_key", "plan_request"]
 
@@ -42,7 +43,10 @@ def plan_request(
         request = evolve(request, provider=provider, step_id=transfer_id)
     elif request.call.provider != provider:
         request = evolve(request, call=evolve(request.call, provider=provider))
-    planned = adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
+    if isinstance(request, Consultation):
+        planned = plan_consultation(request, adapter)
+    else:
+        planned = adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
     legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):

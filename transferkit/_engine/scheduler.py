@@ -15,6 +15,7 @@ from typing import final
 
 from attrs import define, field
 
+from transferkit._engine.consultations import Consultations
 from transferkit._engine.inspector import Inspector
 from transferkit._engine.ledger import Ledger, Wakeup
 from transferkit._engine.sender import Sender
@@ -46,6 +47,7 @@ class Scheduler:
     ledger: Ledger
     sender: Sender
     inspector: Inspector
+    consultations: Consultations
     unrecorded: UnrecordedAnswers
     providers: Collection[str]
     clock: Clock
@@ -142,6 +144,8 @@ class Scheduler:
                     await self.sender.resume(opened, due.lease or self.sender.lease(self.clock.now()))
                 case Work.INSPECT:
                     await self.inspector.inspect(opened)
+                case Work.ADVANCE:
+                    await self.consultations.advance(opened, due.lease or self.sender.lease(self.clock.now()))
                 case Work.GRACE | Work.DEADLINE:
                     reached = DueReached(at=self.clock.now(), transfer_id=opened.id, work=due.work)
                     await self.ledger.commit([(opened.call, reached)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import final
@@ -126,26 +126,41 @@ class Sender:
 
     def requested(self, opened: Opened, lease: Lease, *, dropped: tuple[str, ...] = ()) -> Requested:
         """The input that records a request, with the rules of its provider."""
-        support = self.adapters[opened.call.provider].capabilities.support(opened.request.kind)
+        capabilities = self.adapters[opened.call.provider].capabilities
+        support = capabilities.support(opened.request.kind)
         rules = Rules(
             repeatable_for=support and support.repeatable_for,
             completes_on_acceptance=support is not None and support.completes_on_acceptance,
             grace=self.timing.grace,
             inspect_gap=self.timing.inspect_gap,
             max_attempts=self.timing.max_attempts,
+            join_side=capabilities.join_side,
         )
         return Requested(at=opened.at, opened=opened, rules=rules, sender=lease, dropped=dropped)
 
-    async def _record_first_attempt(self, opened: Opened, dropped: tuple[str, ...]) -> Attempt | None:
+    async def record_part(
+        self, opened: Opened, also: Sequence[tuple[CallKey, Input]], *, dropped: tuple[str, ...]
+    ) -> None:
+        """Record a part of another request and start to send it. `also` is committed in the same transaction.
+
+        Raises what the steps of `also` raise, `LegOccupied`, and `StoreError`.
+        """
+        attempt = await self._record_first_attempt(opened, dropped, also)
+        if attempt is not None:
+            self.spawn(self.send(attempt))
+
+    async def _record_first_attempt(
+        self, opened: Opened, dropped: tuple[str, ...], also: Sequence[tuple[CallKey, Input]] = ()
+    ) -> Attempt | None:
         """Record a request with its first attempt; returns None if another process sends it."""
         lease = self.lease(opened.at)
         requested = self.requested(opened, lease, dropped=dropped)
         replaced = Replaced(at=opened.at, transfer_id=opened.id)
-        inputs: list[tuple[CallKey, Input]] = [(opened.call, requested)]
-        inputs += [(leg, replaced) for leg in opened.legs[1:]]
+        inputs: list[tuple[CallKey, Input]] = [(leg, replaced) for leg in opened.legs[1:]]
+        inputs += [*also, (opened.call, requested)]
         try:
             applied = await self.ledger.commit(inputs)
-            return self._attempt(opened, applied[0].state, lease)
+            return self._attempt(opened, applied[-1].state, lease)
         except StoreError as error:
             state = await self._look_for(opened, error)
         self.ledger.wakeup.event.set()  # nothing was reported, but there may be work

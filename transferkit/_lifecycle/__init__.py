@@ -1,4 +1,4 @@
-"""The life cycle of transfers, redirects and call steps as one pure state machine.
+"""The life cycle of transfers, redirects, call steps and consultations as one pure state machine.
 
 `step(call, state, input, previous_mark)` takes the state of a call and one input, and returns a `Decision`:
 the new state, the events to append, and the due work to set or clear. It performs no I/O, reads no clock and
@@ -8,6 +8,7 @@ knows no provider.
 * `machine`: `step`, and the request itself. `attempts`: sending, answers and retries. `observation`: facts of
   callbacks. `attribution`: which transfer a verdict belongs to. `inspection`: queries of the call. `timers`:
   grace periods and deadlines. `steps`: what the state of a call means for a call step.
+* `consultation`, `consultation_state`, `consultation_inputs`: consultations, which consist of call steps.
 * `transition`: what the modules above share: changing the state, publishing events, scheduling work.
 """
 
@@ -19,6 +20,7 @@ from transferkit._lifecycle.inputs import (
     Input,
     Inspected,
     Observed,
+    Peeked,
     PlacedCallObserved,
     Replaced,
     Requested,
@@ -43,6 +45,7 @@ __all__ = [
     "Observed",
     "OpenTransfer",
     "Opened",
+    "Peeked",
     "PlacedCallObserved",
     "Replaced",
     "Requested",

@@ -167,7 +167,9 @@ def _retry(
 def fail_unexecuted(transition: Transition, transfer: OpenTransfer, result: Result) -> None:
     """Publish a failure with the result of the last attempt: no attempt can have executed, and none follows.
 
-    A result that says that the call does not exist proves that it is not alive. No result proves that it is.
+    A result that says that the call does not exist proves that it is not alive, unless the request is about
+    two calls and the result may mean the other one. No result proves that it is alive.
     """
-    call_alive = False if result.reason in _CALL_IS_GONE else None
+    is_gone = result.reason in _CALL_IS_GONE and not transfer.concerns_two_calls
+    call_alive = False if is_gone else None
     transition.fail(transfer, result, basis=result.basis, call_alive=call_alive)

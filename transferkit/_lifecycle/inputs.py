@@ -7,6 +7,7 @@ from typing import final
 
 from attrs import frozen
 
+from transferkit._lifecycle.consultation_inputs import ConsultationInput
 from transferkit._lifecycle.decision import Lease, Opened, Work
 from transferkit._lifecycle.state import Rules
 from transferkit.provider.facts import Fact
@@ -19,6 +20,7 @@ __all__ = [
     "Input",
     "Inspected",
     "Observed",
+    "Peeked",
     "PlacedCallObserved",
     "Replaced",
     "Requested",
@@ -94,6 +96,14 @@ class PlacedCallObserved:
 
 @final
 @frozen(kw_only=True)
+class Peeked:
+    """Another input of the transaction depends on this call's state. It changes nothing."""
+
+    at: datetime
+
+
+@final
+@frozen(kw_only=True)
 class Inspected:
     """A query of the provider about the call returned.
 
@@ -116,4 +126,15 @@ class DueReached:
     work: Work
 
 
-Input = Requested | Replaced | Attempted | Answered | Observed | PlacedCallObserved | Inspected | DueReached
+Input = (
+    Requested
+    | Replaced
+    | Attempted
+    | Answered
+    | Observed
+    | PlacedCallObserved
+    | Peeked
+    | Inspected
+    | DueReached
+    | ConsultationInput
+)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from transferkit._lifecycle.attempts import apply_answer, start_attempt
+from transferkit._lifecycle.consultation.machine import apply_to_consultation, open_consultation
 from transferkit._lifecycle.decision import CallKey, Decision, Work
 from transferkit._lifecycle.inputs import (
     Answered,
@@ -23,6 +24,7 @@ from transferkit._lifecycle.inputs import (
     Input,
     Inspected,
     Observed,
+    Peeked,
     PlacedCallObserved,
     Replaced,
     Requested,
@@ -33,7 +35,7 @@ from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransf
 from transferkit._lifecycle.steps import observe_placed_call
 from transferkit._lifecycle.timers import apply_due
 from transferkit._lifecycle.transition import Transition, event_classes
-from transferkit.requests import RequestKind
+from transferkit.requests import Consultation, RequestKind
 
 __all__ = ["CallStillRinging", "step"]
 
@@ -43,6 +45,7 @@ _NEEDS_ANSWERED_CALL = {
     RequestKind.HOLD,
     RequestKind.RESUME,
     RequestKind.JOIN,
+    RequestKind.CONSULTATION,
 }
 
 
@@ -58,6 +61,8 @@ def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | 
     """
     transition = Transition(call, state, happened.at)
     match happened:
+        case Peeked():
+            decision = transition.decide()
         case Requested():
             decision = _request(transition, happened)
         case Replaced():
@@ -74,6 +79,8 @@ def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | 
             decision = apply_inspection(transition, happened)
         case DueReached():
             decision = apply_due(transition, happened)
+        case _:
+            decision = apply_to_consultation(transition, happened)
     return decision
 
 
@@ -83,6 +90,8 @@ def _request(transition: Transition, requested: Requested) -> Decision:
     request = opened.request
     if request.kind in _NEEDS_ANSWERED_CALL and transition.state.is_ringing(requested.at):
         raise CallStillRinging(str(opened.call))
+    if isinstance(request, Consultation):
+        return open_consultation(transition, requested, request)
     transfer = OpenTransfer(
         id=opened.id,
         kind=request.kind,
@@ -90,6 +99,7 @@ def _request(transition: Transition, requested: Requested) -> Decision:
         targets=request.targets,
         transferee=getattr(request, "transferee", None),
         operation_context=request.operation_context,
+        concerns_two_calls=request.kind is RequestKind.JOIN or len(opened.legs) > 1,
         own_callback_uri=(request.callback_uri or "").endswith(f"/{opened.id}"),
         parent=opened.parent,
         requested_at=requested.at,

@@ -16,6 +16,7 @@ from transferkit._lifecycle.attribution import (
     record_verdict,
     stated_verdict,
 )
+from transferkit._lifecycle.consultation.machine import note_call_end
 from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.state import AmbiguousFailure, CallState, OpenTransfer
 from transferkit._lifecycle.steps import conclude_by_fact
@@ -56,6 +57,7 @@ def observe(transition: Transition, fact: Fact, previous_mark: str | None) -> De
     origin = _origin(transition.state, fact, attribution)
     changed = _apply_signals(transition, fact, attribution)
     _publish(transition, fact, origin, changed=changed)
+    note_call_end(transition, fact)
     verdict = stated_verdict(fact)
     if verdict is not None:
         if attribution is Attribution.OTHER and not is_repetition:

@@ -7,11 +7,12 @@ from typing import final
 
 from attrs import evolve, field, frozen
 
+from transferkit._lifecycle.consultation_state import OpenConsultation
 from transferkit._util.redaction import safe_repr
 from transferkit.events import Evidence, RedirectFailed, StepFailed, TransferFailed, Verdict
 from transferkit.identifiers import Identifier
 from transferkit.provider.facts import Result
-from transferkit.requests import RequestKind
+from transferkit.requests import JoinSide, RequestKind
 
 __all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer", "Rules"]
 
@@ -33,6 +34,7 @@ class Rules:
     * `inspect_gap`: minimum time between two queries about one transfer.
     * `max_inspections`: how many queries after the deadline may end without an answer.
     * `max_attempts`, `backoff`: how many attempts are made, and the pause before the second one.
+    * `join_side`: on which of the two calls of a consultation the provider performs the join.
     """
 
     repeatable_for: timedelta | None = None
@@ -43,6 +45,7 @@ class Rules:
     max_inspections: int = 3
     max_attempts: int = 6
     backoff: timedelta = timedelta(milliseconds=500)
+    join_side: JoinSide = JoinSide.CALLER
 
 
 @final
@@ -71,6 +74,8 @@ class OpenTransfer:
     """Set only in a group call, where one participant of several is transferred."""
     operation_context: str | None = field(default=None, repr=safe_repr)
     """As the application gave it."""
+    concerns_two_calls: bool = False
+    """A rejection may be about the other one of the two calls."""
     own_callback_uri: bool = False
     """Its verdict arrives at a callback URI that no other transfer has."""
     parent: str | None = None
@@ -178,10 +183,17 @@ class CallState:
     parent: str | None = None
     """The id of the request that placed the call. It is advanced when the call connects or ends."""
     open: OpenTransfer | None = None
+    consultation: OpenConsultation | None = None
+    """The consultation that the call's other party waits for. Its steps are requests of their own."""
     finished: tuple[FinishedTransfer, ...] = ()
     """All transfers that are unsettled, and the last 16 that are settled, oldest first."""
     verdict_contents: tuple[str, ...] = ()
     """The `Fact.content` of the last 32 verdicts."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request about the call has no outcome yet."""
+        return self.open is not None or self.consultation is not None
 
     def is_ringing(self, at: datetime) -> bool:
         """Whether the call is known to ring at that time. A ringing call can only be redirected."""

@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, UUID
 
 from attrs import evolve
 
+from transferkit._lifecycle.consultation_state import OpenConsultation
 from transferkit._lifecycle.decision import CallKey, Decision, Due, Lease, Work
 from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
 from transferkit.events import (
@@ -128,7 +129,9 @@ class Transition:
         if parent is not None:
             self._due[parent, Work.ADVANCE] = Due(transfer_id=parent, work=Work.ADVANCE, at=self.at)
 
-    def set_due(self, transfer: OpenTransfer, work: Work, at: datetime, lease: Lease | None = None) -> None:
+    def set_due(
+        self, transfer: OpenTransfer | OpenConsultation, work: Work, at: datetime, lease: Lease | None = None
+    ) -> None:
         """Schedule work of the transfer; it replaces scheduled work of the same kind."""
         self._due[transfer.id, work] = Due(transfer_id=transfer.id, work=work, at=at, lease=lease)
 
@@ -181,6 +184,8 @@ class Transition:
             return transfer
         transfer = self.update(transfer, submitted=True)
         self.clear_due(transfer.id, Work.SUBMIT)
+        if transfer.kind is RequestKind.PLACE_CALL:  # the call rings
+            self.advance(transfer.parent)
         self.publish(event_classes(transfer).submitted, transfer, fact, **fields)
         return transfer
 

@@ -8,11 +8,13 @@ from transferkit.blocking.client import (
     BlockingTransferHandle,
     Client,
 )
+from transferkit.blocking.consultations import BlockingConsultationHandle
 from transferkit.blocking.relay import BlockingRelay
 from transferkit.blocking.stream import BlockingEventStream
 
 __all__ = [
     "BlockingCallHandle",
+    "BlockingConsultationHandle",
     "BlockingEventStream",
     "BlockingHandle",
     "BlockingRedirectHandle",

@@ -17,10 +17,11 @@ from transferkit._callbacks.wsgi import WsgiCallbackApp
 from transferkit._engine.handles import RecordedRequest
 from transferkit._telemetry import Telemetry
 from transferkit._util.signatures import documented_by
+from transferkit.blocking.consultations import BlockingConsultationHandle
 from transferkit.blocking.loop import CLOSED, LoopThread
 from transferkit.blocking.relay import BlockingRelay
 from transferkit.blocking.stream import BlockingEventStream
-from transferkit.client import AsyncClient, CallHandle, Handle, RedirectHandle, StepHandle, TransferHandle
+from transferkit.client import AnyHandle, AsyncClient, CallHandle, ConsultationHandle, Handle, StepHandle
 from transferkit.config import Config, load_config
 from transferkit.errors import ClientClosed
 from transferkit.events import Outcome, RedirectOutcome, StepOutcome, TransferOutcome
@@ -28,7 +29,7 @@ from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.clock import Clock
 from transferkit.relay.relay import Relay
-from transferkit.requests import Call, Redirect, Request, Step, Transfer, WireRequest
+from transferkit.requests import Call, Consultation, Redirect, Request, Step, Transfer, WireRequest
 from transferkit.stores import Store
 from transferkit.streams import EventStream
 
@@ -62,6 +63,9 @@ class BlockingHandle(RecordedRequest, Generic[O]):
 BlockingTransferHandle = BlockingHandle[TransferOutcome]
 BlockingRedirectHandle = BlockingHandle[RedirectOutcome]
 BlockingStepHandle = BlockingHandle[StepOutcome]
+AnyBlockingHandle = (
+    BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle | BlockingConsultationHandle
+)
 
 
 @final
@@ -139,6 +143,19 @@ def _returning_call(
     @wraps(method)
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingCallHandle:
         return BlockingCallHandle(self, self._run(lambda client: method(client, *args, **kwargs)))
+
+    return _with_blocking_result(blocking, method)
+
+
+def _returning_consultation(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, ConsultationHandle]],
+) -> Callable[Concatenate[Client, P], BlockingConsultationHandle]:
+    """The same for a method that returns the handle of a consultation."""
+
+    @wraps(method)
+    def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingConsultationHandle:
+        handle = self._run(lambda client: method(client, *args, **kwargs))
+        return BlockingConsultationHandle(self._run, handle.id, handle.request)
 
     return _with_blocking_result(blocking, method)
 
@@ -319,6 +336,7 @@ class Client:
     answer = _returning_call(AsyncClient.answer)
     reject = _returning_handle(AsyncClient.reject)
     place_call = _returning_call(AsyncClient.place_call)
+    consult = _returning_consultation(AsyncClient.consult)
 
     @documented_by(AsyncClient.call)
     def call(self, call: Call | str) -> BlockingCallHandle:
@@ -330,11 +348,11 @@ class Client:
     def submit(self, request: Redirect) -> BlockingRedirectHandle: ...
     @overload
     def submit(self, request: Step) -> BlockingStepHandle: ...
+    @overload
+    def submit(self, request: Consultation) -> BlockingConsultationHandle: ...
     @documented_by(AsyncClient.submit)
-    def submit(
-        self, request: Request
-    ) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
-        async def submit(client: AsyncClient) -> TransferHandle | RedirectHandle | StepHandle:
+    def submit(self, request: Request) -> AnyBlockingHandle:
+        async def submit(client: AsyncClient) -> AnyHandle:
             return await client.submit(request)
 
         return self._handle(self._run(submit))
@@ -347,13 +365,18 @@ class Client:
     # --- transfers and events -----------------------------------------------------------------------
 
     @documented_by(AsyncClient.get)
-    def get(self, transfer_id: str) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
+    def get(self, transfer_id: str) -> AnyBlockingHandle:
         return self._handle(self._run(lambda client: client.get(transfer_id)))
 
-    def _handle(
-        self, handle: TransferHandle | RedirectHandle | StepHandle
-    ) -> BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle:
+    @documented_by(AsyncClient.consultation)
+    def consultation(self, consultation_id: str) -> BlockingConsultationHandle:
+        handle = self._run(lambda client: client.consultation(consultation_id))
+        return BlockingConsultationHandle(self._run, handle.id, handle.request)
+
+    def _handle(self, handle: AnyHandle) -> AnyBlockingHandle:
         request = handle.request
+        if isinstance(request, Consultation):
+            return BlockingConsultationHandle(self._run, handle.id, request)
         if isinstance(request, Transfer):
             return BlockingHandle[TransferOutcome](self, handle.id, request)
         if isinstance(request, Redirect):

@@ -3,9 +3,11 @@
 * `transfers`: transfer a call, or redirect an incoming call. The terms follow RFC 5589: the application's leg
   is the transferor, `transferee` is the party that is transferred, and `to` is the transfer target.
 * `steps`: answer, reject, place, hold, resume, join and hang up calls.
+* `consultations`: call an agent while the caller waits, then connect the two.
 * `fields`, `context`: what the requests have in common. `wire`: the HTTP request that a request becomes.
 """
 
+from transferkit.requests.consultations import Consultation
 from transferkit.requests.context import (
     CallingContext,
     TeamsPhoneCallDetails,
@@ -34,6 +36,7 @@ __all__ = [
     "CallDisposition",
     "CallingContext",
     "CommonFields",
+    "Consultation",
     "EndpointType",
     "HandoverFields",
     "HangUp",
@@ -57,4 +60,4 @@ __all__ = [
     "WireRequest",
 ]
 
-Request = Transfer | Redirect | Step
+Request = Transfer | Redirect | Step | Consultation

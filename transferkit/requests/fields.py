@@ -46,11 +46,12 @@ class RequestKind(StrEnum):
     RESUME = "resume"
     JOIN = "join"
     HANG_UP = "hang_up"
+    CONSULTATION = "consultation"
 
     @property
     def is_step(self) -> bool:
-        """Whether it is a call step rather than a transfer or redirect."""
-        return self not in {RequestKind.TRANSFER, RequestKind.REDIRECT}
+        """Whether it is a call step, which one request to the provider performs."""
+        return self not in {RequestKind.TRANSFER, RequestKind.REDIRECT, RequestKind.CONSULTATION}
 
 
 @final

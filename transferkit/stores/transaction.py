@@ -10,7 +10,7 @@ from typing import TypeVar, final
 
 from attrs import Factory, evolve, frozen
 
-from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Requested, Work
+from transferkit._lifecycle import CallKey, CallState, Decision, Due, Input, Opened, Peeked, Requested, Work
 from transferkit.events import Event, Outcome
 from transferkit.stores.contract import Applied, KeyUsed, LegOccupied, Step, StoredTransfer, delivery_key
 from transferkit.stores.unreadable import UnreadableRow
@@ -56,8 +56,9 @@ class Tables:
     """Rows by their keys. The value of a free leg and of cleared work is None.
 
     `recorded_at` is when a call was first seen or had its last event. `events` are those to append. `changed`
-    are the calls for which anything must be written. `unreadable` are the errors to raise when a step needs a
-    row that cannot be read: by call for its state, by idempotency key for its request.
+    are the calls for which anything must be written, `peeked` those that must not have changed since they
+    were read. `unreadable` are the errors to raise when a step needs a row that cannot be read: by call for
+    its state, by idempotency key for its request.
     """
 
     calls: MutableMapping[CallKey, CallState] = Factory(dict)
@@ -71,6 +72,7 @@ class Tables:
     due: MutableMapping[tuple[str, Work], tuple[CallKey, Due] | None] = Factory(dict)
     events: list[tuple[CallKey, Event]] = Factory(list)
     changed: set[CallKey] = Factory(set)
+    peeked: set[CallKey] = Factory(set)
 
     def over(self, base: Tables) -> Tables:
         """A view in which reads fall through to `base` and writes go to these tables."""
@@ -96,10 +98,13 @@ class Tables:
         self.due.update(other.due)
         self.events.extend(other.events)
         self.changed.update(other.changed)
+        self.peeked.update(other.peeked)
 
     def apply(self, call: CallKey, happened: Input, step: Step) -> Applied:
         """Run one step. Raises what it raises, and `KeyUsed`, `LegOccupied` or `UnreadableRow`."""
         self._check_readable(call)
+        if isinstance(happened, Peeked):
+            self.peeked.add(call)
         delivery = delivery_key(happened)
         known = self.calls.get(call)
         seen = None if delivery is None else self.marks.get((call, delivery))

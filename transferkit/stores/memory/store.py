@@ -65,6 +65,7 @@ class MemoryStore(Store):
                 self._push_due(row[1])
         new.events.clear()
         new.changed.clear()
+        new.peeked.clear()
         self._tables.update(new)
         _drop(self._tables.legs, [leg for leg, holder in new.legs.items() if holder is None])
         _drop(self._tables.due, [key for key, due in new.due.items() if due is None])

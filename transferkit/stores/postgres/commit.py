@@ -166,7 +166,8 @@ class Batch:
         )
         self.tries.append(Try(first, decided.results))
         # The legs of a new request are locked too: before pruning deletes a call it checks nothing else.
-        concerned = [row for call in {*new.changed, *new.legs} if (row := read.rows.get(call))]
+        calls = {*new.changed, *new.legs, *new.peeked}
+        concerned = [row for call in calls if (row := read.rows.get(call))]
         tables = {
             name: (COLUMNS[name], rows) for name, rows in decided.rows(read, numbers, self.partitions).items()
         }

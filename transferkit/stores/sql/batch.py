@@ -107,7 +107,7 @@ class Decided:
         """
         new = self.new
         calls = [
-            (call, (numbers[call], self.states[call], new.calls[call].open is not None))
+            (call, (numbers[call], self.states[call], new.calls[call].is_busy))
             for call in sorted(new.changed)
         ]
         ended = sorted(item for item in self.outcomes.items() if item[0] not in self.opened)
