@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from typing import Annotated, Any, Final, final
 
 import typer
@@ -40,12 +41,15 @@ class _Commands(TyperGroup):
     """
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
+        return [*COMMANDS, *_commands_of_adapters()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
-        if cmd_name not in COMMANDS:
+        if cmd_name in COMMANDS:
+            function = getattr(import_module(f"transferkit.cli.commands.{cmd_name}"), cmd_name)
+        elif (point := _commands_of_adapters().get(cmd_name)) is not None:
+            function = point.load()
+        else:
             return None
-        function = getattr(import_module(f"transferkit.cli.commands.{cmd_name}"), cmd_name)
         if isinstance(function, typer.Typer):
             command = get_command(function)
         else:
@@ -57,7 +61,8 @@ class _Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            others = {name: f"Commands of the adapter {name}." for name in _commands_of_adapters()}
+            formatter.write_dl([*COMMANDS.items(), *others.items()])
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command. An error of the library ends it with its message; Ctrl-C ends it without one."""
@@ -70,6 +75,14 @@ class _Commands(TyperGroup):
             raise unusable(error) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _commands_of_adapters() -> dict[str, EntryPoint]:
+    """The command groups that adapters provide. The own commands take precedence."""
+    from transferkit.provider.registry import COMMANDS as GROUP
+    from transferkit.provider.registry import announced
+
+    return {name: points[0] for name, points in sorted(announced(GROUP).items()) if name not in COMMANDS}
 
 
 def _keep_lines_of_examples(command: Any) -> None:

@@ -1,7 +1,8 @@
 """Installed plug-ins, found by their entry points.
 
-The groups are `transferkit.adapters`, `transferkit.emulators` (a provider's emulator) and `transferkit.sinks`
-(brokers to which the event stream is forwarded).
+The groups are `transferkit.adapters`, `transferkit.emulators` (a provider's emulator), `transferkit.commands`
+(an adapter's commands, a `typer.Typer`) and `transferkit.sinks` (brokers to which the event stream is
+forwarded).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAPTERS",
+    "COMMANDS",
     "EMULATORS",
     "SINKS",
     "adapter_class",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 ADAPTERS = "transferkit.adapters"
+COMMANDS = "transferkit.commands"
 EMULATORS = "transferkit.emulators"
 SINKS = "transferkit.sinks"
 
