@@ -6,10 +6,11 @@ import asyncio
 import json
 import multiprocessing
 import ssl
+import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,21 +27,41 @@ class Pace(NamedTuple):
     wall: float
 
 
+class Spread(NamedTuple):
+    """The lowest, the median and the highest value of several rounds."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """The spread of these values."""
+        ordered = sorted(values)
+        return cls(ordered[0], statistics.median(ordered), ordered[-1])
+
+    def text(self, form: str = ".2f") -> str:
+        """The median, then the lowest and the highest value in brackets."""
+        return f"{self.middle:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
 class Target(NamedTuple):
-    """A limit that the project sets itself, and the measured value."""
+    """A limit that the project sets itself, and the measured value. `rounds`: its spread."""
 
     what: str
     measured: float
     limit: float
     at_least: bool = False
     unit: str = ""
+    rounds: Spread | None = None
 
     @property
     def row(self) -> tuple[str, str, str, str]:
         """A row of the table of targets."""
         met = self.measured >= self.limit if self.at_least else self.measured <= self.limit
         limit = f"{'at least' if self.at_least else 'at most'} {self.limit:g}{self.unit}"
-        return self.what, limit, f"{self.measured:.2f}{self.unit}", "met" if met else "NOT MET"
+        measured = self.rounds.text() if self.rounds else f"{self.measured:.2f}"
+        return self.what, limit, f"{measured}{self.unit}", "met" if met else "NOT MET"
 
 
 class Report(NamedTuple):
@@ -56,8 +77,17 @@ def stopwatch() -> Callable[[int], Pace]:
     return lambda done: Pace((time.process_time() - cpu) / done, (time.perf_counter() - wall) / done)
 
 
-async def paced(work: Callable[[], Awaitable[object]], *, count: int, in_flight: int) -> Pace:
-    """Run `work` `count` times in `in_flight` tasks, each of which awaits one after the other."""
+async def paced(
+    work: Callable[[], Awaitable[object]],
+    *,
+    count: int,
+    in_flight: int,
+    during: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Pace:
+    """Run `work` `count` times in `in_flight` tasks, each of which awaits one after the other.
+
+    `during` is entered for what is measured, without the warm-up.
+    """
     each = max(count // in_flight, 1)
 
     async def worker(times: int) -> None:
@@ -65,9 +95,10 @@ async def paced(work: Callable[[], Awaitable[object]], *, count: int, in_flight:
             await work()
 
     await asyncio.gather(*(worker(2) for _ in range(in_flight)))  # warm up connections, caches, imports
-    pace = stopwatch()
-    await asyncio.gather(*(worker(each) for _ in range(in_flight)))
-    return pace(each * in_flight)
+    with during():
+        pace = stopwatch()
+        await asyncio.gather(*(worker(each) for _ in range(in_flight)))
+        return pace(each * in_flight)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -93,9 +124,10 @@ class Provider(NamedTuple):
 
 
 class _Server(asyncio.Protocol):
-    """Answers every request with 202, and every token request with a token."""
+    """Answers every request with 202 after `delay` seconds, and every token request with a token at once."""
 
     authority = ""
+    delay = 0.0
 
     def __init__(self) -> None:
         self._received = b""
@@ -116,7 +148,12 @@ class _Server(asyncio.Protocol):
             if not end or len(rest) < length:
                 return
             self._received = rest[length:]
-            self._transport.write(self._response(head.partition(b"\r\n")[0]))
+            request_line = head.partition(b"\r\n")[0]
+            response = self._response(request_line)
+            if self.delay and b"/token" not in request_line and b"/.well-known/" not in request_line:
+                asyncio.get_running_loop().call_later(self.delay, self._transport.write, response)
+            else:
+                self._transport.write(response)
 
     def _response(self, request_line: bytes) -> bytes:
         body: dict[str, object] | None = None
@@ -137,7 +174,7 @@ class _Server(asyncio.Protocol):
         return head % (status, len(content)) + content
 
 
-def _serve(ready: Connection, pem: Path) -> None:
+def _serve(ready: Connection, pem: Path, delay: float) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -145,6 +182,7 @@ def _serve(ready: Connection, pem: Path) -> None:
         plain = await loop.create_server(_Server, "127.0.0.1", 0)
         secure = await loop.create_server(_Server, "127.0.0.1", 0, ssl=context)
         ports = [server.sockets[0].getsockname()[1] for server in (plain, secure)]
+        _Server.delay = delay
         _Server.authority = f"https://127.0.0.1:{ports[1]}"
         ready.send(ports)
         await asyncio.gather(plain.serve_forever(), secure.serve_forever())
@@ -153,8 +191,8 @@ def _serve(ready: Connection, pem: Path) -> None:
 
 
 @contextmanager
-def provider() -> Iterator[Provider]:
-    """Run the provider in another process."""
+def provider(*, delay: float = 0.0) -> Iterator[Provider]:
+    """Run the provider in another process. `delay`: the seconds between a request and its response."""
     import trustme
 
     with TemporaryDirectory(prefix="transferkit-benchmark-") as folder:
@@ -163,7 +201,9 @@ def provider() -> Iterator[Provider]:
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
         authority.cert_pem.write_to_path(str(ca_file))
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=_serve, args=(sender, pem), daemon=True)
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve, args=(sender, pem, delay), daemon=True
+        )
         process.start()
         try:
             if not receiver.poll(START_SECONDS):

@@ -10,7 +10,7 @@ msgraph-beta-sdk is very large, so it is expected in another environment: `uv ve
 --python X msgraph-beta-sdk`, then `--graph-sdk-python X/bin/python`. Without it, it is left out of the
 comparison.
 
-Compare only ratios within one run. Takes about four minutes on two cores, two with `--quick`.
+Compare only ratios within one run. Takes about ten minutes on two idle cores, two with `--quick`.
 """
 
 from __future__ import annotations

@@ -3,26 +3,34 @@
     python benchmarks/transfers.py [--quick] [--provider graph|acs] [--graph-sdk-python PATH]
 
 Measures from the request to the provider's 202, with 1 and with 50 transfers in flight, each for another
-call. transferkit plans and stores the request, gets its token from msal's cache, sends the request and stores
-the response: in memory, and in SQLite with two full syncs. The SDKs and httpx only send, with a fixed token.
-Each arm runs in its own process, whose CPU time (all threads) is measured; the provider, which accepts every
-request, runs in another. The arms alternate, and the best round counts.
+call, from a provider that answers at once and from one that answers after 20 ms. transferkit plans and stores
+the request, gets its token from msal's cache, sends the request and stores the response: in memory, and in
+SQLite with two full syncs. The SDKs and httpx only send, with a fixed token. Each arm runs in its own
+process, whose CPU time (all threads) is measured; the provider, which accepts every request, runs in another.
+The arms alternate. A ratio compares two arms of the same round.
+
+If valgrind is installed, a run that is not quick also counts the user-mode instructions of one transfer at a
+time. They are almost the same in every run, and do not contain the kernel's work: syncs, sockets, threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from measuring import Pace, Provider, Report, Target, provider, table
+from measuring import Pace, Provider, Report, Spread, Target, provider, table
 
 IN_FLIGHT: Final = (1, 50)
-TIME_LIMIT: Final = 150
+DELAYS: Final = (0.0, 0.02)
+TIME_LIMIT: Final = 300
 GRAPH_SDK: Final = "msgraph-beta-sdk"
 ARMS: Final[dict[str, tuple[str, ...]]] = {
     "graph": (
@@ -34,7 +42,15 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "acs": ("azure-communication-callautomation", "transferkit-acs, memory", "transferkit-acs, SQLite"),
 }
-"""The first arm is the reference, and the target is for the last one."""
+"""The first arm is the reference, and the targets are for the last one."""
+LIMITS: Final = {"graph": {1: 1.1, 50: 0.3}, "acs": {1: 1.5, 50: 0.65}}
+"""The CPU time of the last arm, divided by that of the first, by the number of transfers in flight."""
+VALGRIND: Final = (
+    "valgrind",
+    "--tool=callgrind",
+    "--instr-atstart=no",
+    f"--callgrind-out-file={os.devnull}",
+)
 
 
 def has(python: str, module: str) -> bool:
@@ -43,59 +59,99 @@ def has(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", code], check=False).returncode == 0  # noqa: S603 - the user's Python
 
 
-def run(arm: str, python: str, server: Provider, *, count: int, in_flight: int) -> Pace:
-    """Run one round of one arm."""
-    command = [python, str(Path(__file__).with_name("transfer_arms.py")), arm]
+def command_of(
+    arm: str, python: str, server: Provider, *, count: int, in_flight: int, callgrind: bool = False
+) -> list[str]:
+    """The command of one round of one arm."""
+    command = [*VALGRIND] if callgrind else []
+    command += [python, str(Path(__file__).with_name("transfer_arms.py")), arm]
     command += ["--url", server.url, "--authority", server.authority, "--ca-file", str(server.ca_file)]
     command += ["--count", str(count), "--in-flight", str(in_flight)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)  # noqa: S603
+    return [*command, "--callgrind"] if callgrind else command
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run an arm. Exits if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)  # noqa: S603 - our own
     if done.returncode:
-        sys.exit(f"{arm} failed:\n{done.stderr[-2000:]}")
-    return Pace(*json.loads(done.stdout))
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done
 
 
-def compare(name: str, *, count: int, rounds: int, graph_sdk_python: str) -> Report:
-    """Compare the arms of one provider."""
-    arms = {arm: graph_sdk_python if arm == GRAPH_SDK else sys.executable for arm in ARMS[name]}
-    missing = ""
-    if GRAPH_SDK in arms and not has(graph_sdk_python, "msgraph_beta"):
-        missing = f"\n{GRAPH_SDK} is not compared: {graph_sdk_python} has none (see --graph-sdk-python)"
-        del arms[GRAPH_SDK]
+def paces_of(
+    arms: dict[str, str], *, count: int, rounds: int, in_flight: int, delay: float
+) -> dict[str, list[Pace]]:
+    """The pace of each arm in each round. `arms`: the Python of each."""
+    paces: dict[str, list[Pace]] = {arm: [] for arm in arms}
+    with provider(delay=delay) as server:
+        for _ in range(rounds):
+            for arm, python in arms.items():
+                done = run(command_of(arm, python, server, count=count, in_flight=in_flight))
+                paces[arm].append(Pace(*json.loads(done.stdout)))
+    return paces
+
+
+def instructions_of(arm: str, python: str, server: Provider, *, count: int = 100) -> float:
+    """The user-mode instructions of one transfer, with one in flight."""
+    done = run(command_of(arm, python, server, count=count, in_flight=1, callgrind=True))
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if found is None:
+        sys.exit(f"valgrind printed no count for {arm}:\n{done.stderr[-2000:]}")
+    return int(found[1]) / count
+
+
+def compare(
+    name: str, arms: dict[str, str], *, count: int, rounds: int, in_flight: int, delay: float
+) -> Report:
+    """Compare the CPU time of one provider's arms."""
+    paces = paces_of(arms, count=count, rounds=rounds, in_flight=in_flight, delay=delay)
     first, durable = next(iter(arms)), ARMS[name][-1]
-    rows: list[tuple[str, ...]] = []
-    targets: list[Target] = []
+    ratios = {
+        arm: Spread.of(pace.cpu / base.cpu for pace, base in zip(found, paces[first], strict=True))
+        for arm, found in paces.items()
+    }
+    rows = [
+        (
+            arm,
+            Spread.of(pace.cpu * 1e6 for pace in found).text(".0f"),
+            Spread.of(1 / pace.wall for pace in found).text(".0f"),
+            ratios[arm].text(),
+        )
+        for arm, found in paces.items()
+    ]
+    where = f"{in_flight} in flight, answers after {delay * 1e3:.0f} ms"
+    targets: tuple[Target, ...] = ()
+    if first == ARMS[name][0]:
+        what, ratio = f"{durable}, {where}: CPU ÷ {first}", ratios[durable]
+        targets = (Target(what, ratio.middle, LIMITS[name][in_flight], rounds=ratio),)
+    head = (f"{name}, {where}", "CPU in µs", "per second", f"CPU ÷ {first}")
+    return Report(table(head, rows), targets)
+
+
+def count_instructions(name: str, arms: dict[str, str]) -> Report:
+    """Compare the instructions of one provider's arms."""
     with provider() as server:
-        for in_flight in IN_FLIGHT:
-            best: dict[str, Pace] = {}
-            for _ in range(rounds):
-                for arm, python in arms.items():
-                    pace = run(arm, python, server, count=count, in_flight=in_flight)
-                    best[arm] = min(best.get(arm, pace), pace)
-            rows += [
-                (
-                    arm,
-                    str(in_flight),
-                    f"{pace.cpu * 1e6:.0f} µs",
-                    f"{1 / pace.wall:.0f}",
-                    f"{pace.cpu / best[first].cpu:.2f}",
-                )
-                for arm, pace in best.items()
-            ]
-            if first != "httpx":
-                what = f"{durable}, {in_flight} in flight: CPU ÷ {first}"
-                targets.append(Target(what, best[durable].cpu / best[first].cpu, 1.0))
-    head = (f"transfer, {name}", "in flight", "CPU", "per second", f"CPU ÷ {first}")
-    return Report(table(head, rows) + missing, tuple(targets))
+        counts = {arm: instructions_of(arm, python, server) for arm, python in arms.items()}
+    first = next(iter(arms))
+    rows = [(arm, f"{one / 1e6:.2f} million", f"{one / counts[first]:.2f}") for arm, one in counts.items()]
+    return Report(table((f"{name}, 1 in flight", "user instructions", f"÷ {first}"), rows))
 
 
 def reports(
     *, quick: bool, graph_sdk_python: str, providers: tuple[str, ...] = tuple(ARMS)
 ) -> Iterator[Report]:
-    """One report for each provider."""
+    """The reports of each provider."""
     for name in providers:
-        yield compare(
-            name, count=200 if quick else 400, rounds=1 if quick else 3, graph_sdk_python=graph_sdk_python
-        )
+        arms = {arm: graph_sdk_python if arm == GRAPH_SDK else sys.executable for arm in ARMS[name]}
+        if GRAPH_SDK in arms and not has(graph_sdk_python, "msgraph_beta"):
+            yield Report(f"{GRAPH_SDK} is not compared: {graph_sdk_python} has none (see --graph-sdk-python)")
+            del arms[GRAPH_SDK]
+        count, rounds = (150, 1) if quick else (300, 7)
+        for delay in DELAYS:
+            for in_flight in IN_FLIGHT:
+                yield compare(name, arms, count=count, rounds=rounds, in_flight=in_flight, delay=delay)
+        if not quick and shutil.which(VALGRIND[0]):
+            yield count_instructions(name, arms)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ __all__ = ["decode", "encode", "fingerprint", "to_json_line"]
 
 T = TypeVar("T")
 
+_SORTED = json.JSONEncoder(sort_keys=True)
 _NOT_IN_RAW_ID = ("tenant_id", "display_name", "cloud", "anonymous")
 _REQUESTS: dict[str, type[Request]] = {cls.kind.value: cls for cls in get_args(Request)}
 
@@ -51,7 +52,7 @@ def fingerprint(request: Request) -> str:
     """Return a digest that is equal for equal requests, whatever their idempotency keys."""
     content = encode(request)
     content.pop("idempotency_key", None)
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return sha256(_SORTED.encode(content).encode()).hexdigest()
 
 
 def _write_identifier(identifier: Identifier) -> Any:

@@ -35,7 +35,7 @@ def read_json(body: bytes) -> Any:
     """
     text = body.decode(json.detect_encoding(body), "replace")
     text = _ESCAPE.sub(lambda found: r"\ufffd" if found["lone"] else found[0], text)
-    return json.loads(text, parse_float=_float, parse_int=_int, parse_constant=str)
+    return _DECODER.decode(text)
 
 
 def _float(text: str) -> float | str:
@@ -48,6 +48,9 @@ def _int(text: str) -> int | str:
         return int(text)
     except ValueError:  # more digits than `sys.get_int_max_str_digits` allows
         return text
+
+
+_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_int, parse_constant=str)
 
 
 def merge_patch(target: object, patch: object) -> Any:

@@ -251,3 +251,24 @@ async def test_aiohttp_carries_the_requests_if_it_is_installed(monkeypatch):
     client = transport.open_client(GraphSettings())
     assert type(client) is httpx.AsyncClient
     await client.aclose()
+
+
+async def test_a_cookie_in_a_response_is_not_sent_back():
+    received = []
+
+    async def answer(reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            received.append(head.lower())
+            writer.write(b"HTTP/1.1 202 Accepted\r\nSet-Cookie: slice=1; Path=/\r\nContent-Length: 0\r\n\r\n")
+            if len(received) > 1:
+                break
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, transport.open_client(GraphSettings()) as client:
+        for _ in range(2):
+            response = await client.post(f"http://127.0.0.1:{port}/")
+            assert "set-cookie" in response.headers
+    assert len(received) == 2
+    assert not any(b"\r\ncookie:" in head for head in received)

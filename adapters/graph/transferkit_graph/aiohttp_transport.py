@@ -29,9 +29,18 @@ class _Transport(AiohttpTransport):
         return ClientSession(connector=connector, request_class=_Request)
 
 
+class _NoCookies(httpx.Cookies):
+    """Ignores the cookies of responses: Graph needs none, and httpx parses each response for them."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep nothing."""
+
+
 @final
 class CheckedClient(HttpxAiohttpClient):
-    """A client that does not write a request whose deadline has passed."""
+    """A client that does not write a request whose deadline has passed. It keeps no cookies."""
+
+    cookies = _NoCookies()  # type: ignore[override] # in place of a property
 
     def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
         return _Transport(**options)
