@@ -47,9 +47,7 @@ class WithoutHold(FakeAdapter):
     @property
     def capabilities(self):
         known = super().capabilities
-        steps = {
-            kind: support for kind, support in known.steps.items() if kind not in {"hold", "resume"}
-        }
+        steps = {kind: support for kind, support in known.steps.items() if kind not in {"hold", "resume"}}
         return evolve(known, steps=steps)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import assert_never
 
 from attrs import evolve
@@ -49,14 +50,12 @@ def step_request(wanted: Wanted, request: Consultation, *, agent_call: Call, ada
                 on_unsupported=on_unsupported,
             )
         case Wanted.PLACE_CALL:
-            support = adapter.capabilities.support(RequestKind.PLACE_CALL)
-            limits_ringing = support is not None and "ring_timeout" in support.fields
             return PlaceCall(
                 request.to,
                 provider=call.provider,
                 caller_id=request.caller_id,
                 context=request.context,
-                ring_timeout=request.ring_timeout if limits_ringing else None,
+                ring_timeout=_accepted_ring_timeout(request, adapter),
                 deadline=request.ring_timeout + deadline,
                 on_unsupported=on_unsupported,
             )
@@ -78,8 +77,17 @@ def step_request(wanted: Wanted, request: Consultation, *, agent_call: Call, ada
     assert_never(wanted)
 
 
-def plan_consultation(request: Consultation, adapter: Adapter) -> Plan:
-    """Check all steps of a consultation, before any of them is needed."""
+def _accepted_ring_timeout(request: Consultation, adapter: Adapter) -> timedelta | None:
+    """Return the ring timeout if the provider can apply it as well. The consultation applies it in any case."""
+    support = adapter.capabilities.support(RequestKind.PLACE_CALL)
+    limit = support and support.fields.get("ring_timeout")
+    if limit is None or [*limit.problems("ring_timeout", request.ring_timeout)]:
+        return None
+    return request.ring_timeout
+
+
+def plan_consultation(request: Consultation, adapter: Adapter, plan: Callable[[Step], Plan]) -> Plan:
+    """Check all steps of a consultation, before any of them is needed. `plan` checks one."""
     dropped: list[str] = []
     problems = [
         Problem(name, "is not supported for a consultation", "leave it out")
@@ -91,7 +99,7 @@ def plan_consultation(request: Consultation, adapter: Adapter) -> Plan:
     for wanted in _steps(request):
         # The agent's call has no id yet: the caller's stands for it.
         step = step_request(wanted, request, agent_call=request.call, adapter=adapter)
-        planned = adapter.plan(step)
+        planned = plan(step)
         problems += [_of_step(problem, wanted) for problem in planned.problems]
         dropped += planned.dropped
     return Plan(

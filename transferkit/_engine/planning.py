@@ -15,6 +15,7 @@ from transferkit._util.frozenmap import FrozenMap
 from transferkit.codec import fingerprint
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.provider.adapter import Adapter
+from transferkit.provider.capabilities import Plan
 from transferkit.requests import Call, Consultation, PlaceCall, Request, RequestKind, Transfer
 
 __all__ = ["call_key", "plan_request"]
@@ -43,10 +44,13 @@ def plan_request(
         request = evolve(request, provider=provider, step_id=transfer_id)
     elif request.call.provider != provider:
         request = evolve(request, call=evolve(request.call, provider=provider))
-    if isinstance(request, Consultation):
-        planned = plan_consultation(request, adapter)
-    else:
-        planned = adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
+
+    def plan(request: Request) -> Plan:
+        return adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
+
+    planned = (
+        plan_consultation(request, adapter, plan) if isinstance(request, Consultation) else plan(request)
+    )
     legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import final
-from uuid import NAMESPACE_URL, uuid5
+from uuid import UUID
 
 from attrs import evolve, field, frozen
 
@@ -20,8 +21,12 @@ __all__ = ["ConsultationStep", "Ending", "EndingKind", "OpenConsultation", "Phas
 
 
 def step_id(consultation_id: str, kind: RequestKind) -> str:
-    """Return the id of a consultation's step. A consultation requests each kind of step at most once."""
-    return str(uuid5(NAMESPACE_URL, f"transferkit:{consultation_id}/{kind}"))
+    """Return the id of a consultation's step. A consultation requests each kind of step at most once.
+
+    It has the form of a UUID of version 4, which ACS demands of the id of a repeatable request.
+    """
+    digest = sha256(f"transferkit:{consultation_id}/{kind.value}".encode()).digest()
+    return str(UUID(bytes=digest[:16], version=4))
 
 
 @final
@@ -89,6 +94,8 @@ class OpenConsultation:
     id: str
     target: Identifier
     hold: bool
+    hold_is_optional: bool = False
+    """It goes on if the provider says that it cannot hold this caller."""
     join_side: JoinSide
     ring_timeout: timedelta
     briefing_timeout: timedelta

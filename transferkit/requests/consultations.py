@@ -43,7 +43,8 @@ class Consultation(StepFields):
     * `ring_timeout`: how long the agent's phone rings, a timedelta or seconds; 30 s by default.
     * `briefing_timeout`: how long the application and the agent may talk; 10 min by default. After that the
       consultation is cancelled.
-    * `hold`: whether the caller is put on hold meanwhile.
+    * `hold`: whether the caller is put on hold meanwhile. With `on_unsupported="drop"`, a caller whom the
+      provider cannot hold is not held (Graph holds only participants of group calls).
     * `participant`, `participant_id`: the caller; the only other party of `call` if neither is given.
     * `deadline`: how long each of the other steps may take (hold, join, resume, hang up); 30 s by default.
     """

@@ -31,7 +31,7 @@ from transferkit._lifecycle.transition import Transition
 from transferkit._util.frozenmap import EMPTY
 from transferkit.events import ConsultationCompleting, ConsultationRequested, StepFailed
 from transferkit.provider.facts import Fact, Result, Signal
-from transferkit.requests import Consultation
+from transferkit.requests import Consultation, OnUnsupported
 
 __all__ = [
     "AlreadyDecided",
@@ -68,6 +68,7 @@ def open_consultation(
             id=opened.id,
             target=request.to,
             hold=request.hold,
+            hold_is_optional=request.on_unsupported is OnUnsupported.DROP,
             join_side=requested.rules.join_side,
             ring_timeout=request.ring_timeout,
             briefing_timeout=request.briefing_timeout,

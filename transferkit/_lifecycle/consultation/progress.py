@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transferkit._lifecycle.consultation.cleanup import begin_ending
 from transferkit._lifecycle.consultation.publishing import Consulting, result_of
-from transferkit._lifecycle.consultation_state import EndingKind, Phase, Wanted
+from transferkit._lifecycle.consultation_state import EndingKind, OpenConsultation, Phase, Wanted
 from transferkit.events import (
     Basis,
     ConsultationAnswered,
@@ -42,7 +42,7 @@ def reach_agent(consulting: Consulting) -> None:
         consulting.update(wanted=Wanted.HOLD)
     elif consultation.is_open(RequestKind.HOLD):
         return
-    elif isinstance(held, StepFailed):
+    elif isinstance(held, StepFailed) and not _goes_on_without_hold(consultation, held):
         begin_ending(consulting, EndingKind.FAILED, result_of(held))
     elif isinstance(held, StepExpired):
         begin_ending(consulting, EndingKind.FAILED, _HOLD_UNKNOWN)
@@ -50,6 +50,10 @@ def reach_agent(consulting: Consulting) -> None:
         consulting.update(wanted=Wanted.PLACE_CALL)
     else:
         _wait_for_answer(consulting)
+
+
+def _goes_on_without_hold(consultation: OpenConsultation, held: StepFailed) -> bool:
+    return consultation.hold_is_optional and held.reason is FailureReason.UNSUPPORTED
 
 
 def _wait_for_answer(consulting: Consulting) -> None:
