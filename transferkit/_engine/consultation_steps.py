@@ -78,7 +78,7 @@ def step_request(wanted: Wanted, request: Consultation, *, agent_call: Call, ada
 
 
 def _accepted_ring_timeout(request: Consultation, adapter: Adapter) -> timedelta | None:
-    """Return the ring timeout if the provider can apply it as well. The consultation applies it in any case."""
+    """Return the ring timeout if the provider can apply it as well. The consultation always applies it."""
     support = adapter.capabilities.support(RequestKind.PLACE_CALL)
     limit = support and support.fields.get("ring_timeout")
     if limit is None or [*limit.problems("ring_timeout", request.ring_timeout)]:
