@@ -20,6 +20,7 @@ import attrs
 import typer.main
 from transferkit_acs.reasons import ACS
 from transferkit_acs.settings import ApiVersion
+from transferkit_asterisk.reasons import SIP_REASONS, UNPROVEN, sip_failure
 from transferkit_graph.reasons import GRAPH
 from transferkit_microsoft import codes as microsoft
 from typer.testing import CliRunner
@@ -36,7 +37,7 @@ from transferkit.config import (
 )
 from transferkit.emulators.operations import OPERATIONS
 from transferkit.provider.capabilities import Capabilities
-from transferkit.provider.facts import RequestKind
+from transferkit.provider.facts import RequestKind, Result
 from transferkit.provider.limits import Anything, Identifiers, Limit
 from transferkit.provider.registry import adapter_class, sink_class
 from transferkit.stores.address import ADDRESSES
@@ -75,7 +76,10 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "retention": RetentionConfig,
     "relay": RelayConfig,
     **{f"relay.{name}": sink_class(name).settings_class for name in ("nats", "servicebus", "kafka")},
-    **{f"providers.{name}": adapter_class(name).settings_class for name in ("acs", "graph", "fake")},
+    **{
+        f"providers.{name}": adapter_class(name).settings_class
+        for name in ("acs", "graph", "asterisk", "fake")
+    },
 }
 _TYPES: Final = {
     str: "text",
@@ -218,13 +222,18 @@ def failure_reasons() -> str:
         "* *Microsoft*: a code of the calling service, in a callback or in an HTTP error of Graph or ACS.\n"
         "* *Phone leg*: the last three digits of a subcode 540xxx (inbound) or 560xxx (outbound), or the "
         "carrier's own SIP status.\n"
-        "* *Code alone*: the code of a callback that has no subcode.",
+        "* *Code alone*: the code of a callback that has no subcode.\n"
+        "* *Asterisk*: the final SIP status of a call to the target. *Bridge* means only in mode `bridge`: "
+        "as the status of a REFER it proves nothing.",
         "A code whose meaning Microsoft does not publish has the reason `unknown`, and its `advice` says so.",
         *sections,
     )
 
 
-def _codes() -> Iterator[tuple[str, str, microsoft.Meaning]]:
+def _codes() -> Iterator[tuple[str, str, microsoft.Meaning | Result]]:
+    for status in SIP_REASONS:
+        source = "Asterisk, bridge" if status in UNPROVEN else "Asterisk"
+        yield source, _pair(status, None), sip_failure("FAILURE", status)
     for own in (GRAPH, ACS):
         for code, meaning in own.codes.items():
             yield f"{own.name}, HTTP error", _pair(None, code), meaning
@@ -256,8 +265,14 @@ _VARIANTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "China": {"cloud": "china"},
     },
     "acs": {version.value: {"api_version": version} for version in ApiVersion},
+    "asterisk": {
+        "without number_uri": {},
+        "with number_uri": {"number_uri": "sip:{number}@pbx.example"},
+    },
 }
-_NAMES: Final = {"graph": "Microsoft Graph", "acs": "Azure Communication Services"}
+_NAMES: Final = {"graph": "Microsoft Graph", "acs": "Azure Communication Services", "asterisk": "Asterisk"}
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"asterisk": {"number_uri": "sip:{number}@pbx.example"}}
+"""The settings without which a provider supports less than everyone configures."""
 
 
 def _capabilities(name: str, settings: Mapping[str, Any]) -> Capabilities:
@@ -312,7 +327,7 @@ def _accepted_values(limits: Mapping[str, Mapping[str, Limit]]) -> str:
 
 def provider_table() -> str:
     """The table in README.md: what each provider supports with its default configuration."""
-    defaults = [_capabilities(name, {}) for name in _NAMES]
+    defaults = [_capabilities(name, _DEFAULTS.get(name, {})) for name in _NAMES]
     rows = ((feature, *(summary(found) for found in defaults)) for feature, summary in _SUMMARY.items())
     return _table(("", *_NAMES.values()), rows)
 

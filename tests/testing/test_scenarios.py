@@ -2,7 +2,7 @@
 
 import pytest
 
-from transferkit import CommunicationUser, PhoneNumber, TeamsApp, TeamsUser
+from transferkit import CommunicationUser, PhoneNumber, SipAddress, TeamsApp, TeamsUser
 from transferkit.testing import SCENARIOS, Ending, scenario, scenario_for
 
 
@@ -29,6 +29,7 @@ def test_a_magic_target_selects_its_scenario(line):
         line.teams_user,
         TeamsApp(line.object_id),
         CommunicationUser(f"8:acs:b9614373-fd0b-480c-8fd2-cb58b70eab9f_{line.object_id}"),
+        SipAddress(f"sip:{line.number.number}@pbx.example;user=phone"),
     ):
         assert scenario_for(target) is line
 
@@ -36,6 +37,7 @@ def test_a_magic_target_selects_its_scenario(line):
 def test_any_other_target_answers(planted):
     assert scenario_for(PhoneNumber(planted.number)).name == "answers"
     assert scenario_for(TeamsUser("somebody")).name == "answers"
+    assert scenario_for(SipAddress("sip:pbx.example")).name == "answers"
 
 
 def test_an_unknown_scenario_raises_key_error():

@@ -31,6 +31,7 @@ from transferkit.identifiers import (
     CommunicationUser,
     Identifier,
     PhoneNumber,
+    SipAddress,
     TeamsApp,
     TeamsExtensionUser,
     TeamsUser,
@@ -87,7 +88,7 @@ class Script:
     after: tuple[Say, ...] = ()
 
 
-_PEOPLE = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, TeamsExtensionUser)
+_PEOPLE = (PhoneNumber, TeamsUser, TeamsApp, CommunicationUser, TeamsExtensionUser, SipAddress)
 _ANY = Anything()
 _ON_BOTH = dict.fromkeys(("caller_id", "context.sip", "context.voip", "context.teams", "callback_uri"), _ANY)
 _ON_TRANSFERS = dict.fromkeys(("participant_id", "replaces", "language_id", "region", "endpoint"), _ANY)

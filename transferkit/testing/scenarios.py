@@ -1,7 +1,8 @@
 """The scenarios of the fake and of all emulators, each with a magic target that selects it.
 
 A transfer, redirect or call to the number or id of a scenario plays that scenario; any other target answers.
-The numbers are in the range that is reserved for fiction.
+The numbers are in the range that is reserved for fiction. The user of a SIP address can be such a number or
+id.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import final
 from attrs import field, frozen
 
 from transferkit.events import FailureReason
-from transferkit.identifiers import Identifier, PhoneNumber, TeamsUser
+from transferkit.identifiers import Identifier, PhoneNumber, SipAddress, TeamsUser
 
 __all__ = ["SCENARIOS", "Ending", "Scenario", "scenario", "scenario_for"]
 
@@ -176,7 +177,7 @@ def scenario(name: str) -> Scenario:
 
 def scenario_for(target: Identifier) -> Scenario:
     """The scenario of a call to `target`."""
-    text = target.raw_id
+    text = (target.user or "") if isinstance(target, SipAddress) else target.raw_id
     for line in SCENARIOS:
         if text.endswith((line.number.number, line.object_id)):
             return line

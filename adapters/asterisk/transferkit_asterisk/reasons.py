@@ -11,7 +11,7 @@ from typing import Final
 from transferkit.events import FailureReason
 from transferkit.provider.facts import Result
 
-__all__ = ["REDIRECTED", "UNPROVEN", "ari_failure", "dial_failure", "sip_failure"]
+__all__ = ["REDIRECTED", "SIP_REASONS", "UNPROVEN", "ari_failure", "dial_failure", "sip_failure"]
 
 REDIRECTED: Final = 23
 """The cause of a call that left by a redirect (Q.850: redirection to new destination)."""
@@ -23,7 +23,7 @@ Asterisk reports 500 if it lost the subscription by itself. A proxy on the way m
 or 504 although the caller's side received it.
 """
 
-_SIP: Final = {
+SIP_REASONS: Final = {
     300: FailureReason.UNREACHABLE,
     301: FailureReason.UNREACHABLE,
     302: FailureReason.UNREACHABLE,
@@ -70,6 +70,7 @@ _SIP: Final = {
     607: FailureReason.DECLINED,
     608: FailureReason.DECLINED,
 }
+"""What the final SIP status of a call to the target means."""
 
 _DIAL: Final = {
     "BUSY": FailureReason.BUSY,
@@ -133,7 +134,7 @@ def dial_failure(status: str, code: int | None) -> Result:
 
 
 def _reason_of(code: int | None) -> FailureReason:
-    return FailureReason.UNKNOWN if code is None else _SIP.get(code, FailureReason.UNKNOWN)
+    return FailureReason.UNKNOWN if code is None else SIP_REASONS.get(code, FailureReason.UNKNOWN)
 
 
 def ari_failure(status: int, message: str | None) -> Result:

@@ -97,7 +97,7 @@ _UNCLEAR_RESPONSES = {
 
 @asynccontextmanager
 async def _unclear_provider(
-    response: bytes, preparing: re.Pattern[bytes] | None
+    response: bytes, preparing: re.Pattern[bytes] | None = None
 ) -> AsyncGenerator[tuple[str, list[bytes]]]:
     """Run a provider that responds to each request with `response`; yields its URL and the request lines.
 
