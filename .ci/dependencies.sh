@@ -21,7 +21,7 @@ timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
     adapters/microsoft/tests \
     adapters/graph/tests/test_graph_{auth,callbacks,emulator,submit,transport}.py \
     adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
-    adapters/asterisk/tests/test_asterisk_contract.py \
+    adapters/asterisk/tests/test_asterisk_{callbacks,contract,gaps,settings,transfers}.py \
     tests/test_{codec,config}.py tests/cli/test_{app,serve,transfer}.py tests/provider/test_http.py tests/testing \
     tests/callbacks/test_{asgi,forged_callbacks,receiver,tokens}.py tests/stores/sqlite/test_sqlite_store.py tests/telemetry/test_{spans,metrics}.py tests/relay
 # These are skipped if no PostgreSQL server runs.
