@@ -179,7 +179,7 @@ class _Batch:
             except BufferError:
                 self._results[at] = Unconfirmed("the producer's queue is full")
         self._producer.flush(self._settings.timeout.total_seconds() + _FLUSH_GRACE)
-        return tuple(self._results)
+        return self._results
 
     def _report_to(self, at: int) -> Any:
         def report(error: Any, _: Record) -> None:

@@ -97,7 +97,7 @@ class SinkContract:
         await sink.open()
         await sink.close()
         await sink.open()
-        assert await sink.send([sample_message()]) == [Confirmed()]
+        assert list(await sink.send([sample_message()])) == [Confirmed()]
         await sink.close()
 
     @pytest.mark.parametrize("content_mode", ContentMode)
@@ -105,7 +105,7 @@ class SinkContract:
         self, opened: Sink, content_mode: ContentMode
     ) -> None:
         message = sample_message(content_mode=content_mode, size=10)
-        assert await opened.send([message]) == [Confirmed()]
+        assert list(await opened.send([message])) == [Confirmed()]
         (event,) = await self.received(1)
         assert event.get_data() == message.event.get_data()
         assert event.get_attributes() == message.event.get_attributes()
@@ -119,7 +119,7 @@ class SinkContract:
     async def test_messages_of_one_call_that_are_sent_in_turn_stay_in_order(self, opened: Sink) -> None:
         sent = [sample_message(sequence=sequence) for sequence in range(1, 11)]
         for message in sent:
-            assert await opened.send([message]) == [Confirmed()]
+            assert list(await opened.send([message])) == [Confirmed()]
         assert [event.get_id() for event in await self.received(10)] == [message.id for message in sent]
 
     async def test_a_second_copy_of_a_message_is_confirmed(self, opened: Sink) -> None:
