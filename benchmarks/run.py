@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--quick] [--only NAME …] [--graph-sdk-python PATH]
 
-Names: importing, decoding, transfers, receiver. `sqlite` (`sqlite_store.py`), `stored` (`stored_calls.py`)
-and `postgres` (`postgres_store.py`) run only if they are named; the last two need a PostgreSQL server. Needs
-`transferkit[all]` and trustme.
+Names: importing, decoding, transfers, receiver. `sqlite` (`sqlite_store.py`), `stored` (`stored_calls.py`),
+`groups` (`consumer_groups.py`) and `postgres` (`postgres_store.py`) run only if they are named; the last
+three need a PostgreSQL server. Needs `transferkit[all]` and trustme.
 
 msgraph-beta-sdk is very large, so it is expected in another environment: `uv venv X && uv pip install
 --python X msgraph-beta-sdk`, then `--graph-sdk-python X/bin/python`. Without it, it is left out of the
@@ -39,6 +39,7 @@ BENCHMARKS: Final[dict[str, Callable[..., Iterator[Report]]]] = {
 }
 SCRIPTS: Final = {
     "sqlite": ("sqlite_store.py", "--quick"),
+    "groups": ("consumer_groups.py", "--events", "1000", "--rounds", "2"),
     "stored": ("stored_calls.py", "--stored", "20000", "--rounds", "3"),
     "postgres": ("postgres_store.py", "--seconds", "1", "--rounds", "1"),
 }

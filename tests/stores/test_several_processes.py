@@ -122,7 +122,11 @@ async def test_a_wait_ends_when_another_process_writes(store, other):
 
 def without_position(begun):
     """Positions differ between stores: PostgreSQL counts them in each partition."""
-    return evolve(begun, delivery=begun.delivery and evolve(begun.delivery, position=0))
+    return evolve(
+        begun,
+        delivery=begun.delivery and evolve(begun.delivery, position=0),
+        following=tuple(evolve(delivery, position=0) for delivery in begun.following),
+    )
 
 
 class RandomInputs:
@@ -183,11 +187,17 @@ class RandomInputs:
         group, owner, done = self.group(), self.lease().owner, None
         results = []
         for _ in range(self.random.randrange(1, 4)):
-            begun = await self.store.begin_next(group, owner, done=done, now=self.now, max_attempts=2)
-            done = begun.delivery
+            limit = self.random.choice((1, 1, 3, 16))
+            begun = await self.store.begin_next(
+                group, owner, done=done, now=self.now, max_attempts=2, limit=limit
+            )
+            batch = [begun.delivery, *begun.following]
+            handled = self.random.randrange(len(batch))
+            done, received = batch[handled], [*batch, None][handled + 1]
             results.append(without_position(begun))
         if done and self.random.random() < 0.5:
-            results.append(await self.store.acknowledge(done, owner))
+            received = self.random.choice((None, received))
+            results.append(await self.store.acknowledge(done, owner, received=received))
         return results
 
     async def leave(self):

@@ -198,8 +198,79 @@ async def test_requesting_the_next_event_acknowledges_the_current_one(client, st
     async with client.events(group="crm") as stream:
         await anext(stream)
         await anext(stream)
-        assert [group.lag for group in await client.groups()] == [1]
     assert await next_in_store(store, clock) == (second, 1)
+
+
+async def test_waiting_events_are_begun_and_acknowledged_in_batches(client, store, wire, call):
+    recorded = await record(store, *[call] * 40)
+    assert await read(client, 40) == recorded
+    assert wire.calls.count("begin_next") <= 4
+    assert [group.lag for group in await client.groups()] == [0]
+
+
+async def test_a_slow_reader_acknowledges_each_event_with_the_next_request(client, store, clock, call):
+    await record(store, *[call] * 4)
+    async with client.events(group="crm") as stream:
+        for lag in (4, 3, 2, 1):
+            await anext(stream)
+            assert [group.lag for group in await client.groups()] == [lag]
+            clock.advance(timedelta(milliseconds=100))
+
+
+async def test_a_renewal_of_the_lease_acknowledges_what_was_handled(client, store, wire, clock, call):
+    recorded = await record(store, *[call] * 4)
+    async with client.events(group="crm") as stream:
+        await anext(stream)
+        await anext(stream)
+        assert [group.lag for group in await client.groups()] == [4]
+        clock.advance(LEASE / 3)
+        await until(lambda: "acknowledge" in wire.calls)
+        assert [group.lag for group in await client.groups()] == [3]
+        assert [await anext(stream), await anext(stream)] == recorded[2:]
+        await stream.ack()
+    assert [group.lag for group in await client.groups()] == [0]
+
+
+async def test_a_batch_is_not_delivered_after_another_consumer_took_over(
+    connect, client, store, clock, call, caplog
+):
+    first, *_ = await record(store, *[call] * 4)
+    async with client.events(group="crm") as stream:
+        assert await anext(stream) == first
+        other = Consumer(store, "other")
+        await other.hold(at=clock.now() + LEASE)
+        begun = await other.begin(at=clock.now() + LEASE)
+        assert begun.delivery.event == first
+        clock.advance(LEASE)
+        waiting = asyncio.create_task(anext(stream))
+        await until(lambda: logged(caplog, "group_event_stale"))
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("handled", range(4))
+async def test_an_exception_counts_as_an_attempt_at_the_event_that_raised(
+    client, store, clock, call, handled
+):
+    recorded = await record(store, *[call] * 4)
+
+    async def handle_some(stream):
+        for _ in range(handled + 1):
+            await anext(stream)
+
+    with pytest.raises(Boom):
+        await fail(client, handle_some)
+    assert await next_in_store(store, clock) == (recorded[handled], 2)
+
+
+@pytest.mark.parametrize("handled", range(4))
+async def test_break_gives_back_the_event_that_was_not_handled(client, store, clock, call, handled):
+    recorded = await record(store, *[call] * 4)
+    async with client.events(group="crm") as stream:
+        for _ in range(handled + 1):
+            await anext(stream)
+    assert await next_in_store(store, clock) == (recorded[handled], 1)
 
 
 async def test_an_event_that_was_acknowledged_early_is_not_delivered_again(client, store, clock, call):
@@ -372,7 +443,7 @@ async def test_a_wait_that_is_cancelled_at_any_point_loses_no_event(client, stor
             waiting.cancel()
             (event,) = await asyncio.gather(waiting, return_exceptions=True)
             seen.append(await anext(stream) if isinstance(event, asyncio.CancelledError) else event)
-    assert seen == recorded
+    assert sorted(event.id for event in seen) == sorted(event.id for event in recorded)
 
 
 async def test_a_cancelled_entry_leaves_no_member_in_the_group(client, store, wire):

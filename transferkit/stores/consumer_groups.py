@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import final
 from zlib import crc32
 
@@ -89,11 +90,14 @@ class Begun:
 
     `delivery` is the event that was begun. If that event cannot be read, `unreadable` is set instead: the
     attempt has failed and there is nothing to acknowledge. If both are None, there is nothing to do now.
+    `following` are the events after it in its partition, which were begun with it: the consumer handles them
+    in this order, and acknowledges the last one that it has handled.
     `stale`: the event to acknowledge belongs to another consumer by now and will be delivered again.
     `parked`: the events that were parked before one could be begun.
     """
 
     delivery: GroupDelivery | None = None
+    following: tuple[GroupDelivery, ...] = ()
     unreadable: UnreadableEvent | None = None
     stale: bool = False
     parked: tuple[ParkedEvent, ...] = ()
@@ -154,7 +158,8 @@ class Waiting:
     """An event that a consumer may begin: a released one, or the first one after a partition's cursor.
 
     `id` is the id under which it is, or would be, parked. `attempts` counts how often it was begun, since its
-    release if it was released.
+    release if it was released. `alone`: no other event may be begun with it, because the attempt at it, or at
+    a batch that contained it, has failed before.
     """
 
     id: str
@@ -164,15 +169,35 @@ class Waiting:
     epoch: int
     attempts: int
     released: bool = False
+    alone: bool = False
+
+    def delivery(self, event: Event, group: str) -> GroupDelivery:
+        """The delivery of this event, which was read."""
+        return GroupDelivery(
+            event=event,
+            group=group,
+            partition=self.partition,
+            epoch=self.epoch,
+            position=self.position,
+            attempt=self.attempts + 1,
+            released=self.released,
+        )
 
 
 @final
 @frozen
 class Delivered:
-    """The decision about waiting events: those to park, and the one to begin, if any."""
+    """The decision about waiting events: those to park, the one to begin, and those that follow it."""
 
     park: tuple[Waiting, ...]
     begin: Waiting | None
+    following: tuple[Waiting, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The position of the last event that is begun."""
+        begun = (*self.following, self.begin)
+        return max(waiting.position for waiting in begun if waiting is not None)
 
     def parked_events(self, group: str, now: datetime) -> tuple[ParkedEvent, ...]:
         """The parked events, to report."""
@@ -194,29 +219,36 @@ class Delivered:
             return Begun(stale=stale, parked=parked)
         if isinstance(waiting.event, UnreadableEvent):
             return Begun(unreadable=waiting.event, stale=stale, parked=parked)
-        delivery = GroupDelivery(
-            event=waiting.event,
-            group=group,
-            partition=waiting.partition,
-            epoch=waiting.epoch,
-            position=waiting.position,
-            attempt=waiting.attempts + 1,
-            released=waiting.released,
+        following = tuple(
+            one.delivery(one.event, group)
+            for one in self.following
+            if not isinstance(one.event, UnreadableEvent)
         )
-        return Begun(delivery=delivery, stale=stale, parked=parked)
+        return Begun(
+            delivery=waiting.delivery(waiting.event, group), following=following, stale=stale, parked=parked
+        )
 
 
 def deliver(waiting: Iterable[Waiting], *, max_attempts: int) -> Delivered:
     """Begin the first event that has attempts left, and park those before it that have none.
 
-    A released event has one attempt.
+    A released event has one attempt. The events behind the first one are begun with it, up to one that must
+    be begun alone. A failure of the batch counts as an attempt at its first event, so there is no batch if an
+    event has only one attempt.
     """
     park: list[Waiting] = []
-    for candidate in waiting:
+    rest = iter(waiting)
+    for candidate in rest:
         if candidate.attempts < (1 if candidate.released else max_attempts):
-            return Delivered(tuple(park), candidate)
+            batch = max_attempts > 1 and not _is_alone(candidate)
+            following = takewhile(lambda one: not _is_alone(one), rest) if batch else ()
+            return Delivered(tuple(park), candidate, tuple(following))
         park.append(candidate)
     return Delivered(tuple(park), None)
+
+
+def _is_alone(waiting: Waiting) -> bool:
+    return waiting.alone or waiting.released or isinstance(waiting.event, UnreadableEvent)
 
 
 def parked_id(event: Event | UnreadableEvent) -> str:

@@ -239,7 +239,14 @@ class Store(ABC):
 
     @abstractmethod
     async def begin_next(
-        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+        self,
+        group: str,
+        owner: str,
+        *,
+        done: GroupDelivery | None,
+        now: datetime,
+        max_attempts: int,
+        limit: int = 1,
     ) -> Begun:
         """Acknowledge `done` and begin the next event of the partitions that `owner` owns.
 
@@ -247,11 +254,21 @@ class Store(ABC):
         again counts as another attempt. An event that had `max_attempts` attempts is parked, and the next one
         is begun. An event that cannot be read is begun, counted and parked in the same way:
         `Begun.unreadable`.
+
+        Up to `limit` events of one partition are begun together. If this batch ends without an
+        acknowledgement, that counts as an attempt at its first event, and all its events are begun alone from
+        then on. The end of a batch that was acknowledged in part is returned unused.
         """
 
     @abstractmethod
-    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        """Mark the event as processed. False, with no effect, if the partition has another owner by now."""
+    async def acknowledge(
+        self, delivery: GroupDelivery, owner: str, *, received: GroupDelivery | None = None
+    ) -> bool:
+        """Mark the event, and those of its batch before it, as processed.
+
+        False, with no effect, if the partition has another owner by now. `received`: a later event of the
+        batch that the consumer still handles; it counts as begun alone. The others are returned unused.
+        """
 
     @abstractmethod
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:

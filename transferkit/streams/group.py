@@ -2,14 +2,20 @@
 
 Each store call runs in a task of the stream, one at a time, so that cancelling the reader never interrupts a
 store call. An event that was begun for a cancelled reader goes to the next request, or is given back.
+
+Events are begun in small batches, each of one partition. Acknowledging one acknowledges those before it. The
+rest of a batch is delivered only for a moment after it was begun, and only during the lease: later the
+partition may have another owner. So a slow reader acknowledges each event with the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
 from uuid import uuid4
@@ -34,6 +40,8 @@ _log = logging.getLogger("transferkit.streams")
 
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
+_BATCH = 16
+_BATCH_AGE = timedelta(milliseconds=100)
 
 T = TypeVar("T")
 
@@ -42,10 +50,11 @@ T = TypeVar("T")
 class GroupStream(EventStream):
     """The events of a group that this consumer receives. Enter it once.
 
-    Requesting the next event acknowledges the current one. An event without acknowledgement is given back
-    when the stream is left: after `break` or a cancellation it does not count as an attempt, after an
-    exception it does. An event that cannot be read counts as a failed attempt. If the store fails, a request
-    is retried until the store works. Without `follow`, the stream ends when there is nothing more to read.
+    Requesting the next event acknowledges the current one; the store records this after a few more events, or
+    when the lease is renewed. An event without acknowledgement is given back when the stream is left: after
+    `break` or a cancellation it does not count as an attempt, after an exception it does. An event that
+    cannot be read counts as a failed attempt. If the store fails, a request is retried until the store works.
+    Without `follow`, the stream ends when there is nothing more to read.
     """
 
     def __init__(
@@ -81,11 +90,15 @@ class GroupStream(EventStream):
         self._store_calls: set[asyncio.Task[Any]] = set()
         self._lease_task: asyncio.Task[None] | None = None
         self._leave_task: asyncio.Task[None] | None = None
-        # An event is `ready` after the store began it, `current` after it was returned to the reader, and
-        # `done` when it is to be acknowledged. The next event is begun only after that.
+        # An event is `ready` when it is the next to be returned, `current` after that, and `done` when it is
+        # to be acknowledged. `following` is the rest of the batch. All of them are events of one partition.
+        self._following: deque[GroupDelivery] = deque()
         self._ready: GroupDelivery | None = None
         self._current: GroupDelivery | None = None
-        self._done: GroupDelivery | None = None
+        self._done: list[GroupDelivery] = []
+        self._batch_begun = self._lease_ends = clock.now()
+        self._limit = _BATCH
+        """How many events to begin next: one after `ack`, which most readers call for each event or never."""
         self._span = Span()
 
     # --- entering and leaving -----------------------------------------------------------------------
@@ -159,7 +172,7 @@ class GroupStream(EventStream):
     # --- reading ------------------------------------------------------------------------------------
 
     async def __anext__(self) -> Event:
-        """The next event; the current one is acknowledged in the same transaction.
+        """The next event; the current one is acknowledged.
 
         Ends when the stream or its client closes. Raises `RuntimeError` if another task waits for an event.
         """
@@ -177,7 +190,10 @@ class GroupStream(EventStream):
         self._finish_current()
         while not self._ending.is_set():
             try:
-                end = await self._in_task(self._begin())
+                if self._ready is None and self._following and self._is_batch_valid():
+                    self._ready = self._following.popleft()
+                    await self._start_span(self._ready)
+                end = await self._in_task(self._begin()) if self._ready is None else None
                 if self._ending.is_set():
                     break
                 if self._ready is not None:
@@ -202,7 +218,8 @@ class GroupStream(EventStream):
     async def ack(self) -> None:
         """Acknowledge the current event, if there is one. Raises `StoreError`; the next request retries."""
         self._finish_current()
-        if self._done is not None and self._leave_task is None:
+        self._limit = 1
+        if self._done and self._leave_task is None:
             await self._in_task(self._acknowledge_done())
 
     def _finish_current(self) -> None:
@@ -211,12 +228,16 @@ class GroupStream(EventStream):
             return
         self._span.end()
         if self._leave_task is None:
-            self._done = finished
+            self._done.append(finished)
         else:
-            self._stale(finished)
+            self._stale([finished])
+
+    def _is_batch_valid(self) -> bool:
+        end = min(self._batch_begun + _BATCH_AGE, self._lease_ends)
+        return self._batch_begun <= self._clock.now() < end
 
     async def _begin(self) -> Position | None:
-        """Acknowledge the `done` event and begin the next; returns the end of the log before that.
+        """Acknowledge the `done` events and begin the next batch; returns the end of the log before that.
 
         Returns None if the reader must look again without waiting: an event is ready, partitions were added,
         or the stream ends. The end of the log is read only after a request that found nothing.
@@ -225,17 +246,22 @@ class GroupStream(EventStream):
             if self._ready is not None or self._ending.is_set():
                 return None
             end = await self._store.end_of_log() if self._idle else None
+            done, now = [*self._done], self._clock.now()
+            self._following.clear()
             begun = await self._store.begin_next(
                 self._group,
                 self._owner,
-                done=self._done,
-                now=self._clock.now(),
+                done=done[-1] if done else None,
+                now=now,
                 max_attempts=self._config.max_attempts,
+                limit=self._limit,
             )
-            done, self._done = self._done, None
-            self._ready = begun.delivery
+            self._limit = _BATCH
+            del self._done[: len(done)]
+            self._ready, self._batch_begun = begun.delivery, now
+            self._following.extend(begun.following)
             self._idle = begun == Begun()
-            if begun.stale and done is not None:
+            if begun.stale:
                 self._stale(done)
             for parked in begun.parked:
                 report_parked(parked)
@@ -243,7 +269,8 @@ class GroupStream(EventStream):
                 await self._skip(begun.unreadable)
                 return None
             if begun.delivery is not None:
-                await self._start_span(begun.delivery)
+                self._span = self._telemetry.delivery(begun.delivery)
+                await link_events(self._span, [begun.delivery.event], self._store)
             elif await self._renew_lease():  # notices soon that consumers joined or left
                 return None
             return end
@@ -256,22 +283,29 @@ class GroupStream(EventStream):
         await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _acknowledge_done(self) -> None:
+        """Acknowledge the `done` events, and end the batch: only the reader's event stays begun."""
         async with self._lock:
-            if self._done is None:
+            done = [*self._done]
+            if not done:
                 return
-            acknowledged = await self._store.acknowledge(self._done, self._owner)
-            done, self._done = self._done, None
+            self._following.clear()
+            received = self._current or self._ready
+            acknowledged = await self._store.acknowledge(done[-1], self._owner, received=received)
+            del self._done[: len(done)]
             if not acknowledged:
                 self._stale(done)
 
-    def _stale(self, delivery: GroupDelivery) -> None:
-        """The lease ended while the event was handled; partitions held now are held anew."""
-        self._partitions = frozenset()
-        report_stale(delivery)
+    def _stale(self, deliveries: Sequence[GroupDelivery]) -> None:
+        """The lease ended while the events were handled; partitions held now are held anew."""
+        if deliveries:
+            self._partitions = frozenset()
+        for delivery in deliveries:
+            report_stale(delivery)
 
     async def _start_span(self, delivery: GroupDelivery) -> None:
         self._span = self._telemetry.delivery(delivery)
-        await link_events(self._span, [delivery.event], self._store)
+        if self._span.recording:
+            await self._in_task(link_events(self._span, [delivery.event], self._store))
 
     async def _in_task(self, store_call: Coroutine[Any, Any, T]) -> T:
         """Run a store call in a task that a cancellation of the reader does not reach."""
@@ -297,6 +331,7 @@ class GroupStream(EventStream):
             try:
                 async with self._lock:
                     await self._renew_lease()
+                await self._acknowledge_done()
             except Exception as error:  # noqa: BLE001 - the lease must be kept after any error
                 with suppress(Exception):  # a log filter may raise
                     _log.error(
@@ -309,8 +344,9 @@ class GroupStream(EventStream):
     async def _renew_lease(self) -> bool:
         """Renew the lease; returns whether this consumer has new partitions."""
         now = self._clock.now()
-        deliveries = (self._ready, self._current, self._done)
+        deliveries = (self._ready, self._current, *self._done)
         busy = {delivery.partition for delivery in deliveries if delivery is not None}
         before, lease = self._partitions, Lease(self._owner, now + self._config.lease)
         self._partitions = await self._store.hold(self._group, lease, now=now, busy=busy)
+        self._lease_ends = lease.until
         return not self._partitions <= before

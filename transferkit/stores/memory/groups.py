@@ -26,16 +26,37 @@ __all__ = ["MemoryGroup"]
 
 @define
 class _Cursor:
-    """A group's progress in one partition. `begun` is the current event, `attempts` its attempts."""
+    """A group's progress in one partition.
+
+    `begun` to `begun_to` is the batch that the owner handles, `attempts` are those at its first event. Events
+    up to `alone_to` are begun alone, because a batch with them failed.
+    """
 
     position: int
     epoch: int = 0
     owner: str | None = None
     begun: int | None = None
+    begun_to: int = 0
+    alone_to: int = 0
     attempts: int = 0
 
+    def begin(self, position: int, attempt: int, *, last: int) -> None:
+        self._note_failure()
+        self.begun, self.begun_to, self.attempts = position, last, attempt
+
+    def park(self, position: int) -> None:
+        self._note_failure()
+        self.move(position)
+
+    def _note_failure(self) -> None:
+        if self.begun is not None:
+            self.alone_to = max(self.alone_to, self.begun_to)
+
     def move(self, position: int) -> None:
-        self.position, self.begun, self.attempts = position, None, 0
+        self.position, self.begun, self.begun_to, self.attempts = position, None, 0, 0
+
+    def is_alone(self, position: int) -> bool:
+        return position <= max(self.begun_to, self.alone_to)
 
     def attempts_of(self, position: int) -> int:
         return self.attempts if self.begun == position else 0
@@ -88,6 +109,7 @@ class MemoryGroup:
                 released.parked = evolve(released.parked, attempts=0)
             elif not unused.released and cursor.begun == unused.position:
                 cursor.attempts -= 1
+                cursor.begun_to = unused.position if cursor.attempts else 0
         self._remove_member(owner)
 
     def _remove_member(self, owner: str) -> None:
@@ -100,24 +122,24 @@ class MemoryGroup:
 
     # --- deliveries ---------------------------------------------------------------------------------
 
-    def begin_next(self, owner: str, *, now: datetime, max_attempts: int, stale: bool) -> Begun:
+    def begin_next(self, owner: str, *, now: datetime, max_attempts: int, limit: int, stale: bool) -> Begun:
         """Begin the next event of the partitions that `owner` owns; see `Store.begin_next`."""
         parked: list[ParkedEvent] = []
         while True:
-            delivered = deliver(self._waiting(owner), max_attempts=max_attempts)
+            delivered = deliver(self._waiting(owner, limit), max_attempts=max_attempts)
             events = delivered.parked_events(self.name, now)
             parked += events
             for waiting, event in zip(delivered.park, events, strict=True):
                 self._parked[event.id] = _Parked(waiting.partition, waiting.position, event)
                 if not waiting.released:
-                    self._cursors[waiting.partition].move(waiting.position)
+                    self._cursors[waiting.partition].park(waiting.position)
             if delivered.begin is not None:
-                self._count_attempt(delivered.begin)
+                self._count_attempt(delivered.begin, last=delivered.last)
             if delivered.begin is not None or not events:
                 return delivered.begun(self.name, stale=stale, parked=parked)
 
-    def _waiting(self, owner: str) -> Iterator[Waiting]:
-        """The released events, then the oldest event of the owner's partitions."""
+    def _waiting(self, owner: str, limit: int) -> Iterator[Waiting]:
+        """The released events, then those of the owner's partition whose first event is the oldest."""
         for released in self._by_position():
             if released.parked.released and self._cursors[released.partition].owner == owner:
                 yield Waiting(
@@ -129,10 +151,12 @@ class MemoryGroup:
                     attempts=released.parked.attempts,
                     released=True,
                 )
-        first = [(entry, partition) for partition in self._owned_by(owner) for entry in self._next(partition)]
-        if first:
-            entry, partition = min(first, key=lambda pair: pair[0].position)
-            cursor = self._cursors[partition]
+        first = [(entry.position, owned) for owned in self._owned_by(owner) for entry in self._next(owned, 1)]
+        if not first:
+            return
+        _, partition = min(first)
+        cursor = self._cursors[partition]
+        for entry in self._next(partition, limit):
             yield Waiting(
                 id=parked_id(entry.event),
                 event=entry.event,
@@ -140,21 +164,21 @@ class MemoryGroup:
                 position=entry.position,
                 epoch=cursor.epoch,
                 attempts=cursor.attempts_of(entry.position),
+                alone=cursor.is_alone(entry.position),
             )
 
-    def _next(self, partition: int) -> Sequence[Entry]:
-        """The first event after the partition's cursor; none at the end of the log."""
-        return self._log.of_partition(partition, self._cursors[partition].position, limit=1)
+    def _next(self, partition: int, limit: int) -> Sequence[Entry]:
+        """The first events after the partition's cursor; none at the end of the log."""
+        return self._log.of_partition(partition, self._cursors[partition].position, limit)
 
-    def _count_attempt(self, waiting: Waiting) -> None:
+    def _count_attempt(self, waiting: Waiting, *, last: int) -> None:
         if waiting.released:
             released = self._parked[waiting.id]
             released.parked = evolve(released.parked, attempts=waiting.attempts + 1)
         else:
-            cursor = self._cursors[waiting.partition]
-            cursor.begun, cursor.attempts = waiting.position, waiting.attempts + 1
+            self._cursors[waiting.partition].begin(waiting.position, waiting.attempts + 1, last=last)
 
-    def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
+    def acknowledge(self, delivery: GroupDelivery, owner: str, received: GroupDelivery | None = None) -> bool:
         """Move on past an event; see `Store.acknowledge`."""
         if not self._is_current(delivery, owner):
             return False
@@ -163,8 +187,10 @@ class MemoryGroup:
                 del self._parked[str(delivery.event.id)]
             return str(delivery.event.id) not in self._parked
         cursor = self._cursors[delivery.partition]
-        if cursor.begun == delivery.position:
+        if cursor.begun is not None and cursor.begun <= delivery.position <= cursor.begun_to:
             cursor.move(delivery.position)
+        if received is not None and cursor.begun is None and cursor.position < received.position:
+            cursor.begin(received.position, received.attempt, last=received.position)
         return cursor.position >= delivery.position
 
     def _is_current(self, delivery: GroupDelivery, owner: str) -> bool:

@@ -182,17 +182,26 @@ class MemoryStore(Store):
         return known.hold(member, now=now, busy=busy) if known else frozenset()
 
     async def begin_next(
-        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+        self,
+        group: str,
+        owner: str,
+        *,
+        done: GroupDelivery | None,
+        now: datetime,
+        max_attempts: int,
+        limit: int = 1,
     ) -> Begun:
         known = self._groups.get(group)
         if known is None:
             return Begun(stale=done is not None)
         stale = done is not None and not known.acknowledge(done, owner)
-        return known.begin_next(owner, now=now, max_attempts=max_attempts, stale=stale)
+        return known.begin_next(owner, now=now, max_attempts=max_attempts, limit=limit, stale=stale)
 
-    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
+    async def acknowledge(
+        self, delivery: GroupDelivery, owner: str, *, received: GroupDelivery | None = None
+    ) -> bool:
         known = self._groups.get(delivery.group)
-        return known is not None and known.acknowledge(delivery, owner)
+        return known is not None and known.acknowledge(delivery, owner, received)
 
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:
         known = self._groups.get(group)

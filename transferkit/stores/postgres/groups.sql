@@ -13,6 +13,19 @@ INSERT INTO tk.cursors (name, partition, position)
 SELECT :group, p.partition, CASE WHEN :now THEN p.position ELSE 0 END FROM tk.partitions p
 WHERE NOT EXISTS (SELECT 1 FROM tk.cursors WHERE name = :group)
 
+-- name: waiting_in_log
+-- The events after the cursor of one of the owner's partitions: the one whose first event is the oldest.
+SELECT false, k.epoch, CASE WHEN k.begun = e.position THEN k.attempts ELSE 0 END, NULL,
+    e.position <= CASE WHEN k.begun_to > k.alone_to THEN k.begun_to ELSE k.alone_to END,
+    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
+FROM (
+    SELECT k.* FROM tk.cursors k JOIN tk.events e ON e.partition = k.partition AND e.position = (
+        SELECT min(position) FROM tk.events WHERE partition = k.partition AND position > k.position
+    ) WHERE k.name = :group AND k.owner = :owner ORDER BY e.number LIMIT 1
+) k CROSS JOIN LATERAL (
+    SELECT * FROM tk.events WHERE partition = k.partition AND position > k.position ORDER BY position LIMIT :limit
+) e LEFT JOIN tk.calls c ON c.number = e.call ORDER BY e.position
+
 -- name: groups
 SELECT g.name, g.seen_at, waiting.lag,
     (SELECT count(*) FROM tk.parked p WHERE p.name = g.name),

@@ -118,6 +118,8 @@ CREATE TABLE tk.members (
     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000
 );
 
+-- `begun` to `begun_to`: the batch that the owner handles; `attempts` are those at its first event. Events up to `alone_to`
+-- are begun alone, because a batch with them failed.
 CREATE TABLE tk.cursors (
     name text NOT NULL REFERENCES tk.consumer_groups ON DELETE CASCADE,
     partition integer NOT NULL,
@@ -125,6 +127,8 @@ CREATE TABLE tk.cursors (
     epoch bigint NOT NULL DEFAULT 0,
     owner text,
     begun bigint,
+    begun_to bigint,
+    alone_to bigint NOT NULL DEFAULT 0,
     attempts integer NOT NULL DEFAULT 0,
     PRIMARY KEY (name, partition)
 ) WITH (

@@ -98,6 +98,7 @@ def _values(delivery: GroupDelivery, owner: str) -> dict[str, object]:
         "partition": delivery.partition,
         "epoch": delivery.epoch,
         "position": delivery.position,
+        "attempt": delivery.attempt,
     }
 
 
@@ -112,10 +113,11 @@ def begin_next(
     done: GroupDelivery | None,
     now: datetime,
     max_attempts: int,
+    limit: int,
 ) -> Operation[Begun]:
     """`Store.begin_next`."""
     of = {"group": group, "owner": owner}
-    waiting = [Statement("waiting_released", of), Statement("waiting_in_log", of)]
+    waiting = [Statement("waiting_released", of), Statement("waiting_in_log", {**of, "limit": limit})]
     before = [Statement("lock_member", of), *(_acknowledge(done, owner) if done else ())]
     *rows, released, first = yield [*before, *waiting]
     stale = done is not None and not rows[-1]
@@ -132,7 +134,7 @@ def begin_next(
 
 
 def _waiting(columns: Columns, row: Sequence[Any]) -> Waiting:
-    released, epoch, attempts, event_id, *event_row = row
+    released, epoch, attempts, event_id, alone, *event_row = row
     event = event_of(columns, event_row)
     return Waiting(
         id=columns.text(event_id) if released else parked_id(event),
@@ -142,6 +144,7 @@ def _waiting(columns: Columns, row: Sequence[Any]) -> Waiting:
         epoch=epoch,
         attempts=attempts,
         released=bool(released),
+        alone=bool(alone),
     )
 
 
@@ -162,14 +165,17 @@ def _writes(group: str, delivered: Delivered, now: datetime) -> list[Statement]:
     if (begun := delivered.begin) is not None:
         name = "count_released_attempt" if begun.released else "count_attempt"
         place = {"group": group, "partition": begun.partition, "position": begun.position}
-        writes.append(Statement(name, {**place, "attempt": begun.attempts + 1}))
+        writes.append(Statement(name, {**place, "attempt": begun.attempts + 1, "last": delivered.last}))
     return writes
 
 
-def acknowledge(delivery: GroupDelivery, owner: str) -> Operation[bool]:
+def acknowledge(
+    delivery: GroupDelivery, owner: str, received: GroupDelivery | None = None
+) -> Operation[bool]:
     """`Store.acknowledge`."""
     lock = Statement("lock_member", {"group": delivery.group, "owner": owner})
-    *_, acknowledged, _ = yield [lock, *_acknowledge(delivery, owner), COMMIT]
+    begin = [Statement("begin_received", _values(received, owner))] if received else []
+    _, _, acknowledged, *_ = yield [lock, *_acknowledge(delivery, owner), *begin, COMMIT]
     return bool(acknowledged)
 
 

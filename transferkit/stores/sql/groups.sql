@@ -37,7 +37,7 @@ DELETE FROM tk.members WHERE name = :group AND owner = :owner
 UPDATE tk.cursors SET owner = NULL WHERE name = :group AND owner = :owner
 
 -- name: uncount_attempt
-UPDATE tk.cursors SET attempts = attempts - 1
+UPDATE tk.cursors SET attempts = attempts - 1, begun_to = CASE WHEN attempts > 1 THEN begun END
 WHERE name = :group AND partition = :partition AND begun = :position AND owner = :owner AND epoch = :epoch
 
 -- name: uncount_released_attempt
@@ -49,7 +49,7 @@ WHERE name = :group AND partition = :partition AND position = :position AND rele
 -- name: waiting_released
 -- The columns of `waiting` for events that were parked and released. An event whose call is missing, as in a damaged
 -- file, is delivered too: it must not stop its partition.
-SELECT true, k.epoch, p.attempts, p.event_id,
+SELECT true, k.epoch, p.attempts, p.event_id, true,
     e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
 FROM tk.parked p
 JOIN tk.cursors k ON k.name = p.name AND k.partition = p.partition
@@ -57,19 +57,11 @@ JOIN tk.events e ON e.partition = p.partition AND e.position = p.position
 LEFT JOIN tk.calls c ON c.number = e.call
 WHERE p.name = :group AND p.released AND k.owner = :owner ORDER BY e.number
 
--- name: waiting_in_log
--- The oldest of the first events after the cursors of the owner's partitions.
-SELECT false, k.epoch, CASE WHEN k.begun = e.position THEN k.attempts ELSE 0 END, NULL,
-    e.partition, e.position, e.sequence, coalesce(c.provider, ''), coalesce(c.id, ''), e.event
-FROM tk.cursors k
-JOIN tk.events e ON e.partition = k.partition AND e.position = (
-    SELECT min(position) FROM tk.events WHERE partition = k.partition AND position > k.position
-)
-LEFT JOIN tk.calls c ON c.number = e.call
-WHERE k.name = :group AND k.owner = :owner ORDER BY e.number LIMIT 1
-
 -- name: count_attempt
-UPDATE tk.cursors SET begun = :position, attempts = :attempt WHERE name = :group AND partition = :partition
+-- A batch that was begun before and not acknowledged has failed: its events are begun alone from now on.
+UPDATE tk.cursors SET begun = :position, begun_to = :last, attempts = :attempt,
+    alone_to = CASE WHEN begun_to > alone_to THEN begun_to ELSE alone_to END
+WHERE name = :group AND partition = :partition
 
 -- name: count_released_attempt
 UPDATE tk.parked SET attempts = :attempt
@@ -80,7 +72,8 @@ INSERT INTO tk.parked (name, partition, position, event_id, attempts, parked_at)
 VALUES (:group, :partition, :position, :event_id, :attempts, :now)
 
 -- name: pass_parked
-UPDATE tk.cursors SET position = :position, begun = NULL, attempts = 0
+UPDATE tk.cursors SET position = :position, begun = NULL, begun_to = NULL, attempts = 0,
+    alone_to = CASE WHEN begun_to > alone_to THEN begun_to ELSE alone_to END
 WHERE name = :group AND partition = :partition
 
 -- name: park_again
@@ -88,8 +81,14 @@ UPDATE tk.parked SET released = false, parked_at = :now
 WHERE name = :group AND partition = :partition AND position = :position
 
 -- name: acknowledge
-UPDATE tk.cursors SET position = begun, begun = NULL, attempts = 0
-WHERE name = :group AND partition = :partition AND owner = :owner AND epoch = :epoch AND begun = :position
+UPDATE tk.cursors SET position = :position, begun = NULL, begun_to = NULL, attempts = 0
+WHERE name = :group AND partition = :partition AND owner = :owner AND epoch = :epoch
+AND begun <= :position AND begun_to >= :position
+
+-- name: begin_received
+UPDATE tk.cursors SET begun = :position, begun_to = :position, attempts = :attempt
+WHERE name = :group AND partition = :partition AND owner = :owner AND epoch = :epoch
+AND begun IS NULL AND position < :position
 
 -- name: is_acknowledged
 SELECT 1 FROM tk.cursors

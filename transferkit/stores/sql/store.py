@@ -119,14 +119,23 @@ class SqlStore(Store):
         return await self._write(operation, repeatable=True, durable=False)
 
     async def begin_next(
-        self, group: str, owner: str, *, done: GroupDelivery | None, now: datetime, max_attempts: int
+        self,
+        group: str,
+        owner: str,
+        *,
+        done: GroupDelivery | None,
+        now: datetime,
+        max_attempts: int,
+        limit: int = 1,
     ) -> Begun:
         operation = partial(groups.begin_next, self._columns, group, owner)
-        operation = partial(operation, done=done, now=now, max_attempts=max_attempts)
+        operation = partial(operation, done=done, now=now, max_attempts=max_attempts, limit=limit)
         return await self._write(operation, durable=False)
 
-    async def acknowledge(self, delivery: GroupDelivery, owner: str) -> bool:
-        operation = partial(groups.acknowledge, delivery, owner)
+    async def acknowledge(
+        self, delivery: GroupDelivery, owner: str, *, received: GroupDelivery | None = None
+    ) -> bool:
+        operation = partial(groups.acknowledge, delivery, owner, received)
         return await self._write(operation, repeatable=True, durable=False)
 
     async def leave(self, group: str, owner: str, *, unused: GroupDelivery | None = None) -> None:

@@ -86,6 +86,8 @@ CREATE TABLE members (
     PRIMARY KEY (name, owner)
 ) STRICT, WITHOUT ROWID;
 
+-- `begun` to `begun_to`: the batch that the owner handles; `attempts` are those at its first event. Events up to `alone_to`
+-- are begun alone, because a batch with them failed.
 CREATE TABLE cursors (
     name ANY NOT NULL REFERENCES consumer_groups ON DELETE CASCADE,
     partition INTEGER NOT NULL,
@@ -93,6 +95,8 @@ CREATE TABLE cursors (
     epoch INTEGER NOT NULL DEFAULT 0,
     owner ANY,
     begun INTEGER,
+    begun_to INTEGER,
+    alone_to INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (name, partition)
 ) STRICT, WITHOUT ROWID;

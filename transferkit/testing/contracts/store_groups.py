@@ -45,11 +45,17 @@ class Consumer:
         lease = Lease(self.owner, at + LEASE)
         return await self.store.hold(self.group, lease, now=at, busy=busy)
 
-    async def begin(self, done: GroupDelivery | None = None, *, at: datetime = AT) -> Begun:
-        """Begin the next event."""
+    async def begin(self, done: GroupDelivery | None = None, *, at: datetime = AT, limit: int = 1) -> Begun:
+        """Begin the next event, or the next events of one partition."""
         return await self.store.begin_next(
-            self.group, self.owner, done=done, now=at, max_attempts=MAX_ATTEMPTS
+            self.group, self.owner, done=done, now=at, max_attempts=MAX_ATTEMPTS, limit=limit
         )
+
+    async def batch(self, done: GroupDelivery | None = None, *, limit: int = 10) -> list[GroupDelivery]:
+        """Begin the next events, of which there must be one."""
+        begun = await self.begin(done, limit=limit)
+        assert begun.delivery is not None
+        return [begun.delivery, *begun.following]
 
     async def next(self, done: GroupDelivery | None = None) -> GroupDelivery:
         """The next event, which must exist."""
@@ -57,9 +63,9 @@ class Consumer:
         assert delivery is not None
         return delivery
 
-    async def acknowledge(self, delivery: GroupDelivery) -> bool:
+    async def acknowledge(self, delivery: GroupDelivery, received: GroupDelivery | None = None) -> bool:
         """Acknowledge an event before asking for the next one."""
-        return await self.store.acknowledge(delivery, self.owner)
+        return await self.store.acknowledge(delivery, self.owner, received=received)
 
     async def leave(self, unused: GroupDelivery | None = None) -> None:
         """Give up the lease and all partitions."""
@@ -311,6 +317,134 @@ class GroupContract:
         assert not begun.stale
         assert begun.delivery is not None
         assert begun.delivery.event == second
+
+    # --- batches ------------------------------------------------------------------------------------
+
+    async def test_a_batch_contains_the_next_events_of_one_partition_in_order(self, store: Store) -> None:
+        (one,) = await self._joined(store, "one")
+        here, there = calls_apart(store, 2)
+        recorded = await record(store, here, there, here, here, here)
+        batch = await one.batch(limit=3)
+        assert [delivery.event for delivery in batch] == [recorded[0], *recorded[2:4]]
+        assert {(delivery.partition, delivery.attempt) for delivery in batch} == {(batch[0].partition, 1)}
+
+    async def test_an_acknowledgement_includes_the_events_before_it_in_its_batch(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *[call] * 5)
+        batch = await one.batch()
+        assert [delivery.event for delivery in batch] == recorded
+        assert await one.acknowledge(batch[2])
+        assert await one.acknowledge(batch[2])
+        assert (await self._status(store)).lag == 2
+
+    async def test_the_rest_of_a_batch_that_was_acknowledged_in_part_is_begun_again_as_a_batch(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *[call] * 5)
+        batch = await one.batch()
+        rest = await one.batch(batch[1])
+        assert [(delivery.event, delivery.attempt) for delivery in rest] == [
+            (event, 1) for event in recorded[2:]
+        ]
+        assert await one.begin(rest[-1]) == Begun()
+
+    async def test_the_events_of_a_batch_that_failed_are_begun_alone(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *[call] * 3)
+        await one.batch()
+        (later,) = await record(store, call)
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        again = await two.batch()
+        assert [(delivery.event, delivery.attempt) for delivery in again] == [(recorded[0], 2)]
+        for event in recorded[1:]:
+            again = await two.batch(again[0])
+            assert [(delivery.event, delivery.attempt) for delivery in again] == [(event, 1)]
+        third, fourth = await record(store, call, call)
+        assert [delivery.event for delivery in await two.batch(again[0])] == [later, third, fourth]
+
+    async def test_an_event_that_kills_its_consumers_is_parked_and_no_other_one(
+        self, store: Store, call: CallKey
+    ) -> None:
+        recorded = await record(store, *[call] * 8)
+        fatal = recorded[5]
+        await store.open_group("crm", start=GroupStart.BEGINNING)
+        handled: list[Event] = []
+        deaths = 0
+        while len(set(handled)) < len(recorded) - 1:
+            consumer, done = Consumer(store, f"consumer {deaths}"), None
+            await consumer.hold(at=AT + deaths * LEASE)
+            alive = True
+            while alive and (begun := await consumer.begin(done, limit=4)).delivery is not None:
+                for delivery in (begun.delivery, *begun.following):
+                    alive = delivery.event != fatal
+                    if not alive:
+                        break
+                    handled.append(delivery.event)
+                    done = delivery
+            deaths += 1
+        assert deaths <= MAX_ATTEMPTS + 2  # one more with the batch, and the last one lives
+        assert [parked.event for parked in await store.parked("crm")] == [fatal]
+
+    async def test_an_event_received_after_an_acknowledged_one_counts_as_begun(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        _, second, third = await record(store, call, call, call)
+        batch = await one.batch()
+        assert await one.acknowledge(batch[0], received=batch[1])
+        await one.leave()
+        await one.hold()
+        again = await one.batch()
+        assert [(delivery.event, delivery.attempt) for delivery in again] == [(second, 2)]
+        assert [delivery.event for delivery in await one.batch(again[0])] == [third]
+
+    async def test_an_acknowledged_event_received_in_the_same_batch_ends_it(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        _, _, third = await record(store, call, call, call)
+        batch = await one.batch()
+        assert await one.acknowledge(batch[0], received=batch[1])
+        assert await one.acknowledge(batch[1])
+        assert not await one.acknowledge(batch[2])
+        assert [(delivery.event, delivery.attempt) for delivery in await one.batch()] == [(third, 1)]
+
+    async def test_a_batch_given_back_unused_is_begun_again_as_a_batch(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *[call] * 3)
+        batch = await one.batch()
+        await one.leave(unused=batch[0])
+        await one.hold()
+        again = await one.batch()
+        assert [(delivery.event, delivery.attempt) for delivery in again] == [
+            (event, 1) for event in recorded
+        ]
+
+    async def test_a_stale_acknowledgement_of_a_batch_changes_nothing(
+        self, store: Store, call: CallKey
+    ) -> None:
+        (one,) = await self._joined(store, "one")
+        recorded = await record(store, *[call] * 3)
+        batch = await one.batch()
+        two = Consumer(store, "two")
+        await two.hold(at=_LATE)
+        assert not await one.acknowledge(batch[1], received=batch[2])
+        assert (await two.next()).event == recorded[0]
+
+    async def test_an_event_with_one_attempt_is_begun_alone(self, store: Store, call: CallKey) -> None:
+        await self._joined(store, "one")
+        await record(store, call, call)
+        begun = await store.begin_next("crm", "one", done=None, now=AT, max_attempts=1, limit=10)
+        assert begun.delivery is not None
+        assert begun.following == ()
 
     # --- changes of the owner -----------------------------------------------------------------------------
 
