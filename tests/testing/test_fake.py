@@ -27,6 +27,7 @@ from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import Deadline, DeadlinePassed
 from transferkit.provider.facts import Result, Signal
 from transferkit.provider.results import Presence, Rejected
+from transferkit.requests import AnswerCall, HangUp, Hold, Join, PlaceCall, RejectCall, Resume
 from transferkit.testing import (
     SCENARIOS,
     Ending,
@@ -55,6 +56,13 @@ class TestFakeAdapter(AdapterContract):
             Transfer(call=CALL, to=PhoneNumber("+14255550100")),
             Transfer(call=CALL, to=TeamsUser("agent"), replaces="consult", transferee=TeamsUser("caller")),
             Redirect(call=CALL, to=[TeamsUser("one"), TeamsUser("two")], ring_timeout=30),
+            AnswerCall(CALL, incoming_context="opaque"),
+            RejectCall(CALL, reason="busy"),
+            PlaceCall(TeamsUser("agent"), ring_timeout=20),
+            Hold(CALL, participant=TeamsUser("caller")),
+            Resume(CALL, participant_id="p1"),
+            Join(CALL, other="consult", to=TeamsUser("agent")),
+            HangUp(CALL, leave=True),
         ),
         callbacks=(
             (callback_body("started"), (Signal.STARTED,)),

@@ -10,10 +10,24 @@ from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit.identifiers import CommunicationUser, PhoneNumber
 from transferkit.provider.facts import Signal
 from transferkit.provider.secret import Secret
-from transferkit.requests import CallingContext, Redirect, Transfer
+from transferkit.requests import (
+    AnswerCall,
+    CallingContext,
+    HangUp,
+    Hold,
+    Join,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Resume,
+    Transfer,
+)
 from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a01"
+OTHER_CALL = "7d6f1a52-0f3c-4d0e-9c55-2b8f4f6b9a02"
+PERSON = PhoneNumber("+14255550101")
+OWN = "https://app.example/acs/1"
 KEY = "c2VjcmV0LWFjY2Vzcy1rZXk="
 
 
@@ -52,6 +66,14 @@ class TestAcsAdapter(AdapterContract):
                 callback_uri="https://app.example/acs/1",
             ),
             Redirect(call="incoming:c1", to=PhoneNumber("+14255550101"), incoming_context="opaque"),
+            AnswerCall("incoming:c1", incoming_context="opaque", callback_uri=OWN),
+            RejectCall("incoming:c1", incoming_context="opaque", reason="busy"),
+            PlaceCall(PERSON, caller_id=PhoneNumber("+14255550103"), callback_uri=OWN),
+            Hold(CALL, participant=PERSON, callback_uri=OWN),
+            Resume(CALL, participant=PERSON, callback_uri=OWN),
+            Join(CALL, other=OTHER_CALL, to=PERSON, participant=PERSON, callback_uri=OWN),
+            HangUp(CALL),
+            HangUp(CALL, leave=True),
         ),
         callbacks=(
             (body("CallTransferAccepted"), (Signal.ACCEPTED, Signal.SUCCEEDED)),
@@ -61,6 +83,11 @@ class TestAcsAdapter(AdapterContract):
             (body("ParticipantsUpdated", participants=[]), ()),
             (body("IncomingCall", incomingCallContext="opaque"), ()),
             (body("PlayCompleted"), ()),
+            (body("CreateCallFailed"), (Signal.FAILED, Signal.CALL_ENDED)),
+            (body("AnswerFailed"), (Signal.FAILED, Signal.CALL_ENDED)),
+            (body("HoldFailed"), (Signal.FAILED,)),
+            (body("MoveParticipantSucceeded"), (Signal.SUCCEEDED,)),
+            (body("MoveParticipantFailed"), (Signal.FAILED,)),
         ),
         secrets=(KEY,),
     )

@@ -122,6 +122,8 @@ def _open_transport(settings: AcsSettings) -> AioHttpTransport:
         # aiohttp would read the environment and ~/.netrc in a thread for each request.
         trust_env=False,
     )
+    # aiohttp would send a DELETE again if the connection closes. Only the life cycle decides about that.
+    session._retry_connection = False  # noqa: SLF001 - there is no public setting
     return AioHttpTransport(
         session=session,
         connection_timeout=settings.timeout,

@@ -8,13 +8,25 @@ from transferkit_graph import GraphAdapter, GraphSettings, transport
 from transferkit.identifiers import PhoneNumber, TeamsUser
 from transferkit.provider.facts import Signal
 from transferkit.provider.secret import Secret
-from transferkit.requests import Call, Redirect, Transfer
+from transferkit.requests import (
+    AnswerCall,
+    Call,
+    HangUp,
+    Hold,
+    Join,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Resume,
+    Transfer,
+)
 from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 ADELE = TeamsUser("3fa1c2d4-0000-4000-8000-00000000aaaa")
 BEN = TeamsUser("3fa1c2d4-0000-4000-8000-00000000bbbb")
 CONSULT = "7C1D0F00-5B2A-4F0E-9A51-0D6A4BB1C002"
 CALL = Call("graph", "7C1D0F00-5B2A-4F0E-9A51-0D6A4BB1C001")
+HOLD = "d0a7c1f2-98a4-4dd9-9c38-7f3d7c3ea001"
 SECRET = "pl4nted~client~secret"
 
 
@@ -41,6 +53,15 @@ def body(change, **data):
     return json.dumps({"value": [element]}).encode()
 
 
+def operation(name, **data):
+    element = {
+        "changeType": "deleted",
+        "resourceUrl": f"/communications/calls/{CALL.id}/operations/o1",
+        "resourceData": {"@odata.type": f"#microsoft.graph.{name}Operation", **data},
+    }
+    return json.dumps({"value": [element]}).encode()
+
+
 class TestGraphAdapter(AdapterContract):
     samples = ContractSamples(
         adapter=adapter,
@@ -51,6 +72,13 @@ class TestGraphAdapter(AdapterContract):
             Transfer(call=CALL, to=ADELE, transferee=BEN, participant_id="p1"),
             Transfer(call=CALL, to=ADELE, replaces=CONSULT, region="amer", language_id="en-us"),
             Redirect(call=CALL, to=[ADELE, PhoneNumber("+14255550101")], ring_timeout=30),
+            AnswerCall(CALL, callback_uri="https://app.example/graph/calls/1"),
+            RejectCall(CALL, reason="busy"),
+            PlaceCall(ADELE, ring_timeout=20, callback_uri="https://app.example/graph/calls/1"),
+            Hold(CALL, participant_id="p1"),
+            Resume(CALL, participant_id="p1"),
+            Join(CALL, other=CONSULT, to=ADELE),
+            HangUp(CALL),
         ),
         callbacks=(
             (body("updated", state="transferring"), (Signal.STARTED,)),
@@ -65,6 +93,10 @@ class TestGraphAdapter(AdapterContract):
             ),
             (body("updated", state="established"), (Signal.RETURNED,)),
             (body("deleted"), (Signal.CALL_ENDED,)),
+            (operation("startHoldMusic", status="completed", clientContext=HOLD), (Signal.SUCCEEDED,)),
+            (operation("stopHoldMusic", status="failed", clientContext=HOLD), (Signal.FAILED,)),
+            (operation("startHoldMusic", status="completed"), ()),
+            (operation("playPrompt", status="completed", clientContext=HOLD), ()),
         ),
         secrets=(SECRET,),
     )

@@ -26,7 +26,10 @@ class _Transport(AiohttpTransport):
         made = super().get_client()
         connector = made.connector
         made.detach()
-        return ClientSession(connector=connector, request_class=_Request)
+        session = ClientSession(connector=connector, request_class=_Request)
+        # aiohttp would send a DELETE again if the connection closes. Only the life cycle decides about that.
+        session._retry_connection = False  # noqa: SLF001 - there is no public setting
+        return session
 
 
 class _NoCookies(httpx.Cookies):

@@ -30,7 +30,21 @@ from transferkit.provider.capabilities import Capabilities
 from transferkit.provider.deadline import Deadline, DeadlinePassed
 from transferkit.provider.facts import Fact, MalformedCallback, Result, Signal
 from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult
-from transferkit.requests import CallingContext, OnUnsupported, Request, Transfer
+from transferkit.requests import (
+    AnswerCall,
+    CallingContext,
+    HangUp,
+    Hold,
+    Join,
+    OnUnsupported,
+    PlaceCall,
+    RejectCall,
+    Request,
+    RequestKind,
+    Resume,
+    Step,
+    Transfer,
+)
 from transferkit.testing.server import stop_accepting
 
 __all__ = ["AdapterContract", "ContractSamples"]
@@ -53,7 +67,8 @@ class ContractSamples:
       the contract responds in unexpected ways; None if the adapter supports only https.
     * `preparing`: matches the request lines of requests that execute nothing, which `submit` sends before the
       one that executes. At `at` they are answered with 204; None if there are none.
-    * `requests`: requests that the provider supports; the first is a transfer.
+    * `requests`: requests that the provider supports; the first is a transfer. There is one of each supported
+      kind of step, and none needs a query of the provider before it is sent.
     * `callbacks`: bodies of callbacks, each with the signals that it decodes to.
     """
 
@@ -171,8 +186,8 @@ class AdapterContract:
     def test_capabilities_are_constant_and_describe_what_they_accept(self, adapter: Adapter) -> None:
         capabilities = adapter.capabilities
         assert capabilities == adapter.capabilities
-        for limits in (capabilities.transfer, capabilities.redirect):
-            assert all(limit.accepts for limit in (limits or {}).values())
+        supports = [support for kind in RequestKind if (support := capabilities.support(kind)) is not None]
+        assert all(limit.accepts for support in supports for limit in support.fields.values())
 
     def test_the_canonical_form_of_a_canonical_call_id_is_the_same_id(self, adapter: Adapter) -> None:
         for request in self.samples.requests:
@@ -187,6 +202,29 @@ class AdapterContract:
             assert planned.problems == ()
             assert planned.request == request
             assert planned.dropped == ()
+
+    def test_every_supported_step_has_a_sample(self, adapter: Adapter) -> None:
+        assert set(adapter.capabilities.steps) <= {request.kind for request in self.samples.requests}
+
+    def test_a_step_that_is_not_supported_is_refused(self, adapter: Adapter) -> None:
+        call, to = self._transfer().call, self._transfer().to
+        steps: tuple[Step, ...] = (
+            *(AnswerCall(call), RejectCall(call), PlaceCall(to), Hold(call), Resume(call), HangUp(call)),
+            Join(call, other=call.id, to=to),
+        )
+        for step in steps:
+            if step.kind not in adapter.capabilities.steps:
+                assert [problem.field for problem in adapter.plan(step).problems] == ["request"]
+
+    def test_the_callbacks_of_a_placed_call_arrive_at_an_address_that_names_its_step(
+        self, adapter: Adapter
+    ) -> None:
+        step_id = str(uuid4())
+        route = adapter.route(f"/calls/{step_id}")
+        if RequestKind.PLACE_CALL in adapter.capabilities.steps and adapter.route("") is not None:
+            assert route is not None
+            assert route.placed_by == step_id
+            assert route.transfer_id is None
 
     def test_planning_is_pure(self, adapter: Adapter) -> None:
         for request in self.samples.requests:
@@ -224,6 +262,10 @@ class AdapterContract:
         assert planned.problems == ()
         assert planned.request == attrs.evolve(plain, on_unsupported=OnUnsupported.DROP)
 
+    def _transfer_and_steps(self) -> list[Request]:
+        """The first transfer, and the steps: how other requests are sent does not differ."""
+        return [self._transfer(), *(request for request in self.samples.requests if request.kind.is_step)]
+
     def _transfer(self) -> Transfer:
         first = self.samples.requests[0]
         assert isinstance(first, Transfer)
@@ -250,9 +292,10 @@ class AdapterContract:
 
     @pytest.mark.asyncio
     async def test_the_same_submission_results_in_the_same_request(self, adapter: Adapter) -> None:
-        submission = _submission(self._transfer())
-        first, second = await adapter.wire(submission), await adapter.wire(submission)
-        assert (first.method, first.url, first.body) == (second.method, second.url, second.body)
+        for request in self.samples.requests:
+            submission = _submission(request)
+            first, second = await adapter.wire(submission), await adapter.wire(submission)
+            assert (first.method, first.url, first.body) == (second.method, second.url, second.body)
         await adapter.aclose()
 
     @pytest.mark.asyncio
@@ -260,10 +303,11 @@ class AdapterContract:
         if self.samples.unreachable is None:
             return
         adapter = self.samples.unreachable()
-        answer = await adapter.submit(_submission(self._transfer()))
-        assert isinstance(answer, NotSent), f"there was no connection; the adapter returned {answer}"
-        self._assert_local_failure(answer.result)
-        self._assert_no_secret(answer.result)
+        for request in self._transfer_and_steps():
+            answer = await adapter.submit(_submission(request))
+            assert isinstance(answer, NotSent), f"there was no connection; the adapter returned {answer}"
+            self._assert_local_failure(answer.result)
+            self._assert_no_secret(answer.result)
         inspection = await adapter.inspect(self._transfer().call)
         assert inspection.presence is Presence.UNKNOWN
         await adapter.aclose()
@@ -279,15 +323,17 @@ class AdapterContract:
         unclear = _unclear_provider(_UNCLEAR_RESPONSES[response], self.samples.preparing)
         async with unclear as (url, requests):
             adapter = self.samples.at(url)
-            result = await adapter.submit(_submission(self._transfer()))
-            assert requests, "nothing was sent to the address that was passed to `at`"
-            assert len(requests) == 1, (
-                "an adapter sends each submission once; the engine decides about retries"
-            )
-            assert isinstance(result, MaybeSent), (
-                f"the request may have been executed; the adapter returned {result}"
-            )
-            self._assert_no_secret(result.result)
+            for request in self._transfer_and_steps():
+                requests.clear()
+                result = await adapter.submit(_submission(request))
+                assert requests, "nothing was sent to the address that was passed to `at`"
+                assert len(requests) == 1, (
+                    "an adapter sends each submission once; the engine decides about retries"
+                )
+                assert isinstance(result, MaybeSent), (
+                    f"the request may have been executed; the adapter returned {result}"
+                )
+                self._assert_no_secret(result.result)
             assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
             await adapter.aclose()
 
