@@ -270,6 +270,7 @@ _VARIANTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "with number_uri": {"number_uri": "sip:{number}@pbx.example"},
     },
 }
+_STEPS: Final = [kind for kind in RequestKind if kind.is_step]
 _NAMES: Final = {"graph": "Microsoft Graph", "acs": "Azure Communication Services", "asterisk": "Asterisk"}
 _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"asterisk": {"number_uri": "sip:{number}@pbx.example"}}
 """The settings without which a provider supports less than everyone configures."""
@@ -298,7 +299,30 @@ def capabilities() -> str:
         for operation in ("transfer", "redirect"):
             limits = {variant: getattr(found, operation) or {} for variant, found in supported.items()}
             parts += [f"### {operation.capitalize()}", _fields_table(limits), _accepted_values(limits)]
+        parts += ["### Call steps", _steps_table(supported), _step_fields(supported)]
     return _page(*parts)
+
+
+def _steps_table(supported: Mapping[str, Capabilities]) -> str:
+    """Which variants support each step."""
+    rows = (
+        (f"`{kind}`", *("yes" if kind in found.steps else "no" for found in supported.values()))
+        for kind in _STEPS
+    )
+    return _table(("", *supported), rows)
+
+
+def _step_fields(supported: Mapping[str, Capabilities]) -> str:
+    """The fields of each step, in the variant with the most, and whether it is sent again."""
+    found = max(supported.values(), key=lambda each: sum(len(step.fields) for step in each.steps.values()))
+    lines = []
+    for kind in _STEPS:
+        support = found.steps.get(kind)
+        if support is not None:
+            fields = ", ".join(f"`{field}`" for field in sorted(support.fields))
+            again = "sent again after a time-out" if support.repeatable_for else "sent once"
+            lines.append(f"* `{kind}` ({again}): {fields}")
+    return "\n".join(lines)
 
 
 def _fields_table(limits: Mapping[str, Mapping[str, Limit]]) -> str:
@@ -343,6 +367,10 @@ def _transfer_fields(*names: str) -> Callable[[Capabilities], str]:
     return lambda found: "yes" if set(names) <= set(found.transfer or {}) else "no"
 
 
+def _steps(*names: str) -> Callable[[Capabilities], str]:
+    return lambda found: "yes" if {RequestKind(name) for name in names} <= set(found.steps) else "no"
+
+
 def _redirect_targets(found: Capabilities) -> str:
     limit = (found.redirect or {}).get("to")
     most = limit.max_count if isinstance(limit, Identifiers) else 0
@@ -374,6 +402,9 @@ _SUMMARY: Final[Mapping[str, Callable[[Capabilities], str]]] = {
     "outcome of a redirect": lambda found: (
         "inferred" if found.redirect_completes_on_acceptance else "stated, or expired"
     ),
+    "answer, reject, place, hang up calls": _steps("answer", "reject", "place_call", "hang_up"),
+    "hold and resume": _steps("hold", "resume"),
+    "join a caller with the agent of a placed call": _steps("join"),
 }
 
 
