@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "serve": "Receive callbacks on a port and do the work that is due.",
     "transfer": "Transfer a call and print its events.",
     "redirect": "Redirect an incoming call and print its events.",
+    "answer": "Answer an incoming call and print its events.",
+    "hang-up": "End a call and print its events.",
     "events": "Print the event stream.",
     "show": "Show the timeline of one transfer.",
     "groups": "Show consumer groups and handle their parked events.",
@@ -28,7 +30,10 @@ COMMANDS: Final = {
     "store": "Create the store's tables, show their size, remove old calls.",
     "decode": "Decode callback bodies and print them as events.",
 }
-"""Each command's one-line help, in the order of the help page; its module has the command's name."""
+"""Each command's one-line help, in the order of the help page.
+
+A command's module has its name, with `_` for `-`.
+"""
 
 _EXAMPLES: Final = "Examples:\n"
 
@@ -45,7 +50,8 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
         if cmd_name in COMMANDS:
-            function = getattr(import_module(f"transferkit.cli.commands.{cmd_name}"), cmd_name)
+            name = cmd_name.replace("-", "_")
+            function = getattr(import_module(f"transferkit.cli.commands.{name}"), name)
         elif (point := _commands_of_adapters().get(cmd_name)) is not None:
             function = point.load()
         else:

@@ -1,4 +1,4 @@
-"""The commands `transfer` and `redirect`, with options generated from the fields of the request classes."""
+"""The commands that send a request, with options generated from the fields of the request's class."""
 
 from __future__ import annotations
 
@@ -17,17 +17,10 @@ import typer
 from transferkit._util.frozenmap import FrozenMap
 from transferkit.cli.options import ConfigFile
 from transferkit.cli.output import FAILED, unusable
-from transferkit.cli.sending import preview, send
+from transferkit.cli.sending import Sendable, preview, send
 from transferkit.codec import decode
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
-from transferkit.requests import (
-    Call,
-    CallingContext,
-    OnUnsupported,
-    Redirect,
-    TeamsPhoneCallDetails,
-    Transfer,
-)
+from transferkit.requests import Call, CallingContext, OnUnsupported, TeamsPhoneCallDetails
 
 __all__ = ["request_command"]
 
@@ -50,6 +43,7 @@ _HELP: Final = {
     "language_id": "The target's language.",
     "region": "The target's region.",
     "endpoint": "Which endpoint of the target rings.",
+    "leave": "End only the application's leg of the call.",
     "extra": "Provider-native JSON, merged into the body (RFC 7396).",
 }
 """The help of the option of each field."""
@@ -119,11 +113,13 @@ _TYPES: Final[Mapping[Any, tuple[Any, dict[str, Any]]]] = {
 """The type and the settings of the option for a field of each type; others are the same for both."""
 
 
-def request_command(request_class: type[Transfer | Redirect], description: str) -> Callable[..., None]:
+def request_command(request_class: type[Sendable], description: str) -> Callable[..., None]:
     """Return the function of a command that sends such a request.
 
-    Its parameters are those below, and one for every other field of the class.
+    Its parameters are those below, and one for every other field of the class. Only a request with a calling
+    context has headers and call details.
     """
+    has_context = "context" in attrs.fields_dict(request_class)
 
     def command(
         call: Annotated[str, typer.Argument(metavar="CALL", help="The provider's id of the call.")],
@@ -157,9 +153,10 @@ def request_command(request_class: type[Transfer | Redirect], description: str) 
         **fields: Any,
     ) -> None:
         try:
+            if has_context:
+                fields["context"] = CallingContext(sip=_headers(sip), voip=_headers(voip), teams=teams)
             request = request_class(
                 call=Call(provider, call, tenant_id=tenant),
-                context=CallingContext(sip=_headers(sip), voip=_headers(voip), teams=teams),
                 on_unsupported=OnUnsupported.DROP if drop_unsupported else OnUnsupported.REFUSE,
                 **{name: value for name, value in fields.items() if value is not None},
             )
@@ -171,6 +168,8 @@ def request_command(request_class: type[Transfer | Redirect], description: str) 
             raise typer.Exit(FAILED)
 
     argument, *options, _ = inspect.signature(command, eval_str=True).parameters.values()
+    if not has_context:
+        options = [option for option in options if option.name not in {"sip", "voip", "teams"}]
     parameters = [argument, *_field_options(request_class), *options]
     command.__doc__ = inspect.cleandoc(description)
     cast("Any", command).__signature__ = inspect.Signature(parameters)
@@ -178,7 +177,7 @@ def request_command(request_class: type[Transfer | Redirect], description: str) 
     return command
 
 
-def _field_options(request_class: type[Transfer | Redirect]) -> Iterator[inspect.Parameter]:
+def _field_options(request_class: type[Sendable]) -> Iterator[inspect.Parameter]:
     """The parameters of the fields that become one option each, the required ones first."""
     hints = get_type_hints(request_class)
     for field in sorted(attrs.fields(request_class), key=lambda field: field.default is not attrs.NOTHING):

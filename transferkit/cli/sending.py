@@ -21,15 +21,20 @@ from transferkit.events import (
     Outcome,
     RedirectCompleted,
     RedirectSubmitted,
+    StepCompleted,
+    StepSubmitted,
     TransferCompleted,
     TransferSubmitted,
 )
-from transferkit.requests import Redirect, Transfer
+from transferkit.requests import AnswerCall, HangUp, Redirect, Transfer
 
-__all__ = ["preview", "send"]
+__all__ = ["Sendable", "preview", "send"]
+
+Sendable = Transfer | Redirect | AnswerCall | HangUp
+"""The requests that have a command."""
 
 
-async def preview(request: Transfer | Redirect, *, config: Path | None) -> None:
+async def preview(request: Sendable, *, config: Path | None) -> None:
     """Print the exact HTTP request as JSON. Sends nothing and needs no credentials.
 
     Without a configuration the provider's default settings are used, and a warning is printed.
@@ -48,7 +53,7 @@ async def preview(request: Transfer | Redirect, *, config: Path | None) -> None:
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
-async def send(request: Transfer | Redirect, *, config: Path | None, wait: bool) -> bool:
+async def send(request: Sendable, *, config: Path | None, wait: bool) -> bool:
     """Send a request and print its events until it is submitted or, if `wait`, until its outcome.
 
     Returns False if it failed, or did not complete while waiting. If cancelled, prints how to follow it.
@@ -70,8 +75,8 @@ async def send(request: Transfer | Redirect, *, config: Path | None, wait: bool)
                 printed.add(event.id)
                 typer.echo(to_json_line(event))
                 if isinstance(event, Outcome):
-                    return isinstance(event, TransferCompleted | RedirectCompleted)
-                if isinstance(event, TransferSubmitted | RedirectSubmitted) and not wait:
+                    return isinstance(event, TransferCompleted | RedirectCompleted | StepCompleted)
+                if isinstance(event, TransferSubmitted | RedirectSubmitted | StepSubmitted) and not wait:
                     return True
         except asyncio.CancelledError:
             typer.echo(_how_to_follow(request, transfer_id, config=settings, file=config), err=True)
@@ -86,11 +91,9 @@ async def _chain(history: Iterable[Event], stream: AsyncIterable[Event]) -> Asyn
         yield event
 
 
-def _how_to_follow(
-    request: Transfer | Redirect, transfer_id: str | None, *, config: Config, file: Path | None
-) -> str:
+def _how_to_follow(request: Sendable, transfer_id: str | None, *, config: Config, file: Path | None) -> str:
     """What happens to a request after the command was interrupted, and where its events are found."""
-    kind = type(request).__name__.lower()
+    kind = request.kind.value.replace("_", " ")
     option = "" if file is None else f" --config {shlex.quote(str(file))}"
     if config.store == "memory:":
         return f"the {kind} may continue, but its events were in the memory of this process"
