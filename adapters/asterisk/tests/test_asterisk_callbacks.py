@@ -69,6 +69,7 @@ DIALLING = {"context": "transferkit", "exten": f"dial-{KEY}", "priority": 4, "ap
         (end("SUCCESS/0/"), DONE, 200, FailureReason.UNKNOWN, False),
         (returned("FAILURE/486"), FAILED, 486, FailureReason.BUSY, True),
         (end("FAILURE/486/"), FAILED, 486, FailureReason.BUSY, False),
+        (returned("FAILURE/481"), FAILED, 481, FailureReason.CONFLICT, None),
         (returned("FAILURE/405"), FAILED, 405, FailureReason.UNSUPPORTED, True),
         (returned("UNSUPPORTED/"), FAILED, None, FailureReason.UNSUPPORTED, True),
         (returned("BUSY/486"), FAILED, 486, FailureReason.BUSY, True),
@@ -115,9 +116,6 @@ def test_a_refer_without_a_provable_status_is_no_verdict_but_leads_to_a_query(co
         state("BUSY/486"),
         returned("pending"),
         returned(""),
-        end("pending/"),
-        end("pending/ANSWER"),
-        end("/CANCEL"),
         variable("BRIDGEPEER", "", dialplan=DIALLING),
         variable("BRIDGEPEER", "PJSIP/peer-1"),
         variable("BRIDGEPEER", "PJSIP/peer-1", dialplan={**DIALLING, "app_name": "Stasis"}),
@@ -128,6 +126,12 @@ def test_a_refer_without_a_provable_status_is_no_verdict_but_leads_to_a_query(co
 )
 def test_what_is_no_result_is_no_verdict(facts):
     assert all(not fact.signals for fact in facts)
+
+
+@pytest.mark.parametrize("value", ["pending/", "pending/ANSWER", "/CANCEL"])
+def test_a_channel_that_hangs_up_before_a_result_has_ended(value):
+    (fact,) = end(value)
+    assert (fact.signals, fact.transfer_id) == ((Signal.CALL_ENDED,), None)
 
 
 def test_the_beginning_of_a_transfer_is_stated():

@@ -15,7 +15,7 @@ from transferkit.testing.contracts.adapter import AdapterContract, ContractSampl
 CALL = Call("asterisk", "1795985222.0")
 SECRET = "pl4nted~ari~password"
 KEY = UUID("7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001").hex
-PREPARING = re.compile(rb"POST \S*/(applications/\w+/subscription|channels/[\w.]+/variable) ")
+PREPARING = re.compile(rb"POST \S*/(applications/\w+/subscription|channels/[\w.]+/variable) |GET ")
 
 
 def adapter(**more):
@@ -70,6 +70,7 @@ class TestReferringAdapter(AdapterContract):
             (returned("FAILURE/486"), (Signal.FAILED,)),
             (returned("FAILURE/1"), (Signal.RETURNED,)),
             (variable("END", "FAILURE/603/"), (Signal.FAILED,)),
+            (variable("END", "pending/"), (Signal.CALL_ENDED,)),
             (event("ChannelDestroyed", cause=16, cause_txt="Normal Clearing"), (Signal.CALL_ENDED,)),
             (event("ChannelDestroyed", "Ring", cause=23), (Signal.SUCCEEDED, Signal.CALL_ENDED)),
         ),

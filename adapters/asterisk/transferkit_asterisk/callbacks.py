@@ -28,7 +28,7 @@ from transferkit_asterisk.names import (
     transfer_of_key,
     transfer_of_state,
 )
-from transferkit_asterisk.reasons import REDIRECTED, UNPROVEN, dial_failure, sip_failure
+from transferkit_asterisk.reasons import ENDS_DIALOG, REDIRECTED, UNPROVEN, dial_failure, sip_failure
 
 __all__ = ["PROVIDER", "StasisReturn", "decode", "is_noise", "verdict_fact"]
 
@@ -143,6 +143,7 @@ def verdict_fact(
                 transfer_id=transfer_id,
             )
         result = sip_failure(status, code)
+        call_alive = None if code == ENDS_DIALOG else call_alive
     else:
         result = dial_failure(status, code)
     alive = False if result.reason is FailureReason.CALLER_LEFT else call_alive
@@ -203,9 +204,22 @@ def _of_variable(event: Mapping[str, Any], common: dict[str, Any]) -> Fact | Non
     if (transfer_id := transfer_of_end(variable)) is not None:
         state, _, dialled = value.rpartition("/")
         state = dialled if state == _PENDING and dialled == "CANCEL" else state
-        return verdict_fact(transfer_id, state, common, call_alive=False)
+        return verdict_fact(transfer_id, state, common, call_alive=False) or _left(transfer_id, common)
     transfer_id = _dialled(event)
     return None if transfer_id is None else connected_fact(transfer_id, common)
+
+
+def _left(transfer_id: str, common: Mapping[str, Any]) -> Fact:
+    """The fact that the channel hung up during a transfer.
+
+    After a hang-up during a REFER, Asterisk sends ChannelDestroyed only when the subscription ends, which is
+    minutes later.
+    """
+    return Fact(
+        event=ProviderOther(name="TransferLeft", **common),
+        signals=(Signal.CALL_ENDED,),
+        delivery=Delivery(f"{transfer_id}:left"),
+    )
 
 
 def _started(transfer_id: str, common: Mapping[str, Any]) -> Fact:

@@ -11,7 +11,15 @@ from typing import Final
 from transferkit.events import FailureReason
 from transferkit.provider.facts import Result
 
-__all__ = ["REDIRECTED", "SIP_REASONS", "UNPROVEN", "ari_failure", "dial_failure", "sip_failure"]
+__all__ = [
+    "ENDS_DIALOG",
+    "REDIRECTED",
+    "SIP_REASONS",
+    "UNPROVEN",
+    "ari_failure",
+    "dial_failure",
+    "sip_failure",
+]
 
 REDIRECTED: Final = 23
 """The cause of a call that left by a redirect (Q.850: redirection to new destination)."""
@@ -21,6 +29,13 @@ UNPROVEN: Final = frozenset({408, 500, 504})
 
 Asterisk reports 500 if it lost the subscription by itself. A proxy on the way may answer the REFER with 408
 or 504 although the caller's side received it.
+"""
+
+ENDS_DIALOG: Final = 481
+"""A status after which the caller may be gone.
+
+As the response to the REFER itself it ends the caller's call (RFC 5057), and as the target's response it does
+not. Asterisk reports both in the same way.
 """
 
 SIP_REASONS: Final = {

@@ -9,12 +9,19 @@ from transferkit.events import FailureReason
 from transferkit.provider.adapter import Submission
 from transferkit.provider.facts import Result
 from transferkit.provider.results import MaybeSent, NotSent, Rejected, SubmitResult, Submitted
-from transferkit.requests import Transfer
+from transferkit.requests import Redirect, Transfer
 from transferkit_asterisk.ari import Ari, Reply
 from transferkit_asterisk.inspection import is_executed
 from transferkit_asterisk.names import bridge_id, key_of
 from transferkit_asterisk.reasons import ari_failure
-from transferkit_asterisk.requests import AriRequest, Dialog, execution, get_variable, preparations
+from transferkit_asterisk.requests import (
+    AriRequest,
+    Dialog,
+    channel_path,
+    execution,
+    get_variable,
+    preparations,
+)
 from transferkit_asterisk.settings import AsteriskSettings, Mode
 
 __all__ = ["submit"]
@@ -35,6 +42,10 @@ async def submit(ari: Ari, submission: Submission, settings: AsteriskSettings) -
             if not isinstance(found, Dialog):
                 return found
             dialog = found
+        if isinstance(request, Redirect):
+            problem = await _why_not_redirected(ari, request.call.id)
+            if problem is not None:
+                return problem
         for preparation in preparations(request, submission.id, settings, dialog):
             problem = await _prepare(ari, preparation, submission)
             if problem is not None:
@@ -47,6 +58,17 @@ async def submit(ari: Ari, submission: Submission, settings: AsteriskSettings) -
     if replaces is not None and settings.mode is Mode.BRIDGE and isinstance(result, Rejected):
         await ari.send(AriRequest("DELETE", f"bridges/{bridge_id(key_of(submission.id))}"))
     return result
+
+
+async def _why_not_redirected(ari: Ari, call_id: str) -> SubmitResult | None:
+    """Why a call cannot be redirected, if it cannot: Asterisk would transfer an answered one by SIP REFER."""
+    reply = await ari.send(AriRequest("GET", channel_path(call_id)))
+    if not isinstance(reply, Reply):
+        return _unexecuted(reply)
+    if reply.text("state") != "Up":
+        return None  # if ARI refuses this request, it refuses the redirect too
+    message = "the call is answered: transfer it instead"
+    return Rejected(result=Result(code=reply.status, reason=FailureReason.CONFLICT, message=message))
 
 
 async def _dialog_of(ari: Ari, call_id: str) -> Dialog | SubmitResult:
