@@ -4,10 +4,13 @@ import itertools
 from contextlib import ExitStack
 
 import pytest
+from sip_endpoints.application import APP
 from sip_endpoints.asterisk import Asterisk
 from sip_endpoints.baresip import Baresip
 from sip_endpoints.programs import MISSING, Programs
 from sip_endpoints.sipp import Target, Transferee
+from transferkit_asterisk import AsteriskSettings
+from transferkit_asterisk.dialplan import dialplan
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +98,48 @@ def transferee(programs, folder, stack):
         return started
 
     return begin
+
+
+def transfers():
+    """The adapter's dialplan, and an extension at which calls ring in ARI."""
+    incoming = f"[incoming]\nexten => 100,1,Stasis({APP})\n same => n,Hangup()\n\n"
+    return incoming + dialplan(AsteriskSettings(app=APP))
+
+
+@pytest.fixture(scope="session")
+def pbx(programs, session_folder, session_stack):
+    """The Asterisk whose calls are transferred."""
+    started = Asterisk(programs, session_folder(), dialplan=transfers())
+    started.start()
+    session_stack.callback(started.stop)
+    return started
+
+
+@pytest.fixture
+def own_pbx(asterisk):
+    """An Asterisk whose calls are transferred, for a test that stops it."""
+    return asterisk(transfers())
+
+
+@pytest.fixture
+def agent_pbx(asterisk):
+    """The agent's Asterisk: it answers every call, and takes over a call that a Replaces header names."""
+    return asterisk("[incoming]\nexten => _[a-z].,1,Answer()\n same => n,Wait(120)\n")
+
+
+@pytest.fixture
+def caller_pbx(asterisk, pbx, agent_pbx):
+    """The caller's Asterisk. `call` calls `pbx`; it follows a REFER, also one with Replaces."""
+    return asterisk(
+        "[talk]\nexten => s,1,Wait(120)\n"
+        f"[outside]\nexten => s,1,Dial(PJSIP/peer/{pbx.sip_uri('100')},60)\n"
+        "[incoming]\n"
+        f"exten => external_replaces,1,Dial(PJSIP/peer/{agent_pbx.sip_uri('agent')},20)\n"
+        "exten => _[a-z].,1,Dial(PJSIP/peer/${SIPREFERTOHDR},20)\n"
+    )
+
+
+@pytest.fixture(params=["refer", "bridge"])
+def mode(request):
+    """The mode of the adapter."""
+    return request.param

@@ -10,7 +10,7 @@ from typing import Any, final
 import httpx
 
 from sip_endpoints.messages import Message, read_messages
-from sip_endpoints.programs import LOOPBACK, Programs, await_condition, free_port, start, stop
+from sip_endpoints.programs import LOOPBACK, Programs, await_condition, free_port, is_free, start, stop
 
 USER, PASSWORD = "transferkit", "ari-test-password"
 
@@ -27,7 +27,7 @@ class Asterisk:
         self.programs = programs
         self.folder = folder
         self.sip_port = free_port()
-        self.http_port = free_port(socket.SOCK_STREAM)
+        self.http_port = free_port()
         self.ari_url = f"http://{LOOPBACK}:{self.http_port}/ari"
         self.process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "data", "spool", "run", "log"):
@@ -70,7 +70,7 @@ noload=res_phoneprov.so
 """,
             "http": f"[general]\nenabled=yes\nbindaddr={LOOPBACK}\nbindport={self.http_port}\n",
             "ari": f"[general]\nenabled=yes\n\n[{user}]\ntype=user\nread_only=no\npassword={PASSWORD}\n",
-            "rtp": "[general]\nrtpstart=12000\nrtpend=31998\n",
+            "rtp": "[general]\nrtpstart=10000\nrtpend=19998\n",
             "musiconhold": f"[default]\nmode=files\ndirectory={root}/usr/share/asterisk/moh\n",
             "pjsip": f"""[global]
 type=global
@@ -114,11 +114,12 @@ match={LOOPBACK}
     def _is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"Asterisk has ended: see {self.folder}/output"
+        if is_free(self.sip_port, socket.SOCK_DGRAM) or is_free(self.http_port, socket.SOCK_STREAM):
+            return False
         try:
-            response = self.ari("GET", "asterisk/info")
+            return self.ari("GET", "asterisk/ping").is_success
         except httpx.TransportError:
             return False
-        return response.is_success and "Asterisk Ready." in (self.folder / "log" / "sip").read_text()
 
     def stop(self) -> None:
         """Stop it, as an administrator does. Its calls are hung up."""
@@ -154,6 +155,18 @@ match={LOOPBACK}
         """A variable of a channel. None if the variable or the channel does not exist."""
         response = self.ari("GET", f"channels/{channel}/variable", variable=name)
         return response.json()["value"] if response.is_success else None
+
+    def is_up(self, channel: str) -> bool:
+        """Whether a channel exists and is answered.
+
+        GET of the channel itself would not tell: it still lists a channel whose caller left during a REFER.
+        """
+        return self.variable(channel, "CHANNEL(state)") == "Up"
+
+    def call(self) -> None:
+        """Call from the extension `s` of the context `outside`, and connect it with that of `talk`."""
+        channel = {"endpoint": "Local/s@outside/n", "context": "talk", "extension": "s", "priority": 1}
+        assert self.ari("POST", "channels", **channel).is_success
 
     def messages(self) -> list[Message]:
         """The SIP messages since it was first started."""

@@ -19,7 +19,7 @@ class Baresip:
         folder.mkdir(parents=True)
         self.port = free_port()
         self.uri = f"sip:caller@{LOOPBACK}:{self.port}"
-        self._control_port = free_port(socket.SOCK_STREAM)
+        self._control_port = free_port()
         modules = ("module g711.so", "module ausine.so", "module aufile.so")
         applications = ("module_app account.so", "module_app menu.so", "module_app ctrl_tcp.so")
         settings = (

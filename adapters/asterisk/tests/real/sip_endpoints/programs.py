@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +23,7 @@ MISSING = (
 )
 LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 5
+FIRST_PORT = 20_000
 
 
 @final
@@ -51,11 +54,37 @@ class Programs:
         return [str(self.loader), "--library-path", str(self.libraries), str(self.root / program), *arguments]
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port of loopback that no socket uses."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind((LOOPBACK, 0))
-        return int(found.getsockname()[1])
+def is_free(port: int, kind: socket.SocketKind) -> bool:
+    """Whether no socket uses this port of loopback."""
+    with socket.socket(socket.AF_INET, kind) as tried:
+        try:
+            tried.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _candidates() -> Iterator[int]:
+    """Even ports, again and again, of a range that no other process of pytest-xdist uses."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % 12 * 1000
+    count = 500
+    begin = secrets.randbelow(count)
+    return (first + 2 * ((begin + number) % count) for number in itertools.count())
+
+
+_ports = _candidates()
+
+
+def free_port() -> int:
+    """A port of loopback that no socket uses, nor the port after it, which baresip uses too.
+
+    It is below those that the kernel gives to clients, so it is still free when the program starts.
+    """
+    kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    return next(
+        port for port in _ports if all(is_free(each, kind) for each in (port, port + 1) for kind in kinds)
+    )
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from typing import final
 
 from attrs import frozen
 
-from sip_endpoints.programs import LOOPBACK, Programs, await_condition, free_port, start, stop
+from sip_endpoints.programs import LOOPBACK, Programs, await_condition, free_port, is_free, start, stop
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -39,12 +39,7 @@ class Sipp:
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, "SIPp has ended"
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            try:
-                other.bind((LOOPBACK, self.port))
-            except OSError:
-                return True
-        return False
+        return not is_free(self.port, socket.SOCK_DGRAM)
 
     def received(self, method: str) -> int:
         """How many requests with this method it sent and received, with repetitions."""
@@ -67,6 +62,7 @@ class Target(Sipp):
     def __init__(
         self, programs: Programs, folder: Path, scenario: str, *, status: str = "", rings: float = 0.2
     ) -> None:
+        self.scenario = scenario
         script = (SCENARIOS / f"{scenario}.xml").read_text().replace("@STATUS@", status)
         super().__init__(programs, folder, script, "-d", str(round(rings * 1000)))
 
@@ -114,4 +110,6 @@ class Transferee(Sipp):
         script = (SCENARIOS / "transferee.xml").read_text().replace("@ANSWER@", answer)
         script = script.replace("<!-- REST -->", "".join([*parts, end]))
         user, _, address = uri.removeprefix("sip:").partition("@")
-        super().__init__(programs, folder, script, "-s", user, "-m", "1", address)
+        behaviour = "all,-abortunexp"  # Asterisk ends the subscription by SUBSCRIBE, sooner or later
+        arguments = ("-s", user, "-m", "1", "-default_behaviors", behaviour, address)
+        super().__init__(programs, folder, script, *arguments)
