@@ -44,6 +44,7 @@ from transferkit.stores.address import ADDRESSES
 from transferkit.testing.scenarios import SCENARIOS
 
 sys.path.insert(0, str(Path(__file__).parent))
+import _consultation_cycle
 import _life_cycle
 
 __all__ = ["PAGES", "provider_table", "write"]
@@ -458,11 +459,18 @@ def life_cycle() -> str:
         "```text\nrequested ──► submitted ──► started ──► accepted\n"
         "    │             │            │           │\n"
         "    └─────────────┴────────────┴───────────┴──► completed | failed | expired\n```",
+        "```text\nrequested ──► ringing ──► answered ──► completing ──► completed | failed | expired\n"
+        "    │             │           │             │\n"
+        "    └─────────────┴───────────┴─────────────┴──► ending ──► cancelled | failed | expired\n```",
+        "The second diagram is that of a consultation. While it is `ending`, the agent's call is ended and "
+        "the caller is resumed.",
         "The tables come from the code: the build of this page runs the life cycle machine with every "
         "possible input until it finds no new state. The word in brackets is the `basis` of the outcome.",
         "A callback that arrives before the HTTP response proves that the provider accepted the request. "
         "The event `submitted` is then published first, and the table shows the state after it.",
         *tables,
+        "## Consultation",
+        _life_cycle.table(_consultation_cycle.explore_consultation()),
     )
 
 

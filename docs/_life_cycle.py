@@ -214,7 +214,12 @@ _ORDER: Final[tuple[str, ...]] = (
     "submitted",
     "started",
     "accepted",
+    "ringing",
+    "answered",
+    "completing",
+    "ending",
     "completed",
+    "cancelled",
     "failed",
     "expired",
 )

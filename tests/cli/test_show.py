@@ -1,6 +1,7 @@
 """`transferkit show`."""
 
 import asyncio
+import re
 
 from support.command_line import json_lines, run
 
@@ -52,3 +53,34 @@ def test_an_unknown_transfer_exits_with_2_and_what_to_do(config):
     assert result.exit_code == 2
     assert "no-such-transfer" in result.stderr
     assert "transferkit events --call ID" in result.stderr
+
+
+def test_a_consultation_is_drawn_with_its_steps_and_without_the_number(config):
+    async def consult():
+        async with AsyncClient.from_config(config) as client:
+            consultation = await client.consult("call-1", to=scenario("answers").number)
+            await consultation.answered(timeout=20)
+            await consultation.complete(timeout=20)
+            return consultation.id
+
+    result = run("show", asyncio.run(consult()), "--config", config)
+    assert result.exit_code == 0
+    for word in ("requested", "ringing", "answered", "completing", "completed"):
+        assert f"consultation.{word}" in result.stdout
+    for step in ("hold", "place call", "join"):
+        assert re.search(rf"✔ step\.completed +{step}", result.stdout)
+    assert scenario("answers").number.number not in result.stdout
+
+
+def test_a_failed_consultation_exits_with_1_and_says_where_the_caller_is(config):
+    async def consult():
+        async with AsyncClient.from_config(config) as client:
+            consultation = await client.consult("call-1", to=scenario("declined").number)
+            await consultation.outcome(timeout=20)
+            return consultation.id
+
+    result = run("show", asyncio.run(consult()), "--config", config)
+    assert result.exit_code == 1
+    assert "✘ consultation.failed" in result.stdout
+    assert "declined, stated" in result.stdout
+    assert "the caller is still on the call" in result.stdout

@@ -56,6 +56,20 @@ def test_the_life_cycle_page_has_every_outcome_for_every_state_of_a_transfer(gen
         assert {"completed", "failed", "expired"} <= ends
 
 
+def test_the_life_cycle_page_shows_how_a_consultation_ends_in_every_phase(generate):
+    transitions = generate._consultation_cycle.explore_consultation()
+    ends = {}
+    for transition in transitions:
+        ends.setdefault(transition.start, set()).add(transition.end)
+    assert ends == {
+        "requested": {"ringing", "answered", "ending", "failed"},
+        "ringing": {"answered", "ending"},
+        "answered": {"completing", "ending", "failed"},
+        "completing": {"completed", "failed", "expired", "ending"},
+        "ending": {"cancelled", "failed", "expired"},
+    }
+
+
 def test_the_events_page_lists_every_kind_and_its_class():
     page = (DOCS / "reference/events.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `(\w+)` \|", page, re.MULTILINE))

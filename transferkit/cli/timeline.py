@@ -9,21 +9,28 @@ from rich.text import Text
 from transferkit._util.redaction import safe_id
 from transferkit.events import (
     CallEnded,
+    ConsultationExpired,
+    ConsultationFailed,
     Event,
     Outcome,
     ProviderOther,
-    RedirectCompleted,
     RedirectExpired,
     RedirectFailed,
-    TransferCompleted,
+    StepExpired,
+    StepFailed,
+    StepRequested,
+    StepSubmitted,
     TransferExpired,
     TransferFailed,
 )
 
 __all__ = ["COLOURS", "detail", "full_detail", "kind_text", "line_text", "timeline"]
 
-COLOURS = {"completed": "green", "failed": "red", "expired": "yellow"}
-_MARKS = {"completed": "✔", "failed": "✘", "expired": "?"}
+Failed = TransferFailed | RedirectFailed | StepFailed | ConsultationFailed
+Expired = TransferExpired | RedirectExpired | StepExpired | ConsultationExpired
+
+COLOURS = {"completed": "green", "cancelled": "green", "failed": "red", "expired": "yellow"}
+_MARKS = {"completed": "✔", "cancelled": "✔", "failed": "✘", "expired": "?"}
 _CALLER = {
     True: "the caller is still on the call",
     False: "the caller is gone",
@@ -34,7 +41,7 @@ _CALLER = {
 def kind_text(event: Event, *, width: int = 0) -> Text:
     """The event's mark and kind, padded to `width` columns."""
     subject, _, word = event.kind.partition(".")
-    of_request = subject in {"transfer", "redirect"}
+    of_request = subject in {"transfer", "redirect", "step", "consultation"}
     mark = _MARKS.get(word, "●") if of_request else "│"
     colour = COLOURS.get(word, "default") if of_request else "bright_black"
     return Text(f"{mark} {event.kind:<{width}}", style=colour)
@@ -49,9 +56,14 @@ def timeline(events: Sequence[Event]) -> Iterator[Text]:
     """Yield the lines of one transfer's timeline; times are seconds since the first event."""
     for event in events:
         after = (event.time - events[0].time).total_seconds()
-        yield Text.assemble(f"{after:9.3f} s  ", line_text(event, width=20))
+        yield Text.assemble(f"{after:9.3f} s  ", line_text(event, width=_width(events)))
         for line in _causes(event):
             yield Text(f"{'':15}{line}", style="dim")
+
+
+def _width(events: Sequence[Event]) -> int:
+    """The width of the longest kind of event, 20 at least."""
+    return max(20, *(len(event.kind) for event in events))
 
 
 def full_detail(event: Event) -> str:
@@ -63,13 +75,16 @@ def detail(event: Event) -> str:
     """What an event says beyond its kind. Contains no phone number and no secret."""
     parts: tuple[str | None, ...]
     match event:
-        case TransferCompleted() | RedirectCompleted():
-            parts = (event.basis, _codes(event), _elapsed(event))
-        case TransferFailed() | RedirectFailed():
-            parts = (event.reason, event.basis, _codes(event), _CALLER[event.call_alive], _elapsed(event))
-        case TransferExpired() | RedirectExpired():
-            evidence = f"evidence: {event.evidence}"
-            parts = ("result not known", evidence, _CALLER[event.call_alive], _elapsed(event))
+        case _ if isinstance(event, Failed):
+            alive = _CALLER[event.call_alive]
+            parts = (_step(event), event.reason, event.basis, _codes(event), alive, *_end(event))
+        case _ if isinstance(event, Expired):
+            evidence, alive = f"evidence: {event.evidence}", _CALLER[event.call_alive]
+            parts = (_step(event), "result not known", evidence, alive, *_end(event))
+        case Outcome():
+            parts = (_step(event), event.basis, _codes(event), *_end(event))
+        case StepRequested() | StepSubmitted():
+            parts = (_step(event),)
         case CallEnded():
             parts = (_codes(event),)
         case ProviderOther(late_verdict=late) if late:
@@ -83,7 +98,7 @@ def detail(event: Event) -> str:
 
 def _causes(event: Event) -> Iterator[str]:
     """For a failure: the provider's message, what to do, and the request id to quote to the provider."""
-    if isinstance(event, TransferFailed | RedirectFailed):
+    if isinstance(event, Failed):
         causes = {
             "provider message": event.message,
             "what to do": event.advice,
@@ -105,6 +120,23 @@ def _codes(event: Event) -> str:
     if code is None and subcode is None:
         return ""
     return f"code {code}" if subcode is None else f"code {code}/{subcode}"
+
+
+def _step(event: Event) -> str:
+    """The kind of a call step."""
+    step = getattr(event, "step", None)
+    return "" if step is None else str(step).replace("_", " ")
+
+
+def _end(outcome: Outcome) -> Iterator[str]:
+    """How long it took, and what a consultation leaves."""
+    yield _elapsed(outcome)
+    if getattr(outcome, "timed_out", False):
+        yield "nobody decided in time"
+    if getattr(outcome, "caller_held", False):
+        yield "the caller is on hold"
+    if left := getattr(outcome, "left", ()):
+        yield f"may be left: {', '.join(safe_id(call_id) for call_id in left)}"
 
 
 def _elapsed(outcome: Outcome) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -9,26 +11,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from transferkit._lifecycle.consultation_state import step_id
 from transferkit.cli.options import AsJson, ConfigFile, run_with_client
 from transferkit.cli.output import FAILED
 from transferkit.cli.timeline import timeline
 from transferkit.client import AsyncClient
 from transferkit.codec import to_json_line
+from transferkit.errors import TransferNotFound
 from transferkit.events import Event, Outcome
-from transferkit.requests import Request
+from transferkit.requests import Consultation, Request, RequestKind
 
 __all__ = ["show"]
 
 
 def show(
-    transfer: Annotated[str, typer.Argument(help="The id of a transfer or redirect.", metavar="TRANSFER")],
+    transfer: Annotated[str, typer.Argument(help="The id of a request.", metavar="TRANSFER")],
     *,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the timeline of one transfer.
+    """Show the timeline of one transfer, redirect, call step or consultation.
 
-    Includes what else happened on its call meanwhile. Exits with 1 if the transfer failed or expired.
+    Includes what else happened on its call meanwhile, and the steps of a consultation. Exits with 1 if it
+    failed or expired, or if a consultation was cancelled.
 
     Examples:
       transferkit show 0b9b4a5e-6f2d-4c55-9f0e-3a1f7f1f2a11
@@ -36,23 +41,42 @@ def show(
     """
 
     async def read(client: AsyncClient) -> tuple[Request, tuple[Event, ...]]:
-        return (await client.get(transfer)).request, await client.history(transfer)
+        request = (await client.get(transfer)).request
+        steps = _steps(transfer) if isinstance(request, Consultation) else ()
+        return request, _timeline_of(await _history(client, transfer, steps), {transfer, *steps})
 
-    request, history = run_with_client(config, read)
-    events = _timeline_of(history, transfer)
+    request, events = run_with_client(config, read)
     if as_json:
         for event in events:
             typer.echo(to_json_line(event))
     else:
         _draw(request, events, transfer)
-    if any(isinstance(event, Outcome) and not event.kind.endswith(".completed") for event in events):
+    outcomes = [event for event in events if isinstance(event, Outcome) and event.transfer_id == transfer]
+    if any(not event.kind.endswith(".completed") for event in outcomes):
         raise typer.Exit(FAILED)
 
 
-def _timeline_of(history: tuple[Event, ...], transfer_id: str) -> tuple[Event, ...]:
-    """From the request to the outcome: the transfer's own events, and those of its call in between."""
-    own = [index for index, event in enumerate(history) if event.transfer_id == transfer_id]
-    return tuple(event for event in history[own[0] : own[-1] + 1] if event.transfer_id in {None, transfer_id})
+def _steps(consultation_id: str) -> tuple[str, ...]:
+    """The ids of the steps that a consultation may consist of."""
+    return tuple(step_id(consultation_id, kind) for kind in RequestKind if kind.is_step)
+
+
+async def _history(client: AsyncClient, transfer_id: str, steps: Collection[str]) -> tuple[Event, ...]:
+    """The events of the request's call, in sequence. Those of the steps' calls are inserted by time."""
+    history = await client.history(transfer_id)
+    if not steps:
+        return history
+    events = {event.id: event for event in history}
+    for id_ in steps:
+        with suppress(TransferNotFound):
+            events |= {event.id: event for event in await client.history(id_)}
+    return tuple(sorted(events.values(), key=lambda event: event.time))
+
+
+def _timeline_of(history: tuple[Event, ...], ids: Collection[str]) -> tuple[Event, ...]:
+    """From the request to the outcome: the own events, and those of the call in between."""
+    own = [index for index, event in enumerate(history) if event.transfer_id in ids]
+    return tuple(event for event in history[own[0] : own[-1] + 1] if event.transfer_id in {None, *ids})
 
 
 def _draw(request: Request, events: tuple[Event, ...], transfer_id: str) -> None:
@@ -73,5 +97,5 @@ def _draw(request: Request, events: tuple[Event, ...], transfer_id: str) -> None
     console.print()
     for text in timeline(events):
         console.print(text)
-    if not any(isinstance(event, Outcome) for event in events):
+    if not any(isinstance(event, Outcome) and event.transfer_id == transfer_id for event in events):
         console.print(Text("  still open", style="yellow"))
