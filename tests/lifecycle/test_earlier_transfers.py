@@ -4,6 +4,7 @@ import pytest
 from attrs import evolve
 from support.lifecycle import (
     ACCEPTED,
+    AGENT,
     BUSY,
     CALL_NOT_FOUND,
     CALLER,
@@ -29,9 +30,10 @@ from support.lifecycle import (
     submitted,
 )
 
+from transferkit import Call, Redirect
 from transferkit._lifecycle import Work
 from transferkit.events import Basis, Evidence, FailureReason, Verdict
-from transferkit.provider.facts import Result
+from transferkit.provider.facts import RequestKind, Result
 from transferkit.provider.results import Presence, Submitted
 
 # --- earlier transfers without a verdict ------------------------------------------------------------
@@ -405,9 +407,96 @@ def test_the_contents_of_the_last_32_verdicts_are_kept():
     assert story.state.verdict_contents == tuple(map(str, range(8, 40)))
 
 
-def test_all_unsettled_and_the_last_settled_transfers_are_kept():
+def test_the_last_unsettled_and_the_last_settled_transfers_are_kept():
     story = finished("expired")
     for number in range(2, 30):
         story.request(f"t{number}")
         story.receive(*FAILED, transfer_id=f"t{number}")
-    assert [done.id for done in story.state.finished] == ["t1", *(f"t{number}" for number in range(13, 30))]
+    assert [done.id for done in story.state.finished] == ["t1", *(f"t{number}" for number in range(14, 30))]
+
+
+# --- forgotten transfers --------------------------------------------------------------------------------
+
+
+def after_many_expired_transfers(number=40, **fields):
+    """A transfer after so many expired ones that the state no longer contains all of them."""
+    story = Story()
+    for each in range(number):
+        expire(story, f"t{each}")
+    story.request("last", **fields)
+    story.answer(Submitted())
+    return story
+
+
+def expire(story, transfer_id):
+    story.request(transfer_id)
+    story.answer(Submitted())
+    story.wait(DEADLINE)
+    story.reach(Work.DEADLINE)
+    story.inspect(Presence.CONNECTED)
+    assert story.outcome.kind == "transfer.expired"
+
+
+def test_the_state_of_a_call_does_not_grow_with_its_expired_transfers():
+    some, more = (after_many_expired_transfers(number).state for number in (40, 80))
+    assert len(some.finished) == len(more.finished) < 20
+    assert some.forgotten == more.forgotten == (RequestKind.TRANSFER,)
+
+
+@pytest.mark.parametrize("signals", [SUCCEEDED, FAILED])
+def test_a_verdict_that_may_belong_to_a_forgotten_transfer_is_not_stated(signals):
+    story = after_many_expired_transfers()
+    for done in story.state.finished:
+        story.receive(*FAILED, transfer_id=done.id)
+    assert not any(done.unsettled for done in story.state.finished)
+    assert not story.state.all_settled
+    story.receive(*signals)
+    if story.outcome is None:
+        story.inspect(Presence.CONNECTED, inspection_round=1)
+    assert story.outcome.basis is Basis.INFERRED
+
+
+def test_a_verdict_that_names_the_open_transfer_is_stated_after_any_number_of_transfers():
+    story = after_many_expired_transfers()
+    story.receive(*SUCCEEDED, echoes_context=True, context="last")
+    assert (story.outcome.kind, story.outcome.basis) == ("transfer.completed", Basis.STATED)
+
+
+def test_a_forgotten_transfer_does_not_make_the_verdict_of_another_kind_ambiguous():
+    story = after_many_expired_transfers()
+    story.receive(*FAILED, transfer_id="last")
+    story.request("redirect", Redirect(call=Call("fake", story.call.id), to=AGENT))
+    story.answer(Submitted())
+    story.receive(*SUCCEEDED, operation=RequestKind.REDIRECT)
+    assert (story.outcome.kind, story.outcome.basis) == ("redirect.completed", Basis.STATED)
+
+
+def test_progress_before_the_acceptance_may_be_that_of_a_forgotten_transfer():
+    story = Story()
+    for each in range(40):
+        expire(story, f"t{each}")
+    for done in story.state.finished:
+        story.receive(*FAILED, transfer_id=done.id)
+    story.request("last")
+    story.receive(*STARTED)
+    assert kinds(story)[-1] == "provider.other"
+
+
+@pytest.mark.parametrize("signals", [SUCCEEDED, FAILED])
+def test_a_late_verdict_about_a_forgotten_transfer_is_published(signals):
+    story = after_many_expired_transfers()
+    (event,) = story.receive(*signals, transfer_id="t0").events
+    assert (event.kind, event.transfer_id) == ("provider.other", "t0")
+    assert event.late_verdict is (Verdict.SUCCEEDED if signals is SUCCEEDED else Verdict.FAILED)
+    assert story.outcome is None
+
+
+def test_a_verdict_that_fits_one_known_and_a_forgotten_transfer_settles_neither():
+    story = Story()
+    for each in range(40):
+        expire(story, f"t{each}")
+    unsettled = [done.id for done in story.state.finished]
+    for transfer_id in unsettled[1:]:
+        story.receive(*FAILED, transfer_id=transfer_id)
+    story.receive(*SUCCEEDED)
+    assert [done.id for done in story.state.finished if done.unsettled] == unsettled[:1]

@@ -28,6 +28,7 @@ from transferkit.requests import RequestKind
 __all__ = [
     "Attribution",
     "attribute",
+    "fits_forgotten",
     "most_likely_finished",
     "only_unsettled_match",
     "record_verdict",
@@ -95,13 +96,15 @@ def _by_exclusion(
     if not transfer.possibly_received:  # the provider cannot report on a request that it did not receive
         return Attribution.UNATTRIBUTED
     rivals = [earlier for earlier in state.finished if earlier.possibly_received and _fits(earlier, fact)]
+    has_forgotten_rival = fits_forgotten(state, fact)
     verdict = stated_verdict(fact)
     # A provider performs one transfer of a call at a time, so progress belongs to the one it accepted last.
     if verdict is None:
-        return Attribution.CERTAIN if transfer.submitted or not rivals else Attribution.OTHER
+        has_rival = bool(rivals) or has_forgotten_rival
+        return Attribution.CERTAIN if transfer.submitted or not has_rival else Attribution.OTHER
     if is_repetition and verdict is Verdict.SUCCEEDED and any(rival.verdict is verdict for rival in rivals):
         return Attribution.OTHER
-    if is_repetition or any(rival.unsettled for rival in rivals):
+    if is_repetition or has_forgotten_rival or any(rival.unsettled for rival in rivals):
         return Attribution.AMBIGUOUS
     return Attribution.CERTAIN
 
@@ -115,6 +118,18 @@ def _fits(finished: FinishedTransfer, fact: Fact) -> bool:
     if fact.echoes_context:
         return not finished.own_callback_uri and fact.event.operation_context == finished.sent_context
     return True
+
+
+def fits_forgotten(state: CallState, fact: Fact) -> bool:
+    """Return whether a fact can belong to a transfer of which only the kind is still known."""
+    names_known = fact.echoes_context and any(
+        fact.event.operation_context == known.id for known in state.finished
+    )
+    if names_known or (state.open is not None and fact.transfer_id == state.open.id):
+        return False
+    if any(fact.transfer_id == known.id for known in state.finished):
+        return False
+    return any(_is_about(fact.operation, kind) for kind in state.forgotten)
 
 
 def most_likely_finished(state: CallState, fact: Fact) -> FinishedTransfer | None:
@@ -133,6 +148,8 @@ def most_likely_finished(state: CallState, fact: Fact) -> FinishedTransfer | Non
 
 def only_unsettled_match(state: CallState, fact: Fact) -> str | None:
     """Return the id of the one unsettled transfer that a verdict fits; None if it fits none or several."""
+    if fits_forgotten(state, fact):
+        return None
     matches = [finished.id for finished in state.finished if finished.unsettled and _fits(finished, fact)]
     return matches[0] if len(matches) == 1 else None
 

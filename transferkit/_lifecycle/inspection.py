@@ -74,7 +74,7 @@ def _note_transferring(transition: Transition, transfer: OpenTransfer, presence:
     """Publish that the transfer started, if the call is being transferred and no earlier one can be why."""
     if presence is not Presence.TRANSFERRING or transfer.kind is not RequestKind.TRANSFER:
         return transfer
-    if not transfer.submitted and any(earlier.unsettled for earlier in transition.state.finished):
+    if not transfer.submitted and not transition.state.all_settled:
         return transfer
     transfer = transition.mark_submitted(transfer)
     if not (transfer.started or transfer.accepted):

@@ -11,6 +11,7 @@ from attrs import evolve
 from transferkit._lifecycle.attribution import (
     Attribution,
     attribute,
+    fits_forgotten,
     most_likely_finished,
     only_unsettled_match,
     record_verdict,
@@ -165,7 +166,7 @@ def _apply_uncertain_verdict(
         transfer = transition.update(transfer, ambiguous_success=result)
         transition.complete_if_ambiguous_success_fits(transfer)
     elif attribution is Attribution.AMBIGUOUS:
-        all_settled = not any(earlier.unsettled for earlier in transition.state.finished)
+        all_settled = transition.state.all_settled
         transfer = transition.update(
             transfer,
             ambiguous_failure=AmbiguousFailure(result=result, repeats_known_verdict=all_settled),
@@ -236,8 +237,9 @@ def _origin(state: CallState, fact: Fact, attribution: Attribution) -> dict[str,
     if attribution is Attribution.CERTAIN and state.open:
         return {"transfer_id": state.open.id}
     finished = most_likely_finished(state, fact)
-    if finished is None:
-        return {}
     verdict = stated_verdict(fact)
+    if finished is None:
+        is_forgotten = fact.transfer_id is not None and fits_forgotten(state, fact)
+        return {"transfer_id": fact.transfer_id, "late_verdict": verdict} if is_forgotten else {}
     late_verdict = verdict if verdict is not finished.verdict else None
     return {"transfer_id": finished.id, "late_verdict": late_verdict}

@@ -17,6 +17,7 @@ from transferkit.requests import JoinSide, RequestKind
 __all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer", "Rules"]
 
 _SETTLED_KEPT = 16
+_UNSETTLED_KEPT = 16
 _VERDICTS_KEPT = 32
 
 
@@ -186,7 +187,9 @@ class CallState:
     consultation: OpenConsultation | None = None
     """The consultation that the call's other party waits for. Its steps are requests of their own."""
     finished: tuple[FinishedTransfer, ...] = ()
-    """All transfers that are unsettled, and the last 16 that are settled, oldest first."""
+    """The last 16 transfers that are unsettled and the last 16 that are settled, oldest first."""
+    forgotten: tuple[RequestKind, ...] = ()
+    """The kinds of older unsettled transfers. A verdict that names no transfer may belong to one of them."""
     verdict_contents: tuple[str, ...] = ()
     """The `Fact.content` of the last 32 verdicts."""
 
@@ -204,12 +207,21 @@ class CallState:
         """The mark that is stored with a delivery: the open transfer's id, or a dash if none is open."""
         return self.open.id if self.open else "-"
 
+    @property
+    def all_settled(self) -> bool:
+        """Whether no verdict about an earlier transfer may still arrive."""
+        return not self.forgotten and not any(earlier.unsettled for earlier in self.finished)
+
     def with_finished(self, transfer: FinishedTransfer) -> CallState:
         """Return the state with one more finished transfer."""
-        settled = [known for known in self.finished if not known.unsettled]
-        surplus = settled[: max(len(settled) - _SETTLED_KEPT, 0)]
-        kept = (known for known in self.finished if known not in surplus)
-        return evolve(self, finished=(*kept, transfer))
+        finished = (*self.finished, transfer)
+        settled = [known for known in finished if not known.unsettled]
+        unsettled = [known for known in finished if known.unsettled]
+        surplus = settled[:-_SETTLED_KEPT]
+        forgotten = unsettled[:-_UNSETTLED_KEPT]
+        kept = (known for known in finished if known not in surplus and known not in forgotten)
+        kinds = dict.fromkeys((*self.forgotten, *(known.kind for known in forgotten)))
+        return evolve(self, finished=tuple(kept), forgotten=tuple(kinds))
 
     def with_verdict_content(self, content: str | None) -> CallState:
         """Return the state after a verdict with this `Fact.content`."""

@@ -71,8 +71,9 @@ def _conclude_ambiguous_success(transition: Transition, transfer: OpenTransfer) 
     transition.complete_if_ambiguous_success_fits(transfer)
     if transition.open is None:
         return
-    has_rival = any(
-        earlier.unsettled or earlier.verdict is Verdict.SUCCEEDED for earlier in transition.state.finished
+    state = transition.state
+    has_rival = not state.all_settled or any(
+        earlier.verdict is Verdict.SUCCEEDED for earlier in state.finished
     )
     if has_rival:
         transition.expire(transfer)
