@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "redirect": "Redirect an incoming call and print its events.",
     "answer": "Answer an incoming call and print its events.",
     "hang-up": "End a call and print its events.",
+    "consult": "Call an agent while the caller waits, then connect the two.",
     "events": "Print the event stream.",
     "show": "Show the timeline of one transfer.",
     "groups": "Show consumer groups and handle their parked events.",

@@ -22,7 +22,7 @@ from transferkit.codec import decode
 from transferkit.identifiers import Identifier, PhoneNumber, parse_identifier
 from transferkit.requests import Call, CallingContext, OnUnsupported, TeamsPhoneCallDetails
 
-__all__ = ["request_command"]
+__all__ = ["identifier_of", "number_of", "request_command"]
 
 _HELP: Final = {
     "to": "Who receives the call: +14255550100, sip:USER@HOST, teams:OID, app:ID, acs:ID or a raw id.",
@@ -49,15 +49,17 @@ _HELP: Final = {
 """The help of the option of each field."""
 
 
-def _identifier(text: str) -> Identifier:
+def identifier_of(text: str) -> Identifier:
+    """Return the identifier of an option."""
     try:
         return parse_identifier(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _number(text: str) -> PhoneNumber:
-    identifier = _identifier(text)
+def number_of(text: str) -> PhoneNumber:
+    """Return the phone number of an option."""
+    identifier = identifier_of(text)
     if not isinstance(identifier, PhoneNumber):
         raise typer.BadParameter("expected a phone number, such as +14255550100")
     return identifier
@@ -105,9 +107,9 @@ def _headers(texts: list[str] | None) -> dict[str, str]:
 _TYPES: Final[Mapping[Any, tuple[Any, dict[str, Any]]]] = {
     str: (str, {"metavar": "TEXT"}),
     timedelta: (float, {"metavar": "SECONDS"}),
-    PhoneNumber: (PhoneNumber, {"parser": _number, "metavar": "NUMBER"}),
-    Identifier: (Identifier, {"parser": _identifier, "metavar": "ID"}),
-    tuple[Identifier, ...]: (list[Identifier], {"parser": _identifier, "metavar": "ID"}),
+    PhoneNumber: (PhoneNumber, {"parser": number_of, "metavar": "NUMBER"}),
+    Identifier: (Identifier, {"parser": identifier_of, "metavar": "ID"}),
+    tuple[Identifier, ...]: (list[Identifier], {"parser": identifier_of, "metavar": "ID"}),
     FrozenMap[Any]: (dict, {"parser": _json_object, "metavar": "JSON|@FILE"}),
 }
 """The type and the settings of the option for a field of each type; others are the same for both."""

@@ -30,10 +30,10 @@ def show(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the timeline of one transfer, redirect, call step or consultation.
+    """Show the timeline of one transfer.
 
-    Includes what else happened on its call meanwhile, and the steps of a consultation. Exits with 1 if it
-    failed or expired, or if a consultation was cancelled.
+    Or of a redirect, call step or consultation. Includes what else happened on its call meanwhile, and the
+    steps of a consultation. Exits with 1 if it failed or expired, or if a consultation was cancelled.
 
     Examples:
       transferkit show 0b9b4a5e-6f2d-4c55-9f0e-3a1f7f1f2a11
