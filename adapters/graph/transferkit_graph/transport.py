@@ -1,7 +1,7 @@
 """The HTTP client that requests to Graph leave by.
 
 httpx's own connection pool uses several times the CPU time of aiohttp's below the same API
-(benchmarks/transfers.py: 2 times with one request in flight, 7 times with 50). So aiohttp carries the
+(benchmarks/transfers.py: 2 times with one request in flight, 5 times with 50). So aiohttp carries the
 requests if httpx-aiohttp is installed, as it is with this package.
 """
 
