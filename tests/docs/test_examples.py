@@ -148,7 +148,7 @@ FRAMEWORKS = {
 @asynccontextmanager
 async def running(name, provider, tmp_path, monkeypatch, port):
     """Serve an application; yields its module, its URL and the emulator that it uses."""
-    framework, serve_in_framework = FRAMEWORKS[name]
+    framework, serve_in_framework = FRAMEWORKS.get(name, FRAMEWORKS["fastapi"])
     pytest.importorskip(framework)
     url = f"http://127.0.0.1:{port}" + ("/api" if name == "azure_functions" else "")
     async with emulators(providers=[provider]) as emulated:
@@ -166,8 +166,28 @@ async def running(name, provider, tmp_path, monkeypatch, port):
             sys.modules.pop(example.__name__, None)
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_the_ivr_takes_a_call_and_connects_an_agent(provider, tmp_path, monkeypatch, unused_tcp_port):
+    pytest.importorskip("fastapi")
+    monkeypatch.syspath_prepend(EXAMPLES / "ivr")
+    monkeypatch.setenv("IVR_AGENTS", "+14255550186 +14255550100")
+    monkeypatch.setenv("IVR_VOICEMAIL", "+14255550111")
+    monkeypatch.setenv("IVR_CALLER_ID", "+14255550199")
+    async with (
+        running("ivr", provider, tmp_path, monkeypatch, unused_tcp_port) as (service, url, emulator),
+        httpx.AsyncClient(trust_env=False) as http,
+        asyncio.timeout(30),
+    ):
+        emulator.ring(callback_url=f"{url}/callbacks/{provider}{emulator.incoming_path}")
+        while not service.endings:  # noqa: ASYNC110 - the application has no event for it
+            await asyncio.sleep(0.01)
+        shown = (await http.get(f"{url}/calls")).json()
+    assert list(shown.values()) == ["an agent talks to the caller"]
+
+
 def file_of(name):
-    return EXAMPLES / name / ("function_app.py" if name == "azure_functions" else "app.py")
+    files = {"azure_functions": "function_app.py", "ivr": "service.py"}
+    return EXAMPLES / name / files.get(name, "app.py")
 
 
 def load(name):
