@@ -72,6 +72,9 @@ class NatsServer:
         found = []
         subscription = await stream.pull_subscribe("", stream=name)
         while len(found) < total:
-            found += await subscription.fetch(min(200, total - len(found)), timeout=5)
+            batch = await subscription.fetch(min(200, total - len(found)), timeout=5)
+            for message in batch:
+                await message.ack()
+            found += batch
         await client.close()
         return found
