@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final, overload
@@ -485,11 +486,13 @@ class AsyncClient:
             raise ValueError(f"start: expected one of {', '.join(GroupStart)}")
         if group is None:
             return LiveTail(self._store, self._closed, start=GroupStart(start or "now"), follow=follow)
-        config = self._config.groups
+        return self._group_stream(group, start=GroupStart(start or self._config.groups.start), follow=follow)
+
+    def _group_stream(self, group: str, *, start: GroupStart, follow: bool) -> GroupStream:
         return GroupStream(
             self._store,
             group,
-            config=evolve(config, start=GroupStart(start or config.start)),
+            config=evolve(self._config.groups, start=start),
             clock=self._clock,
             follow=follow,
             entered=self._group_streams,
@@ -508,7 +511,9 @@ class AsyncClient:
         return Relay(
             sink or configured_sink(self._config),
             config=config,
-            open_stream=lambda: self.events(config.group, follow=follow),
+            open_stream=partial(
+                self._group_stream, config.group, start=self._config.groups.start, follow=follow
+            ),
             running=self._relays,
             clock=self._clock,
             telemetry=self._telemetry,

@@ -15,7 +15,7 @@ from transferkit.config import GroupConfig
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sqlite import SqliteStore
 from transferkit.testing import FakeAdapter, ManualClock
-from transferkit.testing.contracts.store_groups import Consumer, record
+from transferkit.testing.contracts.store_groups import Consumer, calls_together, record
 from transferkit.testing.contracts.store_inputs import new_call
 
 LEASE = timedelta(seconds=30)
@@ -826,3 +826,54 @@ async def test_random_consumers_read_every_event_and_each_call_in_order(connect,
             sequences.append(event.sequence)
     for sequences in first_readings.values():
         assert sequences == list(range(1, len(sequences) + 1))
+
+
+# --- batches ----------------------------------------------------------------------------------------
+
+
+async def test_a_batch_has_the_next_events_of_one_partition(client, store):
+    one, other = calls_together(store, 2)
+    recorded = await record(store, one, other, one, other)
+    async with client.events(group="crm") as stream:
+        assert await stream.next_batch(3) == recorded[:3]
+        assert await stream.next_batch(3) == recorded[3:]
+
+
+async def test_requesting_the_next_batch_acknowledges_the_whole_batch_before(client, store, clock, call):
+    recorded = await record(store, call, call, call, call)
+    async with client.events(group="crm") as stream:
+        await stream.next_batch(2)
+        await stream.next_batch(1)
+    event, _ = await next_in_store(store, clock)
+    assert event == recorded[2]
+
+
+async def test_a_batch_without_acknowledgement_is_given_back_uncounted(client, store, clock, call):
+    recorded = await record(store, call, call)
+    async with client.events(group="crm") as stream:
+        await stream.next_batch(2)
+    assert await next_in_store(store, clock) == (recorded[0], 1)
+
+
+async def test_only_the_handled_events_of_a_batch_are_acknowledged(client, store, clock, call):
+    recorded = await record(store, call, call, call)
+
+    async def handle_one(stream):
+        await stream.next_batch(3)
+        stream.handled(1)
+
+    with pytest.raises(Boom):
+        await fail(client, handle_one)
+    assert await next_in_store(store, clock) == (recorded[1], 2)
+
+
+async def test_a_batch_whose_events_were_all_handled_leaves_no_attempt(client, store, clock, call):
+    await record(store, call, call)
+
+    async def handle_all(stream):
+        await stream.next_batch(2)
+        stream.handled(2)
+
+    with pytest.raises(Boom):
+        await fail(client, handle_all)
+    assert await next_in_store(store, clock) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar, final
@@ -24,7 +24,7 @@ from transferkit.events import Event
 from transferkit.provider.clock import Clock
 from transferkit.relay.envelope import Message, message_of
 from transferkit.relay.sink import Confirmed, Refused, SendResult, Sink, SinkError, Unconfirmed
-from transferkit.streams import EventStream
+from transferkit.streams import GroupStream
 
 __all__ = ["Relay", "RelayHealth", "RelayState"]
 
@@ -94,7 +94,7 @@ class Relay:
         sink: Sink,
         *,
         config: RelayConfig,
-        open_stream: Callable[[], EventStream],
+        open_stream: Callable[[], GroupStream],
         running: set[Relay],
         clock: Clock,
         telemetry: Telemetry,
@@ -169,8 +169,10 @@ class Relay:
             async with self._open_stream() as stream:
                 try:
                     while True:
-                        event = await self._unless_stopped(anext(stream))
-                        if await self._forward([event]):
+                        events = await self._unless_stopped(stream.next_batch(self._config.batch))
+                        sent = await self._forward(events)
+                        if sent < len(events):
+                            stream.handled(sent)
                             raise _EventRefused
                 except (StopAsyncIteration, _Stopped):
                     return True  # leaves the stream without an error: no attempt is counted
@@ -179,24 +181,22 @@ class Relay:
 
     # --- sending ------------------------------------------------------------------------------------
 
-    async def _forward(self, events: Sequence[Event]) -> frozenset[str]:
-        """Send events until each is confirmed or refused; returns the ids of those that were not sent.
+    async def _forward(self, events: Sequence[Event]) -> int:
+        """Send events until each is confirmed; returns their number.
 
-        If an event is refused, the later ones of its call are not sent either.
+        If one is refused, returns the number of the events before it, which are confirmed then. Those behind
+        it are sent when it is parked, or accepted in a later attempt.
         """
-        waiting, blocked = self._messages(events)
+        waiting, end = self._messages(events)
         pauses = _pauses(self._config)
-        while batch := _first_of_each_call(waiting, blocked):
-            results = await self._send(batch)
-            for message, result in zip(batch, results, strict=True):
-                match result:
-                    case Confirmed():
-                        waiting.remove(message)
-                    case Refused(reason=reason):
-                        blocked.add(message.key)
-                        self._report_refused(message.id, message.kind, message.key, reason)
-                    case Unconfirmed():
-                        pass
+        while batch := _first_of_each_call(waiting, end):
+            results = await self._send([message for _, message in batch])
+            for (place, message), result in zip(batch, results, strict=True):
+                if isinstance(result, Confirmed):
+                    del waiting[place]
+                elif isinstance(result, Refused):
+                    end = min(end, place)
+                    self._report_refused(message.id, message.kind, message.key, result.reason)
             problem = next((result.reason for result in results if isinstance(result, Unconfirmed)), None)
             if problem is None:
                 self._working()
@@ -204,19 +204,19 @@ class Relay:
             else:
                 self._failing(problem)
                 await self._pause(next(pauses))
-        return frozenset(message.id for message in waiting)
+        return end
 
-    def _messages(self, events: Sequence[Event]) -> tuple[list[Message], set[str]]:
-        messages: list[Message] = []
-        blocked: set[str] = set()
-        for event in events:
+    def _messages(self, events: Sequence[Event]) -> tuple[dict[int, Message], int]:
+        """The messages by their place, and the place of the first event that is no message."""
+        messages: dict[int, Message] = {}
+        for place, event in enumerate(events):
             try:
-                messages.append(message_of(event, self._config))
+                messages[place] = message_of(event, self._config)
             except ValueError as error:
                 key = f"{event.provider}:{event.call_id}"
-                blocked.add(key)
                 self._report_refused(str(event.id), event.kind, key, redact(str(error)))
-        return messages, blocked
+                return messages, place
+        return messages, len(events)
 
     async def _send(self, batch: Sequence[Message]) -> Sequence[SendResult]:
         try:
@@ -325,11 +325,12 @@ class Relay:
             raise _Stopped
 
 
-def _first_of_each_call(messages: Sequence[Message], blocked: set[str]) -> list[Message]:
-    first: dict[str, Message] = {}
-    for message in messages:
-        if message.key not in blocked:
-            first.setdefault(message.key, message)
+def _first_of_each_call(messages: Mapping[int, Message], end: int) -> list[tuple[int, Message]]:
+    """The first waiting message of each call, of those before `end`, with their places."""
+    first: dict[str, tuple[int, Message]] = {}
+    for place, message in messages.items():
+        if place < end:
+            first.setdefault(message.key, (place, message))
     return list(first.values())
 
 

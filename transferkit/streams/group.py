@@ -5,7 +5,8 @@ store call. An event that was begun for a cancelled reader goes to the next requ
 
 Events are begun in small batches, each of one partition. Acknowledging one acknowledges those before it. The
 rest of a batch is delivered only for a moment after it was begun, and only during the lease: later the
-partition may have another owner. So a slow reader acknowledges each event with the next request.
+partition may have another owner. So a slow reader acknowledges each event with the next request. A reader of
+`next_batch` gets the whole batch at once.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
@@ -95,9 +96,11 @@ class GroupStream(EventStream):
         self._following: deque[GroupDelivery] = deque()
         self._ready: GroupDelivery | None = None
         self._current: GroupDelivery | None = None
+        self._rest: list[GroupDelivery] = []
+        """What `next_batch` returned with `current`."""
         self._done: list[GroupDelivery] = []
         self._batch_begun = self._lease_ends = clock.now()
-        self._limit = _BATCH
+        self._size = self._limit = _BATCH
         """How many events to begin next: one after `ack`, which most readers call for each event or never."""
         self._span = Span()
 
@@ -176,13 +179,43 @@ class GroupStream(EventStream):
 
         Ends when the stream or its client closes. Raises `RuntimeError` if another task waits for an event.
         """
+        with self._alone():
+            return await self._next()
+
+    async def next_batch(self, limit: int) -> Sequence[Event]:
+        """The next events of one partition, 1 to `limit` of them; those of the batch before are acknowledged.
+
+        Ends and raises as `__anext__` does. If the stream is left with an exception, this counts as an
+        attempt at the first event, or at the first one after those that were `handled`.
+        """
+        with self._alone():
+            self._size = self._limit = limit
+            first = await self._next()
+            # Longer ago than the lease only if an earlier request was cancelled.
+            self._rest = [*self._following] if self._clock.now() < self._lease_ends else []
+            self._following.clear()
+            return [first, *(delivery.event for delivery in self._rest)]
+
+    def handled(self, number: int) -> None:
+        """Acknowledge only the first events of a batch, with the next request or when the stream is left.
+
+        Only the event after them is then current; the others are returned unused.
+        """
+        current = [] if self._current is None else [self._current, *self._rest]
+        self._done += current[:number]
+        self._current = next(iter(current[number:]), None)
+        self._rest = []
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """One task reads the stream at a time."""
         if not self._entered:
             raise RuntimeError("enter the stream first: async with client.events(group=…) as stream")
         if self._reading:
             raise RuntimeError("another task waits for this stream: give each task its own client.events()")
         self._reading = True
         try:
-            return await self._next()
+            yield
         finally:
             self._reading = False
 
@@ -223,14 +256,15 @@ class GroupStream(EventStream):
             await self._in_task(self._acknowledge_done())
 
     def _finish_current(self) -> None:
-        finished, self._current = self._current, None
-        if finished is None:
+        if self._current is None:
             return
+        finished = [self._current, *self._rest]
+        self._current, self._rest = None, []
         self._span.end()
         if self._leave_task is None:
-            self._done.append(finished)
+            self._done += finished
         else:
-            self._stale([finished])
+            self._stale(finished)
 
     def _is_batch_valid(self) -> bool:
         end = min(self._batch_begun + _BATCH_AGE, self._lease_ends)
@@ -256,7 +290,7 @@ class GroupStream(EventStream):
                 max_attempts=self._config.max_attempts,
                 limit=self._limit,
             )
-            self._limit = _BATCH
+            self._limit = self._size
             del self._done[: len(done)]
             self._ready, self._batch_begun = begun.delivery, now
             self._following.extend(begun.following)
