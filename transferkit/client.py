@@ -58,7 +58,7 @@ from transferkit.requests import (
 )
 from transferkit.stores import CommitUnknown, Store, StoredTransfer
 from transferkit.stores.consumer_groups import GroupStart, GroupStatus, ParkedEvent
-from transferkit.streams import EventStream, GroupStream, LiveTail, OutcomeWatch
+from transferkit.streams import EventStream, GroupStream, Handler, LiveTail, OutcomeWatch, Processor
 
 __all__ = [
     "AnyHandle",
@@ -171,6 +171,7 @@ class AsyncClient:
         self._watch = OutcomeWatch(store)
         self._closed = asyncio.Event()
         self._group_streams: set[GroupStream] = set()
+        self._processors: set[Processor] = set()
         self._relays: set[Relay] = set()
 
     @classmethod
@@ -272,6 +273,7 @@ class AsyncClient:
         return kept
 
     async def _close_group_streams(self) -> None:
+        await asyncio.gather(*(processor.aclose() for processor in tuple(self._processors)))
         await asyncio.gather(*(stream.aclose() for stream in tuple(self._group_streams)))
 
     async def _close_relays(self) -> None:
@@ -482,22 +484,53 @@ class AsyncClient:
         `follow=False` the stream ends when there are no more events to read.
         """
         self._lifespan.check_open()
-        if start is not None and start not in set(GroupStart):
-            raise ValueError(f"start: expected one of {', '.join(GroupStart)}")
-        if group is None:
-            return LiveTail(self._store, self._closed, start=GroupStart(start or "now"), follow=follow)
-        return self._group_stream(group, start=GroupStart(start or self._config.groups.start), follow=follow)
+        if group is not None:
+            return self._group_stream(group, start=start, follow=follow)
+        return LiveTail(self._store, self._closed, start=_start(start) or GroupStart.NOW, follow=follow)
 
-    def _group_stream(self, group: str, *, start: GroupStart, follow: bool) -> GroupStream:
+    def _group_stream(self, group: str, *, start: GroupStart | str | None, follow: bool) -> GroupStream:
+        self._lifespan.check_open()
+        config = self._config.groups
         return GroupStream(
             self._store,
             group,
-            config=evolve(self._config.groups, start=start),
+            config=evolve(config, start=_start(start) or config.start),
             clock=self._clock,
             follow=follow,
             entered=self._group_streams,
             telemetry=self._telemetry,
         )
+
+    async def process(
+        self,
+        group: str,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        start: GroupStart | str | None = None,
+        follow: bool = True,
+    ) -> None:
+        """Call `handler` with each event of a group, and acknowledge the event after it has returned.
+
+        The handler is an async function, or one that blocks, which is called in a thread. `concurrency`
+        workers share the calls, as if each was a process of its own; more than the store has partitions (16)
+        are of no use. The events of one call are handled one after the other, in order. If the handler
+        raises, the event is delivered again, at the earliest after half a second, and parked after
+        `groups.max_attempts` attempts.
+
+        Returns when the client closes, which waits a few seconds for handlers that are running, or with
+        `follow=False` when there are no more events. A cancellation gives the events back that are being
+        handled. Raises `StoreError` if the group cannot be opened.
+        """
+        processor = Processor(
+            handler,
+            group=group,
+            concurrency=concurrency,
+            open_stream=lambda: self._group_stream(group, start=start, follow=follow),
+            running=self._processors,
+            clock=self._clock,
+        )
+        await processor.run()
 
     def relay(self, sink: Sink | None = None, *, group: str | None = None, follow: bool = True) -> Relay:
         """Return a relay, which forwards the event stream to a broker: `await client.relay().run()`.
@@ -570,6 +603,13 @@ class AsyncClient:
         """
         self._lifespan.check_open()
         return await self._scheduler.prune()
+
+
+def _start(start: GroupStart | str | None) -> GroupStart | None:
+    """Where to start, if it is given. Raises `ValueError`."""
+    if start is not None and start not in set(GroupStart):
+        raise ValueError(f"start: expected one of {', '.join(GroupStart)}")
+    return None if start is None else GroupStart(start)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -120,3 +120,33 @@ def test_a_stream_continues_after_an_error_of_the_store(make, store):
 
 async def test_a_wait_that_never_started_has_no_result():
     assert not await Wait().ended()
+
+
+def test_a_group_is_processed_by_a_blocking_handler_until_another_thread_closes_the_client(crm):
+    handled = []
+    with thread(
+        lambda: crm.process("billing", handled.append, concurrency=2, start="beginning")
+    ) as processing:
+        waiting(crm)
+        transfer = crm.transfer("another", to=ANSWERS)
+        transfer.outcome(10)
+        while not any(
+            event.kind == "transfer.completed" and event.transfer_id == transfer.id for event in handled
+        ):
+            threading.Event().wait(0.005)
+        crm.close()
+        assert processing.result(10) is None
+    orders = {}
+    for event in handled:
+        orders.setdefault(event.call_id, []).append(event.sequence)
+    assert all(order == sorted(order) for order in orders.values())
+
+
+def test_a_handler_of_a_process_can_use_the_client(crm):
+    outcomes = []
+
+    def handle(event):
+        outcomes.append(crm.history(event.transfer_id)[0].kind)
+
+    crm.process("billing", handle, follow=False)
+    assert set(outcomes) == {"transfer.requested"}

@@ -43,6 +43,7 @@ class LogEvent(StrEnum):
     GROUP_EVENT_STALE = "group_event_stale"
     GROUP_LEASE_FAILED = "group_lease_failed"
     GROUP_LEAVE_FAILED = "group_leave_failed"
+    HANDLER_FAILED = "handler_failed"
     KEYS_FETCHED = "keys_fetched"
     KEYS_NOT_FETCHED = "keys_not_fetched"
     LIFESPAN_FAILED = "lifespan_failed"

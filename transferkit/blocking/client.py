@@ -388,6 +388,7 @@ class Client:
 
     events = _returning_stream(AsyncClient.events)
     relay = _returning_relay(AsyncClient.relay)
+    process = _blocking(AsyncClient.process)
     groups = _blocking(AsyncClient.groups)
     parked = _blocking(AsyncClient.parked)
     release = _blocking(AsyncClient.release)

@@ -356,6 +356,17 @@ class GroupStream(EventStream):
 
     # --- the lease ----------------------------------------------------------------------------------
 
+    async def rebalance(self) -> None:
+        """Give up partitions above this consumer's share, or take free ones up to it. Raises `StoreError`.
+
+        Otherwise this happens when there is nothing to read, and when the lease is renewed.
+        """
+        await self._in_task(self._rebalance())
+
+    async def _rebalance(self) -> None:
+        async with self._lock:
+            await self._renew_lease()
+
     async def _keep_lease(self) -> None:
         """Renew the lease regularly, however long the reader handles an event."""
         while True:

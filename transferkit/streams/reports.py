@@ -9,12 +9,13 @@ from transferkit._lifecycle import CallKey
 from transferkit._telemetry.log_records import log_fields
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import safe_id
+from transferkit._util.tracebacks import safe_traceback
 from transferkit.events import Event
 from transferkit.stores.consumer_groups import GroupDelivery, ParkedEvent
 from transferkit.stores.contract import Position, within
 from transferkit.stores.unreadable import UNREADABLE_ADVICE, UnreadableEvent
 
-__all__ = ["position_within", "report_parked", "report_stale", "report_unreadable"]
+__all__ = ["position_within", "report_handler_failed", "report_parked", "report_stale", "report_unreadable"]
 
 _log = logging.getLogger("transferkit.streams")
 
@@ -87,7 +88,26 @@ def report_stale(delivery: GroupDelivery) -> None:
     )
 
 
+def report_handler_failed(event: Event, group: str, error: Exception, *, pause: float) -> None:
+    """Log that the handler of an event raised. The event is delivered again after `pause` seconds."""
+    _log.error(
+        "group %s: the handler of event %s (%s of call %s) failed; the event is not acknowledged, and is "
+        "delivered again after %g s\n%s",
+        group,
+        event.id,
+        event.kind,
+        safe_id(event.call_id),
+        pause,
+        safe_traceback(error),
+        extra={**_event_fields(LogEvent.HANDLER_FAILED, group, event), "pause": pause},
+    )
+
+
 def _fields(name: LogEvent, group: str, event: Event | UnreadableEvent, attempts: int) -> dict[str, object]:
+    return {**_event_fields(name, group, event), "attempts": attempts}
+
+
+def _event_fields(name: LogEvent, group: str, event: Event | UnreadableEvent) -> dict[str, object]:
     return {
         "event": name,
         "group": group,
@@ -96,5 +116,4 @@ def _fields(name: LogEvent, group: str, event: Event | UnreadableEvent, attempts
         "provider": event.provider,
         "call_id": safe_id(event.call_id),
         "transfer_id": event.transfer_id,
-        "attempts": attempts,
     }
