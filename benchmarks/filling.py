@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,9 @@ _NEW: Final = {"postgres": "md5(n::text)::uuid::text", "sqlite": "copied_id(n)"}
 _MORE: Final = {"postgres": "created_at, stamp, ", "sqlite": ""}
 
 
+_VALUE: Final = re.compile(r"(?<!:):(common|rare|provider)\b")
+
+
 def copied_id(number: int) -> str:
     """The id of the copy with this number, which is random."""
     return str(UUID(hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()))
@@ -77,11 +81,12 @@ class Copies:
         ]
 
     def statements(self, kind: str) -> Iterator[str]:
-        """The statements that write the copies, with the values `:common` and `:rare`."""
+        """The statements that write the copies. They take `values`."""
         series = _SERIES[kind].format(first=self.first, last=self.first + self.count - 1)
         copies = (
             f"SELECT n, c.number, c.id AS old, {_NEW[kind]} AS new FROM {series}"  # noqa: S608 - our own text
-            f" JOIN calls c ON c.id = CASE WHEN n % {self.stride} = 0 THEN :rare ELSE :common END"
+            f" JOIN calls c ON c.provider = :provider"
+            f" AND c.id = CASE WHEN n % {self.stride} = 0 THEN :rare ELSE :common END"
         )
         for table, columns, values, key in (*_COPIES, _EVENTS[kind]):
             # Work and legs of a call are found by its id, which is in their own ids.
@@ -95,7 +100,8 @@ class Copies:
     @property
     def values(self) -> dict[str, str]:
         """The values of the statements."""
-        return {"common": self.common.id, "rare": (self.rare or self.common).id}
+        rare = self.rare or self.common
+        return {"provider": self.common.provider, "common": self.common.id, "rare": rare.id}
 
 
 def fill_postgres(url: str, schema: str, copies: Copies) -> None:
@@ -103,7 +109,7 @@ def fill_postgres(url: str, schema: str, copies: Copies) -> None:
     with psycopg.connect(url, autocommit=True) as db:
         db.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
         for statement in copies.statements("postgres"):
-            text = statement.replace("%", "%%").replace(":common", "%(common)s").replace(":rare", "%(rare)s")
+            text = _VALUE.sub(r"%(\1)s", statement.replace("%", "%%"))
             db.execute(cast("LiteralString", text), copies.values)
         db.execute("VACUUM ANALYZE")
         db.execute("CHECKPOINT")
