@@ -3,8 +3,9 @@
     python benchmarks/run.py [--quick] [--only NAME …] [--graph-sdk-python PATH]
 
 Names: importing, decoding, transfers, receiver. `sqlite` (`sqlite_store.py`), `stored` (`stored_calls.py`),
-`groups` (`consumer_groups.py`) and `postgres` (`postgres_store.py`) run only if they are named; the last
-three need a PostgreSQL server. Needs `transferkit[all]` and trustme.
+`groups` (`consumer_groups.py`), `relay` (`relay.py`) and `postgres` (`postgres_store.py`) run only if they
+are named; `stored`, `groups` and `postgres` need a PostgreSQL server, `relay` the groups dev and brokers.
+Needs `transferkit[all]` and trustme.
 
 msgraph-beta-sdk is very large, so it is expected in another environment: `uv venv X && uv pip install
 --python X msgraph-beta-sdk`, then `--graph-sdk-python X/bin/python`. Without it, it is left out of the
@@ -40,6 +41,7 @@ BENCHMARKS: Final[dict[str, Callable[..., Iterator[Report]]]] = {
 SCRIPTS: Final = {
     "sqlite": ("sqlite_store.py", "--quick"),
     "groups": ("consumer_groups.py", "--events", "1000", "--rounds", "2"),
+    "relay": ("relay.py", "--events", "500", "--rounds", "2"),
     "stored": ("stored_calls.py", "--stored", "20000", "--rounds", "3"),
     "postgres": ("postgres_store.py", "--seconds", "1", "--rounds", "1"),
 }

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from attrs import evolve
+from support.nats import BINARY, NatsServer
 
+from transferkit import Secret
 from transferkit._callbacks.verification.fetching import FetchError
 from transferkit.cli.checks import run_checks
 from transferkit.config import load_config
@@ -421,3 +423,36 @@ async def test_a_callback_path_that_an_adapter_does_not_route_is_not_checked(mon
     monkeypatch.setattr(FakeAdapter, "route", lambda self, path: None if path else route(self, path))
     (result,) = (await checked(configured("fake", {}), offline=True))["callbacks"]
     assert result.message.startswith("/fake refuses")
+
+
+# --- the relay ----------------------------------------------------------------------------------------
+
+
+def relaying(url):
+    relay = {"sink": "nats", "nats": {"servers": [url], "stream": "EVENTS", "timeout": 1}}
+    return load_config({"provider": "fake", "relay": relay})
+
+
+async def test_a_sink_that_can_be_opened_passes(tmp_path):
+    if BINARY is None:
+        pytest.skip("nats-server is not installed")
+    server = NatsServer(tmp_path / "jetstream")
+    await server.start()
+    (missing,) = (await checked(relaying(server.url)))["relay"]
+    assert (missing.ok, "no stream 'EVENTS'" in missing.message) == (False, True)
+    await server.add_stream()
+    (result,) = (await checked(relaying(server.url)))["relay"]
+    assert result.ok
+    await server.kill()
+
+
+async def test_a_sink_is_not_opened_offline(unused_tcp_port):
+    (result,) = (await checked(relaying(f"nats://127.0.0.1:{unused_tcp_port}"), offline=True))["relay"]
+    assert result.ok is None
+
+
+async def test_the_secrets_of_a_sink_are_resolved(unused_tcp_port):
+    config = relaying(f"nats://127.0.0.1:{unused_tcp_port}")
+    config = evolve(config, sink=evolve(config.sink, token=Secret(key="relay.nats.token", env="NOT_SET_1")))
+    results = (await checked(config, offline=True))["secrets"]
+    assert any("relay.nats.token" in result.message for result in results if result.ok is False)

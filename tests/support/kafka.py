@@ -59,7 +59,7 @@ async def tansu():
 
 
 def create_topic(address, topic=TOPIC, **config):
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
     for created in admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)]).values():
         created.result(10)
 

@@ -14,6 +14,7 @@ from transferkit._util.redaction import redact
 from transferkit.cli.checks.callbacks import check_keys, check_public_url, check_verification, routes_of
 from transferkit.cli.checks.configuration import check_configuration
 from transferkit.cli.checks.providers import check_provider
+from transferkit.cli.checks.relay import check_relay
 from transferkit.cli.checks.store import check_store
 from transferkit.config import Config
 from transferkit.provider.adapter import Adapter, CheckResult
@@ -51,6 +52,8 @@ async def _results(
     for result in check_configuration(config, adapters):
         yield result
     yield await check_store(config, offline=offline)
+    if (relay := await check_relay(config, offline=offline)) is not None:
+        yield relay
     routes = routes_of(adapters)
     yield check_public_url(config.callbacks.public_url, routes)
     for result in check_verification(config, adapters, routes):

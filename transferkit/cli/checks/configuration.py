@@ -56,7 +56,7 @@ def _accepted(problem: Problem) -> str:
 
 
 def _secrets(config: Config) -> Iterator[Secret]:
-    for table in config.providers.values():
+    for table in (*config.providers.values(), *([] if config.sink is None else [config.sink])):
         for attribute in fields(type(table)):
             value = getattr(table, attribute.name)
             if isinstance(value, Secret):
