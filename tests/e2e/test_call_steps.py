@@ -1,5 +1,7 @@
 """Call steps on every provider: the same code, over real sockets, against the emulators."""
 
+import asyncio
+
 import pytest
 import pytest_asyncio
 from transferkit_graph.emulator.calls import CALLER
@@ -112,6 +114,27 @@ async def test_an_answer_whose_response_is_lost_is_proven_by_the_callback(env):
     call = await handle.connected(timeout=30)
     assert (await done(handle.step)).basis is Basis.STATED
     assert state_of(env, call.id) in {"connected", "established"}
+
+
+async def test_a_caller_who_hangs_up_before_the_answered_call_connects_fails_the_answer(env, monkeypatch):
+    incoming = await rung(env)
+    monkeypatch.setattr(env.emulator, "pace", 0.5)
+    before = connecting(env)
+    handle = await env.client.answer(incoming)
+    async with asyncio.timeout(30):
+        while not (new := connecting(env) - before):
+            await env.emulator.journal.changed()
+    env.emulator.hang_up(*new)
+    outcome = await done(handle.step)
+    assert isinstance(outcome, StepFailed)
+    assert (outcome.basis, outcome.call_alive) == (Basis.STATED, False)
+    assert outcome.reason is FailureReason.CALLER_LEFT
+
+
+def connecting(env):
+    """The ids of the calls that are not connected yet."""
+    states = {"connecting", "establishing"}
+    return {view.id for view in env.emulator.calls() if view.state in states}
 
 
 @pytest.mark.parametrize("name", ["answers", "slow"])
