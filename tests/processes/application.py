@@ -21,10 +21,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from transferkit import AsyncClient, Call, TransferInProgress, TransferNotFound, parse_identifier
+from transferkit import (
+    AsyncClient,
+    Call,
+    ConsultationDecided,
+    Event,
+    Outcome,
+    PhoneNumber,
+    TransferInProgress,
+    TransferNotFound,
+    parse_identifier,
+)
+from transferkit.codec import encode
 from transferkit.testing import serve
 
 GROUPS = ("billing", "wallboard")
+OUR_NUMBER = PhoneNumber("+14255550199")
 
 
 async def run(settings: dict[str, Any]) -> None:
@@ -51,9 +63,37 @@ async def run(settings: dict[str, Any]) -> None:
             return JSONResponse({}, status_code=404)
         return JSONResponse({"kind": known.kind, "id": known.id})
 
+    async def consult(request: Request) -> JSONResponse:
+        asked = await request.json()
+        consultation = await client.consult(
+            Call(asked["provider"], asked["call"]),
+            to=parse_identifier(asked["to"]),
+            caller_id=OUR_NUMBER,
+            idempotency_key=asked["key"],
+            on_unsupported="drop",
+            hold=asked["hold"],
+            ring_timeout=settings["deadline"],
+            deadline=settings["deadline"],
+        )
+        return JSONResponse({"id": consultation.id})
+
+    async def decide(request: Request) -> JSONResponse:
+        consultation = await client.consultation(request.path_params["consultation"])
+        found: Event | None = None
+        try:
+            found = await consultation.answered(timeout=1)
+            if not isinstance(found, Outcome):
+                word = request.path_params["word"]
+                found = await (consultation.complete() if word == "complete" else consultation.cancel())
+        except (ConsultationDecided, TimeoutError):
+            pass
+        return JSONResponse(encode(found) if isinstance(found, Outcome) else {})
+
     app = Starlette(
         routes=[
             Route("/submit", submit, methods=["POST"]),
+            Route("/consult", consult, methods=["POST"]),
+            Route("/decide/{consultation}/{word}", decide, methods=["POST"]),
             Route("/outcome/{transfer}", outcome),
             Mount("/callbacks", app=client.asgi()),
         ]

@@ -3,12 +3,13 @@
 import asyncio
 import random
 from datetime import timedelta
+from threading import Thread
 from uuid import uuid4
 
 import pytest
 from attrs import evolve
 
-from transferkit._lifecycle import CallKey, DueReached, Lease, Work, step
+from transferkit._lifecycle import CallKey, DueReached, Lease, Peeked, Work, step
 from transferkit.provider.facts import Signal
 from transferkit.stores import KeyUsed, LegOccupied, MemoryStore
 from transferkit.stores.consumer_groups import GroupStart
@@ -233,3 +234,30 @@ async def test_random_inputs_have_the_same_results_as_in_the_memory_store(store,
     for _ in range(150):
         assert await tested.one() == await memory.one()
     assert await tested.end() == await memory.end()
+
+
+async def test_a_commit_is_decided_again_if_a_call_that_it_peeked_at_changed(store, new_store):
+    """Without that, an outcome of a step could be missed by the request that waits for it."""
+    peeked_at, changed = new_call(), new_call()
+    await store.apply(peeked_at, fact(peeked_at), step)
+    seen = []
+
+    async def change():
+        another = new_store()
+        await another.open()
+        await another.apply(peeked_at, fact(peeked_at), step)
+        await another.close()
+
+    def peek(call, state, happened, mark):
+        if isinstance(happened, Peeked):
+            seen.append(state.sequence)
+            if len(seen) == 1:
+                process = Thread(target=lambda: asyncio.run(change()))
+                process.start()
+                process.join()
+        return step(call, state, happened, mark)
+
+    await store.apply_all([(peeked_at, Peeked(at=AT)), (changed, fact(changed))], peek)
+    assert seen[0] == 1
+    assert seen[-1] == 2
+    assert len(await store.call_events(changed)) == 1
