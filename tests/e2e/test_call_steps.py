@@ -11,6 +11,7 @@ from transferkit import (
     CallIncoming,
     CallNotConnected,
     FailureReason,
+    Hold,
     Join,
     PhoneNumber,
     StepCompleted,
@@ -270,3 +271,32 @@ async def test_a_join_without_a_verdict_expires(env):
     agent = await (await placed(env, "join_silent")).connected(timeout=30)
     outcome = await joined(env, caller, agent.id, "join_silent", deadline=0.5)
     assert isinstance(outcome, StepExpired)
+
+
+async def test_a_join_whose_response_is_lost_is_executed_once_and_proven_by_its_callback(env):
+    caller = env.place_call()
+    agent = await (await placed(env, "answers")).connected(timeout=30)
+    action = "/transfer" if env.provider == "graph" else ":moveHere"
+    env.emulator.faults.add(Fault(kind="reset_after", match=action))
+    outcome = await joined(env, caller, agent.id)
+    assert isinstance(outcome, StepCompleted)
+    assert outcome.basis is Basis.STATED
+    assert env.emulator.executions(caller if env.provider == "graph" else agent.id) == 1
+
+
+async def test_a_hang_up_whose_response_is_lost_is_proven_by_the_end_of_the_call_or_a_query(env):
+    call = env.place_call()
+    env.emulator.faults.add(Fault(kind="reset_after", match=call))
+    outcome = await done(await env.client.call(call).hang_up())
+    assert isinstance(outcome, StepCompleted)
+    await env.emulator.settle()
+    assert state_of(env, call) in ENDED
+
+
+async def test_a_hold_that_was_not_sent_or_whose_response_is_lost_expires_and_is_not_repeated(env):
+    group = env.provider == "graph"
+    call = env.place_call(group=group)
+    env.emulator.faults.add(Fault(kind="reset_before", match=HOLD[env.provider]))
+    step = await env.client.submit(Hold(call, participant=CALLER if group else None, deadline=1))
+    assert isinstance(await done(step), StepExpired)
+    assert len(sent(env, HOLD[env.provider])) == 1

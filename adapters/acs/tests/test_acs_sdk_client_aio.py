@@ -84,6 +84,28 @@ async def test_the_async_sdk_creates_transfers_and_ends_a_call(bench, client):
         await connection.get_call_properties()
 
 
+async def test_the_async_sdk_consults_an_agent_and_moves_the_caller_there(bench, client):
+    connection = client.get_call_connection(call := bench.call())
+    await connection.hold(CALLER)
+    await settled(bench)
+    assert (await connection.get_participant(CALLER)).is_on_hold
+    await connection.unhold(CALLER)
+    agent = await client.create_call(
+        number("answers"), f"{bench.url}/agent", source_caller_id_number=OWN_NUMBER
+    )
+    await settled(bench)
+    assert not (await connection.get_participant(CALLER)).is_on_hold
+    agent_connection = client.get_call_connection(agent.call_connection_id)
+    moved = await agent_connection.move_participants([CALLER], call, operation_context="join")
+    assert (moved.from_call, moved.operation_context) == (call, "join")
+    assert (await settled(bench))[-3:] == [
+        *("MoveParticipantSucceeded", "ParticipantsUpdated", "CallDisconnected")
+    ]
+    added = await agent_connection.add_participant(number("manual"), source_caller_id_number=OWN_NUMBER)
+    await agent_connection.cancel_add_participant_operation(added.invitation_id)
+    assert (await settled(bench))[-1] == "CancelAddParticipantSucceeded"
+
+
 async def test_the_async_sdk_answers_and_transfers_a_call(bench, client):
     ringing = bench.emulator.ring(callback_url=f"{bench.url}/eventgrid")
     answered = await client.answer_call(ringing.incoming_context, f"{bench.url}/calls")
