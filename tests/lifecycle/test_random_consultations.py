@@ -82,7 +82,7 @@ class RandomConsultations(RuleBasedStateMachine):
         states_why=st.booleans(),
         repeatable=st.booleans(),
         completes_on_acceptance=st.booleans(),
-        starts=st.sampled_from(["requested", "ringing", "answered", "completing"]),
+        starts=st.sampled_from(["requested", "ringing", "answered", "completing", "joined"]),
         delivers_late=st.booleans(),
     )
     def begin(self, side, hold, states_why, repeatable, completes_on_acceptance, starts, delivers_late):
@@ -137,7 +137,13 @@ class RandomConsultations(RuleBasedStateMachine):
             trace=EMPTY,
         )
         self.opened = self.run(sender.record(opened, dropped=()))
-        self.reach(starts)
+        if starts != "joined":
+            self.reach(starts)
+        else:
+            self.reach("completing")
+            self.do_due_work()
+            while self.sends:
+                self.run(self.sends.pop())
 
     # --- helpers ------------------------------------------------------------------------------------
 

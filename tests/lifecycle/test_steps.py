@@ -21,7 +21,7 @@ from support.lifecycle import (
     kinds,
 )
 
-from transferkit._lifecycle import CallKey, CallState, CallStillRinging, PlacedCallObserved, Work
+from transferkit._lifecycle import CallKey, CallState, CallStillRinging, PlacedCallObserved, Rules, Work
 from transferkit.events import (
     Basis,
     CallConnected,
@@ -40,6 +40,7 @@ from transferkit.requests import (
     HangUp,
     Hold,
     Join,
+    JoinSide,
     PlaceCall,
     RejectCall,
     RequestKind,
@@ -167,6 +168,22 @@ def test_a_join_whose_call_ends_without_a_verdict_expires_after_the_grace_period
     story.receive(*ENDED)
     story.reach(Work.GRACE)
     assert isinstance(story.outcome, StepExpired)
+
+
+def test_the_end_of_the_agents_call_does_not_prove_that_a_join_on_it_failed():
+    """The caller may have been moved to it, and talked, before the agent hung up."""
+    story = submitted(RequestKind.JOIN, Rules(join_side=JoinSide.AGENT))
+    story.receive(*ENDED, result=HUNG_UP)
+    story.reach(Work.GRACE)
+    assert isinstance(story.outcome, StepExpired)
+
+
+def test_a_caller_who_hangs_up_fails_a_join_on_the_callers_call():
+    story = submitted(RequestKind.JOIN, Rules(join_side=JoinSide.CALLER))
+    story.receive(*ENDED, result=HUNG_UP)
+    story.reach(Work.GRACE)
+    assert isinstance(story.outcome, StepFailed)
+    assert story.outcome.reason is FailureReason.CALLER_LEFT
 
 
 @pytest.mark.parametrize("kind", HOLDING)

@@ -89,7 +89,10 @@ class World:
             self.tell(self.agent_call, cls=CallConnected)
 
     def agent_hangs_up(self, reason=FailureReason.DECLINED):
-        if self.agent in {"ringing", "talking"} and not self.joined:
+        if self.joined and self.side is JoinSide.AGENT and self.agent == "talking":
+            self.agent = "gone"  # after a talk; the provider reports it as it reports a caller who left
+            self.tell(self.agent_call, Signal.CALL_ENDED, reason=FailureReason.CALLER_LEFT)
+        elif self.agent in {"ringing", "talking"} and not self.joined:
             self.agent = "gone"
             self.tell(self.agent_call, Signal.CALL_ENDED, reason=reason)
 

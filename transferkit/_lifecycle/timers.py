@@ -11,7 +11,7 @@ from transferkit._lifecycle.state import OpenTransfer
 from transferkit._lifecycle.transition import Transition
 from transferkit.events import Basis, FailureReason, Verdict
 from transferkit.provider.facts import Result
-from transferkit.requests import RequestKind
+from transferkit.requests import JoinSide, RequestKind
 
 __all__ = ["apply_due"]
 
@@ -55,6 +55,8 @@ def _end_grace_period(transition: Transition, transfer: OpenTransfer, call_end: 
         _conclude_ambiguous_success(transition, transfer)
     elif transfer.unattributed_verdict is Verdict.SUCCEEDED:
         transition.expire(transfer)
+    elif _goes_on_after_success(transfer) and transfer.possibly_received:
+        transition.expire(transfer)  # the two may have talked before the agent's call ended
     elif call_end.reason is FailureReason.CALLER_LEFT and (
         transfer.transferee is None or transfer.success_excluded
     ):
@@ -64,6 +66,11 @@ def _end_grace_period(transition: Transition, transfer: OpenTransfer, call_end: 
     else:
         ended = evolve(call_end, reason=FailureReason.CALL_ENDED)
         transition.fail(transfer, ended, basis=Basis.INFERRED, call_alive=False)
+
+
+def _goes_on_after_success(transfer: OpenTransfer) -> bool:
+    """Return whether the call goes on after a success: the caller is moved to it, the agent's call."""
+    return transfer.kind is RequestKind.JOIN and transfer.rules.join_side is JoinSide.AGENT
 
 
 def _conclude_ambiguous_success(transition: Transition, transfer: OpenTransfer) -> None:
