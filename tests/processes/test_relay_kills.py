@@ -8,11 +8,13 @@ import json
 import logging
 import os
 import signal
+from collections import Counter
 from contextlib import AsyncExitStack
 from random import Random
 
 import pytest
 from support.command_line import PROGRAM
+from support.kafka import TOPIC, create_topic, records, tansu
 from support.nats import BINARY, NatsServer
 
 from transferkit.stores.sqlite import SqliteStore
@@ -52,7 +54,7 @@ class RelayProcess:
 
 @pytest.fixture
 def config(tmp_path):
-    def config(server):
+    def config(name, sink):
         file = tmp_path / "transferkit.toml"
         # A kill counts as an attempt at the event that was being sent.
         file.write_text(
@@ -63,13 +65,12 @@ def config(tmp_path):
             lease = 1
             max_attempts = {10 * KILLS}
             [relay]
-            sink = "nats"
+            sink = "{name}"
             retry_pause = 0.5
-            [relay.nats]
-            servers = ["{server.url}"]
-            stream = "EVENTS"
+            [relay.{name}]
             timeout = 1
             """
+            + sink
         )
         return file
 
@@ -103,7 +104,8 @@ async def test_no_event_is_lost_repeated_or_reordered_by_kills_of_relays_and_the
         await server.add_stream(window=3600)
         await store.open()
         cleanup.push_async_callback(store.close)
-        relays = [RelayProcess(config(server)) for _ in range(2)]
+        sink = f'servers = ["{server.url}"]\nstream = "EVENTS"'
+        relays = [RelayProcess(config("nats", sink)) for _ in range(2)]
         for relay in relays:
             await relay.start()
             cleanup.push_async_callback(end_if_running, relay)
@@ -134,6 +136,41 @@ async def test_no_event_is_lost_repeated_or_reordered_by_kills_of_relays_and_the
     assert all(sequences == list(range(1, len(sequences) + 1)) for sequences in by_call.values())
     assert len(events) > 100
     logging.getLogger(__name__).info("%d events, %d kills", len(events), KILLS)
+
+
+async def test_every_event_reaches_kafka_in_order_while_relays_are_killed(tmp_path, config):
+    """The broker keeps its data in memory, so only relays are killed. It drops no second copies."""
+    store = SqliteStore(tmp_path / "kept.db")
+    stop, random = asyncio.Event(), Random(7)  # noqa: S311 - repeatable
+    async with asyncio.timeout(SECONDS), tansu() as address, AsyncExitStack() as cleanup:
+        await asyncio.to_thread(create_topic, address)
+        await store.open()
+        cleanup.push_async_callback(store.close)
+        sink = f'servers = ["{address}"]\ntopic = "{TOPIC}"\ntls = false'
+        relays = [RelayProcess(config("kafka", sink)) for _ in range(2)]
+        for relay in relays:
+            await relay.start()
+            cleanup.push_async_callback(end_if_running, relay)
+        writing = asyncio.create_task(write_events(store, stop))
+        for _ in range(KILLS // 2):
+            await asyncio.sleep(random.uniform(0.5, 2.5))
+            relay = random.choice(relays)
+            await relay.end()
+            await relay.start()
+        stop.set()
+        events = await writing
+        group = await until_forwarded(store)
+        for relay in relays:
+            assert await relay.end(signal.SIGTERM) == 0
+        found = await asyncio.to_thread(records, address, len(events), quiet=5)
+    assert group.parked == 0
+    assert {json.loads(each.value())["id"] for each in found} == {event.id for event in events}
+    highest = Counter()
+    for each in found:
+        sequence = int(json.loads(each.value())["sequence"])
+        assert sequence <= highest[each.key()] + 1, "no event arrived before the one before it"
+        highest[each.key()] = max(highest[each.key()], sequence)
+    logging.getLogger(__name__).info("%d events, %d records", len(events), len(found))
 
 
 async def end_if_running(relay):

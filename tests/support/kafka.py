@@ -64,18 +64,24 @@ def create_topic(address, topic=TOPIC, **config):
         created.result(10)
 
 
-def records(address, number, topic=TOPIC):
-    """This number of records of a topic, and any more that are there; in order within each partition."""
+def records(address, number, topic=TOPIC, *, quiet=0.5):
+    """The records of a topic, at least this number; in order within each partition.
+
+    It reads until nothing arrives for `quiet` seconds. The end of a partition is not asked for, because Tansu
+    reports it too low for a while.
+    """
     consumer = Consumer(
         {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest", "log_level": 0}
     )
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
-    found = []
-    for _ in range(60):
-        record = consumer.poll(0.5)
+    found, missing = [], 60
+    while missing:
+        record = consumer.poll(quiet)
         if record is not None and record.error() is None:
             found.append(record)
         elif len(found) >= number:
             break
+        else:
+            missing -= 1
     consumer.close()
     return found
