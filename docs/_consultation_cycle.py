@@ -71,7 +71,7 @@ def _transitions(side: JoinSide) -> Iterator[Transition]:
             try:
                 for happened in inputs:
                     decision = step(_CALL, after, happened)
-                    after, outcome = decision.state, decision.outcome
+                    after, outcome = decision.state, next(iter(decision.outcomes), None)
             except (AlreadyDecided, NotAnswered):
                 continue
             pending.append(after)

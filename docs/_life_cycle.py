@@ -114,7 +114,7 @@ def _transitions(kind: RequestKind, rules: Rules) -> Iterator[Transition]:
         start = _state_name(state.open)
         for cause, happened in _inputs(state.open):
             decision = step(_CALL, state, happened)
-            outcome = decision.outcome
+            outcome = next(iter(decision.outcomes), None)
             end = outcome.kind.partition(".")[2] if outcome else _open_state_name(decision.state)
             if end != start:
                 yield Transition(start, end, cause, str(outcome.basis) if outcome else "")

@@ -18,6 +18,7 @@ from transferkit import (
     FailureReason,
     Outcome,
     RedirectOutcome,
+    RouteOutcome,
     StepOutcome,
     TransferOutcome,
     TransferSubmitted,
@@ -43,6 +44,12 @@ KINDS = [
     "redirect.completed",
     "redirect.failed",
     "redirect.expired",
+    "route.requested",
+    "route.attempt",
+    "route.completed",
+    "route.returned",
+    "route.failed",
+    "route.expired",
     "step.requested",
     "step.submitted",
     "step.completed",
@@ -108,11 +115,13 @@ def test_outcomes_are_the_terminal_events():
     terminal = {cls.kind for cls in events() if issubclass(cls, Outcome)}
     ends = ("completed", "failed", "expired")
     consultation_ends = [f"consultation.{end}" for end in ("completed", "cancelled", "failed", "expired")]
+    route_ends = [f"route.{end}" for end in ("completed", "returned", "failed", "expired")]
     others = {f"{what}.{end}" for what in ("transfer", "redirect", "step") for end in ends}
-    assert terminal == others | {*consultation_ends}
+    assert terminal == others | {*consultation_ends, *route_ends}
     assert [cls.kind for cls in TransferOutcome.__args__] == [f"transfer.{end}" for end in ends]
     assert [cls.kind for cls in RedirectOutcome.__args__] == [f"redirect.{end}" for end in ends]
     assert [cls.kind for cls in ConsultationOutcome.__args__] == consultation_ends
+    assert [cls.kind for cls in RouteOutcome.__args__] == route_ends
     assert [cls.kind for cls in StepOutcome.__args__] == [f"step.{end}" for end in ends]
 
 

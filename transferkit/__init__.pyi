@@ -8,6 +8,7 @@ from .blocking import BlockingEventStream as BlockingEventStream
 from .blocking import BlockingHandle as BlockingHandle
 from .blocking import BlockingRedirectHandle as BlockingRedirectHandle
 from .blocking import BlockingRelay as BlockingRelay
+from .blocking import BlockingRouteHandle as BlockingRouteHandle
 from .blocking import BlockingStepHandle as BlockingStepHandle
 from .blocking import BlockingTransferHandle as BlockingTransferHandle
 from .blocking import Client as Client
@@ -16,6 +17,7 @@ from .client import CallHandle as CallHandle
 from .client import ConsultationHandle as ConsultationHandle
 from .client import Handle as Handle
 from .client import RedirectHandle as RedirectHandle
+from .client import RouteHandle as RouteHandle
 from .client import StepHandle as StepHandle
 from .client import TransferHandle as TransferHandle
 from .config import CallbackConfig as CallbackConfig
@@ -25,6 +27,7 @@ from .config import GroupConfig as GroupConfig
 from .config import LifecycleConfig as LifecycleConfig
 from .config import RelayConfig as RelayConfig
 from .config import RetentionConfig as RetentionConfig
+from .config import RouteConfig as RouteConfig
 from .config import load_config as load_config
 from .errors import AdapterNotFound as AdapterNotFound
 from .errors import AgentNotConnected as AgentNotConnected
@@ -38,12 +41,14 @@ from .errors import DuplicateAdapter as DuplicateAdapter
 from .errors import IdempotencyConflict as IdempotencyConflict
 from .errors import InvalidRequest as InvalidRequest
 from .errors import Problem as Problem
+from .errors import RouteEnded as RouteEnded
 from .errors import SenderNotChecked as SenderNotChecked
 from .errors import StoreError as StoreError
 from .errors import TransferInProgress as TransferInProgress
 from .errors import TransferKitError as TransferKitError
 from .errors import TransferNotFound as TransferNotFound
 from .errors import UsageError as UsageError
+from .events import AttemptFailure as AttemptFailure
 from .events import Basis as Basis
 from .events import CallConnected as CallConnected
 from .events import CallEnded as CallEnded
@@ -70,6 +75,13 @@ from .events import RedirectFailed as RedirectFailed
 from .events import RedirectOutcome as RedirectOutcome
 from .events import RedirectRequested as RedirectRequested
 from .events import RedirectSubmitted as RedirectSubmitted
+from .events import RouteAttempt as RouteAttempt
+from .events import RouteCompleted as RouteCompleted
+from .events import RouteExpired as RouteExpired
+from .events import RouteFailed as RouteFailed
+from .events import RouteOutcome as RouteOutcome
+from .events import RouteRequested as RouteRequested
+from .events import RouteReturned as RouteReturned
 from .events import StepCompleted as StepCompleted
 from .events import StepExpired as StepExpired
 from .events import StepFailed as StepFailed
@@ -121,6 +133,7 @@ from .relay import Sink as Sink
 from .relay import SinkError as SinkError
 from .relay import Unconfirmed as Unconfirmed
 from .requests import AnswerCall as AnswerCall
+from .requests import Attempt as Attempt
 from .requests import Call as Call
 from .requests import CallDisposition as CallDisposition
 from .requests import CallingContext as CallingContext
@@ -141,6 +154,7 @@ from .requests import Request as Request
 from .requests import RequestFields as RequestFields
 from .requests import RequestKind as RequestKind
 from .requests import Resume as Resume
+from .requests import Route as Route
 from .requests import Step as Step
 from .requests import TeamsPhoneCallDetails as TeamsPhoneCallDetails
 from .requests import TeamsPhoneCallerDetails as TeamsPhoneCallerDetails

@@ -27,7 +27,8 @@ from transferkit._engine.incoming import answer_of, redirect_of, reject_of
 from transferkit._engine.inspector import Inspector
 from transferkit._engine.ledger import Ledger
 from transferkit._engine.lifespan import Lifespan
-from transferkit._engine.planning import call_key, plan_request
+from transferkit._engine.planning import Planned, call_key, plan_request
+from transferkit._engine.route_handles import RouteHandle
 from transferkit._engine.scheduler import Scheduler
 from transferkit._engine.sender import Sender
 from transferkit._engine.tasks import BackgroundTasks
@@ -38,7 +39,14 @@ from transferkit._util.log_events import LogEvent
 from transferkit._util.signatures import takes_arguments_of
 from transferkit.config import Config, load_config
 from transferkit.errors import InvalidRequest, Problem, TransferNotFound
-from transferkit.events import ConsultationOutcome, Event, RedirectOutcome, StepOutcome, TransferOutcome
+from transferkit.events import (
+    ConsultationOutcome,
+    Event,
+    RedirectOutcome,
+    RouteOutcome,
+    StepOutcome,
+    TransferOutcome,
+)
 from transferkit.provider.adapter import Adapter, Connection, Submission
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.deadline import Deadline
@@ -52,6 +60,7 @@ from transferkit.requests import (
     Redirect,
     RejectCall,
     Request,
+    Route,
     Step,
     Transfer,
     WireRequest,
@@ -68,14 +77,15 @@ __all__ = [
     "ConsultationHandle",
     "Handle",
     "RedirectHandle",
+    "RouteHandle",
     "StepHandle",
     "TransferHandle",
 ]
 
 _log = logging.getLogger("transferkit.client")
 
-AnyHandle = TransferHandle | RedirectHandle | StepHandle | ConsultationHandle
-AnyOutcome = TransferOutcome | RedirectOutcome | StepOutcome | ConsultationOutcome
+AnyHandle = TransferHandle | RedirectHandle | StepHandle | ConsultationHandle | RouteHandle
+AnyOutcome = TransferOutcome | RedirectOutcome | StepOutcome | ConsultationOutcome | RouteOutcome
 
 
 @final
@@ -353,6 +363,17 @@ class AsyncClient:
         """
         return await self.submit(request)
 
+    @takes_arguments_of(Route)
+    async def route(self, request: Route) -> RouteHandle:
+        """Transfer the caller to the first of several targets that takes the call.
+
+        The arguments are the fields of `Route`, and `submit(Route(…))` does the same. `ring_timeout` of an
+        attempt and `deadline` are in seconds or timedeltas. Returns when the route is recorded; it goes on in
+        any process with the same store. Raises what `submit` raises, with the problems of all attempts, and
+        `ValueError` or `TypeError` for an invalid field.
+        """
+        return await self.submit(request)
+
     @overload
     async def submit(self, request: Transfer) -> TransferHandle: ...
     @overload
@@ -361,6 +382,8 @@ class AsyncClient:
     async def submit(self, request: Step) -> StepHandle: ...
     @overload
     async def submit(self, request: Consultation) -> ConsultationHandle: ...
+    @overload
+    async def submit(self, request: Route) -> RouteHandle: ...
     async def submit(self, request: Request) -> AnyHandle:
         """Record a request and send it. Returns when the request is recorded.
 
@@ -372,9 +395,10 @@ class AsyncClient:
         """
         self._lifespan.check_open()
         with self._telemetry.request(request) as span:
-            opened, dropped = self._plan(request)
+            planned = self._plan(request)
+            opened = planned.opened
             span.set_call(opened.call)
-            recording = self._tasks.spawn(self._sender.record(opened, dropped=dropped))
+            recording = self._tasks.spawn(self._sender.record(planned))
             try:
                 recorded = await asyncio.shield(recording)
             except asyncio.CancelledError:
@@ -393,9 +417,9 @@ class AsyncClient:
 
         Sends and records nothing. Needs no credentials and no open client. Raises `InvalidRequest`.
         """
-        opened, _ = self._plan(request)
-        if isinstance(request, Consultation):
-            several = Problem("request", "a consultation consists of several requests", "one of its steps")
+        opened = self._plan(request).opened
+        if isinstance(request, Consultation | Route):
+            several = Problem("request", f"a {request.kind} consists of several requests", "one of them")
             raise InvalidRequest(opened.call.provider, [several])
         submission = Submission(
             id=opened.id,
@@ -406,13 +430,14 @@ class AsyncClient:
         )
         return await self._adapters[opened.call.provider].wire(submission)
 
-    def _plan(self, request: Request) -> tuple[Opened, tuple[str, ...]]:
-        """Return the request as it is recorded, and the names of dropped fields. Raises `InvalidRequest`."""
+    def _plan(self, request: Request) -> Planned:
+        """Return the request as it is recorded. Raises `InvalidRequest`."""
         return plan_request(
             request,
             adapters=self._adapters,
             provider=self._config.provider,
             public_url=self._config.callbacks.public_url,
+            routes=self._config.routes,
             at=self._clock.now(),
             trace=self._telemetry.current_trace(),
         )
@@ -459,6 +484,8 @@ class AsyncClient:
                 commit=self._ledger.commit,
                 clock=self._clock,
             )
+        if isinstance(request, Route):
+            return RouteHandle(opened, watch=self._open_watch, commit=self._ledger.commit, clock=self._clock)
         if isinstance(request, Transfer):
             return Handle[TransferOutcome](opened.id, request, self._open_watch)
         if isinstance(request, Redirect):

@@ -7,6 +7,7 @@
     │   ├── IdempotencyConflict      the key was used for a different request; names its transfer
     │   ├── AgentNotConnected        the agent has not answered, so there is nobody to complete with
     │   ├── ConsultationDecided      the consultation was decided otherwise, or is over
+    │   ├── RouteEnded               the route is over, so it cannot be cancelled
     │   ├── TransferNotFound         the store has no transfer with this id
     │   └── ClientClosed             the client is not open
     ├── CallNotConnected             a call did not connect, or that is not known
@@ -50,6 +51,7 @@ __all__ = [
     "InvalidRequest",
     "Problem",
     "RefusalCause",
+    "RouteEnded",
     "SenderNotChecked",
     "StoreError",
     "TransferInProgress",
@@ -156,6 +158,15 @@ class ConsultationDecided(UsageError):
         self.kind = kind
         state = f"is over ({kind})" if kind else "was decided otherwise before"
         super().__init__(f"consultation {consultation_id} {state}. `outcome()` returns how it ended")
+
+
+class RouteEnded(UsageError):
+    """A route cannot be cancelled because it is over. `kind`: that of its outcome, "route.completed" say."""
+
+    def __init__(self, route_id: str, kind: str | None = None) -> None:
+        self.route_id = route_id
+        self.kind = kind
+        super().__init__(f"route {route_id} is over ({kind}), so it cannot be cancelled")
 
 
 class TransferNotFound(UsageError, LookupError):

@@ -18,9 +18,11 @@ from attrs import field, frozen
 from transferkit._util.frozenmap import EMPTY, FrozenMap
 from transferkit._util.redaction import safe_repr
 from transferkit.identifiers import Identifier
+from transferkit.reasons import FailureReason
 from transferkit.requests import Call, RequestKind
 
 __all__ = [
+    "AttemptFailure",
     "Basis",
     "CallConnected",
     "CallEnded",
@@ -47,6 +49,13 @@ __all__ = [
     "RedirectOutcome",
     "RedirectRequested",
     "RedirectSubmitted",
+    "RouteAttempt",
+    "RouteCompleted",
+    "RouteExpired",
+    "RouteFailed",
+    "RouteOutcome",
+    "RouteRequested",
+    "RouteReturned",
     "StepCompleted",
     "StepExpired",
     "StepFailed",
@@ -76,31 +85,6 @@ class Basis(StrEnum):
     """transferkit concluded it from what the provider stated about the call."""
     LOCAL = "local"
     """The request could not be sent, for a reason on our side, such as a missing secret or a DNS failure."""
-
-
-class FailureReason(StrEnum):
-    """Why a transfer or redirect failed. Each adapter maps its provider's codes to these reasons."""
-
-    BUSY = "busy"
-    DECLINED = "declined"
-    NO_ANSWER = "no_answer"
-    UNREACHABLE = "unreachable"
-    TARGET_NOT_FOUND = "target_not_found"
-    TARGET_NOT_ALLOWED = "target_not_allowed"
-    TENANT_MISMATCH = "tenant_mismatch"
-    CALLER_LEFT = "caller_left"
-    TARGET_LEFT = "target_left"
-    CALL_NOT_FOUND = "call_not_found"
-    CALL_NOT_ESTABLISHED = "call_not_established"
-    CALL_ENDED = "call_ended"
-    CONFLICT = "conflict"
-    UNSUPPORTED = "unsupported"
-    UNAUTHORIZED = "unauthorized"
-    FORBIDDEN = "forbidden"
-    THROTTLED = "throttled"
-    TIMEOUT = "timeout"
-    PROVIDER_ERROR = "provider_error"
-    UNKNOWN = "unknown"
 
 
 class Evidence(StrEnum):
@@ -599,6 +583,115 @@ class ConsultationExpired(_Expired):
 
 @final
 @frozen(kw_only=True)
+class RouteRequested(_Requested):
+    """The route is stored with its first attempt, and nothing was sent yet.
+
+    The attempts have ids and events of their own; `RouteAttempt` names them.
+    """
+
+    kind: ClassVar[str] = "route.requested"
+
+
+@final
+@frozen(kw_only=True)
+class RouteAttempt(Event):
+    """The route's next attempt is stored, and nothing of it was sent yet.
+
+    * `number`: of the attempt, from 1. `target`: who is called.
+    * `attempt_id`: the id of the transfer or consultation that is the attempt.
+    """
+
+    kind: ClassVar[str] = "route.attempt"
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    target: Identifier
+
+
+@final
+@frozen(kw_only=True)
+class AttemptFailure:
+    """An attempt of a route that failed. The fields are those of its outcome and of `RouteAttempt`."""
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    target: Identifier | None
+    reason: FailureReason
+    basis: Basis
+
+
+@final
+@frozen(kw_only=True)
+class RouteCompleted(Outcome):
+    """The caller was transferred to `target`. Published with the same `basis` as the attempt's outcome.
+
+    Every outcome of a route has these fields:
+
+    * `number`, `attempt_id`: the attempt that decided the outcome.
+    * `left`: the ids of the application's calls that may still exist although nobody is known to need them.
+    * `failures`: the attempts that failed.
+    """
+
+    kind: ClassVar[str] = "route.completed"
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    failures: tuple[AttemptFailure, ...] = ()
+
+
+@final
+@frozen(kw_only=True)
+class RouteReturned(Outcome):
+    """Nobody took the call, and the caller is proven to be with the application.
+
+    `cancelled`: the application cancelled the route.
+    """
+
+    kind: ClassVar[str] = "route.returned"
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    failures: tuple[AttemptFailure, ...] = ()
+    cancelled: bool = False
+
+
+@final
+@frozen(kw_only=True)
+class RouteFailed(_Failed):
+    """The route ended without a transfer, and no further attempt was made.
+
+    Published if the caller left, if it is not proven that the caller is with the application, or if the
+    reason is not one for which the route continues.
+    """
+
+    kind: ClassVar[str] = "route.failed"
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    failures: tuple[AttemptFailure, ...] = ()
+
+
+@final
+@frozen(kw_only=True)
+class RouteExpired(_Expired):
+    """The result of an attempt is not known, so no further attempt was made.
+
+    A verdict that arrives later is published as `provider.other` and changes nothing.
+    """
+
+    kind: ClassVar[str] = "route.expired"
+
+    number: int
+    attempt_id: str = field(repr=safe_repr)
+    left: tuple[str, ...] = field(default=(), repr=safe_repr)
+    failures: tuple[AttemptFailure, ...] = ()
+
+
+@final
+@frozen(kw_only=True)
 class ProviderOther(Event):
     """A callback that causes no other event, so that no delivery is lost.
 
@@ -619,6 +712,7 @@ TransferOutcome = TransferCompleted | TransferFailed | TransferExpired
 RedirectOutcome = RedirectCompleted | RedirectFailed | RedirectExpired
 StepOutcome = StepCompleted | StepFailed | StepExpired
 ConsultationOutcome = ConsultationCompleted | ConsultationCancelled | ConsultationFailed | ConsultationExpired
+RouteOutcome = RouteCompleted | RouteReturned | RouteFailed | RouteExpired
 
 _CLASSES: dict[str, type[Event]] = {
     cls.kind: cls

@@ -18,9 +18,10 @@ from transferkit import (
     CallIncoming,
     FailureReason,
     Identifier,
-    TransferCompleted,
-    TransferExpired,
-    TransferFailed,
+    RouteCompleted,
+    RouteExpired,
+    RouteFailed,
+    RouteReturned,
     parse_identifier,
 )
 
@@ -34,11 +35,12 @@ class Ending(StrEnum):
     CALLER_LEFT = "the caller hung up"
     UNKNOWN = "it is not known whether the caller was transferred"
     NOT_TRANSFERRED = "no target answered; the caller is still connected"
+    STOPPED = "no further target was tried"
 
 
 @frozen
 class Result:
-    """How the call ended, the target that answered, and the failure reasons of the other targets."""
+    """How the call ended, the target that answered, and the reasons of failed attempts."""
 
     ending: Ending
     target: Identifier | None = None
@@ -53,30 +55,25 @@ class ContactCentre:
         self._targets = targets
 
     async def hand_over(self, call_id: str, *, case: str) -> Result:
-        """Transfer an established call to each target in turn until one answers.
-
-        The next target is tried only if the caller is known to be still connected.
-        """
-        failures: list[FailureReason] = []
-        for number, target in enumerate(self._targets):
-            transfer = await self._client.transfer(
-                call_id, to=target, operation_context=f"case {case}", idempotency_key=f"{case}/{number}"
-            )
-            match await transfer.outcome():
-                case TransferCompleted():
-                    return Result(Ending.TRANSFERRED, target, tuple(failures))
-                case TransferFailed(reason=reason, advice=advice, call_alive=True):
-                    log.warning("case %s: target %d: %s. %s", case, number, reason, advice or "")
-                    failures.append(reason)
-                case TransferFailed(reason=reason, call_alive=False):
-                    return Result(Ending.CALLER_LEFT, None, (*failures, reason))
-                case TransferFailed(reason=reason):
-                    log.error("case %s: target %d: %s, and the caller may have hung up", case, number, reason)
-                    return Result(Ending.UNKNOWN, None, (*failures, reason))
-                case TransferExpired(evidence=evidence):
-                    log.error("case %s: target %d: not known (%s); ask a supervisor", case, number, evidence)
-                    return Result(Ending.UNKNOWN, None, tuple(failures))
-        return Result(Ending.NOT_TRANSFERRED, None, tuple(failures))
+        """Transfer an established call to the first target that answers."""
+        route = await self._client.route(
+            call_id, self._targets, operation_context=f"case {case}", idempotency_key=case
+        )
+        outcome = await route.outcome()
+        failures = tuple(failure.reason for failure in outcome.failures)
+        match outcome:
+            case RouteCompleted(target=target):
+                return Result(Ending.TRANSFERRED, target, failures)
+            case RouteReturned():
+                return Result(Ending.NOT_TRANSFERRED, None, failures)
+            case RouteFailed(call_alive=False):
+                return Result(Ending.CALLER_LEFT, None, failures)
+            case RouteFailed(reason=reason, advice=advice):
+                log.error("case %s: stopped: %s. %s", case, reason, advice or "")
+                return Result(Ending.STOPPED, None, failures)
+            case RouteExpired(evidence=evidence):
+                log.error("case %s: the result is not known (%s); ask a supervisor", case, evidence)
+                return Result(Ending.UNKNOWN, None, failures)
 
     async def overflow(self, incoming: CallIncoming) -> None:
         """Redirect an incoming call to the last target without answering it, outside office hours."""

@@ -58,7 +58,7 @@ def test_outcome_has_the_same_parameters_in_both_handles():
 def test_a_method_blocks_and_returns_the_blocking_class(name):
     blocking = inspect.signature(getattr(Client, name)).return_annotation
     awaited = inspect.signature(getattr(AsyncClient, name)).return_annotation
-    mirrored = r"\b(EventStream|Relay|(Transfer|Redirect|Step|Call|Consultation)Handle)\b"
+    mirrored = r"\b(EventStream|Relay|(Transfer|Redirect|Step|Call|Consultation|Route)Handle)\b"
     expected = re.sub(mirrored, r"Blocking\1", awaited)
     assert blocking == expected.replace("AnyHandle", "AnyBlockingHandle")
     assert not inspect.iscoroutinefunction(getattr(Client, name))

@@ -145,10 +145,10 @@ def test_a_number_in_another_form_is_refused_without_showing_it(command, number)
 def test_an_unsupported_request_exits_with_2_and_every_problem():
     result = run(
         "transfer", "call-1", "-p", "fake", "--dry-run",
-        "--to", "sip:agent@contoso.com", "--transferee", "tel:+14255550123",
+        "--to", "skype:agent", "--transferee", "tel:+14255550123",
     )  # fmt: skip
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "- to: a SIP address cannot be used here" in result.stderr
+    assert "- to: a skype cannot be used here" in result.stderr
     assert "- transferee: the phone number is not in E.164 form" in result.stderr
 
 

@@ -11,8 +11,10 @@ from support.ari_server import ari_server
 
 from transferkit import (
     AsyncClient,
+    Attempt,
     FailureReason,
     InvalidRequest,
+    RouteCompleted,
     TransferCompleted,
     TransferExpired,
     TransferFailed,
@@ -129,3 +131,14 @@ async def test_the_provider_executes_a_transfer_once(env):
     await transfer.outcome(timeout=60)
     if env.emulator is not None:
         assert env.emulator.executions(call_id) == 1
+
+
+async def test_a_route_calls_one_agent_after_the_other_and_joins_the_one_who_answers(env):
+    if env.provider == "asterisk":
+        pytest.skip("its adapter has no call steps")
+    targets = [Attempt(scenario(name).teams_user, ring_timeout=20) for name in ("busy", "answers")]
+    route = await env.client.route(env.place_call(), targets)
+    outcome = await route.outcome(timeout=60)
+    assert isinstance(outcome, RouteCompleted)
+    assert (outcome.number, outcome.target, outcome.basis) == (2, targets[1].to, "stated")
+    assert [failure.reason for failure in outcome.failures] == ["busy"]

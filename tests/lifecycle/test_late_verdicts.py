@@ -43,7 +43,7 @@ def test_a_verdict_after_the_outcome_is_marked_as_late_unless_it_agrees(ending, 
     (event,) = decision.events
     assert isinstance(event, ProviderOther)
     assert (event.transfer_id, event.late_verdict, event.raw) == ("t1", late, {"body": "late"})
-    assert decision.outcome is None
+    assert decision.outcomes == ()
     assert story.outcome is outcome
 
 

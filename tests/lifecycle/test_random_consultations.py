@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections import Counter
 from datetime import timedelta
-from uuid import uuid4
 
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
@@ -17,26 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.consultation_world import (
     ATTEMPTS,
     CALLERS_CALL,
-    Died,
     World,
     WorldAdapter,
     inputs_of,
 )
+from support.engine import Died, Engine
 
-from transferkit._engine.consultations import Consultations
-from transferkit._engine.inspector import Inspector
-from transferkit._engine.ledger import Ledger
-from transferkit._engine.planning import plan_request
-from transferkit._engine.scheduler import Scheduler
-from transferkit._engine.sender import Sender
-from transferkit._engine.unrecorded import UnrecordedAnswers
-from transferkit._lifecycle import CallState, Lease
 from transferkit._lifecycle.consultation.machine import AlreadyDecided, NotAnswered
 from transferkit._lifecycle.consultation_inputs import CancellationDecided, CompletionDecided
-from transferkit._telemetry import Telemetry
-from transferkit._util.frozenmap import EMPTY
-from transferkit.codec import decode, encode
-from transferkit.config import LifecycleConfig, RetentionConfig
 from transferkit.events import (
     ConsultationAnswered,
     ConsultationCancelled,
@@ -48,29 +35,12 @@ from transferkit.events import (
 )
 from transferkit.identifiers import PhoneNumber
 from transferkit.requests import Call, Consultation, JoinSide
-from transferkit.stores import MemoryStore
 from transferkit.testing import ManualClock
 
 LEASE = timedelta(seconds=90)
 ORDER = ("requested", "ringing", "answered", "completing")
 RARELY = st.sampled_from([False, False, False, True])
 INDEXES = st.sampled_from([0, 0, 0, 1, 2])
-
-
-class DyingStore(MemoryStore):
-    """A store whose process dies before one of the next commits."""
-
-    commits_left = None
-
-    async def apply_all(self, inputs, step):
-        if self.commits_left is not None:
-            if self.commits_left == 0:
-                raise Died
-            self.commits_left -= 1
-        applied = await super().apply_all(inputs, step)
-        for one in applied:
-            assert decode(CallState, encode(one.state)) == one.state
-        return applied
 
 
 class RandomConsultations(RuleBasedStateMachine):
@@ -90,53 +60,18 @@ class RandomConsultations(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.world = World(self.clock, side, states_why)
-        self.store = DyingStore()
-        self.sends = []
-        self.closed = []
         self.outcome_seen = None
         adapter = WorldAdapter(
             self.world,
             repeatable_for=timedelta(minutes=5) if repeatable else None,
             completes_on_acceptance=completes_on_acceptance,
         )
-        adapters, telemetry, timing = {"world": adapter}, Telemetry(), LifecycleConfig()
-        self.ledger = ledger = Ledger(self.store, telemetry)
-        common = {"store": self.store, "ledger": ledger, "clock": self.clock}
-        unrecorded = UnrecordedAnswers(**common, spawn=self.sends.append, telemetry=telemetry)
-        self.sender = sender = Sender(
-            **common,
-            unrecorded=unrecorded,
-            adapters=adapters,
-            timing=timing,
-            telemetry=telemetry,
-            spawn=self.sends.append,
+        self.engine = engine = Engine(adapter, self.clock)
+        self.store, self.sends, self.ledger = engine.store, engine.sends, engine.ledger
+        consultation = Consultation(
+            Call("world", CALLERS_CALL.id), to=PhoneNumber("+14255550100"), ring_timeout=25, hold=hold
         )
-        inspector = Inspector(**common, adapters=adapters, telemetry=telemetry)
-        consultations = Consultations(
-            **common, sender=sender, inspector=inspector, adapters=adapters, public_url=None
-        )
-        self.scheduler = Scheduler(
-            **common,
-            sender=sender,
-            inspector=inspector,
-            consultations=consultations,
-            unrecorded=unrecorded,
-            providers=frozenset(adapters),
-            timing=timing,
-            retention=RetentionConfig(),
-            spawn=self.sends.append,
-        )
-        opened, _ = plan_request(
-            Consultation(
-                Call("world", CALLERS_CALL.id), to=PhoneNumber("+14255550100"), ring_timeout=25, hold=hold
-            ),
-            adapters=adapters,
-            provider="world",
-            public_url=None,
-            at=self.clock.now(),
-            trace=EMPTY,
-        )
-        self.opened = self.run(sender.record(opened, dropped=()))
+        self.opened = self.run(engine.record(consultation))
         if starts != "joined":
             self.reach(starts)
         else:
@@ -250,10 +185,9 @@ class RandomConsultations(RuleBasedStateMachine):
             self.clock.advance((due_at - self.clock.now()).total_seconds())
 
     def do_due_work(self, dies_before=None):
-        now = self.clock.now()
-        for due in self.run(self.store.lease_due(now=now, lease=Lease(uuid4().hex, now + LEASE), limit=5)):
+        for due in self.run(self.engine.lease_due(LEASE)):
             self.store.commits_left = dies_before
-            self.run(self.scheduler._do(due))
+            self.run(self.engine.do(due))
 
     @rule(attempt=st.sampled_from(ATTEMPTS), which=INDEXES, dies=RARELY)
     @precondition(lambda self: self.sends)

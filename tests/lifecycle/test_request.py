@@ -15,8 +15,8 @@ def test_a_request_is_recorded_as_requested_event():
     assert event.kind == "transfer.requested"
     assert (event.transfer_id, event.operation_context, event.time) == ("t1", "case 42", START)
     assert (event.targets, event.transferee, event.dropped) == ((AGENT,), CALLER, ("region",))
-    assert decision.opened.id == "t1"
-    assert decision.outcome is None
+    assert [opened.id for opened in decision.opened] == ["t1"]
+    assert decision.outcomes == ()
 
 
 def test_a_request_sets_a_leased_submission_and_an_unleased_deadline():

@@ -79,6 +79,7 @@ def test_the_values_of_stored_enums_do_not_change():
         "join",
         "hang_up",
         "consultation",
+        "route",
     ]
     assert [*Presence] == ["connected", "transferring", "gone", "unknown"]
 

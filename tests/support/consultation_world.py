@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from attrs import define, field, frozen
 
+from support.engine import Died
 from transferkit._lifecycle import CallKey, Observed, PlacedCallObserved
 from transferkit.events import CallConnected, CallEnded, FailureReason, ProviderOther
 from transferkit.provider.adapter import Adapter, Inspection
@@ -24,10 +25,6 @@ GONE = Rejected(result=Result(code=404, reason=FailureReason.CALL_NOT_FOUND))
 REFUSED = Rejected(result=Result(code=403, reason=FailureReason.FORBIDDEN))
 NO_ANSWER = MaybeSent(result=Result(reason=FailureReason.TIMEOUT))
 NO_CONNECTION = NotSent(result=Result(reason=FailureReason.UNREACHABLE))
-
-
-class Died(BaseException):
-    """The process died here."""
 
 
 @frozen

@@ -105,8 +105,8 @@ class Story:
             self._due[due.transfer_id, due.work] = due
         for cleared in decision.cleared:
             self._due.pop(cleared, None)
-        if decision.outcome:
-            self.outcomes[decision.outcome.transfer_id] = decision.outcome
+        for outcome in decision.outcomes:
+            self.outcomes[outcome.transfer_id] = outcome
         return decision
 
     def wait(self, span):

@@ -29,8 +29,17 @@ from transferkit import (
     UnknownIdentifier,
     parse_identifier,
 )
-from transferkit._lifecycle import CallState, FinishedTransfer, OpenTransfer, Rules
+from transferkit._lifecycle import (
+    CallKey,
+    CallState,
+    FinishedTransfer,
+    Opened,
+    OpenTransfer,
+    PlannedAttempt,
+    Rules,
+)
 from transferkit._lifecycle.consultation_state import ConsultationStep, Ending, OpenConsultation
+from transferkit._lifecycle.route_state import OpenRoute
 from transferkit._util.frozenmap import FrozenMap, freeze
 from transferkit.provider.facts import Result
 
@@ -144,6 +153,16 @@ for _class in (
     transferkit.Transfer,
     transferkit.Redirect,
     transferkit.Consultation,
+    transferkit.AnswerCall,
+    transferkit.RejectCall,
+    transferkit.PlaceCall,
+    transferkit.Hold,
+    transferkit.Resume,
+    transferkit.Join,
+    transferkit.HangUp,
+    transferkit.Attempt,
+    transferkit.Route,
+    transferkit.AttemptFailure,
     transferkit.Participant,
     Result,
     Rules,
@@ -152,6 +171,10 @@ for _class in (
     ConsultationStep,
     Ending,
     OpenConsultation,
+    CallKey,
+    Opened,
+    PlannedAttempt,
+    OpenRoute,
     CallState,
 ):
     _register(_class)

@@ -131,7 +131,7 @@ class Consultations:
         assert isinstance(request, Consultation)  # noqa: S101 - only consultations are advanced here
         agent_call = consultation and consultation.agent_call
         tenant_id = request.call.tenant_id or state.tenant_id
-        part, dropped = plan_request(
+        planned = plan_request(
             step_request(
                 wanted,
                 request,
@@ -147,7 +147,8 @@ class Consultations:
             transfer_id=step_id(opened.id, RequestKind(wanted.value)),
         )
         # The caller's call is occupied by the consultation itself.
-        return evolve(part, legs=tuple(leg for leg in part.legs if leg != opened.call)), dropped
+        part = planned.opened
+        return evolve(part, legs=tuple(leg for leg in part.legs if leg != opened.call)), planned.dropped
 
 
 @final

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from typing import final
 from urllib.parse import quote
 from uuid import uuid4
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from transferkit._engine.consultation_steps import plan_consultation
+from transferkit._engine.route_attempts import attempt_request
 from transferkit._lifecycle import CallKey, Opened
-from transferkit._util.frozenmap import FrozenMap
+from transferkit._lifecycle.route_state import attempt_id
+from transferkit._util.frozenmap import EMPTY, FrozenMap
 from transferkit.codec import fingerprint
+from transferkit.config.routes import RouteConfig
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.capabilities import Plan
-from transferkit.requests import Call, Consultation, PlaceCall, Request, RequestKind, Transfer
+from transferkit.requests import Call, Consultation, PlaceCall, Request, RequestKind, Route, Transfer
+from transferkit.requests.routes import MOVES_ON
 
-__all__ = ["call_key", "plan_request"]
+__all__ = ["Planned", "call_key", "plan_request"]
+
+
+@final
+@frozen(kw_only=True)
+class Planned:
+    """A request as it is recorded.
+
+    * `dropped`: the names of the fields that may be and were dropped.
+    * `attempts`: those of a route.
+    """
+
+    opened: Opened
+    dropped: tuple[str, ...] = ()
+    attempts: tuple[Planned, ...] = ()
 
 
 def plan_request(
@@ -29,13 +49,15 @@ def plan_request(
     public_url: str | None,
     at: datetime,
     trace: FrozenMap[str],
+    routes: Mapping[str, RouteConfig] = EMPTY,
     parent: str | None = None,
     transfer_id: str | None = None,
-) -> tuple[Opened, tuple[str, ...]]:
-    """Return the request as it is recorded, and the names of the fields that may be and were dropped.
+) -> Planned:
+    """Return the request as it is recorded.
 
-    `provider` is the default provider. `parent` is the id of the request that this one is a part of, and
-    `transfer_id` the id to give it (a new one by default). Raises `InvalidRequest` with every problem.
+    `provider` is the default provider, and `routes` are those of the configuration. `parent` is the id of the
+    request that this one is a part of, and `transfer_id` the id to give it (a new one by default). Raises
+    `InvalidRequest` with every problem.
     """
     provider = request.call.provider or provider
     adapter = _adapter(provider, adapters)
@@ -44,13 +66,29 @@ def plan_request(
         request = evolve(request, provider=provider, step_id=transfer_id)
     elif request.call.provider != provider:
         request = evolve(request, call=evolve(request.call, provider=provider))
+    attempts: tuple[Planned, ...] = ()
+    given = request
 
     def plan(request: Request) -> Plan:
         return adapter.plan(_with_callback(request, adapter, public_url, transfer_id))
 
-    planned = (
-        plan_consultation(request, adapter, plan) if isinstance(request, Consultation) else plan(request)
-    )
+    if isinstance(request, Route):
+        request = _with_configured_route(request, routes)
+        plan_attempt = partial(
+            plan_request,
+            adapters=adapters,
+            provider=provider,
+            public_url=public_url,
+            at=at,
+            trace=trace,
+            parent=transfer_id,
+        )
+        attempts = _plan_attempts(request, transfer_id, plan_attempt)
+        planned = Plan(request=request)
+    elif isinstance(request, Consultation):
+        planned = plan_consultation(request, adapter, plan)
+    else:
+        planned = plan(request)
     legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):
@@ -62,13 +100,43 @@ def plan_request(
         id=transfer_id,
         call=legs[0],
         request=planned.request,
-        fingerprint=fingerprint(_with_ids_of(legs, request)),
+        fingerprint=fingerprint(_with_ids_of(legs, given)),
         at=at,
         legs=tuple(legs),
         parent=parent,
         trace=trace,
     )
-    return opened, planned.dropped
+    return Planned(opened=opened, dropped=planned.dropped, attempts=attempts)
+
+
+def _with_configured_route(route: Route, routes: Mapping[str, RouteConfig]) -> Route:
+    """Return the route with the attempts of the configured route that it names. Raises `InvalidRequest`."""
+    if route.attempts:
+        return evolve(route, on=MOVES_ON if route.on is None else route.on)
+    configured = routes.get(str(route.name))
+    if configured is None:
+        known = ", ".join(sorted(routes)) or "none is configured: add a [routes.NAME] table"
+        problem = Problem("name", f"no route {route.name!r} is configured", known)
+        raise InvalidRequest(str(route.call.provider), [problem])
+    return evolve(route, attempts=configured.attempts, on=configured.on if route.on is None else route.on)
+
+
+def _plan_attempts(route: Route, route_id: str, plan_attempt: Callable[..., Planned]) -> tuple[Planned, ...]:
+    """Plan all attempts of a route, which occupies the call itself. Raises `InvalidRequest`."""
+    attempts: list[Planned] = []
+    problems: list[Problem] = []
+    for number, attempt in enumerate(route.attempts, start=1):
+        request = attempt_request(route, attempt)
+        try:
+            planned = plan_attempt(request, transfer_id=attempt_id(route_id, number))
+        except InvalidRequest as invalid:
+            where = f"attempts[{number - 1}]"
+            problems += [evolve(problem, field=f"{where}.{problem.field}") for problem in invalid.problems]
+        else:
+            attempts.append(evolve(planned, opened=evolve(planned.opened, legs=())))
+    if problems:
+        raise InvalidRequest(str(route.call.provider), problems)
+    return tuple(attempts)
 
 
 def call_key(call: Call, adapters: Mapping[str, Adapter]) -> CallKey:

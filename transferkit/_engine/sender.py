@@ -13,6 +13,7 @@ from uuid import uuid4
 from attrs import define, field, frozen
 
 from transferkit._engine.ledger import Ledger
+from transferkit._engine.planning import Planned
 from transferkit._engine.unrecorded import UnrecordedAnswers
 from transferkit._lifecycle import (
     Answered,
@@ -23,6 +24,7 @@ from transferkit._lifecycle import (
     Input,
     Lease,
     Opened,
+    PlannedAttempt,
     Replaced,
     Requested,
     Rules,
@@ -97,15 +99,16 @@ class Sender:
 
     # --- requests -----------------------------------------------------------------------------------
 
-    async def record(self, opened: Opened, *, dropped: tuple[str, ...]) -> Opened:
+    async def record(self, planned: Planned) -> Opened:
         """Record a request and start to send it.
 
         Returns what is recorded: the request, or the earlier one with the same idempotency key.
         Raises `IdempotencyConflict`, `InvalidRequest`, `TransferInProgress`, and `StoreError` if the request
         was not recorded; `CommitUnknown` if it may have been recorded.
         """
+        opened = planned.opened
         try:
-            attempt = await self._record_first_attempt(opened, dropped)
+            attempt = await self._record_first_attempt(planned)
         except KeyUsed as used:
             earlier = used.stored.opened
             if earlier.fingerprint != opened.fingerprint:
@@ -124,11 +127,11 @@ class Sender:
             self.spawn(self.send(attempt))
         return opened
 
-    def requested(self, opened: Opened, lease: Lease, *, dropped: tuple[str, ...] = ()) -> Requested:
-        """The input that records a request, with the rules of its provider."""
+    def _rules(self, opened: Opened) -> Rules:
+        """What the provider and the configuration allow for a request."""
         capabilities = self.adapters[opened.call.provider].capabilities
         support = capabilities.support(opened.request.kind)
-        rules = Rules(
+        return Rules(
             repeatable_for=support and support.repeatable_for,
             completes_on_acceptance=support is not None and support.completes_on_acceptance,
             grace=self.timing.grace,
@@ -136,7 +139,6 @@ class Sender:
             max_attempts=self.timing.max_attempts,
             join_side=capabilities.join_side,
         )
-        return Requested(at=opened.at, opened=opened, rules=rules, sender=lease, dropped=dropped)
 
     async def record_part(
         self, opened: Opened, also: Sequence[tuple[CallKey, Input]], *, dropped: tuple[str, ...]
@@ -145,16 +147,27 @@ class Sender:
 
         Raises what the steps of `also` raise, `LegOccupied`, and `StoreError`.
         """
-        attempt = await self._record_first_attempt(opened, dropped, also)
+        attempt = await self._record_first_attempt(Planned(opened=opened, dropped=dropped), also)
         if attempt is not None:
             self.spawn(self.send(attempt))
 
     async def _record_first_attempt(
-        self, opened: Opened, dropped: tuple[str, ...], also: Sequence[tuple[CallKey, Input]] = ()
+        self, planned: Planned, also: Sequence[tuple[CallKey, Input]] = ()
     ) -> Attempt | None:
         """Record a request with its first attempt; returns None if another process sends it."""
+        opened = planned.opened
         lease = self.lease(opened.at)
-        requested = self.requested(opened, lease, dropped=dropped)
+        requested = Requested(
+            at=opened.at,
+            opened=opened,
+            rules=self._rules(opened),
+            sender=lease,
+            dropped=planned.dropped,
+            attempts=tuple(
+                PlannedAttempt(opened=one.opened, rules=self._rules(one.opened), dropped=one.dropped)
+                for one in planned.attempts
+            ),
+        )
         replaced = Replaced(at=opened.at, transfer_id=opened.id)
         inputs: list[tuple[CallKey, Input]] = [(leg, replaced) for leg in opened.legs[1:]]
         inputs += [*also, (opened.call, requested)]
@@ -263,9 +276,9 @@ class Sender:
             return _maybe_sent(FailureReason.PROVIDER_ERROR, redact(f"{type(error).__name__}: {error}"))
 
     def _attempt(self, opened: Opened, state: CallState, lease: Lease) -> Attempt | None:
-        """The last attempt of the call's open transfer, which may be sent while the lease lasts."""
+        """The last attempt of an open transfer, which may be sent while the lease lasts."""
         transfer = state.open
-        if transfer is None or transfer.first_sent_at is None:
+        if transfer is None or transfer.id != opened.id:
             return None
         return Attempt(
             opened=opened,

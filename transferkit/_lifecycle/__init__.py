@@ -9,10 +9,11 @@ knows no provider.
   callbacks. `attribution`: which transfer a verdict belongs to. `inspection`: queries of the call. `timers`:
   grace periods and deadlines. `steps`: what the state of a call means for a call step.
 * `consultation`, `consultation_state`, `consultation_inputs`: consultations, which consist of call steps.
+* `routes`, `route_state`: routes, which consist of transfers and consultations.
 * `transition`: what the modules above share: changing the state, publishing events, scheduling work.
 """
 
-from transferkit._lifecycle.decision import CallKey, Decision, Due, Lease, Opened, Work
+from transferkit._lifecycle.decision import Decision, Due, Lease, Work
 from transferkit._lifecycle.inputs import (
     Answered,
     Attempted,
@@ -24,9 +25,14 @@ from transferkit._lifecycle.inputs import (
     PlacedCallObserved,
     Replaced,
     Requested,
+    RouteCancelled,
 )
 from transferkit._lifecycle.machine import CallStillRinging, step
-from transferkit._lifecycle.state import AmbiguousFailure, CallState, FinishedTransfer, OpenTransfer, Rules
+from transferkit._lifecycle.opened import CallKey, Opened
+from transferkit._lifecycle.route_state import PlannedAttempt
+from transferkit._lifecycle.routes import RouteOver
+from transferkit._lifecycle.rules import Rules
+from transferkit._lifecycle.state import AmbiguousFailure, CallState, FinishedTransfer, OpenTransfer
 
 __all__ = [
     "AmbiguousFailure",
@@ -47,8 +53,11 @@ __all__ = [
     "Opened",
     "Peeked",
     "PlacedCallObserved",
+    "PlannedAttempt",
     "Replaced",
     "Requested",
+    "RouteCancelled",
+    "RouteOver",
     "Rules",
     "Work",
     "step",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from hashlib import sha256
 from typing import final
-from uuid import UUID
 
 from attrs import evolve, field, frozen
 
+from transferkit._lifecycle.opened import part_id
 from transferkit._util.redaction import safe_repr
 from transferkit.events import StepOutcome
 from transferkit.identifiers import Identifier
@@ -21,12 +20,8 @@ __all__ = ["ConsultationStep", "Ending", "EndingKind", "OpenConsultation", "Phas
 
 
 def step_id(consultation_id: str, kind: RequestKind) -> str:
-    """Return the id of a consultation's step. A consultation requests each kind of step at most once.
-
-    It has the form of a UUID of version 4, which ACS demands of the id of a repeatable request.
-    """
-    digest = sha256(f"transferkit:{consultation_id}/{kind.value}".encode()).digest()
-    return str(UUID(bytes=digest[:16], version=4))
+    """Return the id of a consultation's step. A consultation requests each kind of step at most once."""
+    return part_id(consultation_id, kind)
 
 
 @final
@@ -99,6 +94,7 @@ class OpenConsultation:
     join_side: JoinSide
     ring_timeout: timedelta
     briefing_timeout: timedelta
+    join_on_answer: bool = False
     operation_context: str | None = field(default=None, repr=safe_repr)
     parent: str | None = None
     """The id of the request that this one is a part of."""

@@ -8,8 +8,10 @@ from typing import final
 from attrs import frozen
 
 from transferkit._lifecycle.consultation_inputs import ConsultationInput
-from transferkit._lifecycle.decision import Lease, Opened, Work
-from transferkit._lifecycle.state import Rules
+from transferkit._lifecycle.decision import Lease, Work
+from transferkit._lifecycle.opened import Opened
+from transferkit._lifecycle.route_state import PlannedAttempt
+from transferkit._lifecycle.rules import Rules
 from transferkit.provider.facts import Fact
 from transferkit.provider.results import Presence, SubmitResult
 
@@ -24,6 +26,7 @@ __all__ = [
     "PlacedCallObserved",
     "Replaced",
     "Requested",
+    "RouteCancelled",
 ]
 
 
@@ -32,15 +35,17 @@ __all__ = [
 class Requested:
     """The application requested a transfer, redirect or step.
 
-    * `sender`: the lease of the process that sends attempt 1 immediately.
+    * `sender`: the lease of the process that sends attempt 1 immediately; None if none does.
+    * `attempts`: those of a route.
     * `dropped`: the fields of the request that the application allowed to be left out.
     """
 
     at: datetime
     opened: Opened
     rules: Rules
-    sender: Lease
+    sender: Lease | None = None
     dropped: tuple[str, ...] = ()
+    attempts: tuple[PlannedAttempt, ...] = ()
 
 
 @final
@@ -126,6 +131,15 @@ class DueReached:
     work: Work
 
 
+@final
+@frozen(kw_only=True)
+class RouteCancelled:
+    """The application cancelled a route."""
+
+    at: datetime
+    route_id: str
+
+
 Input = (
     Requested
     | Replaced
@@ -137,4 +151,5 @@ Input = (
     | Inspected
     | DueReached
     | ConsultationInput
+    | RouteCancelled
 )

@@ -12,11 +12,18 @@ Guarantees, for any order, duplication, delay or loss of the inputs:
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from attrs import evolve
 
 from transferkit._lifecycle.attempts import apply_answer, start_attempt
-from transferkit._lifecycle.consultation.machine import apply_to_consultation, open_consultation
-from transferkit._lifecycle.decision import CallKey, Decision, Work
+from transferkit._lifecycle.consultation.machine import (
+    AlreadyDecided,
+    apply_to_consultation,
+    open_consultation,
+)
+from transferkit._lifecycle.consultation_inputs import CancellationDecided, ConsultationInput
+from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.inputs import (
     Answered,
     Attempted,
@@ -28,14 +35,17 @@ from transferkit._lifecycle.inputs import (
     PlacedCallObserved,
     Replaced,
     Requested,
+    RouteCancelled,
 )
 from transferkit._lifecycle.inspection import apply_inspection
 from transferkit._lifecycle.observation import observe
+from transferkit._lifecycle.opened import CallKey, Opened
+from transferkit._lifecycle.routes import cancel_route, continue_route, open_route
 from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
 from transferkit._lifecycle.steps import observe_placed_call
 from transferkit._lifecycle.timers import apply_due
 from transferkit._lifecycle.transition import Transition, event_classes
-from transferkit.requests import Consultation, RequestKind
+from transferkit.requests import Consultation, RequestKind, Route
 
 __all__ = ["CallStillRinging", "step"]
 
@@ -46,6 +56,7 @@ _NEEDS_ANSWERED_CALL = {
     RequestKind.RESUME,
     RequestKind.JOIN,
     RequestKind.CONSULTATION,
+    RequestKind.ROUTE,
 }
 
 
@@ -80,18 +91,53 @@ def step(call: CallKey, state: CallState, happened: Input, previous_mark: str | 
         case DueReached():
             decision = apply_due(transition, happened)
         case _:
-            decision = apply_to_consultation(transition, happened)
-    return decision
+            decision = _continue(transition, happened)
+    return continue_route(transition, decision, _open_attempt)
+
+
+def _continue(transition: Transition, happened: ConsultationInput | RouteCancelled) -> Decision:
+    if isinstance(happened, RouteCancelled):
+        return _cancel_route(transition, happened)
+    return apply_to_consultation(transition, happened)
 
 
 def _request(transition: Transition, requested: Requested) -> Decision:
-    """Open the transfer. Its sender owns the submission and sends attempt 1 immediately."""
+    """Open what was requested."""
     opened = requested.opened
     request = opened.request
     if request.kind in _NEEDS_ANSWERED_CALL and transition.state.is_ringing(requested.at):
         raise CallStillRinging(str(opened.call))
-    if isinstance(request, Consultation):
-        return open_consultation(transition, requested, request)
+    if isinstance(request, Route):
+        return open_route(transition, requested, _open_attempt)
+    return transition.decide(opened=(_open_attempt(transition, requested),))
+
+
+def _open_attempt(transition: Transition, requested: Requested) -> Opened:
+    """Open a transfer, redirect, step or consultation, and return its request."""
+    opened = requested.opened
+    if isinstance(opened.request, Consultation):
+        open_consultation(transition, requested, opened.request)
+    else:
+        _open_transfer(transition, requested)
+    return opened
+
+
+def _cancel_route(transition: Transition, cancelled: RouteCancelled) -> Decision:
+    """Make no further attempt, and cancel the consultation that is the current one, if it can be."""
+    route = cancel_route(transition, cancelled)
+    consultation = transition.state.consultation
+    if consultation is not None and consultation.id == route.current:
+        cancellation = CancellationDecided(at=cancelled.at, consultation_id=consultation.id)
+        with suppress(AlreadyDecided):  # it is being completed
+            return apply_to_consultation(transition, cancellation)
+    return transition.decide()
+
+
+def _open_transfer(transition: Transition, requested: Requested) -> None:
+    """Open a transfer, redirect or step. If it has a sender, that process sends attempt 1 immediately."""
+    opened = requested.opened
+    request = opened.request
+    is_sent = requested.sender is not None
     transfer = OpenTransfer(
         id=opened.id,
         kind=request.kind,
@@ -104,9 +150,9 @@ def _request(transition: Transition, requested: Requested) -> Decision:
         parent=opened.parent,
         requested_at=requested.at,
         deadline_at=requested.at + request.deadline,
-        attempts=1,
+        attempts=1 if is_sent else 0,
         first_sent_at=requested.at,
-        in_flight=True,
+        in_flight=is_sent,
     )
     tenant_id = request.call.tenant_id or transition.state.tenant_id
     transition.state = evolve(transition.state, open=transfer, tenant_id=tenant_id)
@@ -121,7 +167,6 @@ def _request(transition: Transition, requested: Requested) -> Decision:
     )
     transition.set_due(transfer, Work.SUBMIT, requested.at, requested.sender)
     transition.set_due(transfer, Work.DEADLINE, transfer.deadline_at)
-    return transition.decide(opened=opened)
 
 
 def _replace(transition: Transition, replaced: Replaced) -> Decision:

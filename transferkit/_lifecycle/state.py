@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import final
 
 from attrs import evolve, field, frozen
 
 from transferkit._lifecycle.consultation_state import OpenConsultation
+from transferkit._lifecycle.route_state import OpenRoute
+from transferkit._lifecycle.rules import Rules
 from transferkit._util.redaction import safe_repr
 from transferkit.events import Evidence, RedirectFailed, StepFailed, TransferFailed, Verdict
 from transferkit.identifiers import Identifier
 from transferkit.provider.facts import Result
-from transferkit.requests import JoinSide, RequestKind
+from transferkit.requests import RequestKind
 
-__all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer", "Rules"]
+__all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer"]
 
 _SETTLED_KEPT = 16
 _UNSETTLED_KEPT = 16
 _VERDICTS_KEPT = 32
-
-
-@final
-@frozen(kw_only=True)
-class Rules:
-    """What the provider and the configuration allow for one transfer. Fixed when it is requested.
-
-    * `repeatable_for`: how long after the first attempt the provider recognizes the same request and does not
-      execute it twice. None if it never does.
-    * `completes_on_acceptance`: the provider sends no callback after it accepted the request, so the
-      acceptance completes it.
-    * `grace`: how long after the end of the call a proof may still arrive.
-    * `call_alive_timeout`: how long a failure may wait for a query that shows whether the call is alive.
-    * `inspect_gap`: minimum time between two queries about one transfer.
-    * `max_inspections`: how many queries after the deadline may end without an answer.
-    * `max_attempts`, `backoff`: how many attempts are made, and the pause before the second one.
-    * `join_side`: on which of the two calls of a consultation the provider performs the join.
-    """
-
-    repeatable_for: timedelta | None = None
-    completes_on_acceptance: bool = False
-    grace: timedelta = timedelta(seconds=5)
-    call_alive_timeout: timedelta = timedelta(seconds=2)
-    inspect_gap: timedelta = timedelta(seconds=5)
-    max_inspections: int = 3
-    max_attempts: int = 6
-    backoff: timedelta = timedelta(milliseconds=500)
-    join_side: JoinSide = JoinSide.CALLER
 
 
 @final
@@ -184,6 +158,8 @@ class CallState:
     parent: str | None = None
     """The id of the request that placed the call. It is advanced when the call connects or ends."""
     open: OpenTransfer | None = None
+    route: OpenRoute | None = None
+    """The route whose current attempt is the open transfer or the consultation."""
     consultation: OpenConsultation | None = None
     """The consultation that the call's other party waits for. Its steps are requests of their own."""
     finished: tuple[FinishedTransfer, ...] = ()
@@ -196,7 +172,7 @@ class CallState:
     @property
     def is_busy(self) -> bool:
         """Whether a request about the call has no outcome yet."""
-        return self.open is not None or self.consultation is not None
+        return self.open is not None or self.consultation is not None or self.route is not None
 
     def is_ringing(self, at: datetime) -> bool:
         """Whether the call is known to ring at that time. A ringing call can only be redirected."""

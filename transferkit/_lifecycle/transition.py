@@ -10,7 +10,8 @@ from uuid import NAMESPACE_URL, UUID
 from attrs import evolve
 
 from transferkit._lifecycle.consultation_state import OpenConsultation
-from transferkit._lifecycle.decision import CallKey, Decision, Due, Lease, Work
+from transferkit._lifecycle.decision import Decision, Due, Lease, Work
+from transferkit._lifecycle.opened import CallKey
 from transferkit._lifecycle.state import CallState, FinishedTransfer, OpenTransfer
 from transferkit.events import (
     Basis,
@@ -82,7 +83,7 @@ class Transition:
         self.state = state
         self.at = at
         self.events: list[Event] = []
-        self.outcome: Outcome | None = None
+        self.outcomes: list[Outcome] = []
         self._due: dict[tuple[str, Work], Due | None] = {}
 
     def decide(self, **more: Any) -> Decision:
@@ -92,7 +93,7 @@ class Transition:
             events=tuple(self.events),
             due=tuple(due for due in self._due.values() if due),
             cleared=tuple(key for key, due in self._due.items() if due is None),
-            outcome=self.outcome,
+            outcomes=tuple(self.outcomes),
             **more,
         )
 
@@ -296,7 +297,7 @@ class Transition:
 
     def _finish(self, transfer: OpenTransfer, outcome: Outcome) -> None:
         """Append the one terminal event; the transfer is no longer open and has no due work."""
-        self.outcome = self.append(outcome)
+        self.outcomes.append(self.append(outcome))
         self.clear_due(transfer.id)
         finished = FinishedTransfer(
             id=transfer.id,

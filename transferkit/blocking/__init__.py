@@ -10,6 +10,7 @@ from transferkit.blocking.client import (
 )
 from transferkit.blocking.consultations import BlockingConsultationHandle
 from transferkit.blocking.relay import BlockingRelay
+from transferkit.blocking.routes import BlockingRouteHandle
 from transferkit.blocking.stream import BlockingEventStream
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "BlockingHandle",
     "BlockingRedirectHandle",
     "BlockingRelay",
+    "BlockingRouteHandle",
     "BlockingStepHandle",
     "BlockingTransferHandle",
     "Client",

@@ -20,8 +20,17 @@ from transferkit._util.signatures import documented_by
 from transferkit.blocking.consultations import BlockingConsultationHandle
 from transferkit.blocking.loop import CLOSED, LoopThread
 from transferkit.blocking.relay import BlockingRelay
+from transferkit.blocking.routes import BlockingRouteHandle
 from transferkit.blocking.stream import BlockingEventStream
-from transferkit.client import AnyHandle, AsyncClient, CallHandle, ConsultationHandle, Handle, StepHandle
+from transferkit.client import (
+    AnyHandle,
+    AsyncClient,
+    CallHandle,
+    ConsultationHandle,
+    Handle,
+    RouteHandle,
+    StepHandle,
+)
 from transferkit.config import Config, load_config
 from transferkit.errors import ClientClosed
 from transferkit.events import Outcome, RedirectOutcome, StepOutcome, TransferOutcome
@@ -29,7 +38,7 @@ from transferkit.identifiers import Identifier
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.clock import Clock
 from transferkit.relay.relay import Relay
-from transferkit.requests import Call, Consultation, Redirect, Request, Step, Transfer, WireRequest
+from transferkit.requests import Call, Consultation, Redirect, Request, Route, Step, Transfer, WireRequest
 from transferkit.stores import Store
 from transferkit.streams import EventStream
 
@@ -64,7 +73,11 @@ BlockingTransferHandle = BlockingHandle[TransferOutcome]
 BlockingRedirectHandle = BlockingHandle[RedirectOutcome]
 BlockingStepHandle = BlockingHandle[StepOutcome]
 AnyBlockingHandle = (
-    BlockingTransferHandle | BlockingRedirectHandle | BlockingStepHandle | BlockingConsultationHandle
+    BlockingTransferHandle
+    | BlockingRedirectHandle
+    | BlockingStepHandle
+    | BlockingConsultationHandle
+    | BlockingRouteHandle
 )
 
 
@@ -156,6 +169,19 @@ def _returning_consultation(
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingConsultationHandle:
         handle = self._run(lambda client: method(client, *args, **kwargs))
         return BlockingConsultationHandle(self._run, handle.id, handle.request)
+
+    return _with_blocking_result(blocking, method)
+
+
+def _returning_route(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, RouteHandle]],
+) -> Callable[Concatenate[Client, P], BlockingRouteHandle]:
+    """The same for a method that returns the handle of a route."""
+
+    @wraps(method)
+    def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingRouteHandle:
+        handle = self._run(lambda client: method(client, *args, **kwargs))
+        return BlockingRouteHandle(self._run, handle.id, handle.request)
 
     return _with_blocking_result(blocking, method)
 
@@ -337,6 +363,7 @@ class Client:
     reject = _returning_handle(AsyncClient.reject)
     place_call = _returning_call(AsyncClient.place_call)
     consult = _returning_consultation(AsyncClient.consult)
+    route = _returning_route(AsyncClient.route)
 
     @documented_by(AsyncClient.call)
     def call(self, call: Call | str) -> BlockingCallHandle:
@@ -350,6 +377,8 @@ class Client:
     def submit(self, request: Step) -> BlockingStepHandle: ...
     @overload
     def submit(self, request: Consultation) -> BlockingConsultationHandle: ...
+    @overload
+    def submit(self, request: Route) -> BlockingRouteHandle: ...
     @documented_by(AsyncClient.submit)
     def submit(self, request: Request) -> AnyBlockingHandle:
         async def submit(client: AsyncClient) -> AnyHandle:
@@ -377,6 +406,8 @@ class Client:
         request = handle.request
         if isinstance(request, Consultation):
             return BlockingConsultationHandle(self._run, handle.id, request)
+        if isinstance(request, Route):
+            return BlockingRouteHandle(self._run, handle.id, request)
         if isinstance(request, Transfer):
             return BlockingHandle[TransferOutcome](self, handle.id, request)
         if isinstance(request, Redirect):

@@ -11,12 +11,12 @@ from transferkit.client import AsyncClient, ConsultationHandle
 from transferkit.events import ConsultationAnswered, ConsultationOutcome
 from transferkit.requests import Request
 
-__all__ = ["BlockingConsultationHandle"]
+__all__ = ["BlockingConsultationHandle", "Run"]
 
 T = TypeVar("T")
 
 
-class _Run(Protocol):
+class Run(Protocol):
     """Runs a coroutine on the client's loop, and blocks until it returns."""
 
     def __call__(self, work: Callable[[AsyncClient], Coroutine[Any, Any, T]], /) -> T: ...
@@ -26,7 +26,7 @@ class _Run(Protocol):
 class BlockingConsultationHandle(RecordedRequest):
     """A recorded consultation. Any process with the same store can wait for it and decide it."""
 
-    def __init__(self, run: _Run, consultation_id: str, request: Request) -> None:
+    def __init__(self, run: Run, consultation_id: str, request: Request) -> None:
         super().__init__(consultation_id, request)
         self._run = run
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "answer": "Answer an incoming call and print its events.",
     "hang-up": "End a call and print its events.",
     "consult": "Call an agent while the caller waits, then connect the two.",
+    "route": "Transfer a call to the first of several targets that takes it.",
     "events": "Print the event stream.",
     "show": "Show the timeline of one transfer.",
     "groups": "Show consumer groups and handle their parked events.",

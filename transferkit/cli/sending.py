@@ -21,17 +21,21 @@ from transferkit.events import (
     Outcome,
     RedirectCompleted,
     RedirectSubmitted,
+    RouteAttempt,
+    RouteCompleted,
     StepCompleted,
     StepSubmitted,
     TransferCompleted,
     TransferSubmitted,
 )
-from transferkit.requests import AnswerCall, HangUp, Redirect, Transfer
+from transferkit.requests import AnswerCall, HangUp, Redirect, Route, Transfer
 
 __all__ = ["Sendable", "preview", "send"]
 
 Sendable = Transfer | Redirect | AnswerCall | HangUp
 """The requests that have a command."""
+_COMPLETED = TransferCompleted | RedirectCompleted | StepCompleted | RouteCompleted
+_SUBMITTED = TransferSubmitted | RedirectSubmitted | StepSubmitted | RouteAttempt
 
 
 async def preview(request: Sendable, *, config: Path | None) -> None:
@@ -53,7 +57,7 @@ async def preview(request: Sendable, *, config: Path | None) -> None:
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
-async def send(request: Sendable, *, config: Path | None, wait: bool) -> bool:
+async def send(request: Sendable | Route, *, config: Path | None, wait: bool) -> bool:
     """Send a request and print its events until it is submitted or, if `wait`, until its outcome.
 
     Returns False if it failed, or did not complete while waiting. If cancelled, prints how to follow it.
@@ -67,16 +71,19 @@ async def send(request: Sendable, *, config: Path | None, wait: bool) -> bool:
         printed: set[str | None] = set()
         try:
             transfer_id = (await client.submit(request)).id
+            ids = {transfer_id}  # and those of the attempts of a route
             # With a known idempotency key, all of it may have happened before.
             history = await client.history(transfer_id)
             async for event in _chain(history, stream):
-                if event.transfer_id != transfer_id or event.id in printed:
+                if event.transfer_id not in ids or event.id in printed:
                     continue
                 printed.add(event.id)
                 typer.echo(to_json_line(event))
-                if isinstance(event, Outcome):
-                    return isinstance(event, TransferCompleted | RedirectCompleted | StepCompleted)
-                if isinstance(event, TransferSubmitted | RedirectSubmitted | StepSubmitted) and not wait:
+                if isinstance(event, RouteAttempt):
+                    ids.add(event.attempt_id)
+                if isinstance(event, Outcome) and event.transfer_id == transfer_id:
+                    return isinstance(event, _COMPLETED)
+                if isinstance(event, _SUBMITTED) and not wait:
                     return True
         except asyncio.CancelledError:
             typer.echo(_how_to_follow(request, transfer_id, config=settings, file=config), err=True)
@@ -91,7 +98,9 @@ async def _chain(history: Iterable[Event], stream: AsyncIterable[Event]) -> Asyn
         yield event
 
 
-def _how_to_follow(request: Sendable, transfer_id: str | None, *, config: Config, file: Path | None) -> str:
+def _how_to_follow(
+    request: Sendable | Route, transfer_id: str | None, *, config: Config, file: Path | None
+) -> str:
     """What happens to a request after the command was interrupted, and where its events are found."""
     kind = request.kind.value.replace("_", " ")
     option = "" if file is None else f" --config {shlex.quote(str(file))}"

@@ -16,6 +16,9 @@ from transferkit.events import (
     ProviderOther,
     RedirectExpired,
     RedirectFailed,
+    RouteAttempt,
+    RouteExpired,
+    RouteFailed,
     StepExpired,
     StepFailed,
     StepRequested,
@@ -26,11 +29,12 @@ from transferkit.events import (
 
 __all__ = ["COLOURS", "detail", "full_detail", "kind_text", "line_text", "timeline"]
 
-Failed = TransferFailed | RedirectFailed | StepFailed | ConsultationFailed
-Expired = TransferExpired | RedirectExpired | StepExpired | ConsultationExpired
+Failed = TransferFailed | RedirectFailed | StepFailed | ConsultationFailed | RouteFailed
+Expired = TransferExpired | RedirectExpired | StepExpired | ConsultationExpired | RouteExpired
 
-COLOURS = {"completed": "green", "cancelled": "green", "failed": "red", "expired": "yellow"}
-_MARKS = {"completed": "✔", "cancelled": "✔", "failed": "✘", "expired": "?"}
+_GOOD = ("completed", "cancelled", "returned")
+COLOURS = {**dict.fromkeys(_GOOD, "green"), "failed": "red", "expired": "yellow"}
+_MARKS = {**dict.fromkeys(_GOOD, "✔"), "failed": "✘", "expired": "?"}
 _CALLER = {
     True: "the caller is still on the call",
     False: "the caller is gone",
@@ -41,7 +45,7 @@ _CALLER = {
 def kind_text(event: Event, *, width: int = 0) -> Text:
     """The event's mark and kind, padded to `width` columns."""
     subject, _, word = event.kind.partition(".")
-    of_request = subject in {"transfer", "redirect", "step", "consultation"}
+    of_request = subject in {"transfer", "redirect", "step", "consultation", "route"}
     mark = _MARKS.get(word, "●") if of_request else "│"
     colour = COLOURS.get(word, "default") if of_request else "bright_black"
     return Text(f"{mark} {event.kind:<{width}}", style=colour)
@@ -83,6 +87,8 @@ def detail(event: Event) -> str:
             parts = (_step(event), "result not known", evidence, alive, *_end(event))
         case Outcome():
             parts = (_step(event), event.basis, _codes(event), *_end(event))
+        case RouteAttempt():
+            parts = (f"attempt {event.number}",)
         case StepRequested() | StepSubmitted():
             parts = (_step(event),)
         case CallEnded():
@@ -129,8 +135,12 @@ def _step(event: Event) -> str:
 
 
 def _end(outcome: Outcome) -> Iterator[str]:
-    """How long it took, and what a consultation leaves."""
+    """How long it took, which attempt of a route decided it, and what it leaves."""
     yield _elapsed(outcome)
+    if number := getattr(outcome, "number", None):
+        yield f"by attempt {number}"
+    if getattr(outcome, "cancelled", False):
+        yield "cancelled by the application"
     if getattr(outcome, "timed_out", False):
         yield "nobody decided in time"
     if getattr(outcome, "caller_held", False):

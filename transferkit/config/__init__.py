@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from transferkit._util.frozenmap import EMPTY, FrozenMap
 from transferkit._util.log_events import LogEvent
+from transferkit.config.routes import RouteConfig, read_routes
 from transferkit.config.sources import (
     CONFIG_VARIABLE,
     merge,
@@ -41,6 +42,7 @@ __all__ = [
     "LifecycleConfig",
     "RelayConfig",
     "RetentionConfig",
+    "RouteConfig",
     "is_in_environment",
     "load_config",
     "settings_in_environment",
@@ -222,6 +224,7 @@ class Config:
     retention: RetentionConfig = field(factory=RetentionConfig)
     relay: RelayConfig = field(factory=RelayConfig)
     sink: Any = field(default=None, repr=False, hash=False)
+    routes: Mapping[str, RouteConfig] = field(default=EMPTY, repr=False, hash=False)
     providers: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
     base: Path = field(factory=Path.cwd)
 
@@ -232,7 +235,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "groups": GroupConfig,
     "retention": RetentionConfig,
 }
-_KEYS: Final = ("provider", "store", *_SECTIONS, "relay", "providers")
+_KEYS: Final = ("provider", "store", *_SECTIONS, "routes", "relay", "providers")
 
 
 def load_config(source: str | Path | Mapping[str, Any] | None = None) -> Config:
@@ -285,6 +288,7 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
         if name in data
     }
     relay, sink = _relay(data.get("relay", {}), base, problems)
+    routes = read_routes(data.get("routes", {}), base, problems)
     providers = _providers(data, base, problems)
     provider = _default_provider(data.get("provider"), providers, problems)
     store = data.get("store", "memory:")
@@ -300,6 +304,7 @@ def _read(source: str, data: Mapping[str, Any], base: Path) -> Config:
         store=str(store),
         relay=relay,
         sink=sink,
+        routes=FrozenMap(routes),
         providers=FrozenMap(providers),
         base=base,
         **sections,

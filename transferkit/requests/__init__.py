@@ -4,6 +4,7 @@
   is the transferor, `transferee` is the party that is transferred, and `to` is the transfer target.
 * `steps`: answer, reject, place, hold, resume, join and hang up calls.
 * `consultations`: call an agent while the caller waits, then connect the two.
+* `routes`: several targets, one after the other.
 * `fields`, `context`: what the requests have in common. `wire`: the HTTP request that a request becomes.
 """
 
@@ -15,6 +16,7 @@ from transferkit.requests.context import (
     TeamsPhoneSourceDetails,
 )
 from transferkit.requests.fields import Call, CommonFields, OnUnsupported, RequestFields, RequestKind
+from transferkit.requests.routes import Attempt, Route
 from transferkit.requests.steps import (
     AnswerCall,
     HangUp,
@@ -32,6 +34,7 @@ from transferkit.requests.wire import WireRequest
 
 __all__ = [
     "AnswerCall",
+    "Attempt",
     "Call",
     "CallDisposition",
     "CallingContext",
@@ -52,6 +55,7 @@ __all__ = [
     "RequestFields",
     "RequestKind",
     "Resume",
+    "Route",
     "Step",
     "TeamsPhoneCallDetails",
     "TeamsPhoneCallerDetails",
@@ -60,4 +64,4 @@ __all__ = [
     "WireRequest",
 ]
 
-Request = Transfer | Redirect | Step | Consultation
+Request = Transfer | Redirect | Step | Consultation | Route

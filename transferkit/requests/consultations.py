@@ -43,6 +43,7 @@ class Consultation(StepFields):
     * `ring_timeout`: how long the agent's phone rings, a timedelta or seconds; 30 s by default.
     * `briefing_timeout`: how long the application and the agent may talk; 10 min by default. After that the
       consultation is cancelled.
+    * `join_on_answer`: connect the caller as soon as the agent answers, without a briefing.
     * `hold`: whether the caller is put on hold meanwhile. With `on_unsupported="drop"`, a caller whom the
       provider cannot hold is not held (Graph holds only participants of group calls).
     * `participant`, `participant_id`: the caller; the only other party of `call` if neither is given.
@@ -62,6 +63,7 @@ class Consultation(StepFields):
     briefing_timeout: timedelta = field(
         default=_BRIEFING_TIMEOUT, converter=_briefing_timeout, validator=is_deadline, kw_only=True
     )
+    join_on_answer: bool = field(default=False, validator=is_a(bool), kw_only=True)
     hold: bool = field(default=True, validator=is_a(bool), kw_only=True)
     participant: Identifier | None = field(default=None, validator=maybe(identifier), kw_only=True)
     participant_id: str | None = field(default=None, repr=safe_repr, validator=maybe(is_text()), kw_only=True)

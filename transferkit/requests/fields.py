@@ -47,11 +47,17 @@ class RequestKind(StrEnum):
     JOIN = "join"
     HANG_UP = "hang_up"
     CONSULTATION = "consultation"
+    ROUTE = "route"
 
     @property
     def is_step(self) -> bool:
         """Whether it is a call step, which one request to the provider performs."""
-        return self not in {RequestKind.TRANSFER, RequestKind.REDIRECT, RequestKind.CONSULTATION}
+        return self not in {
+            RequestKind.TRANSFER,
+            RequestKind.REDIRECT,
+            RequestKind.CONSULTATION,
+            RequestKind.ROUTE,
+        }
 
 
 @final

@@ -109,8 +109,10 @@ class Tables:
         known = self.calls.get(call)
         seen = None if delivery is None else self.marks.get((call, delivery))
         decision = step(call, known or CallState(), happened, seen)
-        if decision.opened:
-            self._open(call, decision.opened)
+        for outcome in decision.outcomes:
+            self._conclude(outcome)
+        for opened in decision.opened:
+            self._open(call, opened)
         self.calls[call] = decision.state
         if decision.events or known is None:
             self.recorded_at[call] = happened.at
@@ -120,8 +122,6 @@ class Tables:
             self.due[due.transfer_id, due.work] = call, due
         for cleared in decision.cleared:
             self.due[cleared] = None
-        if decision.outcome:
-            self._conclude(decision.outcome)
         self.events.extend((call, event) for event in decision.events)
         if _writes(decision) or decision.state != (known or CallState()) or decision.mark not in {None, seen}:
             self.changed.add(call)
@@ -177,6 +177,6 @@ def _writes(decision: Decision) -> bool:
         or decision.due
         or decision.cleared
         or decision.opened
-        or decision.outcome
+        or decision.outcomes
         or decision.proceed
     )

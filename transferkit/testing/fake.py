@@ -100,7 +100,7 @@ _REPEATABLE_FOR = timedelta(minutes=5)
 
 
 def _step(*names: str, completes: bool = False) -> Support:
-    limits = FrozenMap(dict.fromkeys(names, _ANY))
+    limits = FrozenMap({name: _PERSON if name == "to" else _ANY for name in names})
     return Support(fields=limits, repeatable_for=_REPEATABLE_FOR, completes_on_acceptance=completes)
 
 

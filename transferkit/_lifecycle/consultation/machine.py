@@ -72,6 +72,7 @@ def open_consultation(
             join_side=requested.rules.join_side,
             ring_timeout=request.ring_timeout,
             briefing_timeout=request.briefing_timeout,
+            join_on_answer=request.join_on_answer,
             operation_context=request.operation_context,
             parent=opened.parent,
             requested_at=transition.at,
@@ -79,7 +80,7 @@ def open_consultation(
         ),
     )
     consulting.publish(ConsultationRequested, targets=request.targets, dropped=requested.dropped)
-    return consulting.decide(opened=opened)
+    return consulting.decide(opened=(opened,))
 
 
 def note_call_end(transition: Transition, fact: Fact) -> None:

@@ -8,6 +8,7 @@ from transferkit._lifecycle.consultation_state import EndingKind, OpenConsultati
 from transferkit.events import (
     Basis,
     ConsultationAnswered,
+    ConsultationCompleting,
     ConsultationRinging,
     FailureReason,
     StepCompleted,
@@ -67,6 +68,9 @@ def _wait_for_answer(consulting: Consulting) -> None:
             begin_ending(consulting, EndingKind.FAILED, _AGENT_LEFT)
         else:
             consulting.enter(Phase.ANSWERED, ConsultationAnswered, ends_after=consultation.briefing_timeout)
+            if consultation.join_on_answer:
+                consulting.enter(Phase.COMPLETING, ConsultationCompleting)
+                join(consulting)
     elif isinstance(placed, StepExpired):
         begin_ending(consulting, EndingKind.UNPLACED)
     elif consultation.is_overdue(consulting.at):

@@ -57,7 +57,7 @@ class Consulting:
     @property
     def over(self) -> bool:
         """Whether the outcome is published."""
-        return self.transition.outcome is not None
+        return any(outcome.transfer_id == self.consultation.id for outcome in self.transition.outcomes)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the state."""
@@ -178,7 +178,7 @@ class Consulting:
             elapsed=max(self.at - consultation.requested_at, timedelta(0)),
             **fields,
         )
-        self.transition.outcome = self.transition.append(published)
+        self.transition.outcomes.append(self.transition.append(published))
         self.transition.clear_due(consultation.id)
         self.transition.advance(consultation.parent)
 

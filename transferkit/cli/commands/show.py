@@ -18,7 +18,7 @@ from transferkit.cli.timeline import timeline
 from transferkit.client import AsyncClient
 from transferkit.codec import to_json_line
 from transferkit.errors import TransferNotFound
-from transferkit.events import Event, Outcome
+from transferkit.events import Event, Outcome, RouteAttempt
 from transferkit.requests import Consultation, Request, RequestKind
 
 __all__ = ["show"]
@@ -32,8 +32,8 @@ def show(
 ) -> None:
     """Show the timeline of one transfer.
 
-    Or of a redirect, call step or consultation. Includes what else happened on its call meanwhile, and the
-    steps of a consultation. Exits with 1 if it failed or expired, or if a consultation was cancelled.
+    Or of a redirect, call step, consultation or route. Includes what else happened on its call meanwhile, the
+    steps of a consultation and the attempts of a route. Exits with 1 if it ended but did not complete.
 
     Examples:
       transferkit show 0b9b4a5e-6f2d-4c55-9f0e-3a1f7f1f2a11
@@ -42,8 +42,8 @@ def show(
 
     async def read(client: AsyncClient) -> tuple[Request, tuple[Event, ...]]:
         request = (await client.get(transfer)).request
-        steps = _steps(transfer) if isinstance(request, Consultation) else ()
-        return request, _timeline_of(await _history(client, transfer, steps), {transfer, *steps})
+        parts = await _parts(client, transfer, request)
+        return request, _timeline_of(await _history(client, transfer, parts), {transfer, *parts})
 
     request, events = run_with_client(config, read)
     if as_json:
@@ -54,6 +54,18 @@ def show(
     outcomes = [event for event in events if isinstance(event, Outcome) and event.transfer_id == transfer]
     if any(not event.kind.endswith(".completed") for event in outcomes):
         raise typer.Exit(FAILED)
+
+
+async def _parts(client: AsyncClient, transfer_id: str, request: Request) -> tuple[str, ...]:
+    """The ids of the requests that a consultation or a route may consist of."""
+    if isinstance(request, Consultation):
+        return _steps(transfer_id)
+    attempts = [
+        event.attempt_id
+        for event in await client.history(transfer_id)
+        if isinstance(event, RouteAttempt) and event.transfer_id == transfer_id
+    ]
+    return tuple(id_ for attempt in attempts for id_ in (attempt, *_steps(attempt)))
 
 
 def _steps(consultation_id: str) -> tuple[str, ...]:
