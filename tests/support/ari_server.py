@@ -41,6 +41,7 @@ class Channel:
         self.place = {"context": "incoming", "exten": "100", "priority": 1, "app_name": "Stasis"}
         self.variables = {}
         self.listed = True
+        self.on_hold = False
 
     @property
     def in_stasis(self):
@@ -74,6 +75,7 @@ class AriServer:
         self.bodies = []
         self.replies = {}
         self.results = {}
+        self.hung_up_with = {}
         self.connected = asyncio.Event()
         self.silent = False
         self.url = ""
@@ -248,8 +250,10 @@ class AriServer:
         self._executed[bridge["name"]] = 1
         return 204, None
 
-    def _channel(self, method, id_, action, query, body):  # noqa: PLR0911 - one for each request
+    def _channel(self, method, id_, action, query, body):  # noqa: C901, PLR0911 - one for each request
         channel = self.channels.get(id_)
+        if method == "POST" and not action:
+            return self._originate(id_, body)
         if channel is None:
             return 404, {"message": "Channel not found"}
         match (method, *action):
@@ -258,10 +262,18 @@ class AriServer:
             case ("GET", "variable"):
                 return self._variable(channel, query["variable"][0])
             case ("DELETE",):
+                self.hung_up_with[id_] = query.get("reason", [None])[0]
                 self._play(self._hang_up_soon(id_))
                 return 204, None
             case ("POST", "variable") if channel.in_stasis:
                 self._set(channel, body["variable"], body["value"])
+                return 204, None
+            case ("POST", "answer"):
+                channel.state = "Up"
+                self.emit("ChannelStateChange", channel)
+                return 204, None
+            case ("POST" | "DELETE", "moh") if channel.in_stasis:
+                channel.on_hold = method == "POST"
                 return 204, None
             case ("POST", "continue"):
                 return self._continue(channel, body)
@@ -270,6 +282,24 @@ class AriServer:
                 self._play(self._hang_up_soon(id_, cause=23))
                 return 204, None
         return 409, {"message": "Channel not in Stasis application"}
+
+    def _originate(self, id_, body):
+        if id_ in self.channels:
+            return 409, {"message": "Channel with given unique ID already exists"}
+        channel = self.channels[id_] = Channel(id_, state="Ringing")
+        self._executed[id_] = self.executions(id_) + 1
+        name = next((line.name for line in SCENARIOS if line.number.number in body["endpoint"]), "answers")
+        self._play(self._answer_or_not(channel, name, body))
+        return 200, channel.json()
+
+    async def _answer_or_not(self, channel, name, body):
+        await asyncio.sleep(self.pace)
+        causes = {"busy": 17, "declined": 21, "no_answer": 19, "unreachable": 20, "not_found": 1}
+        if name in causes:
+            self.hang_up(channel.id, cause=causes[name])
+        elif scenario(name).ending is Ending.COMPLETES:
+            channel.state = "Up"
+            self.emit("StasisStart", channel, args=[body["appArgs"]])
 
     def _variable(self, channel, name):
         if not channel.listed:

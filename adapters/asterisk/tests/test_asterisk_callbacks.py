@@ -87,7 +87,7 @@ DIALLING = {"context": "transferkit", "exten": f"dial-{KEY}", "priority": 4, "ap
 def test_a_result_is_a_verdict_about_its_transfer(facts, signals, code, reason, alive):
     (fact,) = facts
     assert (fact.signals, fact.result.code, fact.result.reason) == (signals, code, reason)
-    assert (fact.transfer_id, fact.operation, fact.call_alive) == (TRANSFER, RequestKind.TRANSFER, alive)
+    assert (fact.transfer_id, fact.operation, fact.call_alive) == (TRANSFER, None, alive)
     assert fact.delivery.key == f"{TRANSFER}:verdict"
 
 

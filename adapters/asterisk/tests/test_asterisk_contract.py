@@ -9,13 +9,32 @@ from transferkit_asterisk import AsteriskAdapter, AsteriskSettings
 from transferkit.identifiers import PhoneNumber, SipAddress
 from transferkit.provider.facts import Signal
 from transferkit.provider.secret import Secret
-from transferkit.requests import Call, Redirect, Transfer
+from transferkit.requests import (
+    AnswerCall,
+    Call,
+    HangUp,
+    Hold,
+    Join,
+    PlaceCall,
+    Redirect,
+    RejectCall,
+    Resume,
+    Transfer,
+)
 from transferkit.testing.contracts.adapter import AdapterContract, ContractSamples
 
 CALL = Call("asterisk", "1795985222.0")
 SECRET = "pl4nted~ari~password"
 KEY = UUID("7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001").hex
-PREPARING = re.compile(rb"POST \S*/(applications/\w+/subscription|channels/[\w.]+/variable) |GET ")
+PREPARING = re.compile(
+    rb"(GET \S*/channels/[\w.-]+/variable\?"
+    rb"|POST \S*/(applications/\w+/subscription|channels/[\w.]+/variable|bridges/[\w-]+) )"
+)
+
+
+def preparing(request, line):
+    resumes = isinstance(request, Join) and re.match(rb"DELETE \S*/channels/[\w.]+/moh ", line)
+    return b'{"value": "x"}' if resumes or PREPARING.match(line) else None
 
 
 def adapter(**more):
@@ -46,6 +65,14 @@ def variable(name, value):
     return event("ChannelVarset", variable=f"TRANSFERKIT_{name}_{KEY}", value=value)
 
 
+STEPS = (
+    AnswerCall(CALL),
+    RejectCall(CALL, reason="busy"),
+    Hold(CALL),
+    Resume(CALL),
+    Join(CALL, other="1795985222.1", to=SipAddress("sip:agent@pbx.example")),
+    HangUp(CALL, leave=True),
+)
 DONE = (Signal.ACCEPTED, Signal.SUCCEEDED)
 
 
@@ -54,12 +81,13 @@ class TestReferringAdapter(AdapterContract):
         adapter=adapter,
         unreachable=lambda: adapter(base_url="http://127.0.0.1:1/ari", timeout=2),
         at=lambda url: adapter(base_url=f"{url}/ari", timeout=2),
-        preparing=PREPARING,
+        preparing=preparing,
         requests=(
             Transfer(call=CALL, to=SipAddress("sip:agent@10.0.0.5;transport=tcp")),
             Transfer(call=CALL, to=PhoneNumber("+14255550100")),
             Transfer(call=CALL, to=SipAddress("sip:agent@pbx.example"), replaces="1795985222.1"),
             Redirect(call=CALL, to=[PhoneNumber("+14255550101")]),
+            *STEPS,
         ),
         callbacks=(
             (event("StasisStart", "Ring", args=[]), ()),
@@ -83,11 +111,18 @@ class TestBridgingAdapter(AdapterContract):
         adapter=bridging,
         unreachable=lambda: bridging(base_url="http://127.0.0.1:1/ari", timeout=2),
         at=lambda url: bridging(base_url=f"{url}/ari", timeout=2),
-        preparing=PREPARING,
+        preparing=preparing,
         requests=(
             Transfer(call=CALL, to=SipAddress("sip:agent@pbx.example")),
             Transfer(call=CALL, to=PhoneNumber("+14255550100"), replaces="1795985222.1"),
             Redirect(call=CALL, to=[SipAddress("sips:agent@[::1]:5061")]),
+            *STEPS,
+            PlaceCall(
+                SipAddress("sip:agent@pbx.example"),
+                provider="asterisk",
+                step_id="7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c002",
+                ring_timeout=20,
+            ),
         ),
         callbacks=(
             (returned("BUSY/486"), (Signal.FAILED,)),

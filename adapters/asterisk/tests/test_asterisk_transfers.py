@@ -147,7 +147,7 @@ async def test_a_consultation_leg_that_has_ended_is_a_failure_before_anything_is
     call = pbx.place_call()
     transfer = await client.transfer(call, to=AGENT, replaces="1795985222.99")
     outcome = await transfer.outcome(timeout=20)
-    assert (outcome.reason, outcome.call_alive) == (FailureReason.CALL_NOT_FOUND, True)
+    assert (outcome.reason, outcome.call_alive) == (FailureReason.TARGET_LEFT, True)
     assert pbx.executions(call) == 0
 
 
@@ -188,7 +188,7 @@ async def test_a_consultation_leg_that_cannot_be_bridged_leaves_no_bridge(pbx, c
     client = await client_for(**BRIDGE)
     call = pbx.place_call()
     outcome = await (await client.transfer(call, to=AGENT, replaces="1795985222.99")).outcome(timeout=20)
-    assert outcome.reason is FailureReason.CALL_NOT_FOUND
+    assert (outcome.reason, outcome.call_alive) == (FailureReason.TARGET_LEFT, True)
     assert pbx.bridges == {}
     assert call in pbx.channels
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from transferkit.events import CallConnected, CallEnded, CallIncoming, Event, FailureReason, ProviderOther
 from transferkit.provider.adapter import Callback
@@ -28,7 +28,14 @@ from transferkit_asterisk.names import (
     transfer_of_key,
     transfer_of_state,
 )
-from transferkit_asterisk.reasons import ENDS_DIALOG, REDIRECTED, UNPROVEN, dial_failure, sip_failure
+from transferkit_asterisk.reasons import (
+    ENDS_DIALOG,
+    REDIRECTED,
+    UNPROVEN,
+    cause_reason,
+    dial_failure,
+    sip_failure,
+)
 
 __all__ = ["PROVIDER", "StasisReturn", "decode", "is_noise", "verdict_fact"]
 
@@ -50,6 +57,7 @@ _SUCCESS: Final = "SUCCESS"
 _REFER: Final = frozenset({_SUCCESS, "FAILURE", "UNSUPPORTED"})
 _FIRST_FINAL: Final = 200
 _PARTIES: Final = 2
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIALLING: Final = re.compile(r"dial-([0-9a-f]{32})")
 _COMPLETED: Final = (Signal.ACCEPTED, Signal.SUCCEEDED)
 
@@ -114,8 +122,9 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
         "call_id": call_id,
         "raw": freeze(event),
     }
-    verdict = _verdict(event, common)
-    return (verdict or _other(event, common, Delivery(key, exact=False)),)
+    fact = _verdict(event, common) or _other(event, common, Delivery(key, exact=False))
+    # The id of a channel that a step placed is that of the step, which no other channel's is like.
+    return (evolve(fact, placed_by=call_id) if _UUID.fullmatch(call_id) else fact,)
 
 
 # --- verdicts -----------------------------------------------------------------------------------------
@@ -170,7 +179,6 @@ def _fact(
         result=result,
         delivery=Delivery(f"{transfer_id}:verdict"),
         transfer_id=transfer_id,
-        operation=RequestKind.TRANSFER,
         call_alive=call_alive,
     )
 
@@ -228,7 +236,6 @@ def _started(transfer_id: str, common: Mapping[str, Any]) -> Fact:
         signals=(Signal.STARTED,),
         delivery=Delivery(f"{transfer_id}:started"),
         transfer_id=transfer_id,
-        operation=RequestKind.TRANSFER,
     )
 
 
@@ -254,7 +261,7 @@ def _other(event: Mapping[str, Any], common: dict[str, Any], delivery: Delivery)
         case "StasisStart" | "ChannelStateChange" if is_up:
             return Fact(event=CallConnected(**common), delivery=delivery)
         case "ChannelDestroyed":
-            return _ended(event, common, delivery, was_up=is_up)
+            return _ended(event, common, delivery, state=channel.get("state"))
         case name:
             return Fact(event=ProviderOther(name=name, **common), delivery=delivery)
 
@@ -271,13 +278,21 @@ def _incoming(channel: Mapping[str, Any], common: dict[str, Any]) -> Event:
     )
 
 
-def _ended(event: Mapping[str, Any], common: dict[str, Any], delivery: Delivery, *, was_up: bool) -> Fact:
-    """The end of a channel. One that was not answered, and left by a redirect, states its success."""
+def _ended(event: Mapping[str, Any], common: dict[str, Any], delivery: Delivery, *, state: object) -> Fact:
+    """The end of a channel.
+
+    One that rang here and left by a redirect states its success. One that Asterisk called, and that did not
+    answer, has the reason.
+    """
     cause, text = event.get("cause"), event.get("cause_txt")
+    code = cause if isinstance(cause, int) and not isinstance(cause, bool) else None
+    called = str(state) in {"Down", "Dialing", "Ringing"}
     result = Result(
-        code=cause if isinstance(cause, int) else None, message=text if isinstance(text, str) else None
+        code=code,
+        message=text if isinstance(text, str) else None,
+        reason=cause_reason(code) if called else FailureReason.UNKNOWN,
     )
-    redirected = cause == REDIRECTED and not was_up
+    redirected = cause == REDIRECTED and state == "Ring"
     return Fact(
         event=CallEnded(**common),
         signals=(Signal.SUCCEEDED, Signal.CALL_ENDED) if redirected else (Signal.CALL_ENDED,),

@@ -21,6 +21,7 @@ __all__ = ["inspect_channel", "is_executed", "stated_verdict"]
 
 _TRANSFERRING: Final = re.compile(r"(?:refer|dial)-[0-9a-f]{32}")
 _PARTIES: Final = 2
+_UP: Final = "Up"
 
 
 async def inspect_channel(ari: Ari, call_id: str) -> Inspection:
@@ -36,7 +37,7 @@ async def inspect_channel(ari: Ari, call_id: str) -> Inspection:
         gone = reply.status == HTTPStatus.NOT_FOUND
         result = ari_failure(reply.status, reply.message)
         return Inspection(presence=Presence.GONE if gone else Presence.UNKNOWN, result=result)
-    if reply.text("id") is None:
+    if reply.text("state") != _UP:  # it rings, which is neither connected nor gone
         return Inspection(presence=Presence.UNKNOWN)
     state = await ari.send(get_variable(call_id, "CHANNEL(state)"))
     if not isinstance(state, Reply):

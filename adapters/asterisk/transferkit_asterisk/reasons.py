@@ -13,10 +13,12 @@ from transferkit.provider.facts import Result
 
 __all__ = [
     "ENDS_DIALOG",
+    "NO_CHANNEL",
     "REDIRECTED",
     "SIP_REASONS",
     "UNPROVEN",
     "ari_failure",
+    "cause_reason",
     "dial_failure",
     "sip_failure",
 ]
@@ -106,7 +108,9 @@ _NOT_REFERRED: Final = (
     'The caller\'s side refuses SIP REFER. If it always does, set mode = "bridge" in [providers.asterisk].'
 )
 
-_NO_CHANNEL: Final = "Channel not found"
+NO_CHANNEL: Final = "Channel not found"
+"""What ARI says about a channel that does not exist."""
+
 _ARI: Final = {
     400: FailureReason.UNSUPPORTED,
     401: FailureReason.UNAUTHORIZED,
@@ -123,6 +127,29 @@ _ARI_ADVICE: Final = {
     409: "The channel is not in the Stasis application of [providers.asterisk]: the dialplan or another "
     "application controls it.",
 }
+
+
+_CAUSES: Final = {
+    1: FailureReason.TARGET_NOT_FOUND,
+    3: FailureReason.UNREACHABLE,
+    17: FailureReason.BUSY,
+    18: FailureReason.NO_ANSWER,
+    19: FailureReason.NO_ANSWER,
+    20: FailureReason.UNREACHABLE,
+    21: FailureReason.DECLINED,
+    22: FailureReason.TARGET_NOT_FOUND,
+    27: FailureReason.UNREACHABLE,
+    28: FailureReason.TARGET_NOT_FOUND,
+    34: FailureReason.UNREACHABLE,
+    38: FailureReason.UNREACHABLE,
+    42: FailureReason.UNREACHABLE,
+    58: FailureReason.UNSUPPORTED,
+}
+
+
+def cause_reason(cause: int | None) -> FailureReason:
+    """Why a call that Asterisk placed ended before it was answered, by its hang-up cause."""
+    return FailureReason.UNKNOWN if cause is None else _CAUSES.get(cause, FailureReason.UNKNOWN)
 
 
 def sip_failure(status: str, code: int | None) -> Result:
@@ -154,7 +181,7 @@ def _reason_of(code: int | None) -> FailureReason:
 
 def ari_failure(status: int, message: str | None) -> Result:
     """The result of a request that ARI refused."""
-    meaning = 404 if message == _NO_CHANNEL else status  # addChannel answers 400 there
+    meaning = 404 if message == NO_CHANNEL else status  # addChannel answers 400 there
     return Result(
         code=status,
         message=message,

@@ -45,8 +45,9 @@ class AsteriskSettings:
     * `number_uri`: the SIP address of a phone number, such as `sip:{number}@carrier.example` or
       `sip:{digits}@10.0.0.5`; `{digits}` is the number without the plus sign. Without it, targets can only be
       SIP addresses.
-    * `endpoint`: the PJSIP endpoint over which targets are called. Needed if `mode` is `bridge`.
-    * `ring_timeout`: for how many seconds a target rings at most, if `mode` is `bridge`.
+    * `endpoint`: the PJSIP endpoint over which targets are called. Needed if `mode` is `bridge`, and to place
+      calls.
+    * `ring_timeout`: for how many seconds a target that Asterisk calls rings at most.
     * `timeout`: seconds to wait for a connection and for a response, each.
     * `ca_file`: the only certificate authorities to trust.
     """

@@ -8,12 +8,12 @@ from typing import Final
 from transferkit.events import FailureReason
 from transferkit.provider.adapter import Submission
 from transferkit.provider.facts import Result
-from transferkit.provider.results import MaybeSent, NotSent, Rejected, SubmitResult, Submitted
-from transferkit.requests import Redirect, Transfer
+from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, SubmitResult, Submitted
+from transferkit.requests import Join, PlaceCall, Redirect, Transfer
 from transferkit_asterisk.ari import Ari, Reply
-from transferkit_asterisk.inspection import is_executed
+from transferkit_asterisk.inspection import inspect_channel, is_executed
 from transferkit_asterisk.names import bridge_id, key_of
-from transferkit_asterisk.reasons import ari_failure
+from transferkit_asterisk.reasons import NO_CHANNEL, ari_failure
 from transferkit_asterisk.requests import (
     AriRequest,
     Dialog,
@@ -21,6 +21,7 @@ from transferkit_asterisk.requests import (
     execution,
     get_variable,
     preparations,
+    replaced_leg,
 )
 from transferkit_asterisk.settings import AsteriskSettings, Mode
 
@@ -34,7 +35,7 @@ _NO_PERMISSION: Final = frozenset({401, 403})
 async def submit(ari: Ari, submission: Submission, settings: AsteriskSettings) -> SubmitResult:
     """Send a submission once. Raises `DeadlinePassed`."""
     request = submission.request
-    replaces = request.replaces if isinstance(request, Transfer) else None
+    replaces = replaced_leg(request)
     with submission.deadline.in_force():
         dialog: Dialog | None = None
         if replaces is not None and settings.mode is Mode.REFER:
@@ -84,13 +85,7 @@ async def _dialog_of(ari: Ari, call_id: str) -> Dialog | SubmitResult:
             return NotSent(result=ari_failure(reply.status, reply.message))
         value = reply.text("value") if reply.is_success else None
         if not value:
-            return Rejected(
-                result=Result(
-                    code=reply.status,
-                    reason=FailureReason.CALL_NOT_FOUND,
-                    message="the consultation leg does not exist any more, or is not an answered SIP call",
-                )
-            )
+            return Rejected(result=_target_left(reply.status))
         found.append(value)
     call, local, remote = found
     return Dialog(call_id=call, local_tag=local, remote_tag=remote)
@@ -121,12 +116,28 @@ async def _result_of(ari: Ari, reply: Reply, submission: Submission) -> SubmitRe
     A channel that is not in Stasis may be executing an earlier attempt of this submission, which its guard
     variable shows.
     """
+    request = submission.request
+    placed = submission.id if isinstance(request, PlaceCall) else None
     if reply.is_success:
-        return Submitted(status=reply.status)
+        return Submitted(status=reply.status, call_id=placed)
     result = ari_failure(reply.status, reply.message)
     if not _BAD_REQUEST <= reply.status < _SERVER_ERROR:
         return MaybeSent(result=result)
-    conflicts = reply.status == HTTPStatus.CONFLICT and isinstance(submission.request, Transfer)
-    if conflicts and await is_executed(ari, submission.request.call.id, submission.id):
+    if reply.status == HTTPStatus.CONFLICT and placed is not None:
+        return Submitted(status=reply.status, call_id=placed)  # the id exists: an earlier attempt placed it
+    conflicts = reply.status == HTTPStatus.CONFLICT and isinstance(request, Transfer | Join)
+    if conflicts and await is_executed(ari, request.call.id, submission.id):
         return Submitted(status=reply.status)
+    if replaced_leg(request) is not None and result.message == NO_CHANNEL:
+        leg = await inspect_channel(ari, request.call.id)
+        if leg.presence is not Presence.GONE:
+            return Rejected(result=_target_left(reply.status))
     return Rejected(result=result)
+
+
+def _target_left(status: int) -> Result:
+    return Result(
+        code=status,
+        reason=FailureReason.TARGET_LEFT,
+        message="the consultation leg does not exist any more, or is not an answered SIP call",
+    )

@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import ClassVar, final
 from uuid import UUID, uuid4
 
@@ -65,8 +66,8 @@ class ContractSamples:
     * `unreachable`: creates an adapter whose provider cannot be connected to; None if the provider is local.
     * `at`: creates an adapter whose provider is at an address on loopback (`http://127.0.0.1:40123`), where
       the contract responds in unexpected ways; None if the adapter supports only https.
-    * `preparing`: matches the request lines of requests that execute nothing, which `submit` sends before the
-      one that executes. At `at` they are answered with 204; None if there are none.
+    * `preparing`: takes a request and the line of an HTTP request. If it is one that executes nothing, which
+      `submit` sends before the one that executes, it returns the JSON to answer with at `at`; otherwise None.
     * `requests`: requests that the provider supports; the first is a transfer. There is one of each supported
       kind of step, and none needs a query of the provider before it is sent.
     * `callbacks`: bodies of callbacks, each with the signals that it decodes to.
@@ -75,7 +76,7 @@ class ContractSamples:
     adapter: Callable[[], Adapter]
     unreachable: Callable[[], Adapter] | None = None
     at: Callable[[str], Adapter] | None = None
-    preparing: re.Pattern[bytes] | None = None
+    preparing: Callable[[Request, bytes], bytes | None] = lambda _, __: None
     requests: tuple[Request, ...]
     callbacks: tuple[tuple[bytes, tuple[Signal, ...]], ...]
     secrets: tuple[str, ...] = ()
@@ -112,11 +113,11 @@ _UNCLEAR_RESPONSES = {
 
 @asynccontextmanager
 async def _unclear_provider(
-    response: bytes, preparing: re.Pattern[bytes] | None = None
+    response: bytes, preparing: Callable[[bytes], bytes | None] = lambda _: None
 ) -> AsyncGenerator[tuple[str, list[bytes]]]:
     """Run a provider that responds to each request with `response`; yields its URL and the request lines.
 
-    Requests that prepare are answered with 204, and are not among the lines.
+    Requests for which `preparing` returns an answer get it, and are not among the lines.
     """
     requests: list[bytes] = []
 
@@ -126,8 +127,10 @@ async def _unclear_provider(
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
             await reader.readexactly(int(length[1]) if length else 0)
             line = head.partition(b"\r\n")[0]
-            if preparing is not None and preparing.match(line):
-                writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            prepared = preparing(line)
+            if prepared is not None:
+                size = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(prepared)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + size + prepared)
             else:
                 requests.append(line)
                 writer.write(response)
@@ -320,11 +323,10 @@ class AdapterContract:
     async def test_a_submission_with_an_unclear_response_returns_maybe_sent(self, response: str) -> None:
         if self.samples.at is None:
             return
-        unclear = _unclear_provider(_UNCLEAR_RESPONSES[response], self.samples.preparing)
-        async with unclear as (url, requests):
-            adapter = self.samples.at(url)
-            for request in self._transfer_and_steps():
-                requests.clear()
+        for request in self._transfer_and_steps():
+            preparing = partial(self.samples.preparing, request)
+            async with _unclear_provider(_UNCLEAR_RESPONSES[response], preparing) as (url, requests):
+                adapter = self.samples.at(url)
                 result = await adapter.submit(_submission(request))
                 assert requests, "nothing was sent to the address that was passed to `at`"
                 assert len(requests) == 1, (
@@ -334,8 +336,8 @@ class AdapterContract:
                     f"the request may have been executed; the adapter returned {result}"
                 )
                 self._assert_no_secret(result.result)
-            assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
-            await adapter.aclose()
+                assert (await adapter.inspect(self._transfer().call)).presence is Presence.UNKNOWN
+                await adapter.aclose()
 
     @pytest.mark.asyncio
     async def test_a_request_is_not_sent_if_its_deadline_passes_while_it_is_prepared(self) -> None:

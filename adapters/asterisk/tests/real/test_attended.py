@@ -85,7 +85,7 @@ async def test_an_agent_who_hung_up_before_the_transfer_fails_it(application, co
         agent_pbx.ari("DELETE", f"channels/{channel}")
     await application.until(lambda: not application.pbx.is_up(agent), "the agent's call ends")
     outcome = await transferred(application, consulted, agent_pbx)
-    assert (type(outcome), outcome.reason) == (TransferFailed, FailureReason.CALL_NOT_FOUND)
+    assert (type(outcome), outcome.reason) == (TransferFailed, FailureReason.TARGET_LEFT)
     assert outcome.call_alive is True
     assert application.referred_to() == []
     assert application.pbx.is_up(call)
