@@ -16,7 +16,7 @@ from sphinx.application import Sphinx  # noqa: E402 - stays below the line above
 import transferkit  # noqa: E402 - stays below the line above
 
 project = "transferkit"
-author = "transferkit maintainers"
+author = copyright = "transferkit maintainers"  # noqa: A001 - the name is Sphinx's
 release = version = transferkit.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
@@ -26,7 +26,7 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = f"transferkit {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
 html_show_sourcelink = False
 html_copy_source = False
 

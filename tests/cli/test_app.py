@@ -50,6 +50,13 @@ def test_the_help_of_a_command_fits_80_columns(name):
     assert max(map(len, lines)) <= 80
 
 
+@every_command
+def test_json_is_shown_as_a_flag_without_a_value_or_a_negative_form(name):
+    text = run(*name.split()[1:], "--help").stdout
+    assert "--no-json" not in text
+    assert re.search(r"(?m)^ +--json( +[A-Z][a-z]|$)", text) or "--json" not in text
+
+
 def examples():
     for name, command in EVERY.items():
         _, heading, lines = command.help.partition("Examples:\n")

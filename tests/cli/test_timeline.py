@@ -29,7 +29,9 @@ def test_the_causes_of_a_failure_follow_it_without_numbers_and_control_character
 
 
 def test_an_event_line_ends_with_the_causes_of_the_failure():
-    detail_of_failure = "; ".join(["target_not_found, stated, the caller may be gone", *CAUSES])
+    detail_of_failure = "; ".join(
+        ["target_not_found, stated, it is not known whether the caller is still on the call", *CAUSES]
+    )
     assert event_line(FAILED).endswith(detail_of_failure)
 
 

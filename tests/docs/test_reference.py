@@ -93,3 +93,11 @@ def test_the_api_pages_document_every_public_name():
         documented |= set(re.findall(r"autoclass:: [\w.]+\.(\w+)", text))
     public = {*transferkit.__all__, *transferkit.testing.__all__} - {"__version__"}
     assert public - documented == set()
+
+
+def test_no_recipe_lets_uvicorn_log_the_secret_in_event_grid_s_address():
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("README.md")]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    recipes = [line for line in lines if re.search(r"(?<!`)uvicorn (\w+):(\w+)", line)]
+    assert len(recipes) >= 3
+    assert [line for line in recipes if "--no-access-log" not in line] == []

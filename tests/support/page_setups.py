@@ -6,8 +6,10 @@ Each setup yields the names that a block may use. Some check afterwards what the
 import ssl
 from contextlib import asynccontextmanager
 from functools import partial
+from unittest.mock import patch
 
 import httpx
+from transferkit_acs.emulator import AcsEmulator
 from transferkit_acs.testing import ISSUER as ACS_ISSUER
 from transferkit_acs.testing import AcsCallbacks
 from transferkit_graph.testing import ISSUER as GRAPH_ISSUER
@@ -96,14 +98,16 @@ async def existing_webhook(provider):
 
 @asynccontextmanager
 async def emulated_acs():
-    async with emulated_call("acs") as (names, on, emulated):
-        ringing = on.emulator.ring(callback_url=f"{on.callback_url}/eventgrid")
-        await on.emulator.settle()
-        yield names | {
-            "endpoint": emulated.servers["acs"].url,
-            "access_key": on.emulator.access_key,
-            "incoming_context": ringing.incoming_context,
-        }
+    # Over http, so that the code of the page need not trust a certificate authority.
+    with patch.object(AcsEmulator, "needs_tls", new=False):
+        async with emulated_call("acs") as (names, on, emulated):
+            ringing = on.emulator.ring(callback_url=f"{on.callback_url}/eventgrid")
+            await on.emulator.settle()
+            yield names | {
+                "endpoint": emulated.servers["acs"].url,
+                "access_key": on.emulator.access_key,
+                "incoming_context": ringing.incoming_context,
+            }
 
 
 @asynccontextmanager

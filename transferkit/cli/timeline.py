@@ -38,7 +38,7 @@ _MARKS = {**dict.fromkeys(_GOOD, "✔"), "failed": "✘", "expired": "?"}
 _CALLER = {
     True: "the caller is still on the call",
     False: "the caller is gone",
-    None: "the caller may be gone",
+    None: "it is not known whether the caller is still on the call",
 }
 
 
