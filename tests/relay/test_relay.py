@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from datetime import timedelta
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from support.streams import until
 from transferkit import AsyncClient, Config, ConfigError, MemoryStore, RelayConfig
 from transferkit.config import GroupConfig
 from transferkit.relay import Confirmed, Refused, RelayState, SinkError, Unconfirmed
+from transferkit.relay.sinks.nats import NatsSettings, NatsSink
 from transferkit.testing import FakeAdapter, ManualClock
 from transferkit.testing.contracts.store_groups import calls_together, record
 from transferkit.testing.contracts.store_inputs import new_call
@@ -415,3 +417,16 @@ async def test_a_relay_runs_once(client, sink):
     await relay.run()
     with pytest.raises(RuntimeError, match="runs once"):
         await relay.run()
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [("nats", "nats-py is not installed"), ("cloudevents", "cloudevents is not installed")],
+)
+async def test_a_missing_client_is_an_error_that_names_the_extra(client, monkeypatch, module, problem):
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    sink = NatsSink(NatsSettings(servers=("nats://127.0.0.1:1",), stream="EVENTS"))
+    with pytest.raises(ConfigError, match=rf"{problem}.*transferkit\[nats\]"):
+        await client.relay(sink).run()

@@ -115,16 +115,20 @@ class Sink(ABC):
         """Release the connection. A sink that is not open may be closed."""
 
 
-_MODULES: Final = {"azure": "azure-servicebus"}
+_MODULES: Final = {"azure": "azure-servicebus", "confluent_kafka": "confluent-kafka", "nats": "nats-py"}
+"""The distributions of the modules whose names differ from theirs."""
 
 
 @contextmanager
 def needs_client(extra: str) -> Generator[None]:
     """Raise `ConfigError`, which says what to install, if a module of the sink's extra is missing."""
     try:
+        import cloudevents.core  # noqa: F401 - each message needs it
+
         yield
     except ModuleNotFoundError as error:
-        module = _MODULES.get((error.name or "").partition(".")[0], error.name)
+        package = (error.name or "").partition(".")[0]
+        module = _MODULES.get(package, package)
         remedy = f"pip install 'transferkit[{extra}]'"
         raise ConfigError("relay", [Problem("relay.sink", f"{module} is not installed", remedy)]) from None
 
