@@ -10,7 +10,16 @@ from transferkit_asterisk import AsteriskAdapter, AsteriskSettings, Mode
 from transferkit_asterisk.identities import sip_uri
 from transferkit_asterisk.requests import execution, preparations
 
-from transferkit import ConfigError, InvalidRequest, PhoneNumber, SipAddress, TeamsUser, Transfer, load_config
+from transferkit import (
+    ConfigError,
+    InvalidRequest,
+    PhoneNumber,
+    Secret,
+    SipAddress,
+    TeamsUser,
+    Transfer,
+    load_config,
+)
 
 CALL, ID = "1795985222.0", "7c1d0f00-5b2a-4f0e-9a51-0d6a4bb1c001"
 BRIDGE = {"mode": "bridge", "endpoint": "carrier"}
@@ -109,6 +118,16 @@ def test_the_last_request_executes_the_transfer_in_the_configured_context():
 
 
 # --- transferkit check ------------------------------------------------------------------------------
+
+
+def test_a_secret_that_cannot_be_read_is_found_without_the_network(tmp_path):
+    AsteriskAdapter(AsteriskSettings(password=Secret(value="x"))).check_secrets()
+    with pytest.raises(ConfigError, match=r"providers\.asterisk\.password"):
+        AsteriskAdapter(AsteriskSettings()).check_secrets()
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    broken = AsteriskSettings(password=Secret(value="x"), ca_file=tmp_path / "ca.pem")
+    with pytest.raises(ConfigError, match=r"providers\.asterisk\.ca_file"):
+        AsteriskAdapter(broken).check_secrets()
 
 
 async def found(adapter):

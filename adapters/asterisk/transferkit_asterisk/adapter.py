@@ -83,6 +83,10 @@ class AsteriskAdapter(Adapter):
     async def stated_verdict(self, call: Call, transfer_id: str) -> Fact | None:
         return await stated_verdict(self._ari, call.id, transfer_id, now=self._clock.now())
 
+    def check_secrets(self) -> None:
+        self._settings.password.resolve()
+        self._settings.ssl_context()
+
     async def check(self) -> tuple[CheckResult, ...]:
         return await check(self._ari, self._settings)
 
