@@ -157,7 +157,7 @@ def command_line() -> str:
     """The help of every command."""
     return _page(
         "# Command line",
-        "Install it with `pip install 'transferkit[cli]'`. `transferkit --install-completion` sets up "
+        "It needs the extra `cli`: [Install](../how_to/install.md). `transferkit --install-completion` sets up "
         "completion for your shell.",
         "Exit codes: 0 success; 1 the outcome or a check is a failure; 2 wrong usage or configuration; 130 "
         "interrupted by Ctrl-C.",

@@ -95,7 +95,9 @@ async def test_store_migrate_uses_the_address_of_its_option_instead_of_the_confi
     folder, monkeypatch
 ):
     monkeypatch.setenv("OWNER_URL", "sqlite:///owned.db")
-    (block,) = (block for block in blocks_of(DOCS / "several_instances.md") if "store migrate" in block.text)
+    (block,) = (
+        block for block in blocks_of(DOCS / "how_to/several_instances.md") if "store migrate" in block.text
+    )
     await run_shell(block.text.splitlines()[0], block)
     assert (folder / "owned.db").exists()
 
