@@ -17,7 +17,7 @@ uv pip install --quiet --python "$tmp/venv" --resolution "$resolution" --group t
 uv pip list --python "$tmp/venv" | grep -iE \
     '^(aiohttp|attrs|azure-|cattrs|cloudevents|confluent|cryptography|httpx|lazy|msal|nats|opentelemetry|psycopg|pyjwt|requests|rich|starlette|trustme|typer|uvicorn|websockets)'
 python=$tmp/venv/bin/python
-timeout --kill-after=30 240 "$python" -m pytest -q -p no:cacheprovider \
+timeout --kill-after=30 420 "$python" -m pytest -q -p no:cacheprovider \
     adapters/microsoft/tests \
     adapters/graph/tests/test_graph_{auth,callbacks,emulator,submit,transport}.py \
     adapters/acs/tests/test_acs_{auth,callbacks,client,errors,sdk_client,submit}.py \
