@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from attrs import evolve
 from support.client import CALL, pass_time_until
-from support.waiting import until
+from support.waiting import logged, until
 
 from transferkit import (
     AgentNotConnected,
@@ -342,3 +342,14 @@ async def test_waiting_for_an_answer_can_time_out_and_be_repeated(client, fake):
         await consultation.answered(timeout=0.01)
     fake.answer_target(agent_call(fake))
     assert isinstance(await consultation.answered(timeout=5), ConsultationAnswered)
+
+
+async def test_the_log_record_of_an_outcome_names_the_calls_that_may_be_left(client, fake, clock, caplog):
+    caplog.set_level("INFO", logger="transferkit.engine")
+    consultation = await answered(client)
+    fake.will(Script())
+    completing = asyncio.create_task(consultation.complete())
+    await pass_time_until(lambda: is_done(completing), clock)
+    (record,) = logged(caplog, "consultation.expired")
+    assert record.left == [CALL, agent_call(fake)]
+    assert (record.agent_call, record.transfer_id) == (agent_call(fake), consultation.id)
