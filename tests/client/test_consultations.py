@@ -51,6 +51,13 @@ class WithoutHold(FakeAdapter):
         return evolve(known, steps=steps)
 
 
+class ClientChosenIds(FakeAdapter):
+    """A fake whose placed calls have the ids of their steps, as on Asterisk."""
+
+    def _placed_call(self, step_id):
+        return step_id
+
+
 def sent(fake):
     return [submission.request.kind.value for submission in fake.submissions]
 
@@ -353,3 +360,25 @@ async def test_the_log_record_of_an_outcome_names_the_calls_that_may_be_left(cli
     (record,) = logged(caplog, "consultation.expired")
     assert record.left == [CALL, agent_call(fake)]
     assert (record.agent_call, record.transfer_id) == (agent_call(fake), consultation.id)
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "caller left"])
+async def test_a_ringing_agent_is_hung_up_at_once_if_the_step_and_its_call_have_one_id(make, clock, ends):
+    fake = ClientChosenIds(clock=clock)
+    async with make(fake) as client:
+        consultation = await ringing(client, fake)
+        if ends == "cancelled":
+            outcome = await consultation.cancel(timeout=5)
+            assert isinstance(outcome, ConsultationCancelled)
+        else:
+            await fake.say(CALL, Say(Signal.CALL_ENDED, reason=FailureReason.CALLER_LEFT))
+            outcome = await consultation.outcome(timeout=5)
+            assert (outcome.reason, outcome.left) == (FailureReason.CALLER_LEFT, ())
+        assert "hang_up" in sent(fake)
+
+
+async def test_a_consultation_is_completed_if_the_step_and_its_call_have_one_id(make, clock):
+    fake = ClientChosenIds(clock=clock)
+    async with make(fake) as client:
+        consultation = await answered(client)
+        assert isinstance(await consultation.complete(timeout=5), ConsultationCompleted)

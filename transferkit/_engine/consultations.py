@@ -27,7 +27,7 @@ from transferkit._lifecycle.consultation_inputs import (
     StepPostponed,
     StepRefused,
 )
-from transferkit._lifecycle.consultation_state import ConsultationStep, Wanted, step_id
+from transferkit._lifecycle.consultation_state import ConsultationStep, OpenConsultation, Wanted, step_id
 from transferkit.errors import InvalidRequest
 from transferkit.events import (
     Basis,
@@ -146,9 +146,18 @@ class Consultations:
             parent=opened.id,
             transfer_id=step_id(opened.id, RequestKind(wanted.value)),
         )
-        # The caller's call is occupied by the consultation itself.
         part = planned.opened
+        if wanted is Wanted.HANG_UP and consultation and _is_being_placed(consultation, part.call):
+            # The state of the agent's call is that of the open step which places it: both have the step's id.
+            part = evolve(part, call=CallKey(part.call.provider, part.id), legs=())
+        # The caller's call is occupied by the consultation itself.
         return evolve(part, legs=tuple(leg for leg in part.legs if leg != opened.call)), planned.dropped
+
+
+def _is_being_placed(consultation: OpenConsultation, call: CallKey) -> bool:
+    """Whether the state of the agent's call is that of the step that places it, which has no outcome yet."""
+    placing = consultation.step(RequestKind.PLACE_CALL)
+    return placing is not None and placing.outcome is None and placing.call_id == call.id
 
 
 @final
