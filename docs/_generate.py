@@ -157,8 +157,8 @@ def command_line() -> str:
     """The help of every command."""
     return _page(
         "# Command line",
-        "It needs the extra `cli`: [Install](../how_to/install.md). `transferkit --install-completion` sets up "
-        "completion for your shell.",
+        "It needs the extra `cli`: [Install](../how_to/install.md). `transferkit --install-completion` sets "
+        "up completion for your shell.",
         "Exit codes: 0 success; 1 the outcome or a check is a failure; 2 wrong usage or configuration; 130 "
         "interrupted by Ctrl-C.",
         *_help("transferkit", typer.main.get_command(app)),
