@@ -142,6 +142,7 @@ from .requests import Consultation as Consultation
 from .requests import EndpointType as EndpointType
 from .requests import HandoverFields as HandoverFields
 from .requests import HangUp as HangUp
+from .requests import HasCall as HasCall
 from .requests import Hold as Hold
 from .requests import Join as Join
 from .requests import JoinSide as JoinSide

@@ -190,3 +190,21 @@ async def test_a_callback_before_the_answer_completes_a_placed_call(client, fake
 def test_kinds_of_requests_are_named_by_their_classes():
     assert HangUp(CALL).kind is RequestKind.HANG_UP
     assert isinstance(CallConnected.kind, str)
+
+
+async def test_the_handle_of_a_call_can_be_transferred_and_consulted_for(client, fake):
+    call = await client.answer(await ring(fake))
+    await call.connected(timeout=5)
+    consultation = await client.consult(call, to=AGENT)
+    await consultation.answered(timeout=5)
+    assert (await consultation.complete(timeout=5)).call_id == CALL
+
+
+async def test_an_event_can_stand_for_its_call(client, fake):
+    (connected,) = await fake.say(CALL, Say(Signal.RETURNED))
+    assert (await client.transfer(connected, to=AGENT)).call.id == CALL
+
+
+def test_another_value_in_place_of_a_call_is_refused():
+    with pytest.raises(TypeError, match="call: "):
+        HangUp(7)

@@ -31,7 +31,8 @@ async def asynchronous(client: AsyncClient, incoming: CallIncoming) -> None:
     await client.transfer("call-1", to=TO, deadlin=60)  # type: ignore[call-arg]
     await client.transfer("call-1", to="+14255550100")  # type: ignore[arg-type]
     await client.transfer("call-1")  # type: ignore[call-arg]
-    await client.transfer(incoming, to=TO)  # type: ignore[arg-type]
+    await client.transfer(7, to=TO)  # type: ignore[arg-type]
+    assert_type(await client.transfer(await client.answer(incoming), to=TO), TransferHandle)
     await client.redirect(incoming, to=TO, replaces="call-2")  # type: ignore[call-arg]
     await client.redirect(incoming, to=TO, ring_timeout="20")  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from transferkit.requests.context import (
     TeamsPhoneCallerDetails,
     TeamsPhoneSourceDetails,
 )
-from transferkit.requests.fields import Call, CommonFields, OnUnsupported, RequestFields, RequestKind
+from transferkit.requests.fields import Call, CommonFields, HasCall, OnUnsupported, RequestFields, RequestKind
 from transferkit.requests.routes import Attempt, Route
 from transferkit.requests.steps import (
     AnswerCall,
@@ -43,6 +43,7 @@ __all__ = [
     "EndpointType",
     "HandoverFields",
     "HangUp",
+    "HasCall",
     "Hold",
     "Join",
     "JoinSide",

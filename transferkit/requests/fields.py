@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 from attrs import NOTHING, Attribute, field, frozen
 
@@ -17,6 +17,7 @@ from transferkit.identifiers import Identifier
 __all__ = [
     "Call",
     "CommonFields",
+    "HasCall",
     "OnUnsupported",
     "RequestFields",
     "RequestKind",
@@ -99,8 +100,21 @@ def _on_unsupported(value: OnUnsupported | str) -> Any:
     return as_word(OnUnsupported, value)
 
 
-def _call(value: Call | str) -> Call:
-    return Call(None, value) if isinstance(value, str) else value
+@runtime_checkable
+class HasCall(Protocol):
+    """Anything that belongs to a call, such as an event or the handle of a call."""
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        ...
+
+
+def _call(value: Call | HasCall | str) -> Any:
+    if isinstance(value, str):
+        return Call(None, value)
+    found: Any = value if isinstance(value, Call) else getattr(value, "call", value)
+    return found
 
 
 def _extra(value: Mapping[str, Any] | None) -> Any:
@@ -150,7 +164,8 @@ class CommonFields:
 class RequestFields(CommonFields):
     """The fields of all requests about a call: those of `CommonFields`, and the call.
 
-    * `call`: a `Call`, or the id of a call of the default provider.
+    * `call`: a `Call`, the id of a call of the default provider, or what has a call: an event, or the handle
+      that `client.answer` returned.
     """
 
     call: Call = field(converter=_call, validator=is_a(Call, hint="or the call's id as text"))
