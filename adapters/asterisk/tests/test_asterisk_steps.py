@@ -4,6 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from transferkit_asterisk.names import placed_channel
 
 from transferkit import (
     AnswerCall,
@@ -63,12 +64,12 @@ async def test_a_call_is_put_on_hold_and_resumed(pbx, client_for):
     assert not pbx.channels[call].on_hold
 
 
-async def test_a_placed_call_has_the_id_of_its_step(pbx, client_for):
+async def test_the_id_of_a_placed_call_is_made_from_that_of_its_step(pbx, client_for):
     client = await client_for(**BRIDGE)
     step = await client.submit(PlaceCall(AGENT, caller_id=PhoneNumber("+14255550199"), ring_timeout=20))
     outcome = await step.outcome(timeout=20)
     assert isinstance(outcome, StepCompleted)
-    assert (outcome.basis, outcome.placed) == ("stated", step.id)
+    assert (outcome.basis, outcome.placed) == ("stated", placed_channel(step.id))
     (placed,) = (body for body in pbx.bodies if "endpoint" in body)
     assert placed == {
         "endpoint": "PJSIP/carrier/sip:agent@pbx.example",
@@ -77,7 +78,7 @@ async def test_a_placed_call_has_the_id_of_its_step(pbx, client_for):
         "timeout": 20,
         "callerId": "+14255550199",
     }
-    assert pbx.channels[step.id].state == "Up"
+    assert pbx.channels[placed_channel(step.id)].state == "Up"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,15 @@ async def test_a_placed_call_that_is_not_answered_has_the_reason(pbx, client_for
     assert (outcome.reason, outcome.basis) == (reason, "stated")
 
 
+async def test_a_placed_call_can_be_hung_up(pbx, client_for):
+    client = await client_for(**BRIDGE)
+    call = await client.place_call(AGENT)
+    await call.connected(timeout=20)
+    hung_up = await (await call.hang_up()).outcome(timeout=20)
+    assert isinstance(hung_up, StepCompleted)
+    assert placed_channel(call.step.id) not in pbx.channels
+
+
 async def test_placing_a_call_needs_an_endpoint(client_for):
     client = await client_for()
     with pytest.raises(InvalidRequest, match="placing a call is not supported"):
@@ -109,8 +119,8 @@ async def test_a_call_that_may_have_been_placed_is_not_placed_twice(pbx, adapter
     for _ in range(2):
         answer = await adapter.submit(one)
         assert isinstance(answer, Submitted)
-        assert answer.call_id == request.step_id
-    assert pbx.executions(request.step_id) == 1
+        assert answer.call_id == placed_channel(request.step_id)
+    assert pbx.executions(placed_channel(request.step_id)) == 1
     assert adapter.capabilities.steps[request.kind].repeatable_for is None
 
 

@@ -19,7 +19,7 @@ from transferkit.provider.adapter import (
 from transferkit.provider.capabilities import Capabilities, Plan
 from transferkit.provider.clock import Clock, SystemClock
 from transferkit.provider.facts import Fact
-from transferkit.provider.results import SubmitResult
+from transferkit.provider.results import Presence, SubmitResult
 from transferkit.provider.secret import MASK
 from transferkit.requests import Call, Request, WireRequest
 from transferkit_asterisk import callbacks
@@ -28,6 +28,7 @@ from transferkit_asterisk.capabilities import capabilities_of, further_problems
 from transferkit_asterisk.check import check
 from transferkit_asterisk.inspection import inspect_channel, stated_verdict
 from transferkit_asterisk.listening import AriEvents
+from transferkit_asterisk.names import is_request, placed_channel
 from transferkit_asterisk.requests import execution
 from transferkit_asterisk.settings import AsteriskSettings
 from transferkit_asterisk.submitting import submit
@@ -78,7 +79,9 @@ class AsteriskAdapter(Adapter):
         return await submit(self._ari, submission, self._settings)
 
     async def inspect(self, call: Call, *, tenant_id: str | None = None) -> Inspection:  # noqa: ARG002 - there are none
-        return await inspect_channel(self._ari, call.id)
+        found = await inspect_channel(self._ari, call.id)
+        placed = placed_channel(call.id) if found.presence is Presence.GONE and is_request(call.id) else None
+        return found if placed is None else await inspect_channel(self._ari, placed)
 
     async def stated_verdict(self, call: Call, transfer_id: str) -> Fact | None:
         return await stated_verdict(self._ari, call.id, transfer_id, now=self._clock.now())

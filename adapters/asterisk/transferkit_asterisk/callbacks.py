@@ -23,6 +23,7 @@ from transferkit.provider.json import content_key, freeze, read_json
 from transferkit_asterisk.identities import party
 from transferkit_asterisk.names import (
     MARK,
+    step_of_channel,
     transfer_of_bridge,
     transfer_of_end,
     transfer_of_key,
@@ -57,7 +58,6 @@ _SUCCESS: Final = "SUCCESS"
 _REFER: Final = frozenset({_SUCCESS, "FAILURE", "UNSUPPORTED"})
 _FIRST_FINAL: Final = 200
 _PARTIES: Final = 2
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIALLING: Final = re.compile(r"dial-([0-9a-f]{32})")
 _COMPLETED: Final = (Signal.ACCEPTED, Signal.SUCCEEDED)
 
@@ -123,8 +123,7 @@ def decode(callback: Callback) -> tuple[Fact, ...]:
         "raw": freeze(event),
     }
     fact = _verdict(event, common) or _other(event, common, Delivery(key, exact=False))
-    # The id of a channel that a step placed is that of the step, which no other channel's is like.
-    return (evolve(fact, placed_by=call_id) if _UUID.fullmatch(call_id) else fact,)
+    return (evolve(fact, placed_by=step_of_channel(call_id)),)
 
 
 # --- verdicts -----------------------------------------------------------------------------------------

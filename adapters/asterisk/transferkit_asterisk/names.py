@@ -17,9 +17,12 @@ __all__ = [
     "consult_variable",
     "dial_extension",
     "end_variable",
+    "is_request",
     "key_of",
+    "placed_channel",
     "refer_extension",
     "state_variable",
+    "step_of_channel",
     "target_variable",
     "transfer_of_bridge",
     "transfer_of_end",
@@ -31,6 +34,7 @@ MARK: Final = "transferkit"
 """The first argument of Stasis for a channel that returns from a transfer."""
 
 BRIDGE_PREFIX: Final = "transferkit-"
+_PLACED: Final = "transferkit-call-"
 _STATE: Final = "TRANSFERKIT_STATE_"
 _END: Final = "TRANSFERKIT_END_"
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
@@ -94,6 +98,24 @@ def bridge_id(key: str) -> str:
 def transfer_of_bridge(bridge: object) -> str | None:
     """The transfer whose bridge has this id; None if it is another bridge."""
     return _transfer_of(bridge, BRIDGE_PREFIX)
+
+
+def is_request(id_: str) -> bool:
+    """Whether this is the id of a request, such as of a step, and not of a channel that Asterisk named."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", id_) is not None
+
+
+def placed_channel(step_id: str) -> str:
+    """The id of the channel that a step places.
+
+    It differs from the step's id, because a call that rings can be hung up while its step is open.
+    """
+    return f"{_PLACED}{key_of(step_id)}"
+
+
+def step_of_channel(channel: object) -> str | None:
+    """The step that placed the channel with this id; None if no step did."""
+    return _transfer_of(channel, _PLACED)
 
 
 def _transfer_of(text: object, prefix: str) -> str | None:

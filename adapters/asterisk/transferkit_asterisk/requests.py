@@ -33,6 +33,7 @@ from transferkit_asterisk.names import (
     consult_variable,
     dial_extension,
     key_of,
+    placed_channel,
     refer_extension,
     target_variable,
 )
@@ -177,7 +178,7 @@ def _handover(request: Transfer | Join, submission_id: str, settings: AsteriskSe
 
 
 def _call(request: PlaceCall, submission_id: str, settings: AsteriskSettings) -> AriRequest:
-    """Call a target. The channel gets the id of the step."""
+    """Call a target. The channel gets an id that is made from that of the step."""
     ring = request.ring_timeout
     parameters = {
         "endpoint": f"PJSIP/{settings.endpoint}/{sip_uri(request.to, settings)}",
@@ -187,7 +188,7 @@ def _call(request: PlaceCall, submission_id: str, settings: AsteriskSettings) ->
     }
     if request.caller_id is not None:
         parameters["callerId"] = request.caller_id.number
-    return AriRequest("POST", channel_path(submission_id), parameters)
+    return AriRequest("POST", channel_path(placed_channel(submission_id)), parameters)
 
 
 def _set(call: str, variable: str, value: str) -> AriRequest:

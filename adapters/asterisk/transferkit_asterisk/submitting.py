@@ -12,7 +12,7 @@ from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected,
 from transferkit.requests import Join, PlaceCall, Redirect, Transfer
 from transferkit_asterisk.ari import Ari, Reply
 from transferkit_asterisk.inspection import inspect_channel, is_executed
-from transferkit_asterisk.names import bridge_id, key_of
+from transferkit_asterisk.names import bridge_id, key_of, placed_channel
 from transferkit_asterisk.reasons import NO_CHANNEL, ari_failure
 from transferkit_asterisk.requests import (
     AriRequest,
@@ -117,7 +117,7 @@ async def _result_of(ari: Ari, reply: Reply, submission: Submission) -> SubmitRe
     variable shows.
     """
     request = submission.request
-    placed = submission.id if isinstance(request, PlaceCall) else None
+    placed = placed_channel(submission.id) if isinstance(request, PlaceCall) else None
     if reply.is_success:
         return Submitted(status=reply.status, call_id=placed)
     result = ari_failure(reply.status, reply.message)
