@@ -234,6 +234,21 @@ async def test_open_transfers_are_inspected_when_the_connection_is_back(make, wi
         assert sorted(wired.inspected) == sorted(calls)
 
 
+async def test_a_consultation_is_not_inspected_as_a_transfer_which_would_delete_its_due_work(
+    make, wired, store
+):
+    async with asyncio.timeout(20), make(wired) as client:
+        await wired.connected.wait()
+        consultation = await client.consult(str(uuid4()), to=SILENT)
+        await until_kind(store, "consultation.ringing", consultation.request.call.id)
+        call = str(uuid4())
+        await client.transfer(call, to=SILENT)
+        await until_kind(store, "transfer.submitted", call)
+        wired.cut.set()
+        await until(lambda: call in wired.inspected)
+        assert consultation.request.call.id not in wired.inspected
+
+
 async def test_a_verdict_whose_callback_was_lost_in_the_gap_is_the_stated_outcome(make, wired, store):
     async with asyncio.timeout(20), make(wired) as client:
         await wired.connected.wait()

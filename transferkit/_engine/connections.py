@@ -25,6 +25,7 @@ from transferkit._util.tracebacks import safe_traceback
 from transferkit.errors import StoreError
 from transferkit.provider.adapter import Connection, ConnectionFailed
 from transferkit.provider.clock import Clock
+from transferkit.requests import RequestKind
 from transferkit.stores import Store
 
 __all__ = ["KeptConnection"]
@@ -177,7 +178,9 @@ class KeptConnection:
             async def work() -> None:
                 while waiting:
                     stored = await self.store.transfer(waiting.pop())
-                    if stored is not None and stored.outcome is None:
+                    if stored is None or stored.outcome is not None:
+                        continue
+                    if stored.opened.request.kind is not RequestKind.CONSULTATION:  # its steps are inspected
                         await self.inspector.inspect(stored.opened)
 
             async with asyncio.TaskGroup() as workers:
