@@ -68,6 +68,10 @@ async def test_another_process_reports_the_outcome_after_a_crash(
         outcome = await second.client.outcome(transfer_id, timeout=25)
         assert_outcome(agent, outcome)
         assert await second.outcomes(transfer_id) == [outcome]
+        if (mode, agent.scenario) == ("refer", "answer"):
+            await second.until(lambda: not pbx.is_up(call), "our leg is released")
+        else:
+            assert pbx.is_up(call)
     assert agent.received("INVITE") == 1
     pbx.ari("DELETE", f"channels/{call}")
 

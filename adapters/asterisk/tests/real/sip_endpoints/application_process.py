@@ -1,6 +1,7 @@
-"""An application in a process of its own: it requests a transfer, and waits to be killed.
+"""An application in a process of its own: it requests a transfer or consultation, and waits to be killed.
 
-Its argument is a JSON object with `config`, `call`, `to`, `deadline` and `key`. It prints the transfer's id.
+Its argument is a JSON object with `config`, `call`, `to` and `key`. For a transfer it has `deadline` too, and
+for a consultation `consult` is true. It prints the id of the request.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from transferkit.identifiers import SipAddress
 
 
 async def main(order: dict[str, Any]) -> None:
-    """Request the transfer, and wait for its outcome."""
-    to, deadline, key = SipAddress(order["to"]), order["deadline"], order["key"]
+    """Request the transfer or consultation, and wait for its outcome."""
+    call, to, key = order["call"], SipAddress(order["to"]), order["key"]
     async with AsyncClient.from_config(order["config"]) as client:
-        transfer = await client.transfer(order["call"], to=to, deadline=deadline, idempotency_key=key)
-        print(transfer.id, flush=True)  # noqa: T201 - the test reads it
-        await transfer.outcome()
+        if order.get("consult"):
+            consultation = await client.consult(call, to=to, idempotency_key=key)
+            print(consultation.id, flush=True)  # noqa: T201 - the test reads it
+            await consultation.outcome()
+        else:
+            transfer = await client.transfer(call, to=to, deadline=order["deadline"], idempotency_key=key)
+            print(transfer.id, flush=True)  # noqa: T201 - the test reads it
+            await transfer.outcome()
 
 
 if __name__ == "__main__":
