@@ -351,7 +351,7 @@ def _accepted_values(limits: Mapping[str, Mapping[str, Limit]]) -> str:
 
 
 def provider_table() -> str:
-    """The table in README.md: what each provider supports with its default configuration."""
+    """The table in README.md and on the front page: what each provider supports with its default configuration."""
     defaults = [_capabilities(name, _DEFAULTS.get(name, {})) for name in _NAMES]
     rows = ((feature, *(summary(found) for found in defaults)) for feature, summary in _SUMMARY.items())
     return _table(("", *_NAMES.values()), rows)
@@ -481,6 +481,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "control_api.md": control_api,
     "failure_reasons.md": failure_reasons,
     "life_cycle.md": life_cycle,
+    "provider_table.txt": provider_table,
     "scenarios.md": scenarios,
 }
 

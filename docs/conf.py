@@ -27,11 +27,12 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"transferkit {release}"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "undoc-members": True}
 autodoc_member_order = "bysource"

@@ -29,6 +29,7 @@ FIRST_LINE_SECONDS = 2
 RUNS = 5
 COMMAND = (str(Path(sysconfig.get_path("scripts")) / "transferkit"), "demo")
 README = Path(__file__).parents[2] / "README.md"
+PAGE = README.parent / "docs/demo.md"
 ENDINGS = {
     "blind": {"transfer.completed"},
     "busy": {"transfer.failed"},
@@ -249,10 +250,10 @@ async def test_an_interrupted_demonstration_does_not_exit_with_0(tmp_path):
     assert ended == [(130, []), (143, [])]
 
 
-def test_the_output_in_the_readme_is_what_the_command_prints():
+def test_the_output_on_the_page_of_the_demo_is_what_the_command_prints():
     result = run("demo")
     assert result.exit_code == 0, result.output
-    (quoted,) = re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (quoted,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for part in quoted.split("\n…\n"):
         assert without_times(part) in without_times(result.output)
 
@@ -263,9 +264,10 @@ def without_times(text):
     return "\n".join(" ".join(words) for words in lines)
 
 
-def test_the_readme_shows_the_command_and_every_story():
-    text = README.read_text(encoding="utf-8")
-    assert "uv run --no-dev transferkit demo\n" in text
+def test_the_documentation_shows_the_command_and_every_story():
+    text = PAGE.read_text(encoding="utf-8")
+    for page in (text, README.read_text(encoding="utf-8")):
+        assert "uv run --no-dev transferkit demo\n" in page
     assert [story.title for story in stories.STORIES if f"│ {story.title} " not in text] == []
 
 

@@ -30,14 +30,6 @@ async def client_of_fake():
 
 
 @asynccontextmanager
-async def readme():
-    """README.md defines a function that opens its own client."""
-    names = {}
-    yield names
-    assert await names["hand_over"]("call-1") == "transferred"
-
-
-@asynccontextmanager
 async def finished_transfer():
     """A client with a completed transfer in its store, all public names, and a function for events."""
     written = []
@@ -141,7 +133,6 @@ async def emulated_call(provider):
 
 SETUPS = {
     "client": client_of_fake,
-    "readme": readme,
     "stream": finished_transfer,
     "incoming": incoming_call,
     "handler": partial(existing_webhook, "acs"),

@@ -55,7 +55,8 @@ class Block:
 def blocks_of(path):
     """The fenced blocks of a page."""
     text = path.read_text(encoding="utf-8")
-    pattern = r'(?:<!-- (?P<comment>[^\n]*) -->\n)?^```(?P<language>[\w{}-]*)(?: title="(?P<title>[^"]+)")?\n'
+    pattern = r"(?:<!-- (?P<comment>[^\n]*) -->\n)?^```(?P<language>[\w{}-]*)"
+    pattern += r'(?: title="(?P<title>[^"]+)"|(?<=\{include\}) [\w./]+)?\n'
     for found in re.finditer(pattern + r"(?P<text>.*?)^```$", text, re.MULTILINE | re.DOTALL):
         yield Block(
             page=str(path.relative_to(ROOT)),
@@ -152,7 +153,7 @@ async def check_json(block):
     json.loads(block.text)
 
 
-TEXT = {"text", "yaml", "js", "csharp", "{toctree}"}
+TEXT = {"text", "yaml", "js", "csharp", "{toctree}", "{include}"}
 RUNNERS = {
     "python": run_python,
     "sh": run_commands,
