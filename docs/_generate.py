@@ -351,7 +351,7 @@ def _accepted_values(limits: Mapping[str, Mapping[str, Limit]]) -> str:
 
 
 def provider_table() -> str:
-    """The table in README.md and on the front page: what each provider supports with its default configuration."""
+    """What each provider supports with its default configuration, for README.md and the front page."""
     defaults = [_capabilities(name, _DEFAULTS.get(name, {})) for name in _NAMES]
     rows = ((feature, *(summary(found) for found in defaults)) for feature, summary in _SUMMARY.items())
     return _table(("", *_NAMES.values()), rows)
