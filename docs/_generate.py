@@ -269,11 +269,14 @@ _VARIANTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "asterisk": {
         "without number_uri": {},
         "with number_uri": {"number_uri": "sip:{number}@pbx.example"},
+        "with number_uri, endpoint": {"number_uri": "sip:{number}@pbx.example", "endpoint": "trunk"},
     },
 }
 _STEPS: Final = [kind for kind in RequestKind if kind.is_step]
 _NAMES: Final = {"graph": "Microsoft Graph", "acs": "Azure Communication Services", "asterisk": "Asterisk"}
-_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"asterisk": {"number_uri": "sip:{number}@pbx.example"}}
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "asterisk": {"number_uri": "sip:{number}@pbx.example", "endpoint": "trunk"}
+}
 """The settings without which a provider supports less than everyone configures."""
 
 
