@@ -1,4 +1,4 @@
-"""The IVR on the emulators of both providers. `tests/docs/test_examples.py` runs its FastAPI application."""
+"""The IVR on the emulators of both Microsoft providers, and on the fake. `adapters/asterisk` runs it on Asterisk. `tests/docs/test_examples.py` runs its FastAPI application."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ pytest.importorskip("transferkit_graph")
 
 from ivr import Ending, Ivr
 
-from transferkit import CallIncoming, PhoneNumber
+from transferkit import CallIncoming, PhoneNumber, TeamsApp
 from transferkit.emulators import emulators, environment
 from transferkit.testing import scenario
 
@@ -107,3 +107,33 @@ async def test_the_same_incoming_call_is_handled_once(env):
         view for view in env.emulator.calls()[before:] if scenario("answers").object_id in str(view.parties)
     ]
     assert len(placed) == 1
+
+
+# --- the fake, with the same code -------------------------------------------------------------------------
+
+
+async def handled_by_the_fake(client, fake, *agents):
+    async with client:
+        (incoming,) = await fake.ring("call-1", source=PhoneNumber("+14255550107"), target=TeamsApp("ivr"))
+        numbers = [scenario(name).number for name in agents]
+        service = Ivr(
+            client=client,
+            agents=numbers,
+            voicemail=scenario("voicemail").number,
+            caller_id=PhoneNumber("+14255550199"),
+        )
+        return await asyncio.wait_for(service.handle(incoming), 30)
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_the_ivr_runs_unchanged_on_the_fake(transferkit_client, transferkit_fake):
+    ending = await handled_by_the_fake(transferkit_client, transferkit_fake, "busy", "answers")
+    assert ending is Ending.AGENT
+    sent = [submission.request.kind.value for submission in transferkit_fake.submissions]
+    assert sent[:4] == ["answer", "hold", "place_call", "resume"]
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_the_ivr_falls_back_to_voicemail_on_the_fake(transferkit_client, transferkit_fake):
+    ending = await handled_by_the_fake(transferkit_client, transferkit_fake, "busy", "declined")
+    assert ending is Ending.VOICEMAIL
