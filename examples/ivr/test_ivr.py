@@ -1,4 +1,8 @@
-"""The IVR on the emulators of both Microsoft providers, and on the fake. `adapters/asterisk` runs it on Asterisk. `tests/docs/test_examples.py` runs its FastAPI application."""
+"""The IVR on the emulators of both Microsoft providers, and on the fake.
+
+The tests of the Asterisk adapter run it on a real Asterisk, and `tests/docs/test_examples.py` runs its FastAPI
+application.
+"""
 
 import asyncio
 
