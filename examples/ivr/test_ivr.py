@@ -1,7 +1,7 @@
 """The IVR on the emulators of both Microsoft providers, and on the fake.
 
-The tests of the Asterisk adapter run it on a real Asterisk, and `tests/docs/test_examples.py` runs its FastAPI
-application.
+The tests of the Asterisk adapter run it on a real Asterisk, and `tests/docs/test_examples.py` runs its
+FastAPI application.
 """
 
 import asyncio
