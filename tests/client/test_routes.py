@@ -1,6 +1,7 @@
 """Routes through the client: several targets, one after the other, with one outcome."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from support.client import CALL
@@ -14,6 +15,7 @@ from transferkit import (
     InvalidRequest,
     PhoneNumber,
     Route,
+    RouteAttempt,
     RouteCompleted,
     RouteEnded,
     RouteExpired,
@@ -156,6 +158,80 @@ async def test_a_route_is_refused_as_a_whole(client, fake):
         await client.route(CALL, [ANSWERS, nowhere, Attempt(nowhere, ring_timeout=5)])
     assert [problem.field for problem in raised.value.problems] == ["attempts[1].to", "attempts[2].to"]
     assert fake.submissions == []
+
+
+async def test_an_attempt_that_cannot_carry_the_native_fields_refuses_the_route(client, fake):
+    with pytest.raises(InvalidRequest) as raised:
+        await client.route(CALL, [BUSY, Attempt(ANSWERS, ring_timeout=5)], extra={"a": 1})
+    assert [problem.field for problem in raised.value.problems] == ["attempts[1].extra"]
+    assert fake.submissions == []
+
+
+async def test_a_route_with_one_callback_address_for_all_attempts_is_refused(client):
+    with pytest.raises(InvalidRequest) as raised:
+        await client.route(CALL, [BUSY], callback_uri="https://app.contoso.com/one")
+    assert [problem.field for problem in raised.value.problems] == ["callback_uri"]
+
+
+async def test_a_route_with_attempts_and_a_name_is_refused(client):
+    with pytest.raises(InvalidRequest, match="both are given"):
+        await client.route(CALL, [BUSY], name="support")
+
+
+async def test_no_target_is_called_for_a_caller_who_has_left(client, fake):
+    await fake.say(CALL, Say(Signal.CALL_ENDED, reason=FailureReason.CALLER_LEFT))
+    route = await client.route(CALL, [Attempt(ANSWERS, ring_timeout=20), ANSWERS])
+    outcome = await route.outcome(timeout=5)
+    assert isinstance(outcome, RouteFailed)
+    assert (outcome.reason, outcome.basis, outcome.call_alive) == (
+        FailureReason.CALLER_LEFT,
+        Basis.INFERRED,
+        False,
+    )
+    assert fake.submissions == []
+
+
+async def test_a_consultation_that_is_cancelled_by_its_own_id_returns_the_caller(client, fake):
+    route = await client.route(CALL, [Attempt(MANUAL, ring_timeout=20), ANSWERS])
+    await until(lambda: "place_call" in kinds_of(fake))
+    (made,) = [event for event in await client.history(route.id) if isinstance(event, RouteAttempt)]
+    await (await client.consultation(made.attempt_id)).cancel(timeout=5)
+    outcome = await route.outcome(timeout=5)
+    assert isinstance(outcome, RouteReturned)
+    assert outcome.cancelled
+    assert kinds_of(fake) == ["place_call", "hang_up"]
+
+
+async def test_a_call_with_an_open_route_is_not_pruned(client, fake, store, clock):
+    route = await client.route(CALL, [BUSY, MANUAL])
+    await until(lambda: len(fake.submissions) == 2)
+    later = clock.now() + timedelta(days=400)
+    assert await store.prune(before=later, idle_since=later) == 0
+    assert (await client.get(route.id)).id == route.id
+
+
+async def test_a_repeated_verdict_does_not_fail_the_next_attempt(client, fake, clock):
+    route = await client.route(CALL, [MANUAL, MANUAL, ANSWERS])
+    await until(lambda: len(fake.submissions) == 1)
+    busy = Say(Signal.FAILED, reason=FailureReason.BUSY)
+    await fake.say(CALL, busy)
+    await until(lambda: len(fake.submissions) == 2)
+    for _ in range(3):
+        await fake.say(CALL, busy)
+    fake.answer_target(CALL)
+    outcome = await outcome_as_time_passes(route, clock)
+    assert (outcome.kind, outcome.number) == ("route.completed", 2)
+    assert len(fake.submissions) == 2
+
+
+async def test_the_same_key_returns_a_route_that_is_open(client, fake):
+    first = await client.route(CALL, [MANUAL, ANSWERS], idempotency_key="case-42")
+    second = await client.route(CALL, [MANUAL, ANSWERS], idempotency_key="case-42")
+    assert second.id == first.id
+    await until(lambda: fake.submissions)
+    fake.answer_target(CALL)
+    assert await first.outcome(timeout=5) == await second.outcome(timeout=5)
+    assert len(fake.submissions) == 1
 
 
 async def test_the_same_key_returns_the_same_route(client, fake):

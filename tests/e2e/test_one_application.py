@@ -15,6 +15,8 @@ from transferkit import (
     FailureReason,
     InvalidRequest,
     RouteCompleted,
+    RouteFailed,
+    RouteReturned,
     TransferCompleted,
     TransferExpired,
     TransferFailed,
@@ -141,3 +143,51 @@ async def test_a_route_calls_one_agent_after_the_other_and_joins_the_one_who_ans
     assert isinstance(outcome, RouteCompleted)
     assert (outcome.number, outcome.target, outcome.basis) == (2, targets[1].to, "stated")
     assert [failure.reason for failure in outcome.failures] == ["busy"]
+
+
+def executions(env, call_id):
+    """How many transfers of a call its provider executed; None if the provider is the fake."""
+    return env.emulator and env.emulator.executions(call_id)
+
+
+async def test_a_blind_route_executes_each_attempt_once_until_one_is_answered(env):
+    call = env.place_call()
+    targets = [scenario(name).number for name in ("busy", "declined", "answers", "voicemail")]
+    outcome = await (await env.client.route(call, targets)).outcome(timeout=60)
+    assert isinstance(outcome, RouteCompleted)
+    assert (outcome.number, outcome.target, outcome.basis) == (3, targets[2], "stated")
+    assert [failure.reason for failure in outcome.failures] == ["busy", "declined"]
+    assert executions(env, call) in {3, None}
+
+
+async def test_a_blind_route_returns_a_caller_whom_nobody_takes(env):
+    call = env.place_call()
+    route = await env.client.route(call, [scenario(name).number for name in ("busy", "not_found")])
+    outcome = await route.outcome(timeout=60)
+    assert isinstance(outcome, RouteReturned)
+    assert [failure.reason for failure in outcome.failures] == ["busy", "target_not_found"]
+    again = await env.client.route(call, [scenario("answers").number])  # the caller is really there
+    assert isinstance(await again.outcome(timeout=60), RouteCompleted)
+
+
+async def test_a_blind_route_ends_when_the_caller_hangs_up(env):
+    call = env.place_call()
+    targets = [scenario("caller_leaves").number, scenario("answers").number]
+    outcome = await (await env.client.route(call, targets)).outcome(timeout=60)
+    assert isinstance(outcome, RouteFailed)
+    assert (outcome.number, outcome.reason, outcome.call_alive) == (1, "caller_left", False)
+    assert executions(env, call) in {1, None}
+
+
+async def test_a_target_that_rings_too_long_is_hung_up_before_the_next_is_called(env):
+    if env.provider == "asterisk":
+        pytest.skip("its adapter has no call steps")
+    rings, queue = scenario("manual").teams_user, scenario("answers").teams_user
+    route = await env.client.route(env.place_call(), [Attempt(rings, ring_timeout=0.5), queue])
+    outcome = await route.outcome(timeout=60)
+    assert isinstance(outcome, RouteCompleted)
+    assert (outcome.number, outcome.target) == (2, queue)
+    assert [failure.reason for failure in outcome.failures] == ["no_answer"]
+    assert outcome.left == ()
+    if env.emulator is not None:
+        assert not env.emulator.ringing_targets

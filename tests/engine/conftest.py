@@ -1,3 +1,15 @@
+import pytest
 from support.client import client, clock, fake, make, store
+from support.takeover import dying_and_healthy, dying_and_healthy_postgres
 
 __all__ = ["client", "clock", "fake", "make", "store"]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stores(request, tmp_path):
+    """Makes a store that dies, and one for the process that goes on."""
+    if request.param == "sqlite":
+        return lambda: dying_and_healthy(tmp_path / "kept.db")
+    pytest.importorskip("psycopg")
+    address = request.getfixturevalue("database")
+    return lambda: dying_and_healthy_postgres(address)

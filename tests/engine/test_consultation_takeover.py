@@ -1,86 +1,27 @@
 """A process dies between any two commits of a consultation, and another process of the same store goes on."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
+from support.takeover import Persistent, client_on, passing
 
 from transferkit import (
-    AsyncClient,
-    Config,
     ConsultationAnswered,
     ConsultationCancelled,
     ConsultationCompleted,
     ConsultationDecided,
-    LifecycleConfig,
     Outcome,
-    StoreError,
 )
 from transferkit._lifecycle import CallKey
-from transferkit.stores.sqlite import SqliteStore
-from transferkit.testing import FakeAdapter, ManualClock, scenario
+from transferkit.testing import ManualClock, scenario
 
 CALL = "call-1"
-LEASE = timedelta(seconds=10)
-"""Shorter than the deadline of a step, so that a step in progress is taken over in time."""
 AGENT = scenario("answers").number
 QUICK = (2, 5, 9)
 COMMITS = [
     pytest.param(commits, marks=() if commits in QUICK else pytest.mark.heavy) for commits in range(1, 14)
 ]
 """A consultation has 13 commits or fewer until it is answered."""
-
-
-class Persistent(FakeAdapter):
-    """A fake that delivers a callback again until it is accepted, as a provider does."""
-
-    async def _send(self, body, *, placed_by=None):
-        while True:
-            try:
-                return await super()._send(body, placed_by=placed_by)
-            except StoreError:
-                await asyncio.sleep(0.01)
-
-
-class Dying:
-    """Mixed into a store: after `commits_left` commits the process does nothing any more."""
-
-    commits_left = None
-
-    @property
-    def dead(self):
-        return self.commits_left == 0
-
-    async def apply_all(self, inputs, step):
-        if self.dead:
-            raise StoreError("the process died")
-        if self.commits_left is not None:
-            self.commits_left -= 1
-        return await super().apply_all(inputs, step)
-
-    async def lease_due(self, **options):
-        return () if self.dead else await super().lease_due(**options)
-
-
-class DyingSqliteStore(Dying, SqliteStore):
-    pass
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def stores(request, tmp_path):
-    """Makes a store that dies, and one for the process that goes on."""
-    if request.param == "sqlite":
-        path = tmp_path / "kept.db"
-        return lambda: (DyingSqliteStore(path), SqliteStore(path))
-    pytest.importorskip("psycopg")
-    from transferkit.stores.postgres import PostgresStore
-
-    address = request.getfixturevalue("database")
-
-    class DyingPostgresStore(Dying, PostgresStore):
-        pass
-
-    return lambda: (DyingPostgresStore(address), PostgresStore(address))
 
 
 @pytest.fixture
@@ -91,21 +32,6 @@ def clock():
 @pytest.fixture
 def fake(clock):
     return Persistent(clock=clock)
-
-
-def client_on(store, fake, clock):
-    config = Config(source="test", provider="fake", lifecycle=LifecycleConfig(lease=LEASE))
-    return AsyncClient(config, store=store, adapters={"fake": fake}, clock=clock)
-
-
-async def passing(clock, awaitable, *, steps=0.5):
-    """The result of an awaitable; time passes quickly meanwhile."""
-    task = asyncio.ensure_future(awaitable)
-    async with asyncio.timeout(20):
-        while not task.done():
-            await asyncio.wait([task], timeout=0.02)
-            clock.advance(steps)
-    return task.result()
 
 
 async def until_dead(store, consultation):

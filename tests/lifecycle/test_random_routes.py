@@ -6,8 +6,10 @@ without an outcome, and no attempt is repeated or skipped.
 
 import asyncio
 import os
+from contextlib import suppress
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,6 +17,9 @@ from support.engine import Died, Engine
 from support.route_world import ATTEMPTS, CALLERS_CALL, World, WorldAdapter, inputs_of
 
 from transferkit._lifecycle import RouteCancelled, RouteOver
+from transferkit._lifecycle.consultation.machine import AlreadyDecided
+from transferkit._lifecycle.consultation_inputs import CancellationDecided
+from transferkit.errors import TransferInProgress
 from transferkit.events import (
     Basis,
     ConsultationExpired,
@@ -30,7 +35,7 @@ from transferkit.events import (
     TransferFailed,
 )
 from transferkit.identifiers import PhoneNumber
-from transferkit.requests import Attempt, Call, JoinSide, Route
+from transferkit.requests import Attempt, Call, JoinSide, Route, Transfer
 from transferkit.requests.routes import MOVES_ON
 from transferkit.testing import ManualClock
 
@@ -111,6 +116,20 @@ class RandomRoutes(RuleBasedStateMachine):
             self.run(self.engine.ledger.commit([(CALLERS_CALL, cancelled)]))
         except RouteOver:
             assert self.outcome() is not None
+
+    @rule(really=RARELY)
+    def the_consultation_is_cancelled_by_its_own_id(self, really):
+        consultation = self.run(self.engine.store.state(CALLERS_CALL)).consultation
+        if really and consultation is not None:
+            cancelled = CancellationDecided(at=self.clock.now(), consultation_id=consultation.id)
+            with suppress(AlreadyDecided):
+                self.run(self.engine.ledger.commit([(CALLERS_CALL, cancelled)]))
+
+    @rule()
+    def the_application_asks_for_something_else(self):
+        if self.outcome() is None:
+            with pytest.raises(TransferInProgress):
+                self.run(self.engine.record(Transfer(Call("world", CALLERS_CALL.id), to=TARGETS[0])))
 
     # --- the network ----------------------------------------------------------------------------------
 

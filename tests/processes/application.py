@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 
 from transferkit import (
     AsyncClient,
+    Attempt,
     Call,
     ConsultationDecided,
     Event,
@@ -77,6 +78,24 @@ async def run(settings: dict[str, Any]) -> None:
         )
         return JSONResponse({"id": consultation.id})
 
+    async def route(request: Request) -> JSONResponse:
+        asked = await request.json()
+        route = await client.route(
+            Call(asked["provider"], asked["call"]),
+            [
+                Attempt(
+                    parse_identifier(to),
+                    ring_timeout=ring_timeout,
+                    caller_id=None if ring_timeout is None else OUR_NUMBER,
+                )
+                for to, ring_timeout in asked["attempts"]
+            ],
+            idempotency_key=asked["key"],
+            on_unsupported="drop",
+            deadline=settings["deadline"],
+        )
+        return JSONResponse({"id": route.id})
+
     async def decide(request: Request) -> JSONResponse:
         consultation = await client.consultation(request.path_params["consultation"])
         found: Event | None = None
@@ -93,6 +112,7 @@ async def run(settings: dict[str, Any]) -> None:
         routes=[
             Route("/submit", submit, methods=["POST"]),
             Route("/consult", consult, methods=["POST"]),
+            Route("/route", route, methods=["POST"]),
             Route("/decide/{consultation}/{word}", decide, methods=["POST"]),
             Route("/outcome/{transfer}", outcome),
             Mount("/callbacks", app=client.asgi()),

@@ -111,6 +111,9 @@ def plan_request(
 
 def _with_configured_route(route: Route, routes: Mapping[str, RouteConfig]) -> Route:
     """Return the route with the attempts of the configured route that it names. Raises `InvalidRequest`."""
+    if route.attempts and route.name is not None:
+        problem = Problem("name", "is used instead of attempts, and both are given", "leave one of them out")
+        raise InvalidRequest(str(route.call.provider), [problem])
     if route.attempts:
         return evolve(route, on=MOVES_ON if route.on is None else route.on)
     configured = routes.get(str(route.name))
@@ -125,6 +128,9 @@ def _plan_attempts(route: Route, route_id: str, plan_attempt: Callable[..., Plan
     """Plan all attempts of a route, which occupies the call itself. Raises `InvalidRequest`."""
     attempts: list[Planned] = []
     problems: list[Problem] = []
+    if route.callback_uri is not None:
+        problem = "is not supported for a route, whose attempts must not share an address"
+        problems.append(Problem("callback_uri", problem, "leave it out"))
     for number, attempt in enumerate(route.attempts, start=1):
         request = attempt_request(route, attempt)
         try:

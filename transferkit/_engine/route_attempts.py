@@ -30,5 +30,6 @@ def attempt_request(route: Route, attempt: Attempt) -> Transfer | Consultation:
         ring_timeout=attempt.ring_timeout,
         join_on_answer=True,
         hold=False,
+        extra=route.extra,
         on_unsupported=route.on_unsupported,
     )

@@ -12,7 +12,7 @@ from transferkit._util.validation import as_span, as_word, is_a, is_text, maybe
 from transferkit.identifiers import Identifier, PhoneNumber
 from transferkit.reasons import FailureReason
 from transferkit.requests.context import CallingContext
-from transferkit.requests.fields import RequestFields, RequestKind, identifier, ordered
+from transferkit.requests.fields import RequestFields, RequestKind, identifier, is_deadline, ordered
 
 __all__ = ["MOVES_ON", "Attempt", "Route"]
 
@@ -34,11 +34,6 @@ def _context(value: CallingContext | None) -> Any:
     return CallingContext() if value is None else value
 
 
-def _positive(_: object, attribute: Attribute[Any], value: timedelta | None) -> None:
-    if value is not None and value <= timedelta(0):
-        raise ValueError(f"{attribute.name}: must be longer than zero")
-
-
 @final
 @frozen
 class Attempt:
@@ -52,7 +47,7 @@ class Attempt:
 
     to: Identifier = field(validator=identifier)
     ring_timeout: timedelta | None = field(
-        default=None, converter=_span, validator=[maybe(is_a(timedelta)), _positive], kw_only=True
+        default=None, converter=_span, validator=[maybe(check) for check in is_deadline], kw_only=True
     )
     caller_id: PhoneNumber | None = field(default=None, validator=maybe(is_a(PhoneNumber)), kw_only=True)
     context: CallingContext = field(

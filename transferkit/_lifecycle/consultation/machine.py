@@ -60,7 +60,7 @@ def open_consultation(
     requested: Requested,
     request: Consultation,
 ) -> Decision:
-    """Open the consultation, which is due at once."""
+    """Open the consultation, which is due at once. If the caller's call has ended, no agent is called."""
     opened = requested.opened
     consulting = Consulting(
         transition,
@@ -76,6 +76,7 @@ def open_consultation(
             operation_context=request.operation_context,
             parent=opened.parent,
             requested_at=transition.at,
+            caller_end=Result() if transition.state.ended else None,
             wanted=Wanted.HOLD if request.hold else Wanted.PLACE_CALL,
         ),
     )
