@@ -109,13 +109,37 @@ def test_no_time_is_negative_in_whatever_order_the_records_are_added():
     assert times == sorted(times) == [0, 0.1, 0.2]
 
 
-def test_the_newest_story_is_the_first_and_a_request_after_the_outcome_begins_another():
-    found = stories_of(request("busy"), callback(BODY, after=1), request(after=2))
+def test_the_newest_story_is_the_first_and_a_request_after_the_success_begins_another():
+    done = {**BODY, "signals": ["succeeded"]}
+    found = stories_of(request(), callback(done, after=1), request("busy", after=2))
     assert [story.title for story in found] == [
-        "Transfer: the target answers",
         "Transfer: the target is busy",
+        "Transfer: the target answers",
     ]
     assert found[0].outcome == "no outcome reported"
+
+
+def test_the_attempts_of_a_route_are_one_story():
+    done = {**BODY, "id": "2", "signals": ["succeeded", "call_ended"]}
+    (story,) = stories_of(request("busy"), callback(BODY, after=1), request(after=2), callback(done, after=3))
+    assert story.title == "Route: the target is busy, then the target answers"
+    assert (story.outcome, story.tone) == ("completed", "good")
+    assert [label for label, _ in drawn(story)] == [
+        "POST transfer",
+        "rings",
+        "busy",
+        "transfer.failed",
+        "POST transfer",
+        "rings",
+        "answers",
+        "transfer.completed, call.ended",
+    ]
+
+
+def test_a_route_whose_last_attempt_has_no_outcome_has_none():
+    (story,) = stories_of(request("busy"), callback(BODY, after=1), request("silent", after=2))
+    assert story.title.startswith("Route: the target is busy, then ")
+    assert story.outcome == "no outcome reported"
 
 
 def test_a_request_that_names_two_calls_belongs_to_the_call_in_its_address():

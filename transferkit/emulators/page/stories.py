@@ -1,4 +1,7 @@
-"""What happened, as stories: one for each transfer or redirect, with the steps of its sequence diagram."""
+"""What happened, as stories: one for each transfer or redirect, with the steps of its sequence diagram.
+
+Transfers of one call that follow each other, as those of a route do, are one story.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +151,7 @@ def stories(journal: Sequence[Line]) -> list[Story]:
         if line.call_id is None:
             continue
         story = in_progress.get(line.call_id)
-        if line.requested and (story is None or _is_over(story)):
+        if line.requested and (story is None or not _continues(story)):
             story = in_progress[line.call_id] = []
             found.append(story)
         if story is not None:
@@ -156,10 +159,22 @@ def stories(journal: Sequence[Line]) -> list[Story]:
     return sorted(map(_story_of, found), key=attrgetter("at"), reverse=True)
 
 
-def _is_over(story: Sequence[Line]) -> bool:
-    """Whether it has ended; another request is then another story."""
-    ends = {*_OUTCOMES, Signal.CALL_ENDED}
-    return any(event.signal in ends for line in story for event in line.events)
+def _continues(story: Sequence[Line]) -> bool:
+    """Whether another request is part of the story: no transfer has succeeded, and the call has not ended."""
+    ends = {Signal.SUCCEEDED, Signal.CALL_ENDED}
+    return not any(event.signal in ends for line in story for event in line.events)
+
+
+def _transfers(story: Sequence[Line]) -> list[Line]:
+    """The requests of the story, one for each transfer: one that follows a failure is another transfer."""
+    transfers: list[Line] = []
+    is_over = True
+    for line in story:
+        if line.requested and is_over:
+            transfers.append(line)
+            is_over = False
+        is_over |= any(event.signal in _OUTCOMES for event in line.events)
+    return transfers
 
 
 def _story_of(story: Sequence[Line]) -> Story:
@@ -170,12 +185,17 @@ def _story_of(story: Sequence[Line]) -> Story:
         provider=first.provider,
         call_id=first.call_id or "",
         at=first.at,
-        title=f"{(first.requested or '').capitalize()}: {_plot(first.record)}",
+        title=_title(_transfers(story)),
         outcome=outcome,
         tone=tone,
         lanes=("application", first.provider, "target"),
         steps=tuple(_steps(story)),
     )
+
+
+def _title(transfers: Sequence[Line]) -> str:
+    kind = "Route" if len(transfers) > 1 else (transfers[0].requested or "").capitalize()
+    return f"{kind}: {', then '.join(_plot(line.record) for line in transfers)}"
 
 
 def _plot(record: RecordedRequest | SentCallback) -> str:
@@ -188,10 +208,11 @@ def _plot(record: RecordedRequest | SentCallback) -> str:
 
 def _outcome(story: Sequence[Line]) -> tuple[str, str]:
     """The outcome in words, and its tone."""
-    for event in (event for line in story for event in line.events if event.signal in _OUTCOMES):
+    last = story[story.index(_transfers(story)[-1]) :]
+    for event in (event for line in last for event in line.events if event.signal in _OUTCOMES):
         word = event.kind.partition(".")[2]
         return f"{word} {event.detail}".strip(), "good" if event.signal is Signal.SUCCEEDED else "bad"
-    requests = [line for line in story if line.requested]
+    requests = [line for line in last if line.requested]
     if any(line.executed for line in requests):
         return "no outcome reported", "plain"
     return "not executed", "bad"
