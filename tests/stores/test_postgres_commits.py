@@ -8,7 +8,18 @@ from attrs import evolve
 from support.postgres import SECONDS, calls_in_one_partition, cut
 
 from transferkit import FailureReason, StoreError
-from transferkit._lifecycle import Answered, Attempted, CallKey, Lease, step
+from transferkit._lifecycle import (
+    Answered,
+    Attempted,
+    CallKey,
+    CallState,
+    Decision,
+    Due,
+    Lease,
+    Peeked,
+    Work,
+    step,
+)
 from transferkit.provider.facts import Result, Signal
 from transferkit.provider.results import Rejected
 from transferkit.stores import LegOccupied
@@ -109,6 +120,52 @@ async def test_a_leg_is_freed_and_occupied_in_one_commit(store, call):
     assert (await store.state(call)).open.id == second.id
     with pytest.raises(LegOccupied):
         await open_transfer(store, call)
+
+
+@pytest.fixture
+def slow_due(sql):
+    """Each statement that changes `due` takes a moment, so that two commits are in it together."""
+    sql(
+        "CREATE FUNCTION transferkit.slow() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END $$"
+    )
+    sql(
+        "CREATE TRIGGER slow AFTER INSERT OR UPDATE OR DELETE ON transferkit.due"
+        " FOR EACH STATEMENT EXECUTE FUNCTION transferkit.slow()"
+    )
+    yield
+    sql("DROP TRIGGER slow ON transferkit.due")
+    sql("DROP FUNCTION transferkit.slow()")
+
+
+async def test_commits_that_clear_and_set_the_same_due_work_do_not_deadlock(
+    store, other, slow_due, monkeypatch
+):
+    """Of two requests, each commit ends one and sets work of the other: their steps are other calls."""
+    first, second = (Due(transfer_id=name, work=Work.ADVANCE, at=AT) for name in ("one", "two"))
+    failures, write = [], Session.write
+
+    async def noting(self, query, values):
+        try:
+            return await write(self, query, values)
+        except psycopg.Error as error:
+            failures.append(error)
+            raise
+
+    monkeypatch.setattr(Session, "write", noting)
+
+    async def commit(process, *, cleared, due):
+        def decide(call, state, happened, mark):
+            keys = tuple((one.transfer_id, one.work) for one in cleared)
+            return Decision(state=state or CallState(), cleared=keys, due=due)
+
+        await process.apply_all([(new_call(), Peeked(at=AT))], decide)
+
+    await commit(store, cleared=(), due=(first, second))
+    await asyncio.gather(
+        commit(store, cleared=(first,), due=(second,)), commit(other, cleared=(second,), due=(first,))
+    )
+    assert not failures
 
 
 async def test_the_servers_list_of_activity_shows_no_data_of_a_call(store, call, sql):

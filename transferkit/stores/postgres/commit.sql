@@ -66,8 +66,8 @@ END $$
 -- name: create_write_changes
 -- Everything that a commit writes, in one transaction without a wait for this process: its locks are taken and released
 -- while the server executes it. It writes nothing if a call has changed since it was read. It locks the calls in the
--- order of their numbers, and the rows of every other table in the order of their keys, so that two such transactions do
--- not wait for each other. It returns whether it wrote, and the end of each partition that has grown.
+-- order of their numbers, and the rows of every other table in the order of their keys, so that two such transactions
+-- cannot deadlock. It returns whether it wrote, and the end of each partition that has grown.
 CREATE FUNCTION tk.write_changes(
     new_stamp bigint, locks_number bigint[], locks_stamp bigint[],
     new_calls_number bigint[], new_calls_provider text[], new_calls_call_id text[], new_calls_state text[],
@@ -88,6 +88,7 @@ LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = o
 #variable_conflict use_column
 DECLARE
     locked bigint;
+    changed record;
 BEGIN
     -- For this transaction: its commit is flushed before it is acknowledged, whatever the defaults of the role are.
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
@@ -134,16 +135,23 @@ BEGIN
         INSERT INTO tk.legs (provider, id, transfer_id)
         SELECT * FROM unnest(legs_provider, legs_call_id, legs_transfer_id);
     END IF;
-    IF cardinality(cleared_transfer_id) > 0 THEN
-        DELETE FROM tk.due d USING unnest(cleared_transfer_id, cleared_work) AS a (id, work)
-        WHERE d.transfer_id = a.id AND d.work = a.work;
-    END IF;
-    IF cardinality(due_transfer_id) > 0 THEN
-        INSERT INTO tk.due (transfer_id, work, provider, at, owner, until)
-        SELECT * FROM unnest(due_transfer_id, due_work, due_provider, due_at, due_owner, due_until)
-        ON CONFLICT (transfer_id, work)
-        DO UPDATE SET at = excluded.at, owner = excluded.owner, until = excluded.until;
-    END IF;
+    -- One by one, so that cleared and set rows are locked in one order: a commit may set work of a request whose call it
+    -- does not lock, such as that of a consultation when a step of it has ended.
+    FOR changed IN
+        SELECT a.id, a.work, NULL AS provider, NULL::timestamptz AS at, NULL AS owner, NULL::timestamptz AS until
+        FROM unnest(cleared_transfer_id, cleared_work) AS a (id, work)
+        UNION ALL SELECT * FROM unnest(due_transfer_id, due_work, due_provider, due_at, due_owner, due_until)
+        ORDER BY id, work
+    LOOP
+        IF changed.at IS NULL THEN
+            DELETE FROM tk.due d WHERE d.transfer_id = changed.id AND d.work = changed.work;
+        ELSE
+            INSERT INTO tk.due (transfer_id, work, provider, at, owner, until) VALUES (
+                changed.id, changed.work, changed.provider, changed.at, changed.owner, changed.until
+            ) ON CONFLICT (transfer_id, work)
+            DO UPDATE SET at = excluded.at, owner = excluded.owner, until = excluded.until;
+        END IF;
+    END LOOP;
     IF cardinality(events_number) > 0 THEN
         RETURN QUERY WITH added AS MATERIALIZED (
             SELECT a.*, row_number() OVER (PARTITION BY a.partition ORDER BY a.i) AS nth
