@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from support.waiting import logged, until
+from transferkit_asterisk import listening
 from transferkit_asterisk.names import key_of
 
 from transferkit import (
@@ -166,6 +167,57 @@ async def test_an_event_that_the_store_does_not_accept_is_delivered_again(
         pbx.place_call()
         assert (await anext(stream)).kind == "call.connected"
     assert logged(caplog, "asterisk_event_not_stored")
+
+
+@pytest.fixture
+def broken_store(monkeypatch):
+    """Makes the store of a client fail until the returned function is called."""
+
+    def break_store(client):
+        apply_all = client._store.apply_all
+
+        async def failing(inputs, step):
+            raise StoreError("server is away")
+
+        monkeypatch.setattr(client._store, "apply_all", failing)
+        return lambda: monkeypatch.setattr(client._store, "apply_all", apply_all)
+
+    return break_store
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_client_closes_while_the_store_fails(pbx, client_for, broken_store, monkeypatch, caplog, cut):
+    monkeypatch.setattr(listening, "_LAST_SECONDS", 0.1)
+    client = await client_for()
+    broken_store(client)
+    pbx.place_call()
+    await until(lambda: logged(caplog, "asterisk_event_not_stored"))
+    if cut:
+        await pbx.cut()
+    closing = asyncio.create_task(client.aclose())
+    done, _ = await asyncio.wait([closing], timeout=10)
+    if not done:
+        closing.cancel()
+    assert done
+    (lost,) = logged(caplog, "asterisk_events_lost")
+    assert "events of Asterisk could not be recorded" in lost.getMessage()
+
+
+async def test_messages_are_not_read_without_limit_while_the_store_fails(
+    pbx, client_for, broken_store, monkeypatch, caplog
+):
+    monkeypatch.setattr(listening, "_MOST_WAITING", 3)
+    read = []
+    client = await client_for(connected=False)
+    monkeypatch.setattr(listening, "_is_replacement", read.append)
+    repair = broken_store(client)
+    await pbx.connected.wait()
+    async with client.events() as stream:
+        calls = [pbx.place_call() for _ in range(30)]
+        await until(lambda: len(logged(caplog, "asterisk_event_not_stored")) == 3)
+        assert len(read) == 5  # one is being delivered, three wait, and there is no space for the last one
+        repair()
+        assert [(await anext(stream)).call.id for _ in calls] == calls
 
 
 async def test_a_malformed_event_does_not_stop_the_others(pbx, client_for, caplog):

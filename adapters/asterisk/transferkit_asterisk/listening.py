@@ -1,7 +1,8 @@
 """The websocket over which ARI sends events, and what follows from some of them.
 
 Messages are read as they arrive, because Asterisk closes the connection to a slow reader, and are delivered
-in order by a second task.
+in order by a second task. While the store fails, a limited number of them wait. Then no more are read, and
+Asterisk may close the connection; the calls of open transfers are queried after the next one is established.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _PING_SECONDS: Final = 20
 _CLOSE_SECONDS: Final = 1
+_MOST_WAITING: Final = 10_000
+"""How many messages may wait to be delivered."""
+_LAST_SECONDS: Final = 3
+"""How long the waiting messages are still delivered after a cancellation."""
 _PARTIES: Final = 2
 
 
@@ -58,28 +63,50 @@ class AriEvents:
         """Connect, and deliver events until the connection ends. Raises `ConnectionFailed`."""
         from websockets.exceptions import WebSocketException
 
-        messages: asyncio.Queue[bytes] = asyncio.Queue()
+        messages: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         delivering = asyncio.create_task(self._deliver_all(messages), name="transferkit-asterisk-events")
         try:
             try:
-                async with self._connection() as connection:
-                    opened()
-                    await self._release_lonely_channels()
-                    async for message in connection:
-                        text = message.encode() if isinstance(message, str) else message
-                        if _is_replacement(text):
-                            raise ConnectionFailed(
-                                f"another client connected to the Stasis application {self._settings.app}. "
-                                "Only transferkit may use it, with one store: set app of [providers.asterisk]"
-                            )
-                        messages.put_nowait(text)
-            finally:
+                await self._read(messages, opened)
+            except Exception:
                 await messages.join()
+                raise
+            await messages.join()
+        except asyncio.CancelledError:
+            await self._deliver_last(messages)
+            raise
         except (OSError, TimeoutError, WebSocketException) as error:
             raise _failure(error) from None
         finally:
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
+
+    async def _read(self, messages: asyncio.Queue[bytes], opened: Callable[[], None]) -> None:
+        """Connect, and queue events until the connection ends."""
+        async with self._connection() as connection:
+            opened()
+            await self._release_lonely_channels()
+            async for message in connection:
+                text = message.encode() if isinstance(message, str) else message
+                if _is_replacement(text):
+                    raise ConnectionFailed(
+                        f"another client connected to the Stasis application {self._settings.app}. "
+                        "Only transferkit may use it, with one store: set app of [providers.asterisk]"
+                    )
+                await messages.put(text)
+
+    async def _deliver_last(self, messages: asyncio.Queue[bytes]) -> None:
+        """Give the queued events a last chance: this process stops receiving."""
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                await messages.join()
+        except TimeoutError:
+            _log.error(
+                "%d events of Asterisk could not be recorded before the connection was closed. "
+                "The process that connects next queries the calls of open transfers",
+                messages.qsize() + 1,  # the one that is being delivered
+                extra={"event": AsteriskLogEvent.EVENTS_LOST},
+            )
 
     def _connection(self) -> connect:
         """The connection, not yet open. Raises `ConnectionFailed` if the settings cannot be used."""

@@ -16,4 +16,5 @@ class AsteriskLogEvent(StrEnum):
     EVENT_FAILED = "asterisk_event_failed"
     EVENT_MALFORMED = "asterisk_event_malformed"
     EVENT_NOT_STORED = "asterisk_event_not_stored"
+    EVENTS_LOST = "asterisk_events_lost"
     NOT_RELEASED = "asterisk_not_released"
