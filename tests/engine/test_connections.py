@@ -6,10 +6,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from support.client import CALL, SILENT, until_kind
+from attrs import evolve
+from support.client import ANSWERS, CALL, SILENT, until_kind
 from support.waiting import logged, until
 
-from transferkit import AsyncClient, CallbackConfig, Config, StoreError, TransferCompleted
+from transferkit import AsyncClient, CallbackConfig, Config, RouteCompleted, StoreError, TransferCompleted
 from transferkit._engine import connections
 from transferkit._engine.connections import KeptConnection
 from transferkit._lifecycle import CallKey, Lease
@@ -17,6 +18,7 @@ from transferkit.events import ProviderOther
 from transferkit.provider.adapter import Callback, Connection, ConnectionFailed
 from transferkit.provider.facts import Delivery, Fact, Signal
 from transferkit.provider.results import Presence
+from transferkit.requests import RequestKind
 from transferkit.testing import FakeAdapter
 
 LEASE = timedelta(seconds=15)
@@ -260,6 +262,41 @@ async def test_a_verdict_whose_callback_was_lost_in_the_gap_is_the_stated_outcom
         outcome = await transfer.outcome()
         assert isinstance(outcome, TransferCompleted)
         assert outcome.basis == "stated"
+
+
+async def test_a_verdict_about_an_attempt_of_a_route_that_was_lost_in_the_gap_is_its_outcome(
+    make, wired, store
+):
+    async with asyncio.timeout(20), make(wired) as client:
+        await wired.connected.wait()
+        route = await client.route(CALL, [SILENT, ANSWERS])
+        await until_kind(store, "transfer.submitted")
+        wired.verdicts[CALL] = lambda id_: success(CALL, id_)
+        wired.cut.set()
+        outcome = await route.outcome()  # the clock stands still
+        assert isinstance(outcome, RouteCompleted)
+        assert outcome.basis == "stated"
+
+
+class HoldsLater(Wired):
+    """A wired fake that accepts a hold before the caller is held."""
+
+    @property
+    def capabilities(self):
+        known = super().capabilities
+        hold = evolve(known.steps[RequestKind.HOLD], completes_on_acceptance=False)
+        return evolve(known, steps={**known.steps, RequestKind.HOLD: hold})
+
+
+async def test_the_open_step_of_a_consultation_is_inspected_on_the_callers_call(make, store, clock):
+    wired = HoldsLater(clock=clock)
+    async with asyncio.timeout(20), make(wired) as client:
+        await wired.connected.wait()
+        await client.consult(CALL, to=SILENT)
+        await until_kind(store, "step.submitted")
+        wired.cut.set()
+        await until(lambda: wired.inspected)
+        assert wired.inspected == [CALL]
 
 
 async def test_a_verdict_that_arrives_again_after_the_inspection_is_a_repetition(make, wired, store, clock):

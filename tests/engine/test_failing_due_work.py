@@ -13,11 +13,13 @@ from support.waiting import logged, until
 from transferkit import (
     AsyncClient,
     Config,
+    ConsultationAnswered,
+    ConsultationCompleted,
     StoreError,
     TransferCompleted,
     TransferExpired,
 )
-from transferkit._lifecycle import CallKey, step
+from transferkit._lifecycle import CallKey, Decision, Due, Peeked, Work, step
 from transferkit.provider.facts import Result
 from transferkit.provider.results import NotSent
 from transferkit.testing import FakeAdapter, Script, scenario
@@ -172,6 +174,41 @@ async def test_due_work_of_a_removed_transfer_does_nothing(make, store, clock, c
         before = await store.end_of_log()
         assert await client.run_due() == 1
         assert await store.end_of_log() == before
+
+
+async def test_due_work_of_a_request_that_retention_removed_is_deleted(make, store, clock):
+    def leave_work(call, state, happened, mark):
+        return Decision(state=state, due=(Due(transfer_id="removed", work=Work.ADVANCE, at=clock.now()),))
+
+    await store.apply(CallKey("fake", CALL), Peeked(at=clock.now()), leave_work)
+    async with make(background=False) as client:
+        assert await client.run_due() == 1
+        assert await store.next_due() is None
+
+
+@pytest.mark.parametrize("fails", ["StepOpened", "ConsultationAdvanced"])
+async def test_a_consultation_goes_on_after_a_transient_error_before_its_lease_ends(
+    make, store, fails, caplog
+):
+    async with make() as client:
+        consultation = await client.consult(CALL, to=scenario("answers").number)
+        assert isinstance(await consultation.answered(timeout=10), ConsultationAnswered)
+        store.fails[fails] = 1
+        outcome = await consultation.complete(timeout=10)  # the clock stands still
+        assert isinstance(outcome, ConsultationCompleted)
+        assert len(logged(caplog, "work_failed")) == 1
+
+
+async def test_a_consultation_whose_errors_go_on_waits_for_the_end_of_its_lease(
+    make, store, clock, caplog, monkeypatch
+):
+    monkeypatch.setattr("transferkit._engine.scheduler._ADVANCE_PAUSES", (0.001, 0.002))
+    async with make(background=False) as client:
+        await client.consult(CALL, to=scenario("answers").number)
+        store.fails["ConsultationAdvanced"] = 3
+        await client.run_due()
+        assert len(logged(caplog, "work_failed")) == 3
+        assert await store.next_due() == clock.now() + LEASE
 
 
 async def test_old_calls_that_could_not_be_removed_are_removed_later(make, store, clock, caplog):

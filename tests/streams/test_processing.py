@@ -353,6 +353,42 @@ async def test_a_group_that_cannot_be_opened_raises_the_error_of_the_store(clien
         await client.process("crm", print, concurrency=2)
 
 
+async def test_a_short_outage_of_the_store_after_a_failed_handler_ends_and_cancels_nothing(
+    client, store, clock, caplog, monkeypatch
+):
+    bad, good = calls_apart(store, 2)
+    await record(store, bad, good)
+    opened, attempts, handled, go_on = [], [], [], asyncio.Event()
+    open_group = store.open_group
+
+    async def fail_twice(*arguments, **options):
+        opened.append(arguments)
+        if len(opened) in {store.partitions + 1, store.partitions + 2}:
+            raise StoreError("the server is away")
+        await open_group(*arguments, **options)
+
+    async def handle(event):
+        if event.call_id == bad.id:
+            attempts.append(event)
+            if len(attempts) == 1:
+                raise ValueError
+        else:
+            await go_on.wait()
+            handled.append(event)
+
+    monkeypatch.setattr(store, "open_group", fail_twice)
+    processing = asyncio.create_task(client.process("crm", handle, concurrency=store.partitions))
+    last = store.partitions + 3
+    await pass_pauses(clock, lambda: processing.done() or (len(attempts) == 2 and len(opened) == last))
+    go_on.set()
+    await until(lambda: processing.done() or handled)
+    assert not processing.done()
+    failures = [entry for entry in caplog.records if getattr(entry, "event", None) == "store_failed"]
+    assert [entry.pause for entry in failures] == [1, 2]
+    processing.cancel()
+    await asyncio.gather(processing, return_exceptions=True)
+
+
 async def test_no_event_is_lost_or_out_of_order_whatever_handlers_do(client, store, clock):
     calls = calls_apart(store, 5)
     recorded = await record(store, *calls * 4)

@@ -18,7 +18,7 @@ from uuid import uuid4
 from attrs import define, field
 
 from transferkit._engine.inspector import Inspector
-from transferkit._lifecycle import Lease
+from transferkit._lifecycle import Lease, Opened
 from transferkit._util.log_events import LogEvent
 from transferkit._util.redaction import redact
 from transferkit._util.tracebacks import safe_traceback
@@ -180,7 +180,9 @@ class KeptConnection:
                     stored = await self.store.transfer(waiting.pop())
                     if stored is None or stored.outcome is not None:
                         continue
-                    if stored.opened.request.kind is not RequestKind.CONSULTATION:  # its steps are inspected
+                    if stored.opened.request.kind in {RequestKind.CONSULTATION, RequestKind.ROUTE}:
+                        await self._inspect_parts(stored.opened)
+                    else:
                         await self.inspector.inspect(stored.opened)
 
             async with asyncio.TaskGroup() as workers:
@@ -194,6 +196,19 @@ class KeptConnection:
                     safe_traceback(error),
                     extra=self._fields(LogEvent.WORK_FAILED),
                 )
+
+    async def _inspect_parts(self, whole: Opened) -> None:
+        """Query the calls of the open parts of a consultation or route.
+
+        A part that has legs of its own is listed as an open transfer itself.
+        """
+        state = await self.store.state(whole.call)
+        steps = state.consultation.steps if state.consultation else ()
+        parts = {one.id for one in steps if one.outcome is None} | ({state.open.id} if state.open else set())
+        for part in parts:
+            stored = await self.store.transfer(part)
+            if stored is not None and stored.outcome is None and not stored.opened.legs:
+                await self.inspector.inspect(stored.opened)
 
     def _fields(self, name: LogEvent) -> dict[str, object]:
         return {"event": name, "provider": self.provider}

@@ -29,6 +29,7 @@ from transferkit.config import LifecycleConfig, RetentionConfig
 from transferkit.provider.clock import Clock
 from transferkit.stores import Store
 from transferkit.stores.contract import needed_provider
+from transferkit.stores.unreadable import UnreadableRow
 
 __all__ = ["Scheduler"]
 
@@ -36,6 +37,8 @@ _log = logging.getLogger("transferkit.engine")
 
 _BATCH = 32
 _BUSY_PAUSE = timedelta(milliseconds=200)
+_ADVANCE_PAUSES = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Seconds before each further try to continue a request. People wait on its calls, and the lease is long."""
 
 
 @final
@@ -123,11 +126,20 @@ class Scheduler:
         )
 
     async def _do(self, due: Due) -> None:
+        for pause in _ADVANCE_PAUSES if due.work is Work.ADVANCE else ():
+            if await self._try(due):
+                return
+            await asyncio.sleep(pause)
+        await self._try(due)
+
+    async def _try(self, due: Due) -> bool:
+        """Do the work. Returns False if it failed and may succeed if it is tried again soon."""
         fields: dict[str, object] = {"event": LogEvent.WORK_FAILED, "transfer_id": due.transfer_id}
         try:
             stored = await self.store.transfer(due.transfer_id)
-            if stored is None:
-                return
+            if stored is None:  # retention has removed the request
+                await self.store.drop_due(due.transfer_id)
+                return True
             opened = stored.opened
             fields = log_fields(opened.call, opened.id, LogEvent.WORK_FAILED)
             await self.unrecorded.commit_kept(opened.id)
@@ -138,7 +150,7 @@ class Scheduler:
                     needed,
                     extra={**fields, "work": due.work},
                 )
-                return
+                return True
             match due.work:
                 case Work.SUBMIT:
                     await self.sender.resume(opened, due.lease or self.sender.lease(self.clock.now()))
@@ -150,7 +162,10 @@ class Scheduler:
                     reached = DueReached(at=self.clock.now(), transfer_id=opened.id, work=due.work)
                     await self.ledger.commit([(opened.call, reached)])
         except Exception as error:  # noqa: BLE001 - when the lease ends, the work is done again
-            _log.error("due work failed\n%s", safe_traceback(error), extra={**fields, "work": due.work})
+            with suppress(Exception):  # the application's log filters may raise
+                _log.error("due work failed\n%s", safe_traceback(error), extra={**fields, "work": due.work})
+            return isinstance(error, UnreadableRow)
+        return True
 
     # --- retention ----------------------------------------------------------------------------------
 

@@ -187,6 +187,10 @@ class Store(ABC):
         """When `lease_due` may next return work for these providers; None if there is no such work."""
 
     @abstractmethod
+    async def drop_due(self, transfer_id: str) -> None:
+        """Delete the due work of a request that is not stored. Does nothing if the request is stored."""
+
+    @abstractmethod
     async def end_of_log(self) -> Position:
         """The position after the last event."""
 

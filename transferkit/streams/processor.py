@@ -10,14 +10,16 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
 from typing import Any, Final, final
 
+from transferkit.errors import StoreError
 from transferkit.events import Event
 from transferkit.provider.clock import Clock
 from transferkit.streams.group import GroupStream
-from transferkit.streams.reports import report_handler_failed
+from transferkit.streams.reports import report_handler_failed, report_reopening
 
 __all__ = ["Handler", "Processor"]
 
@@ -72,7 +74,7 @@ class Processor:
     async def run(self) -> None:
         """Handle events until the processor is stopped, the client closes, or the streams end.
 
-        Raises `StoreError` if the group cannot be opened.
+        Raises `StoreError` if the group cannot be opened at the start. Later it is tried again.
         """
         self._running.add(self)
         for number in range(self._concurrency):
@@ -106,9 +108,10 @@ class Processor:
         pause = _FIRST_PAUSE
         joined = False
         while not self._stop.is_set():
-            failed = False
+            entered = failed = False
             try:
                 async with self._open_stream() as stream:
+                    entered = True
                     if not joined:
                         await self._share(stream)
                         joined = True
@@ -122,8 +125,12 @@ class Processor:
                             raise  # leaves the stream, which counts the attempt
                         pause = _FIRST_PAUSE
                     return
-            except Exception:
-                if not failed:
+            except Exception as error:
+                if joined and not entered and isinstance(error, StoreError):
+                    with suppress(Exception):  # the application's log filters may raise
+                        report_reopening(self._group, error, pause=pause.total_seconds())
+                    await self._clock.wait(self._stop, self._clock.now() + pause)
+                elif not failed:
                     raise
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

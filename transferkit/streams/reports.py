@@ -15,7 +15,14 @@ from transferkit.stores.consumer_groups import GroupDelivery, ParkedEvent
 from transferkit.stores.contract import Position, within
 from transferkit.stores.unreadable import UNREADABLE_ADVICE, UnreadableEvent
 
-__all__ = ["position_within", "report_handler_failed", "report_parked", "report_stale", "report_unreadable"]
+__all__ = [
+    "position_within",
+    "report_handler_failed",
+    "report_parked",
+    "report_reopening",
+    "report_stale",
+    "report_unreadable",
+]
 
 _log = logging.getLogger("transferkit.streams")
 
@@ -100,6 +107,17 @@ def report_handler_failed(event: Event, group: str, error: Exception, *, pause: 
         pause,
         safe_traceback(error),
         extra={**_event_fields(LogEvent.HANDLER_FAILED, group, event), "pause": pause},
+    )
+
+
+def report_reopening(group: str, error: Exception, *, pause: float) -> None:
+    """Log that a worker could not open its group. It tries again after `pause` seconds."""
+    _log.error(
+        "group %s: a worker could not open the group again after a failed handler; trying again in %g s\n%s",
+        group,
+        pause,
+        safe_traceback(error),
+        extra={"event": LogEvent.STORE_FAILED, "group": group, "pause": pause},
     )
 
 

@@ -104,6 +104,10 @@ class MemoryStore(Store):
             return _free_at(due)
         return None
 
+    async def drop_due(self, transfer_id: str) -> None:
+        if transfer_id not in self._tables.opened:
+            _drop(self._tables.due, [(transfer_id, work) for work in Work])
+
     def _push_due(self, due: Due) -> None:
         heappush(self._due_queue, (_free_at(due), due.transfer_id, due.work))
 

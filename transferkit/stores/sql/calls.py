@@ -17,6 +17,7 @@ from transferkit.stores.unreadable import UnreadableEvent, readable
 __all__ = [
     "Ends",
     "call_events",
+    "drop_due",
     "end_of_log",
     "ends_of",
     "event_of",
@@ -105,6 +106,11 @@ def next_due(columns: Columns, providers: Collection[str] | None) -> Operation[d
     """`Store.next_due`."""
     rows = yield from query("next_due", **_wanted(providers))
     return columns.time(rows[0][0]) if rows else None
+
+
+def drop_due(transfer_id: str) -> Operation[None]:
+    """`Store.drop_due`."""
+    yield [Statement("drop_due", {"transfer_id": transfer_id}), COMMIT]
 
 
 # --- the log ------------------------------------------------------------------------------------------

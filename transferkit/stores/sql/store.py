@@ -81,6 +81,9 @@ class SqlStore(Store):
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
         return await self._read(partial(calls.next_due, self._columns, providers))
 
+    async def drop_due(self, transfer_id: str) -> None:
+        await self._write(partial(calls.drop_due, transfer_id), repeatable=True, durable=False)
+
     # --- the log ------------------------------------------------------------------------------------
 
     async def _ends(self) -> Ends:

@@ -29,11 +29,13 @@ from transferkit._lifecycle import (
     CallKey,
     CallState,
     Decision,
+    Due,
     DueReached,
     Input,
     Inspected,
     Lease,
     Observed,
+    Peeked,
     Rules,
     Work,
     step,
@@ -273,6 +275,23 @@ class StoreContract(GroupContract, LeaseContract, RetentionContract, UnreadableC
         assert (transfer.id, Work.DEADLINE) in await self._lease(store, deadline, "one")
         assert await self._lease(store, deadline, "two") == []
         assert (transfer.id, Work.DEADLINE) in await self._lease(store, deadline + LEASE, "two")
+
+    async def test_due_work_is_deleted_only_if_its_request_is_not_stored(
+        self, store: Store, call: CallKey
+    ) -> None:
+        def leave_work(_: CallKey, state: CallState, __: Input, ___: str | None) -> Decision:
+            return Decision(state=state, due=(Due(transfer_id="removed", work=Work.ADVANCE, at=AT),))
+
+        transfer = await open_transfer(store, call)
+        before = await store.next_due()
+        await store.apply(call, Peeked(at=AT), leave_work)
+        assert await self._lease(store, AT) == [("removed", Work.ADVANCE)]
+        await store.drop_due(transfer.id)
+        await store.drop_due("removed")
+        await store.drop_due("unknown")
+        assert await store.next_due() == before
+        rows = await self._lease(store, AT + transfer.request.deadline + LEASE)
+        assert {id_ for id_, _ in rows} == {transfer.id}
 
     async def test_the_oldest_due_work_is_leased_first_up_to_the_limit(self, store: Store) -> None:
         ids: list[str] = []
