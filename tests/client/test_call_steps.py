@@ -208,3 +208,32 @@ async def test_an_event_can_stand_for_its_call(client, fake):
 def test_another_value_in_place_of_a_call_is_refused():
     with pytest.raises(TypeError, match="call: "):
         HangUp(7)
+
+
+async def test_a_join_occupies_both_calls(client, fake):
+    agent = await (await client.place_call(AGENT)).connected(timeout=5)
+    fake.will(Script())  # the provider accepts the join and reports nothing yet
+    join = await client.submit(Join(CALL, other=agent.id, to=AGENT))
+    with pytest.raises(TransferInProgress) as raised:
+        await client.transfer(agent, to=AGENT)
+    assert raised.value.transfer_id == join.id
+
+
+async def test_a_join_of_a_call_with_itself_is_refused(client):
+    with pytest.raises(InvalidRequest, match="other: is the same call"):
+        await client.submit(Join(CALL, other=CALL, to=AGENT))
+
+
+class ClientChosenIds(FakeAdapter):
+    """A fake whose placed calls have the ids of their steps."""
+
+    def _placed_call(self, step_id):
+        return step_id
+
+
+async def test_a_placed_call_whose_id_is_that_of_its_step_can_be_hung_up(make, clock):
+    async with make(ClientChosenIds(clock=clock)) as client:
+        placed = await client.place_call(AGENT)
+        await placed.connected(timeout=5)
+        assert placed.call.id == placed.step.id
+        assert isinstance(await (await placed.hang_up()).outcome(timeout=5), StepCompleted)

@@ -382,3 +382,26 @@ async def test_a_consultation_is_completed_if_the_step_and_its_call_have_one_id(
     async with make(fake) as client:
         consultation = await answered(client)
         assert isinstance(await consultation.complete(timeout=5), ConsultationCompleted)
+
+
+async def test_the_agents_call_belongs_to_the_consultation_while_it_is_joined(client, fake):
+    consultation = await client.consult(CALL, to=AGENT)
+    answered = await consultation.answered(timeout=5)
+    fake.will(Script())  # the provider accepts the join and reports nothing yet
+    completing = asyncio.create_task(consultation.complete(timeout=5))
+    await until(lambda: fake.submissions[-1].request.kind is RequestKind.JOIN)
+    with pytest.raises(TransferInProgress):
+        await client.transfer(answered.agent_call, to=AGENT)
+    await fake.say(CALL, Say((Signal.SUCCEEDED, Signal.CALL_ENDED), operation=RequestKind.JOIN))
+    assert isinstance(await completing, ConsultationCompleted)
+
+
+async def test_a_caller_who_was_there_at_the_hold_is_queried_again_later(client, fake):
+    fake.will(Script(answer=Rejected(result=Result(reason=FailureReason.UNSUPPORTED))))
+    consultation = await client.consult(CALL, to=AGENT, on_unsupported="drop")
+    answered = await consultation.answered(timeout=5)
+    fake.presence[CALL] = Presence.GONE
+    await fake.say(answered.agent_call, Say(Signal.CALL_ENDED))
+    outcome = await consultation.outcome(timeout=5)
+    assert isinstance(outcome, ConsultationFailed)
+    assert outcome.call_alive is False

@@ -128,7 +128,7 @@ async def test_a_caller_who_hangs_up_before_the_answered_call_connects_fails_the
     env.emulator.hang_up(*new)
     outcome = await done(handle.step)
     assert isinstance(outcome, StepFailed)
-    assert (outcome.basis, outcome.call_alive) == (Basis.STATED, False)
+    assert (outcome.basis, outcome.call_alive) == (Basis.INFERRED, False)
     assert outcome.reason is FailureReason.CALLER_LEFT
 
 

@@ -106,8 +106,8 @@ async def test_another_process_continues_a_route_after_any_commit(stores, fake, 
 async def test_another_process_ends_the_ringing_of_an_attempt(stores, fake, clock):
     dying, healthy = stores()
     async with client_on(dying, fake, clock) as first:
-        route = await first.route("call-rings", [Attempt(RINGS, ring_timeout=20), ANSWERS])
-        await until_dead_or(dying, "call-rings", clock, agent_rings)
+        route = await first.route("call-route-rings", [Attempt(RINGS, ring_timeout=20), ANSWERS])
+        await until_dead_or(dying, "call-route-rings", clock, agent_rings)
         async with client_on(healthy, fake, clock) as second:
             outcome = await passing(clock, second.outcome(route.id))
             events = await second.history(route.id)
@@ -120,14 +120,14 @@ async def test_another_process_ends_the_ringing_of_an_attempt(stores, fake, cloc
 async def test_another_process_cancels_a_route(stores, fake, clock, attempt):
     dying, healthy = stores()
     async with client_on(dying, fake, clock) as first:
-        route = await first.route("call-cancelled", [attempt, ANSWERS])
+        route = await first.route("call-route-cancelled", [attempt, ANSWERS])
         await until(lambda: fake.submissions)
         dying.commits_left = 0
         async with client_on(healthy, fake, clock) as second:
             again = await second.get(route.id)
             cancelling = asyncio.ensure_future(again.cancel())
-            await until_cancelled(healthy, "call-cancelled")
-            fake.decline_target("call-cancelled")  # the target of a blind transfer
+            await until_cancelled(healthy, "call-route-cancelled")
+            fake.decline_target("call-route-cancelled")  # the target of a blind transfer
             outcome = await passing(clock, cancelling)
             with pytest.raises(RouteEnded):
                 await again.cancel()
@@ -140,7 +140,7 @@ async def test_a_process_that_cancels_while_another_one_joins_gets_the_same_outc
     _, one = stores()
     _, other = stores()
     async with client_on(one, fake, clock) as first:
-        route = await first.route("call-race", [Attempt(ANSWERS, ring_timeout=600), NEVER])
+        route = await first.route("call-route-race", [Attempt(ANSWERS, ring_timeout=600), NEVER])
         async with client_on(other, fake, clock) as second:
             again = await second.get(route.id)
             both = asyncio.gather(again.cancel(), route.outcome(), return_exceptions=True)

@@ -341,3 +341,35 @@ def test_a_failure_without_a_reason_is_the_end_of_the_call():
     story = submitted(RequestKind.ANSWER)
     story.receive(*ENDED, result=Result())
     assert story.outcome.reason is FailureReason.CALL_ENDED
+
+
+# --- proofs that arrive late, or belong to an earlier step ------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CONNECTING)
+@pytest.mark.parametrize("result", [HUNG_UP, Result()])
+def test_an_end_that_does_not_say_that_the_call_never_connected_states_nothing(kind, result):
+    story = submitted(kind)
+    story.receive(*ENDED, result=result)
+    assert (type(story.outcome), story.outcome.basis) == (StepFailed, Basis.INFERRED)
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_the_end_of_the_call_does_not_state_that_a_hold_failed(kind):
+    story = submitted(kind)
+    story.receive(*ENDED, result=HUNG_UP)
+    assert (type(story.outcome), story.outcome.basis) == (StepFailed, Basis.INFERRED)
+
+
+def test_a_late_failure_of_an_earlier_hold_is_not_stated_for_the_next_one():
+    story = Story()
+    for transfer_id in ("t1", "t2"):
+        story.request(transfer_id, Hold(LEG, operation_context="case-42"))
+        story.answer(Submitted())
+        if transfer_id == "t1":
+            story.wait_until(30)
+            story.reach(Work.DEADLINE)
+            story.inspect(Presence.CONNECTED)
+    echoed = {"echoes_context": True, "context": "case-42"}
+    story.receive(*FAILED, result=BUSY, operation=RequestKind.HOLD, call_alive=True, **echoed)
+    assert story.outcome is None or story.outcome.basis is not Basis.STATED

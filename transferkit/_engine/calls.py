@@ -44,11 +44,13 @@ class CallHandle:
         self._store = store
         self._submit = submit
         self.step = step
+        self._is_identified = not self._is_placed
+        """Whether the provider has given the call its id."""
 
     @property
     def call(self) -> Call:
         """The call. Raises `CallNotConnected` for a placed call whose id the provider has not given yet."""
-        if self._is_placed and self._call.id == self._key.id:
+        if not self._is_identified:
             raise CallNotConnected(str(self._key), "the provider has not given the placed call an id yet")
         return self._call
 
@@ -65,7 +67,7 @@ class CallHandle:
             if not isinstance(outcome, StepCompleted):
                 raise _not_connected(self._key, outcome)
             if outcome.placed is not None:
-                self._call = evolve(self._call, id=outcome.placed)
+                self._identify(outcome.placed)
         return self._call
 
     async def hold(self, participant: Identifier | None = None) -> StepHandle:
@@ -90,12 +92,16 @@ class CallHandle:
     def _is_placed(self) -> bool:
         return self.step is not None and isinstance(self.step.request, PlaceCall)
 
+    def _identify(self, call_id: str) -> None:
+        self._call = evolve(self._call, id=call_id)
+        self._is_identified = True
+
     async def _known_call(self) -> Call:
         """The call, with the id that the provider gave it. Raises as `call` does."""
         if self.step is not None:
             state = await self._store().state(self._key)
             if state.placed_call is not None:
-                self._call = evolve(self._call, id=state.placed_call)
+                self._identify(state.placed_call)
         return self.call
 
     async def _wait_connected(self, timeout: float | None) -> None:

@@ -21,10 +21,10 @@ from transferkit.config.routes import RouteConfig
 from transferkit.errors import InvalidRequest, Problem
 from transferkit.provider.adapter import Adapter
 from transferkit.provider.capabilities import Plan
-from transferkit.requests import Call, Consultation, PlaceCall, Request, RequestKind, Route, Transfer
+from transferkit.requests import Call, Consultation, Join, PlaceCall, Request, RequestKind, Route, Transfer
 from transferkit.requests.routes import MOVES_ON
 
-__all__ = ["Planned", "call_key", "plan_request"]
+__all__ = ["Planned", "call_key", "calls_of", "plan_request"]
 
 
 @final
@@ -89,11 +89,11 @@ def plan_request(
         planned = plan_consultation(request, adapter, plan)
     else:
         planned = plan(request)
-    legs = [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in _calls(request)]
+    legs = calls_of(request, provider, adapter)
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):
-        same = "is the call that is to be transferred"
-        problems.append(Problem("replaces", same, "the id of the other call, with the target"))
+        field = "other" if isinstance(request, Join) else "replaces"
+        problems.append(Problem(field, "is the same call", "the id of the other call, with the target"))
     if problems:
         raise InvalidRequest(provider, problems)
     opened = Opened(
@@ -159,11 +159,14 @@ def _adapter(provider: str, adapters: Mapping[str, Adapter]) -> Adapter:
     return adapter
 
 
-def _calls(request: Request) -> list[str]:
-    """The ids of the calls that the request occupies."""
+def calls_of(request: Request, provider: str, adapter: Adapter) -> list[CallKey]:
+    """The calls that a request is about, its own first: a transfer that replaces, and a join, have two."""
+    ids = [request.call.id]
     if isinstance(request, Transfer) and request.replaces is not None:
-        return [request.call.id, request.replaces]
-    return [request.call.id]
+        ids.append(request.replaces)
+    elif isinstance(request, Join):
+        ids.append(request.other)
+    return [CallKey(provider, adapter.canonical_call_id(id_)) for id_ in ids]
 
 
 def _with_callback(request: Request, adapter: Adapter, public_url: str | None, transfer_id: str) -> Request:
@@ -202,4 +205,6 @@ def _with_ids_of(legs: list[CallKey], request: Request) -> Request:
         request = evolve(request, call=evolve(request.call, id=legs[0].id))
     if isinstance(request, Transfer) and len(legs) > 1 and request.replaces != legs[1].id:
         request = evolve(request, replaces=legs[1].id)
+    if isinstance(request, Join) and request.other != legs[1].id:
+        request = evolve(request, other=legs[1].id)
     return request

@@ -13,7 +13,7 @@ from uuid import uuid4
 from attrs import define, field, frozen
 
 from transferkit._engine.ledger import Ledger
-from transferkit._engine.planning import Planned
+from transferkit._engine.planning import Planned, calls_of
 from transferkit._engine.unrecorded import UnrecordedAnswers
 from transferkit._lifecycle import (
     Answered,
@@ -168,8 +168,11 @@ class Sender:
                 for one in planned.attempts
             ),
         )
+        adapter, provider = self.adapters[opened.call.provider], opened.call.provider
         replaced = Replaced(at=opened.at, transfer_id=opened.id)
-        inputs: list[tuple[CallKey, Input]] = [(leg, replaced) for leg in opened.legs[1:]]
+        inputs: list[tuple[CallKey, Input]] = [
+            (call, replaced) for call in calls_of(opened.request, provider, adapter) if call != opened.call
+        ]
         inputs += [*also, (opened.call, requested)]
         try:
             applied = await self.ledger.commit(inputs)

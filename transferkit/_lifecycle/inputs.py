@@ -51,7 +51,7 @@ class Requested:
 @final
 @frozen(kw_only=True)
 class Replaced:
-    """An attended transfer of another call was requested that replaces this call, its consultation leg.
+    """An attended transfer or a join was requested on another call, and this is the second call of it.
 
     The end of this call may therefore be the success of that transfer.
     """

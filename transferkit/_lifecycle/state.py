@@ -18,6 +18,8 @@ from transferkit.requests import RequestKind
 
 __all__ = ["AmbiguousFailure", "CallState", "FinishedTransfer", "OpenTransfer"]
 
+_HOLDS = {RequestKind.HOLD, RequestKind.RESUME}
+_WITH_VERDICTS = {RequestKind.TRANSFER, RequestKind.REDIRECT, RequestKind.JOIN, *_HOLDS}
 _SETTLED_KEPT = 16
 _UNSETTLED_KEPT = 16
 _VERDICTS_KEPT = 32
@@ -130,10 +132,9 @@ class FinishedTransfer:
     def unsettled(self) -> bool:
         """Whether a verdict about it may still arrive that could be taken for another one's.
 
-        A verdict about a step other than a join always names it.
+        Other steps than these are decided by the state of their call.
         """
-        may_be_mistaken = not self.kind.is_step or self.kind is RequestKind.JOIN
-        return self.possibly_received and self.verdict is None and may_be_mistaken
+        return self.possibly_received and self.verdict is None and self.kind in _WITH_VERDICTS
 
     @property
     def sent_context(self) -> str:
@@ -185,8 +186,9 @@ class CallState:
 
     @property
     def all_settled(self) -> bool:
-        """Whether no verdict about an earlier transfer may still arrive."""
-        return not self.forgotten and not any(earlier.unsettled for earlier in self.finished)
+        """Whether no verdict about an earlier transfer, redirect or join may still arrive."""
+        unsettled = {*self.forgotten, *(earlier.kind for earlier in self.finished if earlier.unsettled)}
+        return not unsettled - _HOLDS
 
     def with_finished(self, transfer: FinishedTransfer) -> CallState:
         """Return the state with one more finished transfer."""

@@ -16,6 +16,15 @@ __all__ = ["conclude_by_fact", "conclude_by_query", "observe_placed_call"]
 
 _CONNECTING = {RequestKind.ANSWER, RequestKind.PLACE_CALL}
 _ENDING = {RequestKind.REJECT, RequestKind.HANG_UP}
+_NEVER_CONNECTED = {
+    FailureReason.BUSY,
+    FailureReason.DECLINED,
+    FailureReason.NO_ANSWER,
+    FailureReason.UNREACHABLE,
+    FailureReason.TARGET_NOT_FOUND,
+    FailureReason.TARGET_NOT_ALLOWED,
+}
+"""The reasons for the end of a call that say that it was never connected."""
 _NEEDS_CALL = {*_CONNECTING, RequestKind.HOLD, RequestKind.RESUME}
 
 
@@ -37,7 +46,9 @@ def conclude_by_fact(transition: Transition, step: OpenTransfer, fact: Fact) -> 
         transition.complete(step, None, basis=Basis.STATED, fact=fact)
     elif step.kind in _NEEDS_CALL and ended:
         result = _as_end(fact.result or Result())
-        transition.fail(step, result, basis=Basis.STATED, call_alive=False, fact=fact)
+        says_never_connected = step.kind in _CONNECTING and result.reason in _NEVER_CONNECTED
+        basis = Basis.STATED if says_never_connected else Basis.INFERRED  # the proof of a success may be late
+        transition.fail(step, result, basis=basis, call_alive=False, fact=fact)
     else:
         return False
     return True

@@ -89,9 +89,10 @@ def report_event(event: Event) -> None:
     extra |= {"event_id": event.id, "sequence": event.sequence, **_fields_of(event, ("correlation_id",))}
     if isinstance(event, Outcome):
         extra |= _fields_of(event, _OUTCOME_FIELDS)
-        if hasattr(event, "left"):
+        left = getattr(event, "left", None)
+        if left is not None:
             extra |= _fields_of(event, ("agent_call", "caller_held"))
-            extra["left"] = [safe_id(call_id) for call_id in event.left]
+            extra["left"] = [safe_id(call_id) for call_id in left]
         extra["elapsed"] = None if event.elapsed is None else event.elapsed.total_seconds()
     if late:
         _log.warning(

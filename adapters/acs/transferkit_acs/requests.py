@@ -105,7 +105,7 @@ def body_of(submission: Submission) -> dict[str, Any]:
                 operationContext=context,
                 operationCallbackUri=request.callback_uri,
             )
-        case HangUp():
+        case _:  # a hang-up, or a request that no plan accepts
             body = {}
     merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged

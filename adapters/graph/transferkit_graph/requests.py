@@ -104,7 +104,7 @@ def body_of(request: Request, *, form: BodyForm, submission_id: str) -> dict[str
             body = _new_call(request)
         case Hold() | Resume():
             body = {"clientContext": submission_id}
-        case HangUp():
+        case _:  # a hang-up, or a request that no plan accepts
             body = {}
     merged: dict[str, Any] = merge_patch(body, request.extra)
     return merged

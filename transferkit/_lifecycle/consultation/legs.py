@@ -82,7 +82,12 @@ def caller_alive(consultation: OpenConsultation) -> bool | None:
         return True
     if isinstance(consultation.outcome(RequestKind.RESUME), StepCompleted):
         return True
-    outcomes = (consultation.outcome(kind) for kind in _kinds_on_callers_call(consultation))
+    later_than_hold = consultation.step(RequestKind.PLACE_CALL) is not None
+    outcomes = (
+        consultation.outcome(kind)
+        for kind in _kinds_on_callers_call(consultation)
+        if not (later_than_hold and kind is RequestKind.HOLD)  # what was known then may have changed
+    )
     return True if any(isinstance(one, StepFailed) and one.call_alive for one in outcomes) else None
 
 
