@@ -92,8 +92,10 @@ def plan_request(
     legs = calls_of(request, provider, adapter)
     problems = [*planned.problems]
     if len(set(legs)) < len(legs):
-        field = "other" if isinstance(request, Join) else "replaces"
-        problems.append(Problem(field, "is the same call", "the id of the other call, with the target"))
+        field, same = "replaces", "is the call that is to be transferred"
+        if isinstance(request, Join):
+            field, same = "other", "is the same call"
+        problems.append(Problem(field, same, "the id of the other call, with the target"))
     if problems:
         raise InvalidRequest(provider, problems)
     opened = Opened(
