@@ -27,7 +27,7 @@ pytest.importorskip("transferkit_graph")
 
 pytestmark = pytest.mark.heavy
 
-KILLS = int(os.environ.get("TRANSFERKIT_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("TRANSFERKIT_TEST_KILLS", "12"))
 SEED = int(os.environ.get("TRANSFERKIT_TEST_SEED", "1"))
 LIFECYCLE = {"grace": 0.3, "inspect_gap": 0.3, "lease": 1}
 DEADLINE = 10
