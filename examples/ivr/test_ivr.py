@@ -18,7 +18,7 @@ from transferkit import CallIncoming, PhoneNumber, TeamsApp
 from transferkit.emulators import emulators, environment
 from transferkit.testing import scenario
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 ENDED = {"disconnected", "terminated", "taken"}
 

@@ -27,7 +27,7 @@ HOLD = {"graph": "startHoldMusic", "acs": ":hold"}
 RESUME = {"graph": "stopHoldMusic", "acs": ":unhold"}
 OUR_NUMBER = PhoneNumber("+14255550199")
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

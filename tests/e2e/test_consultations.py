@@ -26,7 +26,7 @@ ENDED = {"disconnected", "terminated"}
 ALIVE = {"connected", "established", "transferring"}
 SECONDS = 30
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

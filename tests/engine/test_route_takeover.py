@@ -24,7 +24,7 @@ ATTEMPTS = [
     NEVER,
 ]
 TRIED = [BUSY, DECLINED, RINGS, ANSWERS]
-QUICK = (3, 9, 16)
+QUICK = (3,)
 LONGEST = 56
 COMMITS = [
     pytest.param(commits, marks=() if commits in QUICK else pytest.mark.heavy)
@@ -116,7 +116,13 @@ async def test_another_process_ends_the_ringing_of_an_attempt(stores, fake, cloc
     assert [event.kind for event in events].count("route.attempt") == 2
 
 
-@pytest.mark.parametrize("attempt", [Attempt(RINGS, ring_timeout=20), RINGS], ids=["consultation", "blind"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        pytest.param(Attempt(RINGS, ring_timeout=20), id="consultation", marks=pytest.mark.heavy),
+        pytest.param(RINGS, id="blind"),
+    ],
+)
 async def test_another_process_cancels_a_route(stores, fake, clock, attempt):
     dying, healthy = stores()
     async with client_on(dying, fake, clock) as first:

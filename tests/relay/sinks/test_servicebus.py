@@ -20,6 +20,7 @@ SECONDS = timedelta(seconds=2)
 
 # The SDK does not close the socket of a connection that the other side ended.
 pytestmark = [
+    pytest.mark.heavy,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
