@@ -140,7 +140,7 @@ class _Open(Sink):
         """Do nothing."""
 
     async def send(self, messages: Sequence[Message]) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("replaced by the method of the sink when this one is made")
 
     async def close(self) -> None:
         """Do nothing."""

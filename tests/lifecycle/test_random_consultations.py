@@ -18,9 +18,8 @@ from support.consultation_world import (
     CALLERS_CALL,
     World,
     WorldAdapter,
-    inputs_of,
 )
-from support.engine import Died, Engine
+from support.engine import Died, Engine, inputs_of
 
 from transferkit._lifecycle.consultation.machine import AlreadyDecided, NotAnswered
 from transferkit._lifecycle.consultation_inputs import CancellationDecided, CompletionDecided

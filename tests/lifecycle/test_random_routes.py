@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.engine import Died, Engine
-from support.route_world import ATTEMPTS, CALLERS_CALL, World, WorldAdapter, inputs_of
+from support.engine import Died, Engine, inputs_of
+from support.route_world import ATTEMPTS, CALLERS_CALL, World, WorldAdapter
 
 from transferkit._lifecycle import RouteCancelled, RouteOver
 from transferkit._lifecycle.consultation.machine import AlreadyDecided

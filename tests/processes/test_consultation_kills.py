@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from attrs import define, field
+from support.postgres import with_options
 
 from transferkit import AsyncClient, Outcome
 from transferkit.emulators import emulators
@@ -93,8 +94,7 @@ async def test_killed_processes_leave_no_call_that_the_outcome_does_not_name(
     kept, request, nursery, tmp_path, capsys
 ):
     if kept == "postgres":
-        address = request.getfixturevalue("database")
-        store = f"{address}{'&' if '?' in address else '?'}schema=consultations"
+        store = with_options(request.getfixturevalue("database"), schema="consultations")
     else:
         store = f"sqlite:///{tmp_path}/kills.db"
     chance = Random(SEED)  # noqa: S311 - it is to be repeated, not to be secret

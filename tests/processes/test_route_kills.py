@@ -17,6 +17,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from attrs import define, field
+from support.postgres import with_options
 
 from transferkit import AsyncClient, Outcome, RouteAttempt, parse_identifier
 from transferkit.emulators import emulators
@@ -97,8 +98,7 @@ class Trial:
 @pytest.mark.parametrize("kept", ["sqlite", "postgres"])
 async def test_killed_processes_repeat_and_skip_no_attempt(kept, request, nursery, tmp_path, capsys):
     if kept == "postgres":
-        address = request.getfixturevalue("database")
-        store = f"{address}{'&' if '?' in address else '?'}schema=routes"
+        store = with_options(request.getfixturevalue("database"), schema="routes")
     else:
         store = f"sqlite:///{tmp_path}/kills.db"
     chance = Random(SEED)  # noqa: S311 - it is to be repeated, not to be secret

@@ -9,10 +9,9 @@ from uuid import uuid4
 
 from attrs import define, field, frozen
 
-from support.engine import Died
-from transferkit._lifecycle import CallKey, Observed, PlacedCallObserved
+from support.engine import Died, ModelAdapter
+from transferkit._lifecycle import CallKey
 from transferkit.events import CallConnected, CallEnded, FailureReason, ProviderOther
-from transferkit.provider.adapter import Adapter, Inspection
 from transferkit.provider.capabilities import Capabilities, Support
 from transferkit.provider.facts import Delivery, Fact, Result, Signal
 from transferkit.provider.limits import Anything
@@ -162,20 +161,8 @@ class World:
         self.network.append(fact)
 
 
-def inputs_of(fact, at):
-    """The inputs that the receiver makes of a fact."""
-    call = CallKey(fact.event.provider, fact.event.call_id)
-    inputs = [(call, Observed(at=at, fact=fact))]
-    if fact.placed_by is not None:
-        inputs.append((CallKey(call.provider, fact.placed_by), PlacedCallObserved(at=at, fact=fact)))
-    return inputs
-
-
-class WorldAdapter(Adapter):
+class WorldAdapter(ModelAdapter):
     """The adapter of the model."""
-
-    name = "world"
-    settings_class = object
 
     def __init__(self, world, *, repeatable_for, completes_on_acceptance):
         any_field = dict.fromkeys(("to", "other", "ring_timeout"), Anything())
@@ -194,13 +181,6 @@ class WorldAdapter(Adapter):
             join_side=world.side,
         )
 
-    @property
-    def capabilities(self):
-        return self._capabilities
-
-    async def wire(self, submission):
-        raise NotImplementedError
-
     async def submit(self, submission):
         submission.deadline.check()
         world, request = self.world, submission.request
@@ -216,13 +196,3 @@ class WorldAdapter(Adapter):
         if attempt.answer != "its answer":
             return attempt.answer
         return Submitted(done=done, call_id=answer.call_id) if done else answer
-
-    async def inspect(self, call, *, tenant_id=None):
-        return Inspection(presence=self.world.presence(call.id))
-
-    def route(self, path):
-        return None
-
-    @classmethod
-    def decode(cls, callback):
-        raise NotImplementedError

@@ -11,11 +11,12 @@ from transferkit._engine.planning import plan_request
 from transferkit._engine.scheduler import Scheduler
 from transferkit._engine.sender import Sender
 from transferkit._engine.unrecorded import UnrecordedAnswers
-from transferkit._lifecycle import CallState, Lease
+from transferkit._lifecycle import CallKey, CallState, Lease, Observed, PlacedCallObserved
 from transferkit._telemetry import Telemetry
 from transferkit._util.frozenmap import EMPTY
 from transferkit.codec import decode, encode
 from transferkit.config import LifecycleConfig, RetentionConfig
+from transferkit.provider.adapter import Adapter, Inspection
 from transferkit.stores import MemoryStore
 
 
@@ -37,6 +38,39 @@ class DyingStore(MemoryStore):
         for one in applied:
             assert decode(CallState, encode(one.state)) == one.state
         return applied
+
+
+def inputs_of(fact, at):
+    """The inputs that the receiver makes of a fact."""
+    call = CallKey(fact.event.provider, fact.event.call_id)
+    inputs = [(call, Observed(at=at, fact=fact))]
+    if fact.placed_by is not None:
+        inputs.append((CallKey(call.provider, fact.placed_by), PlacedCallObserved(at=at, fact=fact)))
+    return inputs
+
+
+class ModelAdapter(Adapter):
+    """What the adapters of models have in common: the facts are delivered without callbacks."""
+
+    name = "world"
+    settings_class = object
+
+    @property
+    def capabilities(self):
+        return self._capabilities
+
+    async def wire(self, submission):
+        raise NotImplementedError("a model has no wire")
+
+    async def inspect(self, call, *, tenant_id=None):
+        return Inspection(presence=self.world.presence(call.id))
+
+    def route(self, path):
+        return None
+
+    @classmethod
+    def decode(cls, callback):
+        raise NotImplementedError("a model delivers facts, not callbacks")
 
 
 @define(slots=False)

@@ -10,11 +10,10 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from support.engine import Died
-from transferkit._lifecycle import CallKey, Observed, PlacedCallObserved
+from support.engine import Died, ModelAdapter
+from transferkit._lifecycle import CallKey
 from transferkit.events import CallConnected, CallEnded, FailureReason, ProviderOther
 from transferkit.identifiers import Identifier
-from transferkit.provider.adapter import Adapter, Inspection
 from transferkit.provider.capabilities import Capabilities, Support
 from transferkit.provider.facts import Delivery, Fact, Result, Signal
 from transferkit.provider.limits import Anything
@@ -196,20 +195,8 @@ class World:
         )
 
 
-def inputs_of(fact, at):
-    """The inputs that the receiver makes of a fact."""
-    call = CallKey(fact.event.provider, fact.event.call_id)
-    inputs = [(call, Observed(at=at, fact=fact))]
-    if fact.placed_by is not None:
-        inputs.append((CallKey(call.provider, fact.placed_by), PlacedCallObserved(at=at, fact=fact)))
-    return inputs
-
-
-class WorldAdapter(Adapter):
+class WorldAdapter(ModelAdapter):
     """The adapter of the model."""
-
-    name = "world"
-    settings_class = object
 
     def __init__(self, world, *, repeatable):
         window = timedelta(minutes=5) if repeatable else None
@@ -224,13 +211,6 @@ class WorldAdapter(Adapter):
             join_side=world.side,
         )
 
-    @property
-    def capabilities(self):
-        return self._capabilities
-
-    async def wire(self, submission):
-        raise NotImplementedError
-
     async def submit(self, submission):
         submission.deadline.check()
         executes, answer = self.world.attempts.popleft() if self.world.attempts else EXECUTES
@@ -240,13 +220,3 @@ class WorldAdapter(Adapter):
         if answer is None:
             raise Died
         return answer
-
-    async def inspect(self, call, *, tenant_id=None):
-        return Inspection(presence=self.world.presence(call.id))
-
-    def route(self, path):
-        return None
-
-    @classmethod
-    def decode(cls, callback):
-        raise NotImplementedError

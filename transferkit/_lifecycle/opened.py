@@ -18,7 +18,8 @@ __all__ = ["CallKey", "Opened", "part_id"]
 def part_id(parent_id: str, name: str) -> str:
     """Return the id of a part of a request, which is the same in every process.
 
-    It has the form of a random UUID (version 4), which ACS requires of a request that it executes once.
+    It has the form of a random UUID (version 4): a provider may require that of a request which it executes
+    only once.
     """
     digest = sha256(f"transferkit:{parent_id}/{name}".encode()).digest()
     return str(UUID(bytes=digest[:16], version=4))

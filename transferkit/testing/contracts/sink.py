@@ -66,14 +66,14 @@ class SinkContract:
     @pytest.fixture
     def sink(self) -> Sink:
         """A sink that is not open, with an empty destination. Override it."""
-        raise NotImplementedError
+        raise NotImplementedError("override the fixture `sink`")
 
     async def received(self, number: int) -> Sequence[BaseCloudEvent]:
         """Read this number of events from the destination, oldest first, and any more that are there.
 
         `cloudevents.core.bindings` has the functions that read one. Override it.
         """
-        raise NotImplementedError
+        raise NotImplementedError("override `received`")
 
     @pytest.fixture
     async def opened(self, sink: Sink) -> AsyncGenerator[Sink]:
