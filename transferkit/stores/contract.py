@@ -8,7 +8,7 @@ conformance suite `transferkit.testing.StoreContract`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Final, NewType, final
 
@@ -30,6 +30,7 @@ __all__ = [
     "Store",
     "StoredTransfer",
     "delivery_key",
+    "in_order",
     "needed_provider",
     "within",
 ]
@@ -88,6 +89,11 @@ class CommitUnknown(StoreError):
 def needed_provider(call: CallKey, work: Work) -> str | None:
     """The provider whose adapter is needed for this work; None if any process can do it."""
     return call.provider if work in _WITH_ADAPTER else None
+
+
+def in_order(leased: Iterable[Due]) -> tuple[Due, ...]:
+    """Due work in the order in which `Store.lease_due` returns it."""
+    return tuple(sorted(leased, key=lambda due: (due.at, due.transfer_id, due.work)))
 
 
 _WITH_ADAPTER: Final = frozenset({Work.SUBMIT, Work.INSPECT, Work.ADVANCE})
@@ -177,6 +183,7 @@ class Store(ABC):
     ) -> tuple[Due, ...]:
         """Lease up to `limit` pieces of due work that are not leased, first what has been free longest.
 
+        They are returned in the order of their times, then of their ids and kinds.
         No other caller receives them until `lease.until`. Work is finished by a step, which clears or
         replaces its row. `providers` limits submissions and inspections to these providers (None: all). Work
         of a kind that this version does not know is left to newer versions.

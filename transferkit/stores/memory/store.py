@@ -20,7 +20,15 @@ from transferkit.stores.consumer_groups import (
     ParkedEvent,
     partition_of,
 )
-from transferkit.stores.contract import Applied, Position, Step, Store, StoredTransfer, needed_provider
+from transferkit.stores.contract import (
+    Applied,
+    Position,
+    Step,
+    Store,
+    StoredTransfer,
+    in_order,
+    needed_provider,
+)
 from transferkit.stores.memory.groups import MemoryGroup
 from transferkit.stores.memory.log import Entry, MemoryLog
 from transferkit.stores.transaction import Tables
@@ -96,7 +104,7 @@ class MemoryStore(Store):
         for call, due in leased:
             self._tables.due[due.transfer_id, due.work] = call, due
             self._push_due(due)
-        return tuple(due for _, due in leased)
+        return in_order(due for _, due in leased)
 
     async def next_due(self, *, providers: Collection[str] | None = None) -> datetime | None:
         for _, due in self._pop_due(providers, until=_END_OF_TIME, limit=1):

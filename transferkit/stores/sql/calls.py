@@ -9,7 +9,7 @@ from typing import Any
 from transferkit._lifecycle import CallKey, CallState, Due, Lease, Work
 from transferkit.errors import StoreError
 from transferkit.events import Event, Outcome
-from transferkit.stores.contract import Position, StoredTransfer
+from transferkit.stores.contract import Position, StoredTransfer, in_order
 from transferkit.stores.encoding import event_from_json, request_from_json, state_from_json
 from transferkit.stores.sql.statements import COMMIT, Columns, Operation, Statement, query
 from transferkit.stores.unreadable import UnreadableEvent, readable
@@ -95,11 +95,10 @@ def lease_due(
     """`Store.lease_due`."""
     values = {"now": now, "owner": lease.owner, "until": lease.until, "limit": limit, **_wanted(providers)}
     rows, _ = yield [Statement("lease_due", values), COMMIT]
-    leased = [
+    return in_order(
         Due(transfer_id=columns.text(transfer_id), work=Work(work), at=columns.time(at), lease=lease)
         for transfer_id, work, at in rows
-    ]
-    return tuple(sorted(leased, key=lambda due: due.at))
+    )
 
 
 def next_due(columns: Columns, providers: Collection[str] | None) -> Operation[datetime | None]:

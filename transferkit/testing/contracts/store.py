@@ -307,6 +307,16 @@ class StoreContract(GroupContract, LeaseContract, RetentionContract, UnreadableC
         assert await self._lease(store, late, limit=2) == [(ids[1], Work.SUBMIT), (ids[2], Work.SUBMIT)]
         assert await self._lease(store, late, limit=2) == [(ids[0], Work.SUBMIT)]
 
+    async def test_leased_work_is_returned_in_the_order_of_its_times(self, store: Store) -> None:
+        first, second = opened(new_call()), opened(new_call())
+        for transfer in (first, second):
+            await store.apply(transfer.call, requested(transfer), step)
+        not_sent = NotSent(result=Result(), retry_after=timedelta(seconds=10))
+        answered = Answered(at=AT, transfer_id=second.id, attempt=1, answer=not_sent)
+        await store.apply(second.call, answered, step)
+        # The first one was leased until now; the second one was due in between, and is free for longer.
+        assert await self._lease(store, AT + LEASE) == [(first.id, Work.SUBMIT), (second.id, Work.SUBMIT)]
+
     @pytest.mark.parametrize("others", [(), ("other",)])
     async def test_a_submission_is_leased_only_for_its_provider(
         self, store: Store, call: CallKey, others: Collection[str]
