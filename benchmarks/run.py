@@ -3,8 +3,9 @@
     python benchmarks/run.py [--quick] [--only NAME …] [--graph-sdk-python PATH]
 
 Names: importing, decoding, transfers, receiver. `sqlite` (`sqlite_store.py`), `stored` (`stored_calls.py`),
-`groups` (`consumer_groups.py`), `relay` (`relay.py`) and `postgres` (`postgres_store.py`) run only if they
-are named; `stored`, `groups` and `postgres` need a PostgreSQL server, `relay` the groups dev and brokers.
+`due` (`due_work.py`), `groups` (`consumer_groups.py`), `relay` (`relay.py`) and `postgres`
+(`postgres_store.py`) run only if they are named; `stored`, `due`, `groups` and `postgres` need a PostgreSQL
+server, `relay` the groups dev and brokers.
 Needs `transferkit[all]` and trustme.
 
 msgraph-beta-sdk is very large, so it is expected in another environment: `uv venv X && uv pip install
@@ -43,6 +44,7 @@ SCRIPTS: Final = {
     "groups": ("consumer_groups.py", "--events", "1000", "--rounds", "2"),
     "relay": ("relay.py", "--events", "500", "--rounds", "2"),
     "stored": ("stored_calls.py", "--stored", "20000", "--rounds", "3"),
+    "due": ("due_work.py", "--rounds", "3"),
     "postgres": ("postgres_store.py", "--seconds", "1", "--rounds", "1"),
 }
 """Scripts that print their own results, with the arguments of a quick run."""

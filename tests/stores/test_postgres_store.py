@@ -13,7 +13,7 @@ import pytest
 from support.postgres import SECONDS, calls_in_two_partitions, opened_store, until, with_options
 
 from transferkit import StoreError
-from transferkit._lifecycle import CallKey, step
+from transferkit._lifecycle import CallKey, Work, step
 from transferkit.stores import CommitUnknown, KeyUsed, Store
 from transferkit.stores.consumer_groups import GroupStart, partition_of
 from transferkit.testing import StoreContract
@@ -173,6 +173,30 @@ async def test_a_reader_sees_everything_while_two_processes_write(store, other, 
         await asyncio.gather(*writing)
     for call in calls:
         assert [event.sequence for event in seen if event.call_id == call.id] == [*range(1, 31)]
+
+
+@pytest.mark.parametrize("name", ["lease_due", "next_due"])
+async def test_due_work_is_read_in_the_order_of_its_index_without_statistics(database, store, name):
+    names = ("owner", "until", "now", "works", "any_provider", "providers", "limit")
+    values = {
+        **dict.fromkeys(names),
+        "now": AT,
+        "works": [*Work],
+        "any_provider": False,
+        "providers": ["graph"],
+        "limit": 1,
+    }
+    async with await psycopg.AsyncConnection.connect(database) as connection:
+        await connection.execute(
+            "INSERT INTO transferkit.due (transfer_id, work, at)"
+            " SELECT n, %s, %s FROM generate_series(1, 5000) AS n",
+            (Work.SUBMIT, AT),
+        )
+        explain = b"EXPLAIN " + statements_of("transferkit")[name]
+        plan = await (await psycopg.AsyncClientCursor(connection).execute(explain, values)).fetchall()
+        await connection.rollback()
+    assert any("Index Scan using due_free" in line for (line,) in plan)
+    assert not any("Sort" in line for (line,) in plan)
 
 
 async def test_a_process_stopped_in_a_transaction_blocks_the_others_for_two_seconds_at_most(

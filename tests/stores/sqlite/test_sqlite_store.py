@@ -10,6 +10,7 @@ import threading
 from contextlib import closing
 from datetime import timedelta
 from textwrap import dedent
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from support.sqlite import on_writer
 from support.waiting import until
 
-from transferkit._lifecycle import CallKey, Lease, Observed, step
+from transferkit._lifecycle import CallKey, Lease, Observed, Work, step
 from transferkit._util.frozenmap import freeze
 from transferkit.errors import StoreError
 from transferkit.events import ProviderOther
@@ -468,6 +469,18 @@ def test_leasing_due_work_reads_the_index_in_order_and_sorts_nothing(path, store
     plan = [detail for *_, detail in rows]
     assert any("USING INDEX due_free (free_at<?)" in detail for detail in plan)
     assert not any("ORDER BY" in detail for detail in plan)
+
+
+async def test_a_lease_changes_few_pages_however_much_is_due(path, store):
+    leased = 100
+    due = ((str(uuid4()), Work.SUBMIT, moment) for moment in range(20_000))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO due (transfer_id, work, at) VALUES (?, ?, ?)", due)
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = connection.execute("PRAGMA page_size").fetchone()[0]
+    assert len(await store.lease_due(now=AT, lease=Lease("me", AT + LEASE), limit=leased)) == leased
+    assert path.with_name(f"{path.name}-wal").stat().st_size < leased / 4 * page
 
 
 async def test_a_change_of_the_write_ahead_log_wakes_the_waiters_of_another_process(path, monkeypatch):

@@ -7,8 +7,8 @@ WHERE r.id IN (SELECT value FROM json_each(:transfer_ids)) AND r.outcome IS NOT 
 
 -- name: lease_due
 UPDATE tk.due SET owner = :owner, until = :until
-WHERE (transfer_id, work) IN (
-    SELECT transfer_id, work FROM tk.due
+WHERE number IN (
+    SELECT number FROM tk.due
     WHERE free_at <= :now AND work IN (SELECT value FROM json_each(:works))
     AND (:any_provider OR provider IS NULL OR provider IN (SELECT value FROM json_each(:providers)))
     ORDER BY free_at LIMIT :limit

@@ -56,6 +56,8 @@ CREATE TABLE legs (
 CREATE INDEX legs_transfer ON legs (transfer_id);
 
 CREATE TABLE due (
+    -- In the order of insertion, which is roughly that of the times: a lease of many rows changes few pages.
+    number INTEGER PRIMARY KEY,
     transfer_id ANY NOT NULL,
     work TEXT NOT NULL,
     -- The provider whose adapter the work needs, if it needs one.
@@ -64,8 +66,8 @@ CREATE TABLE due (
     owner ANY,
     until INTEGER,
     free_at INTEGER NOT NULL AS (max(at, coalesce(until, at))) STORED,
-    PRIMARY KEY (transfer_id, work)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (transfer_id, work)
+) STRICT;
 CREATE INDEX due_free ON due (free_at, provider);
 
 CREATE TABLE leases (
