@@ -118,6 +118,7 @@ def fill_postgres(url: str, schema: str, copies: Copies) -> None:
 def fill_sqlite(path: Path, copies: Copies) -> None:
     """Write copies in SQLite."""
     db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA cache_size = -1000000")  # 1 GB: random keys would write each page of an index often
     db.create_function("copied_id", 1, copied_id, deterministic=True)
     db.execute("BEGIN")
     for statement in copies.statements("sqlite"):
