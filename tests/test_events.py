@@ -1,6 +1,7 @@
 """Events and the other public values: frozen, slotted, hashable, picklable."""
 
 import copy
+import inspect
 import pickle
 import re
 from datetime import UTC, datetime
@@ -178,6 +179,13 @@ def test_a_public_value_is_frozen_and_slotted(cls):
     assert cls.__setattr__ is not object.__setattr__
     assert "__slots__" in vars(cls)
     assert not any("__dict__" in vars(base) for base in cls.__mro__[:-1])
+
+
+@pytest.mark.parametrize("cls", VALUES, ids=lambda cls: cls.__name__)
+def test_every_field_that_a_public_value_declares_is_a_field_of_its_instances(cls):
+    hints = inspect.get_annotations(cls)
+    declared = {name for name, hint in hints.items() if not str(hint).startswith("ClassVar")}
+    assert declared <= {attribute.name for attribute in attrs.fields(cls)}
 
 
 @pytest.mark.parametrize("cls", VALUES, ids=lambda cls: cls.__name__)

@@ -4,6 +4,9 @@ Match on the classes. `TransferOutcome`, `RedirectOutcome` and `StepOutcome` are
 events.
 
 The `repr` of an event is safe to log: it contains neither `raw` nor complete phone numbers.
+
+A class without fields of its own has `__slots__ = ()` instead of `@frozen` and inherits the methods of its
+base class: attrs needs about half a millisecond to generate them, in every process that imports this module.
 """
 
 from __future__ import annotations
@@ -182,10 +185,10 @@ class CallIncoming(Event):
 
 
 @final
-@frozen(kw_only=True)
 class CallConnected(Event):
     """The call is connected. Published once for each call; it proves nothing about a transfer."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "call.connected"
 
 
@@ -224,40 +227,40 @@ class _Requested(Event):
 
 
 @final
-@frozen(kw_only=True)
 class TransferRequested(_Requested):
     """The transfer is stored, and nothing was sent yet. Published before the first attempt."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.requested"
 
 
 @final
-@frozen(kw_only=True)
 class RedirectRequested(_Requested):
     """The redirect is stored, and nothing was sent yet. Published before the first attempt."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "redirect.requested"
 
 
 @final
-@frozen(kw_only=True)
 class TransferSubmitted(Event):
     """The provider has the request. It does not prove that the transfer succeeds.
 
     Published at the provider's 2xx response, or at a callback or query that proves it before the response.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.submitted"
 
 
 @final
-@frozen(kw_only=True)
 class RedirectSubmitted(Event):
     """The provider has the request. It does not prove that the redirect succeeds.
 
     Published at the provider's 2xx response, or at a callback that proves it before the response.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "redirect.submitted"
 
 
@@ -273,24 +276,24 @@ class _Stated(Event):
 
 
 @final
-@frozen(kw_only=True)
 class TransferStarted(Event):
     """The provider is transferring the call. Optional; it does not prove an outcome.
 
     Published when the provider reports it in a callback or in the answer to a query (Graph: `transferring`).
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.started"
 
 
 @final
-@frozen(kw_only=True)
 class TransferAccepted(_Stated):
     """The provider reported that the transfer was accepted. Optional; it does not prove an outcome.
 
     On Graph, a failure may still follow.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.accepted"
 
 
@@ -306,7 +309,6 @@ class Outcome(_Stated):
 
 
 @final
-@frozen(kw_only=True)
 class TransferCompleted(Outcome):
     """The transfer succeeded: the target answered, possibly with voicemail.
 
@@ -314,6 +316,7 @@ class TransferCompleted(Outcome):
     can only be that of this transfer (`inferred`).
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.completed"
 
 
@@ -333,7 +336,6 @@ class _Failed(Outcome):
 
 
 @final
-@frozen(kw_only=True)
 class TransferFailed(_Failed):
     """The transfer did not happen.
 
@@ -341,6 +343,7 @@ class TransferFailed(_Failed):
     or a query proves it (`inferred`), or when the request could not be sent (`local`).
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.failed"
 
 
@@ -357,18 +360,17 @@ class _Expired(Outcome):
 
 
 @final
-@frozen(kw_only=True)
 class TransferExpired(_Expired):
     """The caller may or may not have been transferred.
 
     Published when no verdict arrived by the deadline, or within the grace period after the end of the call.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "transfer.expired"
 
 
 @final
-@frozen(kw_only=True)
 class RedirectCompleted(Outcome):
     """The call was redirected. It does not prove that a target answered.
 
@@ -376,11 +378,11 @@ class RedirectCompleted(Outcome):
     (`inferred`).
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "redirect.completed"
 
 
 @final
-@frozen(kw_only=True)
 class RedirectFailed(_Failed):
     """The call was not redirected.
 
@@ -388,11 +390,11 @@ class RedirectFailed(_Failed):
     accepted it (`stated`), or when the request could not be sent (`local`).
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "redirect.failed"
 
 
 @final
-@frozen(kw_only=True)
 class RedirectExpired(_Expired):
     """The call may or may not have been redirected.
 
@@ -400,6 +402,7 @@ class RedirectExpired(_Expired):
     a redirected call and a caller who hung up can end the leg in the same way.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "redirect.expired"
 
 
@@ -473,10 +476,10 @@ class StepExpired(_Expired):
 
 
 @final
-@frozen(kw_only=True)
 class ConsultationRequested(_Requested):
     """The consultation is stored, and nothing was sent yet. All its events belong to the caller's call."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "consultation.requested"
 
 
@@ -488,26 +491,26 @@ class _WithAgent(Event):
 
 
 @final
-@frozen(kw_only=True)
 class ConsultationRinging(_WithAgent):
     """The provider has the request to call the agent. From now on the ringing is limited."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "consultation.ringing"
 
 
 @final
-@frozen(kw_only=True)
 class ConsultationAnswered(_WithAgent):
     """The agent answered: the application and the agent talk, and the caller waits."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "consultation.answered"
 
 
 @final
-@frozen(kw_only=True)
 class ConsultationCompleting(_WithAgent):
     """The application decided to connect the caller and the agent. It cannot be cancelled any more."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "consultation.completing"
 
 
@@ -582,13 +585,13 @@ class ConsultationExpired(_Expired):
 
 
 @final
-@frozen(kw_only=True)
 class RouteRequested(_Requested):
     """The route is stored with its first attempt, and nothing was sent yet.
 
     The attempts have ids and events of their own; `RouteAttempt` names them.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "route.requested"
 
 
