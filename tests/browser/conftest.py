@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

@@ -12,8 +12,8 @@ from transferkit._callbacks.verification.fetching import FetchError
 from transferkit.cli.checks import run_checks
 from transferkit.config import load_config
 from transferkit.provider.adapter import CheckResult
+from transferkit.provider.entry_points import EMULATORS, announced
 from transferkit.provider.http import clock_skew
-from transferkit.provider.registry import EMULATORS, announced
 from transferkit.testing import CallbackSigner, FakeAdapter, ManualClock
 
 PROVIDERS = [name for name in ("acs", "graph") if name in announced(EMULATORS)]

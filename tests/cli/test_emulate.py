@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn")
 from support.command_line import run, started, stop
 
 from transferkit.config import load_config
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 
 pytestmark = pytest.mark.heavy
 

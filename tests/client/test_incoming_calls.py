@@ -19,7 +19,7 @@ from transferkit import (
     RedirectFailed,
     TransferCompleted,
 )
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 PROVIDERS = [name for name in ("acs", "graph") if name in announced(EMULATORS)]

@@ -26,7 +26,7 @@ pytest.importorskip("uvicorn")
 
 from transferkit import TransferCompleted
 from transferkit.emulators import emulators
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 from transferkit.testing import scenario
 
 pytestmark = pytest.mark.heavy

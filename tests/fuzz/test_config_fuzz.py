@@ -24,7 +24,7 @@ from support.fuzzing import (
 
 from transferkit import AsyncClient, ConfigError
 from transferkit.config import load_config
-from transferkit.provider.registry import announced
+from transferkit.provider.entry_points import announced
 
 SECRET = "pl4nted-fuzz-secret"
 PROVIDERS = {"fake": {"like": "graph"} if installed("transferkit_graph") else {}}

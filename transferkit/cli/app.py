@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import EntryPoint
-from typing import Annotated, Any, Final, final
+from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from transferkit import __version__
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["COMMANDS", "app"]
 
@@ -87,8 +89,8 @@ class _Commands(TyperGroup):
 
 def _commands_of_adapters() -> dict[str, EntryPoint]:
     """The command groups that adapters provide. The own commands take precedence."""
-    from transferkit.provider.registry import COMMANDS as GROUP
-    from transferkit.provider.registry import announced
+    from transferkit.provider.entry_points import COMMANDS as GROUP
+    from transferkit.provider.entry_points import announced
 
     return {name: points[0] for name, points in sorted(announced(GROUP).items()) if name not in COMMANDS}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,8 @@ _TEST_PREFIX: Final = "TRANSFERKIT_TEST_"
 
 def read_toml(path: Path) -> Mapping[str, Any]:
     """Read a file. Raises `ConfigError`."""
+    import tomllib
+
     try:
         with path.open("rb") as file:
             return tomllib.load(file)

@@ -20,7 +20,7 @@ from transferkit.client import AsyncClient
 from transferkit.emulators.emulator import Emulator
 from transferkit.emulators.faults import Fault
 from transferkit.provider.clock import Clock
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 from transferkit.testing.server import Authority, Server, serve
 
 __all__ = ["Emulators", "Environment", "emulators", "environment"]

@@ -3,5 +3,5 @@
 * `adapter`: the contract, `Adapter`. `capabilities`: what a provider supports, and `plan`.
 * `facts`: what `decode` returns. `results`: what `submit` and `inspect` return.
 * `deadline`, `http`, `json`, `urls`, `secret`, `clock`: tools for adapters.
-* `registry`: how installed adapters are found.
+* `entry_points`, `registry`: how installed adapters are found and loaded.
 """

@@ -1,48 +1,19 @@
-"""Installed plug-ins, found by their entry points.
-
-The groups are `transferkit.adapters`, `transferkit.emulators` (a provider's emulator), `transferkit.commands`
-(an adapter's commands, a `typer.Typer`) and `transferkit.sinks` (brokers to which the event stream is
-forwarded).
-"""
+"""Loads installed adapters and sinks by name."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from transferkit.errors import AdapterNotFound, ConfigError, DuplicateAdapter, Problem
+from transferkit.provider.entry_points import ADAPTERS, SINKS, announced
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from transferkit.provider.adapter import Adapter
 
-__all__ = [
-    "ADAPTERS",
-    "COMMANDS",
-    "EMULATORS",
-    "SINKS",
-    "adapter_class",
-    "adapter_names",
-    "announced",
-    "sink_class",
-]
-
-ADAPTERS = "transferkit.adapters"
-COMMANDS = "transferkit.commands"
-EMULATORS = "transferkit.emulators"
-SINKS = "transferkit.sinks"
-
-
-def announced(group: str) -> dict[str, list[EntryPoint]]:
-    """Return the entry points of a group by name, without loading them."""
-    from importlib.metadata import entry_points
-
-    found: dict[str, dict[str, EntryPoint]] = defaultdict(dict)
-    for point in entry_points(group=group):
-        found[point.name].setdefault(point.value, point)  # an editable install may be listed twice
-    return {name: list(points.values()) for name, points in found.items()}
+__all__ = ["adapter_class", "adapter_names", "sink_class"]
 
 
 def adapter_names() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from transferkit.cli.output import FAILED, TERMINATED, needs_extra, print_json, unusable
-from transferkit.provider.registry import EMULATORS, announced
+from transferkit.provider.entry_points import EMULATORS, announced
 
 if TYPE_CHECKING:
     from transferkit.cli.demo.display import Display
