@@ -20,6 +20,11 @@ WHERE work IN (SELECT value FROM json_each(:works))
 AND (:any_provider OR provider IS NULL OR provider IN (SELECT value FROM json_each(:providers)))
 ORDER BY free_at LIMIT 1
 
+-- name: last_numbers
+-- The number of the last call, and the position of the last event that was written.
+SELECT coalesce((SELECT max(number) FROM tk.calls), 0),
+       max(pruned, coalesce((SELECT max(position) FROM tk.events), 0)) FROM tk.meta
+
 -- name: end_of_log
 -- The position of the last event that was written, even if it is deleted by now.
 SELECT max(pruned, coalesce((SELECT max(position) FROM tk.events), 0)) FROM tk.meta

@@ -20,15 +20,20 @@ def value(_name: str, given: object) -> object:
     SQLite's text is UTF-8, which has no lone surrogates: text with one is stored as bytes. Times are
     microseconds since 1970, lists are JSON arrays for `json_each`.
     """
-    if isinstance(given, str) and not given.isascii():
-        data = given.encode("utf-8", "surrogatepass")
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            return data
+    if isinstance(given, str):
+        return given if given.isascii() else _utf8(given)
     if isinstance(given, datetime):
         return (given - _EPOCH) // _MICROSECOND
     return json.dumps(given) if isinstance(given, list) else given
+
+
+def _utf8(given: str) -> str | bytes:
+    data = given.encode("utf-8", "surrogatepass")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
+    return given
 
 
 def text(stored: str | bytes) -> str:

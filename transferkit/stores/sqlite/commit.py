@@ -55,12 +55,16 @@ def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int
         return batch.results  # nothing to write: do not wait for the lock
     try:
         session.begin(durable=any(isinstance(job, tuple) or job.durable for job in jobs))
-        refuse_newer(session, path)  # another process may have updated the schema
+        version = session.data_version()
+        changed = version != session.seen_version
+        if changed:  # another process may have updated the schema too
+            refuse_newer(session, path)
+        session.seen_version = version
     except BaseException:
         session.rollback()
         raise
     try:
-        batch.write(session)
+        batch.write(session, read_again=changed)
         results = [None if isinstance(job, tuple) else session.run(job.run()) for job in jobs]
     except Exception as error:  # noqa: BLE001 - the result of its job
         session.rollback()
@@ -102,7 +106,6 @@ class _Batch:
         self._jobs = jobs
         self._partitions = partitions
         self._needed = Needed.by([one for inputs, _ in jobs for one in inputs])
-        self._version = 0
         self._found: Rows = []
         self._read = Read()
         self._decided = Decided()
@@ -113,15 +116,13 @@ class _Batch:
         return self._decided.results
 
     def prepare(self, session: Session) -> None:
-        """Do everything that needs no lock."""
-        with session.snapshot():
-            self._version = _version(session)
-            self._found = self._find(session)
+        """Do everything that needs no lock. The rows may be of different moments, if a process commits now."""
+        self._found = self._find(session)
         self._decide()
 
-    def write(self, session: Session) -> None:
+    def write(self, session: Session, *, read_again: bool) -> None:
         """Write, in the transaction that is open. If another process changed what was read, decide again."""
-        if _version(session) != self._version:
+        if read_again:
             found = self._find(session)
             if found != self._found:
                 self._found = found
@@ -146,8 +147,7 @@ class _Batch:
     def _write(self, session: Session) -> None:
         if not self._decided.new.changed:
             return
-        (number,) = session.one("SELECT coalesce(max(number), 0) FROM calls")
-        (end,) = session.named(Statement("end_of_log"))[0]
+        ((number, end),) = session.named(Statement("last_numbers"))
         numbers = {call: row.number for call, row in self._read.rows.items()}
         for call in sorted(self._decided.new.changed - numbers.keys()):
             number += 1
@@ -163,9 +163,3 @@ class _Batch:
 
 def _of_call(name: str, i: int, call: Any, **values: object) -> Statement:
     return Statement(name, {"i": i, "provider": call.provider, "call_id": call.id, **values})
-
-
-def _version(session: Session) -> int:
-    """A number that changes with every commit of another connection."""
-    (version,) = session.one("PRAGMA data_version")
-    return int(version)

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from re import sub
@@ -45,11 +45,16 @@ class Session:
         connection.text_factory = _text
         self._connection = connection
         self._durable = True
+        self.seen_version: int | None = None
+        """The `data_version` of the last transaction that wrote."""
 
     def rows(self, sql: str, values: Values = ()) -> Rows:
         """Run a statement and fetch its rows."""
-        with closing(self._connection.execute(sql, values)) as cursor:
+        cursor = self._connection.execute(sql, values)
+        try:
             return cursor.fetchall()
+        finally:
+            cursor.close()
 
     def one(self, sql: str, values: Values = ()) -> tuple[Any, ...]:
         """Run a statement that returns one row, and fetch it."""
@@ -65,7 +70,8 @@ class Session:
     def write_rows(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Run a named statement once for each row."""
         values = [_converted(dict(zip(columns, row, strict=True))) for row in rows]
-        self._connection.executemany(_STATEMENTS[name], values).close()
+        if values:
+            self._connection.executemany(_STATEMENTS[name], values).close()
 
     def run(self, operation: Operation[T]) -> T:
         """Run an operation in the transaction that is open."""
@@ -98,6 +104,11 @@ class Session:
             self.rows(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         self.rows("BEGIN IMMEDIATE")
+
+    def data_version(self) -> int:
+        """A number that changes with every commit of another connection."""
+        (version,) = self.one("PRAGMA data_version")
+        return int(version)
 
     def commit(self) -> None:
         """End the transaction. Raises `CommitError`."""
