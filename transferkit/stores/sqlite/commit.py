@@ -116,7 +116,7 @@ class _Batch:
         return self._decided.results
 
     def prepare(self, session: Session) -> None:
-        """Do everything that needs no lock. The rows may be of different moments, if a process commits now."""
+        """Do everything that needs no lock. Rows may be of different moments, if a process commits now."""
         self._found = self._find(session)
         self._decide()
 
