@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from transferkit_acs import AcsSettings
-from transferkit_acs.sdk import open_client
+from transferkit_acs.sdk import Exchange, SdkClient
 
 from transferkit.provider.results import NotSent
 from transferkit.testing.server import stop_accepting
@@ -38,10 +38,10 @@ async def heard():
 
 
 async def ask(endpoint):
-    client = open_client(AcsSettings(), endpoint, AzureKeyCredential("c2VjcmV0"))
-    async with client:
-        with pytest.raises(Exception, match="Not Found"):
-            await client.get_call_connection("x").get_call_properties()
+    client, exchange = SdkClient(AcsSettings(), endpoint, AzureKeyCredential("c2VjcmV0")), Exchange()
+    await client.query("x", exchange)
+    await client.close()
+    assert exchange.result.status == 404
 
 
 async def test_requests_go_through_the_environments_proxy(environment, heard):

@@ -398,7 +398,7 @@ async def test_a_failure_before_sending_is_not_sent(monkeypatch, adapter_at, sub
         raise RuntimeError("not repeated: +14255550100")
 
     monkeypatch.setattr(
-        *{"the request": (sdk, "body_of", fail), "the client": (sdk, "open_client", fail)}[what]
+        *{"the request": (sdk, "body_of", fail), "the client": (sdk, "SdkClient", fail)}[what]
     )
     adapter = adapter_at("http://127.0.0.1:1")
     answer = await adapter.submit(submission(transfer))

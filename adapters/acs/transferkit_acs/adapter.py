@@ -56,10 +56,9 @@ from transferkit_acs.settings import AcsSettings
 from transferkit_acs.sip_headers import with_uui
 
 if TYPE_CHECKING:
-    from azure.communication.callautomation.aio import CallAutomationClient
-
     from transferkit.provider.clock import Clock
     from transferkit_acs.auth import EntraCredential
+    from transferkit_acs.sdk import Exchange, SdkClient
 
 __all__ = ["AcsAdapter"]
 
@@ -74,7 +73,7 @@ _CHECK_KEY = (
 _CHECK_TOKEN = "Check endpoint and the keys of the credential in [providers.acs]."  # noqa: S105 - advice
 _CHECK_ROLE = "Give the application or identity a role on the Communication Services resource."
 
-Operation = Callable[["CallAutomationClient", dict[str, Any]], Awaitable[object]]
+Operation = Callable[["SdkClient", "Exchange"], Awaitable[None]]
 
 
 @final
@@ -90,7 +89,7 @@ class AcsAdapter(Adapter):
         self._settings = settings
         self._capabilities = capabilities_of(settings.api_version)
         self._clock = clock or SystemClock()
-        self._client: CallAutomationClient | None = None
+        self._client: SdkClient | None = None
         self._tokens: EntraCredential | None = None
 
     @property
@@ -146,12 +145,7 @@ class AcsAdapter(Adapter):
             return result
 
     async def _send(self, submission: Submission) -> HttpResponse | NoResponse:
-        from transferkit_acs.sdk import send
-
-        async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await send(client, submission, self._settings, **options)
-
-        return await self._exchange(operation)
+        return await self._exchange(lambda client, exchange: client.send(submission, exchange))
 
     async def _other_party(self, call_id: str) -> Identifier | NotSent | Rejected:
         """The only party of a call besides the application, or why the request that needs it is not sent."""
@@ -210,12 +204,7 @@ class AcsAdapter(Adapter):
         return (ACS.check_result(response, refusals=refusals, now=self._clock.now()),)
 
     async def _query(self, path: str) -> HttpResponse | NoResponse:
-        from transferkit_acs.sdk import query
-
-        async def operation(client: CallAutomationClient, options: dict[str, Any]) -> None:
-            await query(client, path, self._settings, **options)
-
-        return await self._exchange(operation)
+        return await self._exchange(lambda client, exchange: client.query(path, exchange))
 
     async def _exchange(self, operation: Operation) -> HttpResponse | NoResponse:
         """One operation of the SDK: the response, whatever the SDK makes of it, or why there is none."""
@@ -226,7 +215,7 @@ class AcsAdapter(Adapter):
         try:
             # Limits a response that arrives byte by byte: the SDK's limit is for each part.
             async with asyncio.timeout(2 * self._settings.timeout):
-                await operation(self._open(), {"exchange": exchange})
+                await operation(self._open(), exchange)
         except ConfigError as error:
             return misconfigured(error)
         except NoToken as error:
@@ -237,19 +226,20 @@ class AcsAdapter(Adapter):
                 # The SDK has one error for all failures, also after the request was sent: the cause decides.
                 cause = getattr(error, "inner_exception", None) or error
                 return ACS.failure(cause, sent=exchange.sent)
-        if exchange.result.status == HTTPStatus.UNAUTHORIZED and self._tokens is not None:
+        result = exchange.result
+        if result.status == HTTPStatus.UNAUTHORIZED and self._tokens is not None:
             self._tokens.forget()
-        return exchange.result
+        return result
 
-    def _open(self) -> CallAutomationClient:
+    def _open(self) -> SdkClient:
         """The SDK's client, created for the first request. Raises `ConfigError`."""
         from transferkit_acs.auth import EntraCredential, connect
-        from transferkit_acs.sdk import open_client
+        from transferkit_acs.sdk import SdkClient
 
         if self._client is None:
             endpoint, credential = connect(self._settings)
             self._tokens = credential if isinstance(credential, EntraCredential) else None
-            self._client = open_client(self._settings, endpoint, credential)
+            self._client = SdkClient(self._settings, endpoint, credential)
         return self._client
 
     async def aclose(self) -> None:

@@ -1,12 +1,14 @@
-"""The official SDK, configured to send each request once, without redirects, and with the published body.
+"""The official SDK's authentication over azure-core's transport: each request is sent once, no redirects.
 
-The life cycle decides about retries, because only it knows whether one is safe. The SDK's models lack `kind`,
-write clouds in upper case, and drop Teams call details without SIP or VoIP headers (1.6.0). So the body is
-written here, and the SDK's client sends it with its own headers, authentication and transport.
+The life cycle decides about retries, because only it knows whether one is safe. So azure-core's pipeline has
+only the policies that a request needs, and none that repeats, redirects or logs it. The SDK's models lack
+`kind`, write clouds in upper case, and drop Teams call details without SIP or VoIP headers (1.6.0). So the
+body is written here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,15 +17,17 @@ from uuid import uuid4
 from aiohttp import ClientRequest, ClientResponse, ClientSession, DummyCookieJar, TCPConnector
 from aiohttp.connector import Connection
 from attrs import define
-from azure.communication.callautomation.aio import CallAutomationClient
+from azure.communication.callautomation import __version__ as sdk_version
+from azure.communication.callautomation._shared.auth_policy_utils import get_authentication_policy
 from azure.core.credentials import AzureKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline import AsyncPipeline, PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import AsyncHTTPPolicy, UserAgentPolicy
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from transferkit_microsoft.responses import HttpResponse
 
+from transferkit._util.frozenmap import EMPTY
 from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import check_deadline
 from transferkit.provider.secret import MASK
@@ -32,16 +36,16 @@ from transferkit_acs.auth import placeholder
 from transferkit_acs.requests import CALLS_PATH, body_of, headers_of, method_of, path_of
 from transferkit_acs.settings import AcsSettings
 
-__all__ = ["Exchange", "open_client", "query", "send", "show"]
+__all__ = ["Exchange", "SdkClient", "show"]
 
-_NOTHING: Final[SansIOHTTPPolicy[Any, Any]] = SansIOHTTPPolicy()
-"""A policy that does nothing, in place of the SDK's retries and redirects."""
+_SDK: Final = f"communication-callautomation/{sdk_version}"
+_USER_AGENT: Final[str] = UserAgentPolicy(sdk_moniker=_SDK).user_agent
 
 
 @final
 @define
 class Exchange:
-    """The request and response of one call of the SDK, which gets this as the option `exchange`."""
+    """The request and response of one call of the SDK."""
 
     sent: bool = False
     """Whether a request reached the transport. A failure before that means that nothing was sent."""
@@ -62,45 +66,82 @@ class Exchange:
 
 
 @final
-class _Watch(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+class _Watch(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """Records requests and responses. It runs after authentication, which may send twice."""
 
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         context = request.context
         if "exchange" in context.options:  # the transport would receive it
             context["exchange"] = context.options.pop("exchange")
-        exchange: Exchange | None = context.get("exchange")
-        if exchange is not None:
-            exchange.sent, exchange.response = True, None
+        exchange: Exchange = context["exchange"]
+        exchange.sent, exchange.response = True, None
+        response = await self.next.send(request)
+        exchange.response = response.http_response
+        return response
 
-    def on_response(
+
+@final
+class SdkClient:
+    """Sends requests to one resource. It connects for the first request.
+
+    `endpoint` has no slash at its end.
+    """
+
+    def __init__(
         self,
-        request: PipelineRequest[HttpRequest],
-        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
+        settings: AcsSettings,
+        endpoint: str,
+        credential: AzureKeyCredential | AsyncTokenCredential,
+        *,
+        transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse] | None = None,
     ) -> None:
-        exchange: Exchange | None = request.context.get("exchange")
-        if exchange is not None:
-            exchange.response = response.http_response
+        self._endpoint = endpoint
+        self._query = f"api-version={settings.api_version.value}"
+        self._proxies = _proxies(endpoint)
+        authentication: Any = get_authentication_policy(endpoint, credential, is_async=True)
+        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
+            transport or _open_transport(settings), [authentication, _Watch()]
+        )
 
+    async def send(self, submission: Submission, exchange: Exchange) -> None:
+        """Send a submission. Raises what the SDK raises if there is no response."""
+        request = submission.request
+        body = body_of(submission) or None
+        await self._send(method_of(request), path_of(request), exchange, headers_of(submission), body)
 
-def open_client(
-    settings: AcsSettings,
-    endpoint: str,
-    credential: AzureKeyCredential | AsyncTokenCredential,
-    *,
-    transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse] | None = None,
-) -> CallAutomationClient:
-    """The SDK's client. It connects for the first request."""
-    return CallAutomationClient(
-        endpoint,
-        credential,
-        api_version=settings.api_version.value,
-        retry_policy=_NOTHING,
-        redirect_policy=_NOTHING,
-        custom_hook_policy=_Watch(),
-        transport=transport or _open_transport(settings),
-        proxies=_proxies(endpoint),
-    )
+    async def query(self, path: str, exchange: Exchange) -> None:
+        """Query a path below that of all calls. Raises as `send` does."""
+        await self._send("GET", f"{CALLS_PATH}/{path}", exchange)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        exchange: Exchange,
+        headers: Mapping[str, str] = EMPTY,
+        body: dict[str, Any] | None = None,
+    ) -> None:
+        request = HttpRequest(
+            method,
+            f"{self._endpoint}{path}?{self._query}",
+            headers={
+                "Accept": "application/json",
+                "User-Agent": _USER_AGENT,
+                "x-ms-client-request-id": str(uuid4()),
+                **headers,
+            },
+            json=body,
+        )
+        # As a stream, so that a response whose body breaks off still counts by its status.
+        sent = await self._pipeline.run(request, stream=True, proxies=self._proxies, exchange=exchange)
+        async with sent.http_response as response:
+            await response.read()
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._pipeline.__aexit__()
 
 
 class _CheckedRequest(ClientRequest):
@@ -139,48 +180,11 @@ def _proxies(endpoint: str) -> dict[str, str]:
     return {} if proxy is None or bypassed else {parts.scheme: proxy}
 
 
-@final
-class _Request(HttpRequest):
-    """A request for one call, so the SDK needs no copy of it."""
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> _Request:
-        return self
-
-
-async def send(
-    client: CallAutomationClient, submission: Submission, settings: AcsSettings, **options: Any
-) -> None:
-    """Send a submission with the SDK's client. Raises what the SDK raises if there is no response."""
-    request = submission.request
-    wire_request = _Request(
-        method_of(request),
-        f"{path_of(request)}?api-version={settings.api_version.value}",
-        headers={"Accept": "application/json", **headers_of(submission)},
-        json=body_of(submission) or None,
-    )
-    await _send(client, wire_request, **options)
-
-
-async def query(client: CallAutomationClient, path: str, settings: AcsSettings, **options: Any) -> None:
-    """Query a path below that of all calls. Raises as `send` does."""
-    address = f"{CALLS_PATH}/{path}?api-version={settings.api_version.value}"
-    await _send(client, _Request("GET", address, headers={"Accept": "application/json"}), **options)
-
-
-async def _send(client: CallAutomationClient, request: _Request, **options: Any) -> None:
-    # The SDK's own id contains the address of the network card.
-    options["request_id"] = str(uuid4())
-    # As a stream, so that a response whose body breaks off still counts by its status.
-    sent = client._client.send_request(request, stream=True, **options)  # noqa: SLF001 - public, but for its name
-    async with await sent as response:
-        await response.read()
-
-
 async def show(settings: AcsSettings, submission: Submission) -> WireRequest:
     """The request that `send` would send. Resolves no secret and opens no connection."""
-    client = open_client(settings, settings.shown_endpoint, placeholder(settings), transport=_Nowhere())
+    client = SdkClient(settings, settings.shown_endpoint, placeholder(settings), transport=_Nowhere())
     try:
-        await send(client, submission, settings)
+        await client.send(submission, Exchange())
     except _Caught as caught:
         request = caught.request
     else:
