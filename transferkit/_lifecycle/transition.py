@@ -84,12 +84,13 @@ class Transition:
         self.at = at
         self.events: list[Event] = []
         self.outcomes: list[Outcome] = []
+        self._sequence = state.sequence
         self._due: dict[tuple[str, Work], Due | None] = {}
 
     def decide(self, **more: Any) -> Decision:
         """Return the decision. `more` are further fields of it."""
         return Decision(
-            state=self.state,
+            state=evolve(self.state, sequence=self._sequence) if self.events else self.state,
             events=tuple(self.events),
             due=tuple(due for due in self._due.values() if due),
             cleared=tuple(key for key, due in self._due.items() if due is None),
@@ -152,18 +153,21 @@ class Transition:
 
     def append(self, event: E, **changes: Any) -> E:
         """Append an event with the call's next sequence number, and return it."""
-        sequence = self.state.sequence + 1
-        id_ = _event_id(self.call, sequence, event.kind, event.time)
-        numbered = evolve(event, sequence=sequence, id=id_, **changes)
-        self.state = evolve(self.state, sequence=sequence)
+        numbered = evolve(event, **self._number(event.kind, event.time), **changes)
         self.events.append(numbered)
         return numbered
+
+    def _number(self, kind: str, time: datetime) -> dict[str, Any]:
+        """Return the fields that the call's next event has because of its place."""
+        self._sequence += 1
+        return {"sequence": self._sequence, "id": _event_id(self.call, self._sequence, kind, time)}
 
     def publish(
         self, event: type[Event], transfer: OpenTransfer, fact: Fact | None = None, **fields: Any
     ) -> None:
         """Append an event of the transfer. `fact` is the fact that caused it, if one did."""
-        self.append(self._create(event, transfer, fact, **fields))
+        number = self._number(event.kind, fact.time if fact else self.at)
+        self.events.append(self._create(event, transfer, fact, **number, **fields))
 
     def _create(self, event: type[E], transfer: OpenTransfer, fact: Fact | None, **fields: Any) -> E:
         if fact:

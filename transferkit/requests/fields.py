@@ -53,12 +53,12 @@ class RequestKind(StrEnum):
     @property
     def is_step(self) -> bool:
         """Whether it is a call step, which one request to the provider performs."""
-        return self not in {
-            RequestKind.TRANSFER,
-            RequestKind.REDIRECT,
-            RequestKind.CONSULTATION,
-            RequestKind.ROUTE,
-        }
+        return self not in _OTHER_THAN_STEPS
+
+
+_OTHER_THAN_STEPS = frozenset(
+    {RequestKind.TRANSFER, RequestKind.REDIRECT, RequestKind.CONSULTATION, RequestKind.ROUTE}
+)
 
 
 @final

@@ -76,14 +76,19 @@ class Tables:
 
     def over(self, base: Tables) -> Tables:
         """A view in which reads fall through to `base` and writes go to these tables."""
-        return evolve(
-            self,
+        return Tables(
             calls=ChainMap(self.calls, base.calls),
             unreadable=base.unreadable,
+            recorded_at=self.recorded_at,
             marks=ChainMap(self.marks, base.marks),
             keys=ChainMap(self.keys, base.keys),
             legs=ChainMap(self.legs, base.legs),
+            opened=self.opened,
             outcomes=ChainMap(self.outcomes, base.outcomes),
+            due=self.due,
+            events=self.events,
+            changed=self.changed,
+            peeked=self.peeked,
         )
 
     def update(self, other: Tables) -> None:

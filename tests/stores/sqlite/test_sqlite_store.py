@@ -28,7 +28,7 @@ from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql import calls
 from transferkit.stores.sql.statements import named_statements
 from transferkit.stores.sqlite import SqliteStore, schema, watch
-from transferkit.stores.sqlite.columns import COLUMNS, text, value
+from transferkit.stores.sqlite.columns import COLUMNS, stored
 from transferkit.stores.sqlite.connection import Session
 from transferkit.testing import StoreContract
 from transferkit.testing.contracts.store_groups import record
@@ -394,8 +394,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 @given(ANY_TEXT, ANY_TEXT)
 def test_any_text_is_read_as_it_was_written_and_equal_only_to_itself(one, two):
-    first, second = value("call_id", one), value("call_id", two)
-    assert text(first) == one
+    first, second = stored(one), stored(two)
+    assert COLUMNS.text(first) == one
     assert (first == second) is (one == two)
     with closing(sqlite3.connect(":memory:")) as db:
         assert db.execute("SELECT ?, ? = ?", (first, first, second)).fetchone() == (first, one == two)

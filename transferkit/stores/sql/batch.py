@@ -158,9 +158,10 @@ def _due(call: CallKey, due: Due) -> tuple[Any, ...]:
 def decide(jobs: Iterable[tuple[Inputs, Step]], read: Tables) -> Decided:
     """Run the steps of each job. A job that raises changes nothing; its error is its result."""
     decided = Decided()
+    base = decided.new.over(read)  # what a job adds to `decided` is visible to the next one
     for inputs, step in jobs:
         changes = Tables()
-        view = changes.over(decided.new.over(read))
+        view = changes.over(base)
         try:
             applied = tuple(view.apply(call, happened, step) for call, happened in inputs)
             decided.add(changes)

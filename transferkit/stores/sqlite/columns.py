@@ -8,13 +8,18 @@ from typing import Final
 
 from transferkit.stores.sql.statements import Columns
 
-__all__ = ["COLUMNS", "text", "value"]
+__all__ = ["COLUMNS", "stored"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def value(_name: str, given: object) -> object:
+def _value(_name: str, given: object) -> object:
+    """`Columns.value`."""
+    return stored(given)
+
+
+def stored(given: object) -> object:
     """A value as it is stored and compared.
 
     SQLite's text is UTF-8, which has no lone surrogates: text with one is stored as bytes. Times are
@@ -36,14 +41,14 @@ def _utf8(given: str) -> str | bytes:
     return given
 
 
-def text(stored: str | bytes) -> str:
-    """The text that `value` was given."""
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+def _text(column: str | bytes) -> str:
+    """The text that `stored` was given."""
+    return column if isinstance(column, str) else column.decode("utf-8", "surrogatepass")
 
 
-def _time(stored: int) -> datetime:
-    """The time that `value` was given, in UTC."""
-    return _EPOCH + stored * _MICROSECOND
+def _time(column: int) -> datetime:
+    """The time that `stored` was given, in UTC."""
+    return _EPOCH + column * _MICROSECOND
 
 
-COLUMNS: Final = Columns(value=value, text=text, time=_time)
+COLUMNS: Final = Columns(value=_value, text=_text, time=_time)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, final
 from transferkit._util.threads import DaemonThreads
 from transferkit.errors import StoreError
 from transferkit.stores.sql.statements import COMMIT, Operation, Rows, Statement, named_statements
-from transferkit.stores.sqlite.columns import value
+from transferkit.stores.sqlite.columns import stored
 from transferkit.stores.sqlite.errors import CommitError, explained
 
 __all__ = ["ConnectionThread", "Session", "connect"]
@@ -69,7 +69,7 @@ class Session:
 
     def write_rows(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Run a named statement once for each row."""
-        values = [_converted(dict(zip(columns, row, strict=True))) for row in rows]
+        values = [dict(zip(columns, map(stored, row), strict=True)) for row in rows]
         if values:
             self._connection.executemany(_STATEMENTS[name], values).close()
 
@@ -133,7 +133,7 @@ def _text(stored: bytes) -> str:
 
 
 def _converted(values: Mapping[str, object]) -> Mapping[str, object]:
-    return {name: value(name, given) for name, given in values.items()}
+    return {name: stored(given) for name, given in values.items()}
 
 
 def connect(
