@@ -308,10 +308,14 @@ class RandomTransfers(RuleBasedStateMachine):
         """Check a callback about the open transfer: a verdict decides, and nothing else does."""
         record, signals = message.record, message.statement.signals
         record.received |= {*signals}
-        if before.pending_failure is not None and Signal.CALL_ENDED not in signals:
-            assert self.outcome(record) is None, "the failure waits for a query of the call"
-            return
         outcome, due = self.outcome(record), self.due(record.id)
+        if before.pending_failure is not None and Signal.CALL_ENDED in signals:
+            assert isinstance(outcome, FAILED)
+            assert outcome.call_alive is False
+            return
+        if before.pending_failure is not None:
+            assert outcome is None, "the failure waits for a query of the call"
+            return
         match message.statement.verdict:
             case Verdict.SUCCEEDED:
                 assert isinstance(outcome, COMPLETED)
