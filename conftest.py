@@ -8,6 +8,7 @@ and sends its findings to the main process.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Generator
 from typing import Any, final
@@ -83,6 +84,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the guard."""
     logging.getLogger().removeHandler(config.stash[_guard])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Exempt the modules and the collected tests from garbage collection: all of them live until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
