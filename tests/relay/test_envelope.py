@@ -24,6 +24,7 @@ EVENT = TransferCompleted(
     sequence=12,
     basis=Basis.STATED,
 )
+DOCUMENT = asyncapi_document(version="1")
 
 
 def test_the_attributes_name_the_event_its_call_and_its_place():
@@ -78,7 +79,6 @@ def test_the_repr_of_a_message_shows_no_number(planted):
 @given(st.data())
 def test_every_message_matches_the_asyncapi_document(cls, draw):
     event = attrs.evolve(draw.draw(st.from_type(cls)), id="event-1", sequence=1, call_id="call-1")
-    document = asyncapi_document(version="1")
-    payload = document["components"]["messages"][cls.__name__]["payload"]
+    payload = DOCUMENT["components"]["messages"][cls.__name__]["payload"]
     body = json.loads(http.to_structured_event(message_of(event, RelayConfig()).event).body)
-    Draft202012Validator({**payload, "components": document["components"]}).validate(body)
+    Draft202012Validator({**payload, "components": DOCUMENT["components"]}).validate(body)
