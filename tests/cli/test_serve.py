@@ -64,7 +64,7 @@ async def test_callbacks_are_received_until_sigterm(config):
 async def test_due_work_is_done(config):
     async with AsyncClient.from_config(config, background=False) as client:
         # Long enough for the request to be sent on a busy machine.
-        transfer = await client.transfer("c1", to=scenario("silent").number, deadline=3)
+        transfer = await client.transfer("c1", to=scenario("silent").number, deadline=1.5)
         async with serving(config) as (process, line):
             assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+  /callbacks/fake\n", line)
             outcome = await transfer.outcome(timeout=20)

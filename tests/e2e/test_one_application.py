@@ -183,7 +183,7 @@ async def test_a_target_that_rings_too_long_is_hung_up_before_the_next_is_called
     if env.provider == "asterisk":
         pytest.skip("its adapter has no call steps")
     rings, queue = scenario("manual").teams_user, scenario("answers").teams_user
-    route = await env.client.route(env.place_call(), [Attempt(rings, ring_timeout=0.5), queue])
+    route = await env.client.route(env.place_call(), [Attempt(rings, ring_timeout=0.1), queue])
     outcome = await route.outcome(timeout=60)
     assert isinstance(outcome, RouteCompleted)
     assert (outcome.number, outcome.target) == (2, queue)

@@ -132,7 +132,7 @@ async def test_the_fault_early_does_not_wait_forever_for_a_callback(monkeypatch)
         ("duplicate,match=ends", ["ends", "ends", "answers"]),
         ("lose,match=ends", ["answers"]),
         ("reorder,match=ends", ["answers", "ends"]),
-        ("delay=0.5,match=ENDS", ["answers", "ends"]),
+        ("delay=0.2,match=ENDS", ["answers", "ends"]),
         ("reorder,match=answers", ["ends", "answers"]),  # no callback follows that could overtake it
         ("lose,match=nothing of the kind", ["ends", "answers"]),
         ("spelling,match=ends", ["ends", "answers"]),  # this provider has no other spelling

@@ -6,8 +6,9 @@ __all__ = ["client", "clock", "fake", "make", "store"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def stores(request, tmp_path):
+def stores(request, tmp_path, monkeypatch):
     """Makes a store that dies, and one for the process that goes on."""
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)  # a dead process finishes nothing
     if request.param == "sqlite":
         return lambda: dying_and_healthy(tmp_path / "kept.db")
     pytest.importorskip("psycopg")

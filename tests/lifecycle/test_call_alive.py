@@ -66,7 +66,8 @@ async def test_without_a_background_task_the_query_is_cancelled_at_the_limit(clo
     assert (outcome.kind, outcome.call_alive) == ("transfer.failed", None)
 
 
-async def test_with_a_background_task_the_outcome_is_published_at_the_limit(clock):
+async def test_with_a_background_task_the_outcome_is_published_at_the_limit(clock, monkeypatch):
+    monkeypatch.setattr("transferkit._engine.tasks._DRAIN_SECONDS", 0.05)
     fake = NeverAnswersQueries(clock=clock)
     fake.will(REFUSED)
     async with client_of(fake, clock, background=True) as client:

@@ -64,17 +64,23 @@ def create_topic(address, topic=TOPIC, **config):
         created.result(10)
 
 
-def records(address, number, topic=TOPIC, *, quiet=0.5):
+def records(address, number, topic=TOPIC, *, quiet=0.2):
     """The records of a topic, at least this number; in order within each partition.
 
     It reads until nothing arrives for `quiet` seconds. The end of a partition is not asked for, because Tansu
     reports it too low for a while.
     """
     consumer = Consumer(
-        {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest", "log_level": 0}
+        {
+            "bootstrap.servers": address,
+            "group.id": "test",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
     )
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
-    found, missing = [], 60
+    found, missing = [], 150
     while missing:
         record = consumer.poll(quiet)
         if record is not None and record.error() is None:

@@ -74,7 +74,7 @@ async def test_without_a_fault_requests_are_forwarded_and_the_connection_is_kept
 async def test_the_client_receives_no_response(proxy, http, bodies, fault, error, forwarded):
     proxy.apply(fault(forwarded=forwarded))
     with pytest.raises(error):
-        await http.post("/", content=b"one", timeout=httpx.Timeout(30, read=0.5 if fault is Stall else 30))
+        await http.post("/", content=b"one", timeout=httpx.Timeout(30, read=0.2 if fault is Stall else 30))
     assert len(bodies) == forwarded
     assert (await http.post("/", content=b"two")).text == "ok"
 

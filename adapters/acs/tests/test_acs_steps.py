@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from transferkit_acs import AcsAdapter, AcsSettings, ApiVersion
+from transferkit_acs import adapter as acs_adapter
 
 from transferkit.emulators import Fault
 from transferkit.events import Basis, FailureReason
@@ -215,7 +216,8 @@ async def test_a_hold_without_a_participant_holds_the_only_other_one_and_is_conf
         }
 
 
-async def test_a_hold_that_does_not_take_effect_is_not_confirmed(bench, submission):
+async def test_a_hold_that_does_not_take_effect_is_not_confirmed(bench, submission, monkeypatch):
+    monkeypatch.setattr(acs_adapter, "_CONFIRMATION_PAUSES", (0.0, 0.01))
     person = scenario("hold_fails").number
     call = bench.emulator.place_call(callback_url=f"{bench.url}/calls", caller=person)
     result = await submitted(bench, submission, Hold(call, participant=person))

@@ -26,6 +26,8 @@ from transferkit.testing.server import serve
 
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 CHAIN = "2d1254dd-0000-4000-8000-687dfe328daf"
+SHORT = 0.2
+"""Seconds, for what times out."""
 
 
 def http(status: int, body: object = None, **headers: str) -> bytes:
@@ -328,7 +330,7 @@ async def test_after_a_lost_connection_the_request_may_have_executed(submit, beh
 
 @pytest.mark.parametrize("behaviour", [stall, trickle], ids=lambda behaviour: behaviour.__name__)
 async def test_after_a_timeout_the_request_may_have_executed(submit, behaviour):
-    answer = await submit(behaviour, timeout=0.5)
+    answer = await submit(behaviour, timeout=SHORT)
     assert isinstance(answer, MaybeSent)
     assert answer.result.reason is FailureReason.TIMEOUT
 
@@ -352,13 +354,13 @@ def half(status: int, *, then: str, **headers: str):
 
 @pytest.mark.parametrize("then", ["ends", "trickles"])
 async def test_a_success_whose_body_breaks_off_is_submitted(submit, then):
-    answer = await submit(half(202, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
+    answer = await submit(half(202, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=SHORT)
     assert answer == Submitted(correlation_id=CHAIN)
 
 
 @pytest.mark.parametrize("then", ["ends", "trickles"])
 async def test_a_rejection_whose_body_breaks_off_is_a_rejection(submit, then):
-    answer = await submit(half(403, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=0.5)
+    answer = await submit(half(403, then=then, X_Microsoft_Skype_Chain_ID=CHAIN), timeout=SHORT)
     assert isinstance(answer, Rejected)
     assert (answer.result.code, answer.result.subcode) == (403, None)
     assert (answer.result.reason, answer.result.request_id) == (FailureReason.FORBIDDEN, CHAIN)

@@ -29,6 +29,12 @@ AGENT = SipAddress("sip:agent@pbx.example")
 SILENT = scenario("silent").number
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(listening, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("transferkit._engine.connections._FIRST_PAUSE", 0.05)
+
+
 async def begun(pbx, client, *, to=SILENT, **more):
     """A transfer that Asterisk executes and says nothing about; returns it and its channel."""
     call = pbx.place_call()

@@ -17,12 +17,12 @@ from transferkit.testing.contracts.sink import sample_message
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="nats-server is not installed")
 
-
-SECOND = timedelta(seconds=1)
+SHORT = timedelta(milliseconds=300)
 
 
 @pytest.fixture
-async def server(tmp_path):
+async def server(tmp_path, monkeypatch):
+    monkeypatch.setattr("transferkit.relay.sinks.nats._RECONNECT_SECONDS", 0.05)
     server = NatsServer(tmp_path / "jetstream")
     await server.start()
     yield server
@@ -135,14 +135,14 @@ async def test_a_stream_may_use_any_wildcards_that_cover_the_subjects(server, su
 async def test_a_server_that_cannot_be_reached_is_an_error(server):
     await server.kill()
     with pytest.raises(SinkError, match="NATS cannot be used"):
-        await NatsSink(settings(server, timeout=SECOND)).open()
+        await NatsSink(settings(server, timeout=SHORT)).open()
 
 
 async def test_a_wrong_token_is_an_error_that_does_not_show_it(tmp_path, planted):
     server = NatsServer(tmp_path / "jetstream", "--auth", "right")
     await server.start()
     secret = Secret(value=planted.client_secret)
-    sink = NatsSink(settings(server, token=secret, timeout=SECOND))
+    sink = NatsSink(settings(server, token=secret, timeout=SHORT))
     with pytest.raises(SinkError, match=r"(?i)authorization") as raised:
         await sink.open()
     assert not planted.shown_in(raised.value)

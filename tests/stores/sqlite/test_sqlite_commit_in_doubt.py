@@ -97,7 +97,10 @@ async def test_a_transfer_whose_commit_reported_an_error_after_it_was_done_conti
     assert len(client.fake.submissions) == 1
 
 
-async def test_a_transfer_whose_commit_failed_and_that_is_not_found_may_be_recorded(client, store, commits):
+async def test_a_transfer_whose_commit_failed_and_that_is_not_found_may_be_recorded(
+    client, store, commits, monkeypatch
+):
+    monkeypatch.setattr("transferkit._engine.sender._LOOK_PAUSES", (0, 0))
     commits.fail(done=False)
     with pytest.raises(CommitUnknown, match=r"client\.get"):
         await client.transfer("call-1", to=ANSWERS, idempotency_key="case-1")
