@@ -14,10 +14,13 @@ import asyncio
 import gc
 import json
 import os
+import sqlite3
 import subprocess
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -142,6 +145,37 @@ async def acs_sdk(arguments: argparse.Namespace) -> AsyncGenerator[Transfer]:
         yield transfer
 
 
+# --- handwritten ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def recorded(arm: Arm) -> AsyncGenerator[Transfer]:
+    """What an SDK needs beside it so that a crash leaves no doubt about what was sent.
+
+    A commit with full sync before each request and one after its response, in a thread of their own.
+    """
+
+    def execute(*statement: Any) -> None:
+        database.execute(*statement)
+
+    with TemporaryDirectory(prefix="transferkit-benchmark-") as folder, ThreadPoolExecutor(1) as thread:
+        database = sqlite3.connect(f"{folder}/sent.db", isolation_level=None, check_same_thread=False)
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        execute("CREATE TABLE sent (id TEXT PRIMARY KEY, request TEXT, accepted INTEGER)")
+        run = partial(asyncio.get_running_loop().run_in_executor, thread, execute)
+        async with arm as send:
+
+            async def transfer() -> None:
+                own = str(uuid4())
+                await run("INSERT INTO sent VALUES (?, ?, NULL)", (own, json.dumps({"to": NUMBER})))
+                await send()
+                await run("UPDATE sent SET accepted = 1 WHERE id = ?", (own,))
+
+            yield transfer
+        database.close()
+
+
 # --- transferkit ------------------------------------------------------------------------------------
 
 
@@ -207,9 +241,11 @@ ARMS: Final[dict[str, Callable[[argparse.Namespace], Arm]]] = {
     "httpx": bare_httpx,
     "httpx over aiohttp": httpx_over_aiohttp,
     "msgraph-beta-sdk": graph_sdk,
+    "msgraph-beta-sdk, recorded": lambda arguments: recorded(graph_sdk(arguments)),
     "transferkit-graph, memory": lambda arguments: transferkit(arguments, "graph", durable=False),
     "transferkit-graph, SQLite": lambda arguments: transferkit(arguments, "graph", durable=True),
     "azure-communication-callautomation": acs_sdk,
+    "azure-communication-callautomation, recorded": lambda arguments: recorded(acs_sdk(arguments)),
     "transferkit-acs, memory": lambda arguments: transferkit(arguments, "acs", durable=False),
     "transferkit-acs, SQLite": lambda arguments: transferkit(arguments, "acs", durable=True),
 }

@@ -5,7 +5,8 @@
 Measures from the request to the provider's 202, with 1 and with 50 transfers in flight, each for another
 call, from a provider that answers at once and from one that answers after 20 ms. transferkit plans and stores
 the request, gets its token from msal's cache, sends the request and stores the response: in memory, and in
-SQLite with two full syncs. The SDKs and httpx only send, with a fixed token. Each arm runs in its own
+SQLite with two full syncs. The SDKs and httpx only send, with a fixed token; "recorded" is an SDK with two
+full syncs too, the least that shows after a crash what was sent. Each arm runs in its own
 process, whose CPU time (all threads) is measured; the provider, which accepts every request, runs in another.
 The arms alternate. A ratio compares two arms of the same round.
 
@@ -35,12 +36,18 @@ GRAPH_SDK: Final = "msgraph-beta-sdk"
 ARMS: Final[dict[str, tuple[str, ...]]] = {
     "graph": (
         GRAPH_SDK,
+        f"{GRAPH_SDK}, recorded",
         "httpx",
         "httpx over aiohttp",
         "transferkit-graph, memory",
         "transferkit-graph, SQLite",
     ),
-    "acs": ("azure-communication-callautomation", "transferkit-acs, memory", "transferkit-acs, SQLite"),
+    "acs": (
+        "azure-communication-callautomation",
+        "azure-communication-callautomation, recorded",
+        "transferkit-acs, memory",
+        "transferkit-acs, SQLite",
+    ),
 }
 """The first arm is the reference, and the targets are for the last one."""
 LIMITS: Final = {"graph": {1: 1.1, 50: 0.3}, "acs": {1: 1.5, 50: 0.65}}
@@ -105,17 +112,22 @@ def compare(
 ) -> Report:
     """Compare the CPU time of one provider's arms."""
     paces = paces_of(arms, count=count, rounds=rounds, in_flight=in_flight, delay=delay)
-    first, durable = next(iter(arms)), ARMS[name][-1]
-    ratios = {
-        arm: Spread.of(pace.cpu / base.cpu for pace, base in zip(found, paces[first], strict=True))
-        for arm, found in paces.items()
-    }
+    (first, second, *_), durable = arms, ARMS[name][-1]
+
+    def ratios_to(reference: str) -> dict[str, Spread]:
+        return {
+            arm: Spread.of(pace.cpu / base.cpu for pace, base in zip(found, paces[reference], strict=True))
+            for arm, found in paces.items()
+        }
+
+    ratios, to_second = ratios_to(first), ratios_to(second)
     rows = [
         (
             arm,
             Spread.of(pace.cpu * 1e6 for pace in found).text(".0f"),
             Spread.of(1 / pace.wall for pace in found).text(".0f"),
             ratios[arm].text(),
+            to_second[arm].text(),
         )
         for arm, found in paces.items()
     ]
@@ -124,7 +136,7 @@ def compare(
     if first == ARMS[name][0]:
         what, ratio = f"{durable}, {where}: CPU ÷ {first}", ratios[durable]
         targets = (Target(what, ratio.middle, LIMITS[name][in_flight], rounds=ratio),)
-    head = (f"{name}, {where}", "CPU in µs", "per second", f"CPU ÷ {first}")
+    head = (f"{name}, {where}", "CPU in µs", "per second", f"CPU ÷ {first}", f"÷ {second}")
     return Report(table(head, rows), targets)
 
 
@@ -142,10 +154,13 @@ def reports(
 ) -> Iterator[Report]:
     """The reports of each provider."""
     for name in providers:
-        arms = {arm: graph_sdk_python if arm == GRAPH_SDK else sys.executable for arm in ARMS[name]}
-        if GRAPH_SDK in arms and not has(graph_sdk_python, "msgraph_beta"):
+        arms = dict.fromkeys(ARMS[name], sys.executable)
+        of_graph_sdk = [arm for arm in arms if arm.startswith(GRAPH_SDK)]
+        if of_graph_sdk and has(graph_sdk_python, "msgraph_beta"):
+            arms |= dict.fromkeys(of_graph_sdk, graph_sdk_python)
+        elif of_graph_sdk:
             yield Report(f"{GRAPH_SDK} is not compared: {graph_sdk_python} has none (see --graph-sdk-python)")
-            del arms[GRAPH_SDK]
+            arms = {arm: python for arm, python in arms.items() if arm not in of_graph_sdk}
         count, rounds = (150, 1) if quick else (300, 7)
         for delay in DELAYS:
             for in_flight in IN_FLIGHT:
