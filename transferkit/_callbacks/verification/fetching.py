@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
+from urllib.request import getproxies, proxy_bypass
 
 from transferkit.provider.urls import host_of, is_loopback, is_public, read_url
 
@@ -82,8 +83,6 @@ async def _follow(client: httpx.AsyncClient, url: str, *, public: bool, resolve:
 
 def _proxy(url: str) -> str | None:
     """The proxy that the environment sets for a URL; None for loopback."""
-    from urllib.request import getproxies, proxy_bypass
-
     parts = read_url(url)
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
