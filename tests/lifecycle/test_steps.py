@@ -282,6 +282,15 @@ def test_a_callback_proves_a_placed_call_whose_answer_was_lost():
     assert (story.outcome.placed, story.outcome.basis) == ("provider-1", Basis.STATED)
 
 
+def test_a_callback_without_the_calls_id_proves_a_placed_call_and_does_not_name_it():
+    story = Placed()
+    story.answer(NO_ANSWER)
+    story.hear(CallConnected, names_call=False)
+    assert (story.outcome.basis, story.outcome.placed) == (Basis.STATED, None)
+    story.hear(CallConnected)
+    assert story.state.placed_call == "provider-1"
+
+
 def test_the_end_of_a_placed_call_before_it_connects_is_the_failure():
     story = Placed()
     story.answer(Submitted(call_id="provider-1"))

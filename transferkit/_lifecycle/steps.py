@@ -40,8 +40,8 @@ def conclude_by_fact(transition: Transition, step: OpenTransfer, fact: Fact) -> 
     elif not step.possibly_received:
         return False  # the grace period decides
     elif step.kind in _CONNECTING and isinstance(fact.event, CallConnected):
-        if fact.placed_by is not None and transition.state.placed_call is None:
-            transition.state = evolve(transition.state, placed_call=fact.event.call_id)
+        if fact.placed_by is not None:
+            _note_placed_call(transition, fact)
         step = transition.mark_submitted(step, fact)
         transition.complete(step, None, basis=Basis.STATED, fact=fact)
     elif step.kind in _NEEDS_CALL and ended:
@@ -80,8 +80,7 @@ def observe_placed_call(transition: Transition, fact: Fact) -> Decision:
     """
     if transition.state == CallState():
         return transition.decide()  # no such step is stored
-    if transition.state.placed_call is None:
-        transition.state = evolve(transition.state, placed_call=fact.event.call_id)
+    _note_placed_call(transition, fact)
     step = transition.open
     if step is not None and step.kind in _CONNECTING:
         step = transition.mark_submitted(step, fact)
@@ -93,6 +92,12 @@ def observe_placed_call(transition: Transition, fact: Fact) -> Decision:
         connected=isinstance(fact.event, CallConnected), ended=Signal.CALL_ENDED in fact.signals
     )
     return transition.decide()
+
+
+def _note_placed_call(transition: Transition, fact: Fact) -> None:
+    """Record the id of the call that was placed, if it is new and the fact has it."""
+    if transition.state.placed_call is None and fact.names_call:
+        transition.state = evolve(transition.state, placed_call=fact.event.call_id)
 
 
 def _as_end(result: Result) -> Result:

@@ -80,6 +80,8 @@ class Fact:
     """One statement of a callback about one call.
 
     * `event`: the event to publish for the fact itself, not yet recorded.
+    * `names_call`: whether the callback contains the call's id. If not, `event.call_id` only takes its place,
+      and no request can use it.
     * `operation`: the kind of request that the verdict in `signals` is about; None if it can be any.
     * `transfer_id`: the transfer that the callback's address, or an id in it, names.
     * `placed_by`: the step that placed the call, if the callback's address names it. The receiver sets it.
@@ -95,6 +97,7 @@ class Fact:
     """
 
     event: Event
+    names_call: bool = True
     signals: tuple[Signal, ...] = ()
     result: Result | None = None
     delivery: Delivery | None = None

@@ -171,19 +171,21 @@ def test_only_a_guid_is_changed_to_lower_case(call_id, canonical):
 
 
 @pytest.mark.parametrize(
-    ("change", "call_id"),
+    ("change", "call_id", "names_call"),
     [
-        ({"data": {}, "source": None}, CALL),
-        ({"data": None, "source": "calling/recordings/1", "subject": None}, "none"),
-        ({"data": {"serverCallId": "s1"}, "source": None, "subject": None}, "serverCallId:s1"),
-        ({"data": {"correlationId": "c1"}, "source": None, "subject": None}, "correlationId:c1"),
+        ({"data": {}, "source": None}, CALL, True),
+        ({"data": None, "source": "calling/recordings/1", "subject": None}, "none", False),
+        ({"data": {"serverCallId": "s1"}, "source": None, "subject": None}, "serverCallId:s1", False),
+        ({"data": {"correlationId": "c1"}, "source": None, "subject": None}, "correlationId:c1", False),
     ],
 )
-def test_a_missing_call_id_is_replaced_by_the_next_best_id(callback, cloud_event, change, call_id):
+def test_a_missing_call_id_is_replaced_by_the_next_best_id(
+    callback, cloud_event, change, call_id, names_call
+):
     event = {**cloud_event("CallConnected"), **change, "time": "soon"}
     del event["id"]
     fact = only(callback([event]))
-    assert fact.event.call_id == call_id
+    assert (fact.event.call_id, fact.names_call) == (call_id, names_call)
     assert fact.event.time == AT
     assert not fact.delivery.exact
 

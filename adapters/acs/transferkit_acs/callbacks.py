@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, final
 
+from attrs import evolve
 from transferkit_microsoft.codes import TRANSFER_COMPLETED, call_end, result_info
 from transferkit_microsoft.ids import GUID
 from transferkit_microsoft.lenient_json import JsonObject, text_of
@@ -94,11 +95,13 @@ class _Envelope:
         self.element = element
         self.data = data
         self.value = value
+        call_id = _call_id(element, data)
+        self.names_call = call_id is not None
         time = element.time("time") or element.time("eventtime") or data.time("time")
         self.common: dict[str, Any] = {
             "time": time or callback.received_at,
             "provider": PROVIDER,
-            "call_id": _call_id(element, data),
+            "call_id": call_id or _stand_in(data),
             "correlation_id": data.text("correlationid"),
             "operation_context": data.text("operationcontext"),
             "raw": freeze(value),
@@ -110,6 +113,7 @@ class _Envelope:
         """A fact of this delivery. A verdict in it is `about` a request of this kind."""
         return Fact(
             event=event,
+            names_call=self.names_call,
             signals=signals,
             delivery=self._delivery,
             transfer_id=self.callback.transfer_id,
@@ -142,13 +146,18 @@ class _Envelope:
         return result_info(self.data.get("resultinformation"))
 
 
-def _call_id(element: JsonObject, data: JsonObject) -> str:
-    """The call, from the event's data, else from its address, else from the ids of the call's server."""
+def _call_id(element: JsonObject, data: JsonObject) -> str | None:
+    """The call, from the event's data, else from its address."""
     if named := data.text("callconnectionid"):
         return canonical_call_id(named)
     for name in ("source", "subject"):
         if found := _CALL_IN_SOURCE.search(element.text(name) or ""):
             return canonical_call_id(found[1])
+    return None
+
+
+def _stand_in(data: JsonObject) -> str:
+    """What takes the place of the call's id: an id of the call's server."""
     for name in ("serverCallId", "correlationId"):
         if known := data.text(name.lower()):
             return f"{name}:{known}"
@@ -269,7 +278,7 @@ def _incoming(envelope: _Envelope) -> Fact:
         stale=envelope.callback.received_at - envelope.common["time"] >= _STALE_AFTER,
         incoming_context=data.text("incomingcallcontext"),
     )
-    return envelope.fact(event)
+    return evolve(envelope.fact(event), names_call=True)
 
 
 def _headers(value: object) -> FrozenMap[str]:
