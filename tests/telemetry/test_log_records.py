@@ -16,7 +16,7 @@ from transferkit.provider.results import NotSent, Rejected, Submitted
 from transferkit.testing import FakeAdapter, ManualClock, Script, scenario
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "docs/how_to/operate.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs/reference/telemetry.md").read_text(encoding="utf-8")
 PACKAGES = [
     ROOT / "transferkit/_util",
     *sorted(path.parent for path in ROOT.glob("adapters/*/transferkit_*/log_events.py")),

@@ -1,4 +1,4 @@
-"""The guide to operating lists every metric and span, with units and attributes."""
+"""The reference lists every metric and span, with units and attributes."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from transferkit.provider.adapter import Connection
 from transferkit.provider.results import MaybeSent, NotSent, Rejected
 from transferkit.testing import Script
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs/how_to/operate.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs/reference/telemetry.md"
 
 
 def listed(heading):
@@ -65,7 +65,7 @@ async def test_the_guide_lists_every_span_with_its_attributes(client, seen, fake
     async with client.events("crm", follow=False) as stream:
         async for _ in stream:
             pass
-    rows = listed("Traces")
+    rows = listed("Spans")
     assert set(rows) == {span.name for span in seen.spans()}
     for span in seen.spans():
         own = rows[span.name] + (rows["transferkit.transfer"] if span.name == "transferkit.submit" else "")

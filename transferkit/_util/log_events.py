@@ -14,7 +14,7 @@ __all__ = ["LogEvent"]
 
 @final
 class LogEvent(StrEnum):
-    """The records of the core. `docs/how_to/operate.md` describes each and says what to do."""
+    """The records of the core. `docs/reference/telemetry.md` describes each and says what to do."""
 
     ADAPTER_FAILED = "adapter_failed"
     ANSWER_LOST = "answer_lost"

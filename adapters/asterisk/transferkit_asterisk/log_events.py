@@ -10,7 +10,7 @@ __all__ = ["AsteriskLogEvent"]
 
 @final
 class AsteriskLogEvent(StrEnum):
-    """The records of the adapter. `docs/how_to/operate.md` describes each and says what to do."""
+    """The records of the adapter. `docs/reference/telemetry.md` describes each and says what to do."""
 
     CONSULT_LEFT = "asterisk_consult_left"
     EVENT_FAILED = "asterisk_event_failed"
