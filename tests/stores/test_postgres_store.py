@@ -353,7 +353,7 @@ async def test_statements_are_prepared_only_without_a_proxy(address, proxied, ca
     for url in (address, proxied):
         async with opened_store(url) as store:
             await store.apply(call, fact(call), step)
-            async with store._open.database._pool.connection() as connection:
+            async with store._open.database._for_commits.connection() as connection:
                 rows = await connection.execute(
                     "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%write_changes%'"
                 )
@@ -412,11 +412,11 @@ async def test_a_repeatable_operation_whose_commit_got_no_reply_is_repeated_a_fe
 ):
     left, tried = [unknown], store._opened().database._tried
 
-    async def unanswered(run):
+    async def unanswered(run, pool):
         if left[0]:
             left[0] -= 1
             raise CommitUnknown("the commit got no reply")
-        return await tried(run)
+        return await tried(run, pool)
 
     monkeypatch.setattr(database_module, "_TRIES", 3)
     monkeypatch.setattr(store._opened().database, "_tried", unanswered)

@@ -7,8 +7,8 @@ import logging
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, final
 
@@ -79,18 +79,21 @@ class Database:
         self._options = _DEFAULTS | {"autocommit": True, "prepare_threshold": None}
         for name in self._given():
             self._options.pop(name, None)
-        self._pool = AsyncConnectionPool(
-            address.dsn,
+        self._for_commits = self._new_pool(1)
+        """For commits of calls, one after the other: readers never delay a callback."""
+        self._for_others = self._new_pool(address.connections - 1)
+
+    def _new_pool(self, size: int) -> AsyncConnectionPool:
+        return AsyncConnectionPool(
+            self.address.dsn,
             kwargs=self._options,
             configure=_allow_preparing,
             min_size=1,
-            max_size=address.connections,
+            max_size=size,
             timeout=_CONNECTION_SECONDS,
             name="transferkit",
             open=False,
         )
-        self._unreserved = asyncio.Semaphore(address.connections - 1)
-        """All connections but one, which is reserved for commits of calls: readers never delay a callback."""
 
     def _given(self) -> list[str]:
         try:
@@ -110,7 +113,8 @@ class Database:
         try:
             async with await self.connect() as connection:
                 found = await self._make_ready(Session(connection, self.statements), partitions=partitions)
-            await self._pool.open()
+            for pool in (self._for_commits, self._for_others):
+                await pool.open()
         except psycopg.Error as error:
             raise failure(error, self.address) from None
         return found
@@ -160,39 +164,23 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.close()
+        for pool in (self._for_commits, self._for_others):
+            await pool.close()
 
     async def connect(self) -> AsyncConnection[Any]:
         """A new connection outside of the pool. Raises psycopg's errors."""
         return await AsyncConnection.connect(self.address.dsn, **self._options)
 
-    @asynccontextmanager
-    async def _session(self, *, reserved: bool) -> AsyncIterator[Session]:
-        if reserved:
-            async with self._pool.connection() as connection:
-                yield Session(connection, self.statements)
-            return
-        try:
-            async with asyncio.timeout(_CONNECTION_SECONDS):
-                await self._unreserved.acquire()
-        except TimeoutError:
-            raise PoolTimeout from None
-        try:
-            async with self._pool.connection() as connection:
-                yield Session(connection, self.statements)
-        finally:
-            self._unreserved.release()
-
     async def read(self, operation: Callable[[], Operation[T]]) -> T:
         """Run an operation that changes nothing, or that may be done twice. Raises `StoreError`."""
-        return await self._tried(lambda session: session.read(operation()))
+        return await self._tried(lambda session: session.read(operation()), self._for_others)
 
     async def commit(self, run: Callable[[Session], Awaitable[T]]) -> T:
         """Run what commits itself, on the connection that is reserved for it; retried as `write` is.
 
         Raises `StoreError`; `CommitUnknown` if the commit got no reply.
         """
-        return await self._tried(run, reserved=True)
+        return await self._tried(run, self._for_commits)
 
     async def write(
         self, operation: Callable[[], Operation[T]], *, repeatable: bool = False, durable: bool = True
@@ -209,16 +197,17 @@ class Database:
 
         for _ in range(_TRIES if repeatable else 0):
             with suppress(CommitUnknown):
-                return await self._tried(run)
-        return await self._tried(run)
+                return await self._tried(run, self._for_others)
+        return await self._tried(run, self._for_others)
 
-    async def _tried(self, run: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
+    async def _tried(self, run: Callable[[Session], Awaitable[T]], pool: AsyncConnectionPool) -> T:
         tries, until = 0, asyncio.get_running_loop().time() + _CONTENTION_SECONDS
         while True:
             tries += 1
             session: Session | None = None
             try:
-                async with self._session(reserved=reserved) as session:
+                async with pool.connection() as connection:
+                    session = Session(connection, self.statements)
                     return await run(session)
             except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
                 if session is not None and session.committing:
