@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from transferkit.stores.sql.statements import Columns
 
-__all__ = ["COLUMNS", "arrays", "text", "value"]
+__all__ = ["COLUMNS", "Table", "arrays", "text", "value"]
+
+Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
+"""Columns and rows."""
 
 _ESCAPED: Final = ('"', "#")
 _LONGEST: Final = 1024
@@ -53,7 +56,7 @@ def _time(stored: datetime) -> datetime:
 COLUMNS: Final = Columns(value=value, text=text, time=_time)
 
 
-def arrays(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]) -> dict[str, object]:
+def arrays(tables: Mapping[str, Table]) -> dict[str, object]:
     """The columns and rows of some tables as one array for each column, named `table_column`.
 
     An array is text that the server reads: psycopg's own conversion takes several times as long for JSON.

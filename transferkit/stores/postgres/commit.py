@@ -18,12 +18,13 @@ from attrs import define, field, frozen
 from transferkit._lifecycle import CallKey
 from transferkit.stores.contract import CommitUnknown, Step
 from transferkit.stores.postgres.columns import COLUMNS as STORED
-from transferkit.stores.postgres.columns import arrays
+from transferkit.stores.postgres.columns import Table, arrays
 from transferkit.stores.postgres.connection import Session
 from transferkit.stores.postgres.database import Database
 from transferkit.stores.postgres.errors import Unavailable
 from transferkit.stores.sql.batch import COLUMNS, Decided, Jobs, Read, decide
 from transferkit.stores.sql.commits import Results
+from transferkit.stores.sql.statements import Rows
 from transferkit.stores.sql.watch import LogWatch
 from transferkit.stores.transaction import Inputs, Needed
 
@@ -167,19 +168,40 @@ class Batch:
         self.tries.append(Try(first, decided.results))
         # The legs of a new request are locked too: before pruning deletes a call it checks nothing else.
         calls = {*new.changed, *new.legs, *new.peeked}
-        concerned = [row for call in calls if (row := read.rows.get(call))]
-        tables = {
-            name: (COLUMNS[name], rows) for name, rows in decided.rows(read, numbers, self.partitions).items()
+        stamps = {row.number: row.stamp for call in calls if (row := read.rows.get(call))}
+        rows = decided.rows(read, numbers, self.partitions)
+        changed = [(*row, stamps[row[0]]) for row in rows["changed_calls"]]
+        locks = [] if len(stamps) == len(changed) == 1 else [*stamps.items()]
+        cleared = [(*key, None, None, None, None) for key in rows.pop("cleared")]
+        due = sorted([*cleared, *rows["due"]], key=lambda row: row[:2])
+        events, ends = _placed(rows["events"])
+        tables: dict[str, Table] = {
+            **{name: (COLUMNS[name], some) for name, some in rows.items()},
+            "locks": (("number", "stamp"), locks),
+            "changed_calls": ((*COLUMNS["changed_calls"], "stamp"), changed),
+            "due": (COLUMNS["due"], due),
+            "events": ((*COLUMNS["events"], "later"), events),
+            "ends": (("partition", "count"), ends),
         }
-        locks = (("number", "stamp"), [(row.number, row.stamp) for row in concerned])
-        values = {**arrays({**tables, "locks": locks}), "stamp": stamp}
+        values = {**arrays(tables), "stamp": stamp}
         try:
-            rows = await session.write("write_changes", values)
+            grown = await session.write("write_changes", values)
         except psycopg.errors.UniqueViolation:
             raise psycopg.errors.SerializationFailure from None  # another process inserted the key
-        if not rows[0][0]:
+        if not grown[0][0]:
             raise psycopg.errors.SerializationFailure
-        self.ends = {partition: position for _, partition, position in rows if partition is not None}
+        self.ends = {partition: position for _, partition, position in grown if partition is not None}
+
+
+def _placed(events: Rows) -> tuple[Rows, Rows]:
+    """Events with the number of later ones in their partition, and the number of each partition's events."""
+    counts: dict[int, int] = {}
+    placed: Rows = []
+    for partition, *columns in reversed(events):
+        later = counts.get(partition, 0)
+        placed.append((partition, *columns, later))
+        counts[partition] = later + 1
+    return placed[::-1], sorted(counts.items())
 
 
 def _numbers(read: Read, decided: Decided) -> dict[CallKey, int]:

@@ -15,14 +15,14 @@ SELECT * FROM tk.read_needed(
 SELECT * FROM tk.write_changes(
     :stamp, :locks_number, :locks_stamp,
     :new_calls_number, :new_calls_provider, :new_calls_call_id, :new_calls_state, :new_calls_open, :new_calls_at,
-    :changed_calls_number, :changed_calls_state, :changed_calls_open, :changed_calls_at,
+    :changed_calls_number, :changed_calls_stamp, :changed_calls_state, :changed_calls_open, :changed_calls_at,
     :marks_number, :marks_key, :marks_mark,
     :requests_transfer_id, :requests_number, :requests_key, :requests_opened, :requests_outcome,
     :outcomes_transfer_id, :outcomes_outcome,
     :legs_provider, :legs_call_id, :legs_transfer_id,
-    :cleared_transfer_id, :cleared_work,
     :due_transfer_id, :due_work, :due_provider, :due_at, :due_owner, :due_until,
-    :events_partition, :events_number, :events_sequence, :events_event
+    :ends_partition, :ends_count,
+    :events_partition, :events_number, :events_sequence, :events_event, :events_later
 )
 
 -- name: create_read_needed
@@ -67,38 +67,53 @@ END $$
 -- Everything that a commit writes, in one transaction without a wait for this process: its locks are taken and released
 -- while the server executes it. It writes nothing if a call has changed since it was read. It locks the calls in the
 -- order of their numbers, and the rows of every other table in the order of their keys, so that two such transactions
--- cannot deadlock. It returns whether it wrote, and the end of each partition that has grown.
+-- cannot deadlock. A single call that changes is locked by its update: `locks` may be empty then. Work that is due at
+-- NULL is cleared. It returns whether it wrote, and the end of each partition that has grown.
 CREATE FUNCTION tk.write_changes(
     new_stamp bigint, locks_number bigint[], locks_stamp bigint[],
     new_calls_number bigint[], new_calls_provider text[], new_calls_call_id text[], new_calls_state text[],
     new_calls_open bool[], new_calls_at timestamptz[],
-    changed_calls_number bigint[], changed_calls_state text[], changed_calls_open bool[],
-    changed_calls_at timestamptz[],
+    changed_calls_number bigint[], changed_calls_stamp bigint[], changed_calls_state text[],
+    changed_calls_open bool[], changed_calls_at timestamptz[],
     marks_number bigint[], marks_key text[], marks_mark text[],
     requests_transfer_id text[], requests_number bigint[], requests_key text[], requests_opened text[],
     requests_outcome text[],
     outcomes_transfer_id text[], outcomes_outcome text[],
     legs_provider text[], legs_call_id text[], legs_transfer_id text[],
-    cleared_transfer_id text[], cleared_work text[],
     due_transfer_id text[], due_work text[], due_provider text[], due_at timestamptz[], due_owner text[],
     due_until timestamptz[],
-    events_partition int[], events_number bigint[], events_sequence int[], events_event text[]
+    ends_partition int[], ends_count int[],
+    events_partition int[], events_number bigint[], events_sequence int[], events_event text[], events_later int[]
 ) RETURNS TABLE (written boolean, grown_partition int, grown_position bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET lock_timeout = '5s' AS $$
 #variable_conflict use_column
 DECLARE
     locked bigint;
-    changed record;
+    ends bigint[];
 BEGIN
     -- For this transaction: its commit is flushed before it is acknowledged, whatever the defaults of the role are.
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    PERFORM 1 FROM unnest(locks_number, locks_stamp) AS a (number, stamp)
-        JOIN tk.calls c USING (number, stamp) ORDER BY c.number FOR NO KEY UPDATE OF c;
-    GET DIAGNOSTICS locked = ROW_COUNT;
-    IF locked <> cardinality(locks_number) THEN
-        RETURN QUERY SELECT false, NULL::int, NULL::bigint;
+    written := true;
+    IF cardinality(locks_number) > 0 THEN
+        PERFORM 1 FROM unnest(locks_number, locks_stamp) AS a (number, stamp)
+            JOIN tk.calls c USING (number, stamp) ORDER BY c.number FOR NO KEY UPDATE OF c;
+        GET DIAGNOSTICS locked = ROW_COUNT;
+        written := locked = cardinality(locks_number);
+    END IF;
+    IF written AND cardinality(changed_calls_number) > 0 THEN
+        UPDATE tk.calls c SET state = a.state, open = a.open, recorded_at = coalesce(a.at, c.recorded_at),
+            stamp = new_stamp
+        FROM unnest(
+            changed_calls_number, changed_calls_stamp, changed_calls_state, changed_calls_open, changed_calls_at
+        ) AS a (number, stamp, state, open, at)
+        WHERE c.number = a.number AND c.stamp = a.stamp;
+        GET DIAGNOSTICS locked = ROW_COUNT;
+        written := locked = cardinality(changed_calls_number);
+    END IF;
+    IF NOT written THEN
+        RETURN NEXT;
         RETURN;
     END IF;
     IF cardinality(new_calls_number) > 0 THEN
@@ -106,13 +121,6 @@ BEGIN
         SELECT a.number, a.provider, a.id, a.state, a.open, a.at, a.at, new_stamp FROM unnest(
             new_calls_number, new_calls_provider, new_calls_call_id, new_calls_state, new_calls_open, new_calls_at
         ) AS a (number, provider, id, state, open, at);
-    END IF;
-    IF cardinality(changed_calls_number) > 0 THEN
-        UPDATE tk.calls c SET state = a.state, open = a.open, recorded_at = coalesce(a.at, c.recorded_at),
-            stamp = new_stamp
-        FROM unnest(changed_calls_number, changed_calls_state, changed_calls_open, changed_calls_at)
-            AS a (number, state, open, at)
-        WHERE c.number = a.number;
     END IF;
     IF cardinality(marks_number) > 0 THEN
         INSERT INTO tk.marks (call, key, mark)
@@ -137,42 +145,30 @@ BEGIN
     END IF;
     -- One by one, so that cleared and set rows are locked in one order: a commit may set work of a request whose call it
     -- does not lock, such as that of a consultation when a step of it has ended.
-    FOR changed IN
-        SELECT a.id, a.work, NULL AS provider, NULL::timestamptz AS at, NULL AS owner, NULL::timestamptz AS until
-        FROM unnest(cleared_transfer_id, cleared_work) AS a (id, work)
-        UNION ALL SELECT * FROM unnest(due_transfer_id, due_work, due_provider, due_at, due_owner, due_until)
-        ORDER BY id, work
-    LOOP
-        IF changed.at IS NULL THEN
-            DELETE FROM tk.due d WHERE d.transfer_id = changed.id AND d.work = changed.work;
+    FOR i IN 1 .. cardinality(due_work) LOOP
+        IF due_at[i] IS NULL THEN
+            DELETE FROM tk.due WHERE transfer_id = due_transfer_id[i] AND work = due_work[i];
         ELSE
             INSERT INTO tk.due (transfer_id, work, provider, at, owner, until) VALUES (
-                changed.id, changed.work, changed.provider, changed.at, changed.owner, changed.until
+                due_transfer_id[i], due_work[i], due_provider[i], due_at[i], due_owner[i], due_until[i]
             ) ON CONFLICT (transfer_id, work)
             DO UPDATE SET at = excluded.at, owner = excluded.owner, until = excluded.until;
         END IF;
     END LOOP;
+    -- A partition's row is locked from the moment its positions are assigned until the commit.
+    FOR i IN 1 .. cardinality(ends_partition) LOOP
+        UPDATE tk.partitions SET position = position + ends_count[i] WHERE partition = ends_partition[i]
+        RETURNING partition, position INTO grown_partition, grown_position;
+        ends[grown_partition] := grown_position;
+        RETURN NEXT;
+    END LOOP;
     IF cardinality(events_number) > 0 THEN
-        RETURN QUERY WITH added AS MATERIALIZED (
-            SELECT a.*, row_number() OVER (PARTITION BY a.partition ORDER BY a.i) AS nth
-            FROM unnest(events_partition, events_number, events_sequence, events_event)
-                WITH ORDINALITY AS a (partition, call, sequence, event, i)
-        ), places AS MATERIALIZED (
-            -- A partition's row is locked from the moment its positions are assigned until the commit.
-            SELECT p.partition, p.position FROM tk.partitions p
-            WHERE p.partition = ANY(events_partition) ORDER BY p.partition FOR NO KEY UPDATE
-        ), appended AS (
-            -- Ordered, so that `number` grows with the positions of a partition.
-            INSERT INTO tk.events (partition, position, call, sequence, event, stamp)
-            SELECT a.partition, p.position + a.nth, a.call, a.sequence, a.event, new_stamp
-            FROM added a JOIN places p USING (partition) ORDER BY a.i
-        ), moved AS (
-            UPDATE tk.partitions p SET position = l.position + a.nth
-            FROM (SELECT partition, max(nth) AS nth FROM added GROUP BY partition) a JOIN places l USING (partition)
-            WHERE p.partition = l.partition RETURNING p.partition, p.position
-        )
-        SELECT true, moved.partition, moved.position FROM moved;
+        -- In the order of the array, so that `number` grows with the positions of a partition.
+        INSERT INTO tk.events (partition, position, call, sequence, event, stamp)
+        SELECT a.partition, ends[a.partition] - a.later, a.call, a.sequence, a.event, new_stamp
+        FROM unnest(events_partition, events_number, events_sequence, events_event, events_later)
+            AS a (partition, call, sequence, event, later);
     ELSE
-        RETURN QUERY SELECT true, NULL::int, NULL::bigint;
+        RETURN NEXT;
     END IF;
 END $$
