@@ -87,7 +87,7 @@ def test_a_distribution_that_is_found_twice_is_not_a_duplicate(install_adapter, 
 @pytest.fixture
 def nothing_installed(monkeypatch):
     """No adapter at all, whatever this environment holds."""
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    monkeypatch.setattr("transferkit.provider.registry.announced", lambda _: {})
 
 
 @pytest.mark.parametrize("name", ["graph", "acs"])

@@ -7,7 +7,10 @@ forwarded).
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,8 +24,16 @@ EMULATORS = "transferkit.emulators"
 SINKS = "transferkit.sinks"
 
 
-def announced(group: str) -> dict[str, list[EntryPoint]]:
-    """Return the entry points of a group by name, without loading them."""
+def announced(group: str) -> Mapping[str, Sequence[EntryPoint]]:
+    """Return the entry points of a group by name, without loading them.
+
+    They are read once for each `sys.path`, because that takes longer than all else in making a client.
+    """
+    return _announced(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=16)
+def _announced(group: str, _path: tuple[str, ...]) -> Mapping[str, Sequence[EntryPoint]]:
     from importlib.metadata import entry_points
 
     found: dict[str, dict[str, EntryPoint]] = defaultdict(dict)
