@@ -114,7 +114,7 @@ class Bench:
 async def open_bench(*, tls=False):
     emulator, sink = MinimalEmulator(pace=0.001), CallbackSink()
     async with aclosing(emulator), serve(emulator.app, tls=tls) as server, serve(sink) as callbacks:
-        verify = ssl.create_default_context(cafile=server.ca_file) if tls else True
+        verify = ssl.create_default_context(cafile=server.ca_file) if tls else False
         async with httpx.AsyncClient(trust_env=False, verify=verify, timeout=30) as http:
             yield Bench(emulator, server, sink, callbacks.url, http)
 

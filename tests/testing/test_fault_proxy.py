@@ -47,7 +47,8 @@ async def proxy(request, bodies):
 
 @pytest.fixture
 async def http(proxy):
-    async with httpx.AsyncClient(base_url=proxy.url, trust_env=False, timeout=30) as client:
+    options = {"base_url": proxy.url, "trust_env": False, "timeout": 30, "verify": False}  # http
+    async with httpx.AsyncClient(**options) as client:
         yield client
 
 
