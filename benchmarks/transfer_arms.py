@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import gc
+import hashlib
+import hmac
 import json
 import os
 import sqlite3
@@ -20,6 +23,7 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,6 +149,44 @@ async def acs_sdk(arguments: argparse.Namespace) -> AsyncGenerator[Transfer]:
         yield transfer
 
 
+@asynccontextmanager
+async def signed_aiohttp(arguments: argparse.Namespace) -> AsyncGenerator[Transfer]:
+    """The same request without the SDK: aiohttp, and the signature of the access key."""
+    import aiohttp
+
+    key, host = base64.b64decode(KEY), arguments.url.partition("://")[2]
+    body = json.dumps(
+        {
+            "targetParticipant": {"kind": "phoneNumber", "phoneNumber": {"value": NUMBER}},
+            "operationContext": "case 42",
+        }
+    ).encode()
+
+    async with aiohttp.ClientSession() as session:
+
+        async def transfer() -> None:
+            path = f"/calling/callConnections/{uuid4()}:transferToParticipant?api-version=2025-06-15"
+            date = formatdate(usegmt=True)
+            digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            text = f"POST\n{path}\n{date};{host};{digest}"
+            signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+            headers = {
+                "Content-Type": "application/json",
+                "Repeatability-Request-ID": str(uuid4()),
+                "Repeatability-First-Sent": date,
+                "x-ms-date": date,
+                "x-ms-content-sha256": digest,
+                "Authorization": "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256"
+                f"&Signature={signature}",
+            }
+            async with session.post(f"{arguments.url}{path}", data=body, headers=headers) as response:
+                await response.read()
+                if response.status != ACCEPTED:
+                    raise RuntimeError(f"not accepted: {response.status}")
+
+        yield transfer
+
+
 # --- handwritten ------------------------------------------------------------------------------------
 
 
@@ -245,6 +287,7 @@ ARMS: Final[dict[str, Callable[[argparse.Namespace], Arm]]] = {
     "transferkit-graph, memory": lambda arguments: transferkit(arguments, "graph", durable=False),
     "transferkit-graph, SQLite": lambda arguments: transferkit(arguments, "graph", durable=True),
     "azure-communication-callautomation": acs_sdk,
+    "aiohttp, signed": signed_aiohttp,
     "azure-communication-callautomation, recorded": lambda arguments: recorded(acs_sdk(arguments)),
     "transferkit-acs, memory": lambda arguments: transferkit(arguments, "acs", durable=False),
     "transferkit-acs, SQLite": lambda arguments: transferkit(arguments, "acs", durable=True),

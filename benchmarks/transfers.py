@@ -45,6 +45,7 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
     "acs": (
         "azure-communication-callautomation",
         "azure-communication-callautomation, recorded",
+        "aiohttp, signed",
         "transferkit-acs, memory",
         "transferkit-acs, SQLite",
     ),
