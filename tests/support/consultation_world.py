@@ -7,46 +7,17 @@ and the agent, which the checks compare with what transferkit published.
 from collections import Counter, deque
 from uuid import uuid4
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from support.engine import Died, ModelAdapter
-from transferkit._lifecycle import CallKey
+from support.engine import CALLERS_CALL, ModelAdapter
 from transferkit.events import CallConnected, CallEnded, FailureReason, ProviderOther
 from transferkit.provider.capabilities import Capabilities, Support
 from transferkit.provider.facts import Delivery, Fact, Result, Signal
 from transferkit.provider.limits import Anything
-from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
+from transferkit.provider.results import Presence, Rejected, Submitted
 from transferkit.requests import HangUp, Hold, Join, JoinSide, PlaceCall, RequestKind, Resume
 
-CALLERS_CALL = CallKey("world", "caller")
-
 GONE = Rejected(result=Result(code=404, reason=FailureReason.CALL_NOT_FOUND))
-REFUSED = Rejected(result=Result(code=403, reason=FailureReason.FORBIDDEN))
-NO_ANSWER = MaybeSent(result=Result(reason=FailureReason.TIMEOUT))
-NO_CONNECTION = NotSent(result=Result(reason=FailureReason.UNREACHABLE))
-
-
-@frozen
-class Attempt:
-    """Whether the provider executes an attempt, and what its sender receives: None if the process dies."""
-
-    executes: bool = True
-    answer: object = "its answer"
-
-
-EXECUTED = Attempt()
-ATTEMPTS = (
-    EXECUTED,
-    EXECUTED,
-    EXECUTED,
-    EXECUTED,
-    Attempt(answer=NO_ANSWER),
-    Attempt(answer=None),
-    Attempt(executes=False, answer=REFUSED),
-    Attempt(executes=False, answer=NO_ANSWER),
-    Attempt(executes=False, answer=NO_CONNECTION),
-    Attempt(executes=False, answer=None),
-)
 
 
 @define
@@ -105,7 +76,7 @@ class World:
         match request:
             case Hold() | Resume() if self.caller == "with us":
                 self.held = isinstance(request, Hold)
-                return Submitted()
+                return Submitted(done=True)
             case PlaceCall():
                 self.agent, self.agent_call, self.placed_by = "ringing", f"agent-{uuid4()}", step_id
                 return Submitted(call_id=self.agent_call)
@@ -164,6 +135,8 @@ class World:
 class WorldAdapter(ModelAdapter):
     """The adapter of the model."""
 
+    refusal = Rejected(result=Result(code=403, reason=FailureReason.FORBIDDEN))
+
     def __init__(self, world, *, repeatable_for, completes_on_acceptance):
         any_field = dict.fromkeys(("to", "other", "ring_timeout"), Anything())
         self.world = world
@@ -180,19 +153,3 @@ class WorldAdapter(ModelAdapter):
             },
             join_side=world.side,
         )
-
-    async def submit(self, submission):
-        submission.deadline.check()
-        world, request = self.world, submission.request
-        attempt = world.attempts.popleft() if world.attempts else EXECUTED
-        if not attempt.executes:
-            if attempt.answer is None:
-                raise Died
-            return attempt.answer
-        answer = world.perform(submission.id, request)
-        done = isinstance(request, Hold | Resume) and isinstance(answer, Submitted)
-        if attempt.answer is None:
-            raise Died
-        if attempt.answer != "its answer":
-            return attempt.answer
-        return Submitted(done=done, call_id=answer.call_id) if done else answer

@@ -16,7 +16,10 @@ from transferkit._telemetry import Telemetry
 from transferkit._util.frozenmap import EMPTY
 from transferkit.codec import decode, encode
 from transferkit.config import LifecycleConfig, RetentionConfig
+from transferkit.events import FailureReason
 from transferkit.provider.adapter import Adapter, Inspection
+from transferkit.provider.facts import Result
+from transferkit.provider.results import MaybeSent, NotSent, Rejected
 from transferkit.stores import MemoryStore
 
 
@@ -49,11 +52,37 @@ def inputs_of(fact, at):
     return inputs
 
 
+CALLERS_CALL = CallKey("world", "caller")
+EXECUTES = (True, "its answer")
+ATTEMPTS = (
+    *[EXECUTES] * 5,
+    (True, MaybeSent(result=Result(reason=FailureReason.TIMEOUT))),
+    (True, None),
+    (False, "its refusal"),
+    (False, MaybeSent(result=Result(reason=FailureReason.TIMEOUT))),
+    (False, NotSent(result=Result(reason=FailureReason.UNREACHABLE))),
+    (False, None),
+)
+"""Whether the provider executes an attempt, and what its sender receives: None if the process dies."""
+
+
 class ModelAdapter(Adapter):
     """What the adapters of models have in common: the facts are delivered without callbacks."""
 
     name = "world"
     settings_class = object
+    refusal: Rejected
+
+    async def submit(self, submission):
+        submission.deadline.check()
+        attempts = self.world.attempts
+        executes, answer = attempts.popleft() if attempts else EXECUTES
+        if executes:
+            performed = self.world.perform(submission.id, submission.request)
+            answer = performed if answer == "its answer" else answer
+        if answer is None:
+            raise Died
+        return self.refusal if answer == "its refusal" else answer
 
     @property
     def capabilities(self):

@@ -10,35 +10,17 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from support.engine import Died, ModelAdapter
-from transferkit._lifecycle import CallKey
+from support.engine import CALLERS_CALL, ModelAdapter
 from transferkit.events import CallConnected, CallEnded, FailureReason, ProviderOther
 from transferkit.identifiers import Identifier
 from transferkit.provider.capabilities import Capabilities, Support
 from transferkit.provider.facts import Delivery, Fact, Result, Signal
 from transferkit.provider.limits import Anything
-from transferkit.provider.results import MaybeSent, NotSent, Presence, Rejected, Submitted
+from transferkit.provider.results import Presence, Rejected, Submitted
 from transferkit.requests import HangUp, Hold, Join, JoinSide, PlaceCall, RequestKind, Resume, Transfer
-
-CALLERS_CALL = CallKey("world", "caller")
 
 GONE = Rejected(result=Result(code=404, reason=FailureReason.CALL_NOT_FOUND))
 BUSY_CALL = Rejected(result=Result(code=409, reason=FailureReason.CONFLICT))
-REFUSED = Rejected(result=Result(code=486, reason=FailureReason.BUSY))
-NO_ANSWER = MaybeSent(result=Result(reason=FailureReason.TIMEOUT))
-NO_CONNECTION = NotSent(result=Result(reason=FailureReason.UNREACHABLE))
-
-EXECUTES = (True, "its answer")
-ATTEMPTS = (
-    *[EXECUTES] * 5,
-    (True, NO_ANSWER),
-    (True, None),
-    (False, REFUSED),
-    (False, NO_ANSWER),
-    (False, NO_CONNECTION),
-    (False, None),
-)
-"""Whether the provider executes an attempt, and what its sender receives: None if the process dies."""
 
 
 @define(eq=False)
@@ -198,6 +180,8 @@ class World:
 class WorldAdapter(ModelAdapter):
     """The adapter of the model."""
 
+    refusal = Rejected(result=Result(code=486, reason=FailureReason.BUSY))
+
     def __init__(self, world, *, repeatable):
         window = timedelta(minutes=5) if repeatable else None
         any_field = dict.fromkeys(("to", "other", "ring_timeout"), Anything())
@@ -210,13 +194,3 @@ class WorldAdapter(ModelAdapter):
             },
             join_side=world.side,
         )
-
-    async def submit(self, submission):
-        submission.deadline.check()
-        executes, answer = self.world.attempts.popleft() if self.world.attempts else EXECUTES
-        if executes:
-            performed = self.world.perform(submission.id, submission.request)
-            answer = performed if answer == "its answer" else answer
-        if answer is None:
-            raise Died
-        return answer
