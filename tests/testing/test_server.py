@@ -37,7 +37,8 @@ async def test_the_error_of_a_server_that_does_not_start_is_raised(monkeypatch):
 
 def resource_warnings(main) -> list[str]:
     """The resource warnings that `main` leaves after its event loop was closed."""
-    gc.collect()  # of earlier tests
+    gc.collect()
+    gc.freeze()  # what earlier tests left, which takes long to search again
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         asyncio.run(main())

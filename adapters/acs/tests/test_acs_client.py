@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from attrs import define
+from support.takeover import passing
 from transferkit_acs import AcsAdapter, AcsSettings
 from transferkit_acs.emulator import AcsEmulator
 
@@ -24,6 +25,7 @@ from transferkit.events import (
 )
 from transferkit.identifiers import CommunicationUser, PhoneNumber
 from transferkit.provider.secret import Secret
+from transferkit.testing.clock import ManualClock
 from transferkit.testing.scenarios import SCENARIOS, Ending, scenario
 from transferkit.testing.server import serve
 
@@ -145,9 +147,10 @@ async def test_every_attempt_has_the_same_repeatability_id(answers, adapter_at, 
             provider="acs",
             lifecycle=LifecycleConfig(max_attempts=2, inspect_gap=timedelta(milliseconds=50)),
         )
-        async with AsyncClient(config, adapters={"acs": adapter_at(url)}) as client:
-            transfer = await client.transfer(str(uuid4()), to=PhoneNumber("+14255550101"), deadline=2)
-            outcome = await transfer.outcome(timeout=20)
+        clock = ManualClock(datetime.now(UTC))
+        async with AsyncClient(config, adapters={"acs": adapter_at(url)}, clock=clock) as client:
+            transfer = await client.transfer(str(uuid4()), to=PhoneNumber("+14255550101"), deadline=10)
+            outcome = await passing(clock, transfer.outcome(), steps=0.25)
     sent = [raw for raw in seen if raw.startswith(b"POST")]
     assert isinstance(outcome, kind)
     assert len(sent) == 2
