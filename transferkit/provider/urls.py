@@ -41,6 +41,7 @@ def read_url(text: str) -> httpx.URL:
 
     try:
         url = httpx.URL(text)
+        url.raw_host.decode("ascii")  # httpx accepts the zone of an IPv6 address that it cannot encode
     except (httpx.InvalidURL, UnicodeError):
         return httpx.URL("")
     return url if url.port is None or url.port <= _LAST_PORT else httpx.URL("")
