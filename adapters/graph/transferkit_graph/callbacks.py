@@ -92,9 +92,9 @@ class _Unreadable(Exception):
 def _elements(whole: dict[str, Any], provider: str) -> list[Any]:
     """Each notification of a collection, or the body as the only one (the form before 2019)."""
     names = JsonObject(whole)
-    value = names.get("value")
-    if isinstance(value, list):
-        return value
+    for value in (whole.get("value"), names.get("value")):  # the exact name wins over another letter case
+        if isinstance(value, list):
+            return value
     if names.keys() & {"callstate", "resourcedata", "resourceurl", "resource"}:
         return [whole]
     raise MalformedCallback(provider, "value", "is missing: a notification has a list of that name")
