@@ -10,6 +10,7 @@ import threading
 from contextlib import closing
 from datetime import timedelta
 from textwrap import dedent
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -27,7 +28,7 @@ from transferkit.stores import KeyUsed
 from transferkit.stores.consumer_groups import GroupStart
 from transferkit.stores.sql import calls
 from transferkit.stores.sql.statements import named_statements
-from transferkit.stores.sqlite import SqliteStore, schema, watch
+from transferkit.stores.sqlite import SqliteStore, inotify, schema, watch
 from transferkit.stores.sqlite.columns import COLUMNS, stored
 from transferkit.stores.sqlite.connection import Session
 from transferkit.testing import StoreContract
@@ -43,6 +44,8 @@ from transferkit.testing.contracts.store_inputs import (
 )
 
 TIME_LIMIT = 60
+
+needs_inotify = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
 
 class TestSqliteStore(StoreContract):
@@ -471,6 +474,30 @@ def test_leasing_due_work_reads_the_index_in_order_and_sorts_nothing(path, store
     assert not any("ORDER BY" in detail for detail in plan)
 
 
+@needs_inotify
+async def test_a_file_that_was_deleted_and_created_again_is_watched_from_the_next_wait_on(path):
+    events = inotify.FileEvents(path)
+    try:
+        with pytest.raises(OSError, match="inotify_add_watch"):
+            await events.wait(0)
+        for _ in range(2):
+            path.touch()
+            while await events.wait(0.01):  # also the end of the file before
+                pass
+            path.write_text("changed", encoding="utf-8")
+            assert await events.wait(TIME_LIMIT)
+            path.unlink()
+    finally:
+        events.close()
+
+
+@needs_inotify
+def test_inotify_that_is_used_up_raises_an_error(path, monkeypatch):
+    monkeypatch.setattr(inotify.ctypes, "CDLL", Mock(return_value=Mock(inotify_init1=lambda _: -1)))
+    with pytest.raises(OSError, match="inotify_init1"):
+        inotify.FileEvents(path)
+
+
 async def test_a_lease_changes_few_pages_however_much_is_due(path, store):
     leased = 100
     due = ((str(uuid4()), Work.SUBMIT, moment) for moment in range(20_000))
@@ -483,9 +510,40 @@ async def test_a_lease_changes_few_pages_however_much_is_due(path, store):
     assert path.with_name(f"{path.name}-wal").stat().st_size < leased / 4 * page
 
 
-async def test_a_change_of_the_write_ahead_log_wakes_the_waiters_of_another_process(path, monkeypatch):
+def no_notifications(monkeypatch):
+    monkeypatch.setattr(watch, "FileEvents", Mock(side_effect=OSError))
     monkeypatch.setattr(watch, "_POLL_SECONDS", 3600)
-    waiting, committing = SqliteStore(path), SqliteStore(path)
+
+
+def lost_notifications(monkeypatch):
+    async def wait(_, seconds):
+        await asyncio.sleep(seconds)
+        return False
+
+    monkeypatch.setattr(inotify.FileEvents, "wait", wait)
+
+
+def only_notifications(monkeypatch):
+    monkeypatch.setattr(watch, "_POLL_SECONDS", 3600)
+    monkeypatch.setattr(watch.WriteAheadLogWatch, "_size_and_time", lambda _: (0, 0))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        no_notifications,
+        pytest.param(lost_notifications, marks=needs_inotify),
+        pytest.param(only_notifications, marks=needs_inotify),
+    ],
+)
+async def test_a_change_of_the_write_ahead_log_wakes_the_waiters_of_another_process(
+    path, monkeypatch, condition
+):
+    condition(monkeypatch)
+    path.touch()
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    waiting, committing = SqliteStore(link), SqliteStore(path)
     await waiting.open()
     await committing.open()
     try:
