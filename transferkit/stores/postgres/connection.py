@@ -28,7 +28,7 @@ _SCHEMA: Final = re.compile(r"\btk\b")
 _VALUE: Final = re.compile(r"(?<!:):(\w+)")
 _NAMED: Final = named_statements("transferkit.stores.sql") | named_statements("transferkit.stores.postgres")
 
-_PREPARED: Final = frozenset({"read_needed", "write_changes"})
+_PREPARED: Final = frozenset({"read_needed", "write_changes", "notify"})
 """Calls of functions. Other statements are planned each time, for the current sizes of the tables."""
 
 _REFUSALS: Final = ("0A", "22", "23", "25", "40", "42", "53", "55", "57014")
