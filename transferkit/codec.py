@@ -15,7 +15,7 @@ from hashlib import sha256
 from types import NoneType
 from typing import Any, TypeVar, get_args
 
-from attrs import evolve
+from attrs import evolve, fields
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
@@ -58,13 +58,10 @@ def fingerprint(request: Request) -> str:
 def _write_identifier(identifier: Identifier) -> Any:
     """Return the raw id if it is complete, else an object with the fields that it does not contain."""
     raw_id = identifier.raw_id
-    further = [name for name in _NOT_IN_RAW_ID if hasattr(identifier, name)]
-    if not further:
-        return raw_id
     parsed = parse_identifier(raw_id)
     if parsed == identifier:
         return raw_id
-    more = {name: getattr(identifier, name) for name in further}
+    more = {name: getattr(identifier, name, None) for name in _NOT_IN_RAW_ID}
     return {
         "id": raw_id,
         **{name: _plain(value) for name, value in more.items() if value != getattr(parsed, name, None)},
@@ -81,7 +78,8 @@ def _read_identifier(data: object, _: type) -> Identifier:
     if not isinstance(data, Mapping):
         raise TypeError("an identifier is its raw id, or an object with an id")
     parsed = parse_identifier(str(data["id"]))
-    more = {name: data[name] for name in _NOT_IN_RAW_ID if name in data and hasattr(parsed, name)}
+    names = {attribute.name for attribute in fields(type(parsed))}
+    more = {name: data[name] for name in _NOT_IN_RAW_ID if name in data and name in names}
     return evolve(parsed, **more)
 
 

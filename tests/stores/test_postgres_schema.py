@@ -53,11 +53,14 @@ async def test_many_processes_may_create_the_tables_at_once(fresh):
     await asyncio.gather(*(store.close() for store in stores))
 
 
-async def test_tables_of_a_newer_transferkit_are_refused(fresh, sql):
+@pytest.mark.parametrize(
+    ("version", "advice"), [(1, "give the store a new schema"), (99, "upgrade transferkit in this process")]
+)
+async def test_tables_of_another_version_of_transferkit_are_refused(fresh, sql, version, advice):
     async with opened_store(fresh):
         pass
-    sql(f"UPDATE {read_address(fresh).schema}.meta SET version = 2")  # noqa: S608 - our own words
-    with pytest.raises(StoreError, match=r"schema version 2.*upgrade transferkit in this process"):
+    sql(f"UPDATE {read_address(fresh).schema}.meta SET version = {version}")  # noqa: S608 - our own words
+    with pytest.raises(StoreError, match=rf"schema version {version}.*{advice}"):
         await PostgresStore(fresh).open()
 
 

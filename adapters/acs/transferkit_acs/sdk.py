@@ -39,7 +39,6 @@ from transferkit_acs.settings import AcsSettings
 __all__ = ["Exchange", "SdkClient", "show"]
 
 _SDK: Final = f"communication-callautomation/{sdk_version}"
-_USER_AGENT: Final[str] = UserAgentPolicy(sdk_moniker=_SDK).user_agent
 
 
 @final
@@ -99,6 +98,7 @@ class SdkClient:
     ) -> None:
         self._endpoint = endpoint
         self._query = f"api-version={settings.api_version.value}"
+        self._user_agent = UserAgentPolicy(sdk_moniker=_SDK).user_agent
         self._proxies = _proxies(endpoint)
         authentication: Any = get_authentication_policy(endpoint, credential, is_async=True)
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
@@ -128,7 +128,7 @@ class SdkClient:
             f"{self._endpoint}{path}?{self._query}",
             headers={
                 "Accept": "application/json",
-                "User-Agent": _USER_AGENT,
+                "User-Agent": self._user_agent,
                 "x-ms-client-request-id": str(uuid4()),
                 **headers,
             },

@@ -421,3 +421,21 @@ async def test_a_step_runs_again_if_another_process_changed_a_row_that_it_read(
     (event,) = (await store.apply(call, fact(call), counted)).events
     assert runs == ([1, 2] if concerned else [1])
     assert [one.sequence for one in await other.call_events(call)] == [*range(1, event.sequence + 1)]
+
+
+async def test_what_another_process_commits_between_two_reads_of_a_commit_is_noticed(
+    store, other, monkeypatch
+):
+    call, loop, named = new_call(), asyncio.get_running_loop(), Session.named
+    await record(store, call)
+
+    def named_slowly(session, statement):
+        rows = named(session, statement)
+        if statement.name == "read_call":  # reads of the delivery and of other rows follow
+            monkeypatch.undo()
+            asyncio.run_coroutine_threadsafe(record(other, call), loop).result(TIME_LIMIT)
+        return rows
+
+    monkeypatch.setattr(Session, "named", named_slowly)
+    await store.apply(call, fact(call), step)
+    assert [event.sequence for event in await other.call_events(call)] == [1, 2, 3]

@@ -205,12 +205,17 @@ async def test_another_applications_database_is_refused_and_not_changed(path, st
     assert path.read_bytes() == before
 
 
-async def test_a_file_of_a_newer_version_is_refused_and_not_changed(path, store):
+@pytest.mark.parametrize(
+    ("version", "advice"), [(1, "give the store a new file"), (99, "upgrade transferkit in this process")]
+)
+async def test_a_file_of_another_version_is_refused_and_not_changed(path, store, version, advice):
     await store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA user_version = 99")
+        db.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
-    assert "schema version 99" in await refusal(path)
+    message = await refusal(path)
+    assert f"schema version {version}" in message
+    assert advice in message
     assert path.read_bytes() == before
 
 

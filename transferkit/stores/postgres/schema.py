@@ -13,36 +13,36 @@ from transferkit.stores.postgres.address import PostgresAddress
 from transferkit.stores.postgres.connection import Session, in_schema, statements_of
 from transferkit.stores.sql.statements import schema_statements
 
-__all__ = ["check_version", "create", "grants", "stored_partitions"]
+__all__ = ["VERSION", "create", "functions", "grants", "stored_partitions"]
 
-_VERSION: Final = 1
-"""The version of `schema.sql`."""
+VERSION: Final = 2
+"""The version of `schema.sql` and of the functions. Every change of them needs another one."""
 
-_FUNCTIONS: Final = ("create_read_needed", "create_write_changes")
 _ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
 async def stored_partitions(session: Session, address: PostgresAddress) -> int | None:
     """The tables' number of partitions; None if there are no tables.
 
-    Raises `StoreError` for the tables of a newer transferkit, and psycopg's errors.
+    Raises `StoreError` for the tables of another version of transferkit, and psycopg's errors.
     """
     # pg_tables, because name lookups (to_regclass) may return what they found before a wait.
     if not await session.rows("find_tables", {"schema": address.schema}):
         return None
     ((version, partitions),) = await session.rows("read_meta", {})
-    check_version(version, address)
+    if version != VERSION:
+        advice = "upgrade transferkit in this process" if version > VERSION else "give the store a new schema"
+        raise StoreError(
+            f"PostgreSQL store {address}: the tables have schema version {version}, but this "
+            f"process supports only {VERSION}; they were not changed. What to do: {advice}"
+        )
     return int(partitions)
 
 
-def check_version(version: int, address: PostgresAddress) -> None:
-    """Raise `StoreError` for tables that a newer transferkit created."""
-    if version > _VERSION:
-        raise StoreError(
-            f"PostgreSQL store {address}: the tables have schema version {version}, but this "
-            f"process supports only {_VERSION}; they were not changed. "
-            "What to do: upgrade transferkit in this process"
-        )
+def functions(schema: str) -> Sequence[bytes]:
+    """The statements that create the functions."""
+    statements = statements_of(schema)
+    return [statements[name] for name in ("create_read_needed", "create_write_changes")]
 
 
 async def create(session: Session, address: PostgresAddress, *, partitions: int) -> int:
@@ -59,12 +59,13 @@ async def create(session: Session, address: PostgresAddress, *, partitions: int)
         known = await stored_partitions(session, address)
         if known is None:
             await connection.execute(in_schema("CREATE SCHEMA IF NOT EXISTS tk", address.schema))
+            values = {"version": VERSION, "partitions": partitions}
             for statement in schema_statements("transferkit.stores.postgres"):
                 query = in_schema(statement, address.schema)
                 # Values are merged on this side: PostgreSQL takes none in CREATE TABLE.
-                await AsyncClientCursor(connection).execute(query, {"partitions": partitions})
-            for function in _FUNCTIONS:
-                await connection.execute(statements[function])
+                await AsyncClientCursor(connection).execute(query, values)
+            for function in functions(address.schema):
+                await connection.execute(function)
             known = partitions
     return known
 

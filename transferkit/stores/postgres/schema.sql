@@ -7,7 +7,7 @@ CREATE TABLE tk.meta (
     version integer NOT NULL,
     partitions integer NOT NULL
 );
-INSERT INTO tk.meta (version, partitions) VALUES (1, :partitions);
+INSERT INTO tk.meta (version, partitions) VALUES (:version, :partitions);
 
 -- Each partition's last position. A transaction that appends to the partition has locked its row.
 CREATE TABLE tk.partitions (
@@ -58,11 +58,13 @@ CREATE TABLE tk.marks (
 CREATE TABLE tk.requests (
     id text PRIMARY KEY,
     call bigint NOT NULL,
-    idempotency_key text UNIQUE,
+    idempotency_key text,
     opened text NOT NULL,
     outcome text
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX requests_call ON tk.requests (call);
+-- Most requests have no key, and need no entry.
+CREATE UNIQUE INDEX requests_key ON tk.requests (idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 CREATE TABLE tk.legs (
     provider text NOT NULL,

@@ -22,7 +22,7 @@ from transferkit.stores.sql.statements import Operation, Rows, Statement
 from transferkit.stores.sqlite.columns import COLUMNS as STORED
 from transferkit.stores.sqlite.connection import Session
 from transferkit.stores.sqlite.errors import CommitError, is_busy
-from transferkit.stores.sqlite.schema import refuse_newer
+from transferkit.stores.sqlite.schema import refuse_other_version
 from transferkit.stores.transaction import Inputs, Needed
 
 __all__ = ["Application", "Job", "Write", "commit"]
@@ -58,7 +58,7 @@ def commit(session: Session, jobs: Sequence[Job], *, path: Path, partitions: int
         version = session.data_version()
         changed = version != session.seen_version
         if changed:  # another process may have updated the schema too
-            refuse_newer(session, path)
+            refuse_other_version(session, path)
         session.seen_version = version
     except BaseException:
         session.rollback()

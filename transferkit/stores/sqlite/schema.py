@@ -13,13 +13,13 @@ from transferkit.stores.sql.statements import schema_statements
 from transferkit.stores.sqlite.connection import Session
 from transferkit.stores.sqlite.errors import is_busy
 
-__all__ = ["APPLICATION_ID", "VERSION", "prepare", "refuse_newer"]
+__all__ = ["APPLICATION_ID", "VERSION", "prepare", "refuse_other_version"]
 
 APPLICATION_ID: Final = 0x746B6974
 """`tkit`: marks a file as a transferkit store, whatever its name is."""
 
-VERSION: Final = 1
-"""The version of `schema.sql`."""
+VERSION: Final = 2
+"""The version of `schema.sql`. Every change of it needs another one."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
@@ -28,7 +28,7 @@ def prepare(session: Session, path: Path, *, partitions: int, busy_timeout: time
     """Create the schema if the file is empty; returns the file's number of partitions.
 
     Several processes may do so at once. Raises `StoreError`, without changing the file, if it belongs to
-    another application or to a newer transferkit, and `sqlite3.Error`.
+    another application or to another version of transferkit, and `sqlite3.Error`.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StoreError(
@@ -36,12 +36,12 @@ def prepare(session: Session, path: Path, *, partitions: int, busy_timeout: time
             f"{'.'.join(map(str, _OLDEST_SQLITE))} or newer. What to do: use a Python with a newer SQLite"
         )
     with session.snapshot():
-        version = _checked_version(session, path)
+        exists = _exists(session, path)
     _use_wal(session, path, until=time.monotonic() + busy_timeout.total_seconds())
-    if version < VERSION:
+    if not exists:
         session.begin()
         try:
-            if _checked_version(session, path) < VERSION:  # else another process was faster
+            if not _exists(session, path):  # else another process was faster
                 for statement in schema_statements("transferkit.stores.sqlite"):
                     session.rows(statement, {"partitions": partitions})
                 session.rows(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -54,8 +54,8 @@ def prepare(session: Session, path: Path, *, partitions: int, busy_timeout: time
     return int(stored)
 
 
-def _checked_version(session: Session, path: Path) -> int:
-    """The schema version of the file; 0 if it is empty. Called in a transaction, for one consistent view."""
+def _exists(session: Session, path: Path) -> bool:
+    """Whether the file has the schema and is not empty. Called in a transaction, for one consistent view."""
     (application,) = session.one("PRAGMA application_id")
     (tables,) = session.one("SELECT count(*) FROM sqlite_schema")
     version = _version(session)
@@ -64,17 +64,19 @@ def _checked_version(session: Session, path: Path) -> int:
             f"SQLite store {path}: the file is another application's database; it was not changed. "
             "What to do: give the store a file of its own"
         )
-    refuse_newer(session, path)
-    return version
+    if version:
+        refuse_other_version(session, path)
+    return bool(version)
 
 
-def refuse_newer(session: Session, path: Path) -> None:
-    """Raise `StoreError` if a newer transferkit wrote the schema of the file."""
+def refuse_other_version(session: Session, path: Path) -> None:
+    """Raise `StoreError` if another version of transferkit wrote the schema of the file."""
     version = _version(session)
-    if version > VERSION:
+    if version != VERSION:
+        advice = "upgrade transferkit in this process" if version > VERSION else "give the store a new file"
         raise StoreError(
             f"SQLite store {path}: the file has schema version {version}, but this process supports only "
-            f"{VERSION}; it was not changed. What to do: upgrade transferkit in this process"
+            f"{VERSION}; it was not changed. What to do: {advice}"
         )
 
 

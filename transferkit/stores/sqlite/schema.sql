@@ -1,4 +1,4 @@
--- Text to look up by is ANY: see `columns.value`. Times are microseconds since 1970.
+-- Text to look up by is ANY: see `columns.stored`. Times are microseconds since 1970.
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     partitions INTEGER NOT NULL,
@@ -41,11 +41,13 @@ CREATE TABLE marks (
 CREATE TABLE requests (
     id ANY PRIMARY KEY NOT NULL,
     call INTEGER NOT NULL REFERENCES calls ON DELETE CASCADE,
-    idempotency_key ANY UNIQUE,
+    idempotency_key ANY,
     opened TEXT NOT NULL,
     outcome TEXT
 ) STRICT;
 CREATE INDEX requests_call ON requests (call);
+-- Most requests have no key, and need no entry.
+CREATE UNIQUE INDEX requests_key ON requests (idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 CREATE TABLE legs (
     provider ANY NOT NULL,

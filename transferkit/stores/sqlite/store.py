@@ -70,7 +70,7 @@ class SqliteStore(SqlStore):
         """Open the file, and create it if it does not exist.
 
         Raises `StoreError` for a file that cannot be used, belongs to another application, or was written by
-        a newer transferkit.
+        another version of transferkit.
         """
         if self._open is not None and self._open.is_here:
             return
