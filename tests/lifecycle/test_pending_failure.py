@@ -20,7 +20,7 @@ from support.lifecycle import (
 
 from transferkit._lifecycle import CallState, Work
 from transferkit.codec import decode, encode
-from transferkit.events import Basis, FailureReason
+from transferkit.events import Basis, FailureReason, Verdict
 from transferkit.provider.results import Presence, Submitted
 
 
@@ -92,11 +92,13 @@ def test_a_failure_after_the_end_of_the_call_is_published_immediately():
     assert (story.outcome.kind, story.outcome.call_alive) == ("transfer.failed", False)
 
 
-@pytest.mark.parametrize("signals", [FAILED, SUCCEEDED, STARTED])
-def test_later_signals_do_not_change_a_pending_failure(signals):
+@pytest.mark.parametrize(
+    ("signals", "late"), [(FAILED, None), (SUCCEEDED, Verdict.SUCCEEDED), (STARTED, None)]
+)
+def test_later_signals_do_not_change_a_pending_failure(signals, late):
     story = with_pending_failure()
     (event,) = story.receive(*signals, **OWN_CONTEXT).events
-    assert (event.kind, event.transfer_id) == ("provider.other", "t1")
+    assert (event.kind, event.transfer_id, event.late_verdict) == ("provider.other", "t1", late)
     story.inspect(Presence.CONNECTED, inspection_round=1)
     assert (story.outcome.kind, story.outcome.reason) == ("transfer.failed", FailureReason.BUSY)
 

@@ -21,7 +21,7 @@ from transferkit._lifecycle.consultation.machine import note_call_end
 from transferkit._lifecycle.decision import Decision, Work
 from transferkit._lifecycle.state import AmbiguousFailure, CallState, OpenTransfer
 from transferkit._lifecycle.steps import conclude_by_fact
-from transferkit._lifecycle.transition import Transition
+from transferkit._lifecycle.transition import Transition, verdict_of
 from transferkit.events import (
     Basis,
     CallConnected,
@@ -234,10 +234,12 @@ def _origin(state: CallState, fact: Fact, attribution: Attribution) -> dict[str,
     """Return the transfer that a fact belongs to, and its verdict if that came too late."""
     if not fact.signals or attribution in {Attribution.AMBIGUOUS, Attribution.UNATTRIBUTED}:
         return {}
-    if attribution is Attribution.CERTAIN and state.open:
-        return {"transfer_id": state.open.id}
-    finished = most_likely_finished(state, fact)
     verdict = stated_verdict(fact)
+    if attribution is Attribution.CERTAIN and state.open:
+        decided = state.open.pending_failure
+        is_late = decided is not None and verdict is not verdict_of(decided)
+        return {"transfer_id": state.open.id, "late_verdict": verdict if is_late else None}
+    finished = most_likely_finished(state, fact)
     if finished is None:
         is_forgotten = fact.transfer_id is not None and fits_forgotten(state, fact)
         return {"transfer_id": fact.transfer_id, "late_verdict": verdict} if is_forgotten else {}

@@ -39,7 +39,7 @@ from transferkit.identifiers import Identifier
 from transferkit.provider.facts import Fact, Result
 from transferkit.requests import RequestKind
 
-__all__ = ["Transition", "event_classes"]
+__all__ = ["Transition", "event_classes", "verdict_of"]
 
 E = TypeVar("E", bound=Event)
 
@@ -308,14 +308,14 @@ class Transition:
             kind=transfer.kind,
             operation_context=transfer.operation_context,
             own_callback_uri=transfer.own_callback_uri,
-            verdict=_verdict_of(outcome),
+            verdict=verdict_of(outcome),
             possibly_received=transfer.possibly_received,
         )
         self.state = evolve(self.state, open=None).with_finished(finished)
         self.advance(transfer.parent)
 
 
-def _verdict_of(outcome: Outcome) -> Verdict | None:
+def verdict_of(outcome: Outcome) -> Verdict | None:
     """Return the verdict that the provider stated; None if transferkit inferred the outcome."""
     if outcome.basis is not Basis.STATED:
         return None
