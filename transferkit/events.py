@@ -702,7 +702,8 @@ class ProviderOther(Event):
     attributed or arrive after the outcome.
 
     * `name`: the provider's name of the event.
-    * `late_verdict`: a verdict that differs from the outcome and arrived after it was decided. The outcome stays.
+    * `late_verdict`: a verdict that differs from the outcome, and arrived after that was decided. The outcome
+      stays.
     """
 
     kind: ClassVar[str] = "provider.other"
