@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, Final, TypeVar, final, overload
 
 __all__ = ["EMPTY", "FrozenMap", "freeze", "thaw"]
@@ -32,6 +32,14 @@ class FrozenMap(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def items(self) -> ItemsView[str, V]:
+        """The dict's own view, which is much faster than that of `Mapping`."""
+        return self._items.items()
+
+    def values(self) -> ValuesView[V]:
+        """As `items`."""
+        return self._items.values()
+
     def __eq__(self, other: object) -> bool:
         return self._items == (other._items if isinstance(other, FrozenMap) else other)
 
@@ -49,6 +57,9 @@ class FrozenMap(Mapping[str, V]):
 EMPTY: Final[FrozenMap[Any]] = FrozenMap()
 """The empty mapping."""
 
+_PLAIN: Final = (str, int, float, type(None))
+"""Most values are one of these, and the check for a mapping is slow."""
+
 
 @overload
 def freeze(value: Mapping[str, Any]) -> FrozenMap[Any]: ...
@@ -56,7 +67,7 @@ def freeze(value: Mapping[str, Any]) -> FrozenMap[Any]: ...
 def freeze(value: object) -> Any: ...
 def freeze(value: object) -> Any:
     """Return JSON as an immutable value: objects become `FrozenMap`, arrays become tuples, at every depth."""
-    if isinstance(value, str):  # most values are text, and the check for a mapping is slow
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, Mapping):
         return FrozenMap({str(key): freeze(item) for key, item in value.items()})
@@ -67,7 +78,7 @@ def freeze(value: object) -> Any:
 
 def thaw(value: object) -> Any:
     """Return JSON as plain dicts and lists, which `json` can write; the opposite of `freeze`."""
-    if isinstance(value, str):  # as above
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, Mapping):
         return {str(key): thaw(item) for key, item in value.items()}

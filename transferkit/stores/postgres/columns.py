@@ -36,10 +36,11 @@ def value(name: str, given: object) -> object:
 
 def _escaped(given: str) -> str:
     """PostgreSQL's text has no NUL and no lone surrogates: text with one is stored as a JSON string."""
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        return json.dumps(given)
+    if not given.isascii():
+        try:
+            given.encode()
+        except UnicodeEncodeError:
+            return json.dumps(given)
     return json.dumps(given) if given.startswith(_ESCAPED) or "\0" in given else given
 
 
@@ -64,8 +65,8 @@ def arrays(tables: Mapping[str, Table]) -> dict[str, object]:
     found: dict[str, object] = {}
     for table, (columns, rows) in tables.items():
         for i, column in enumerate(columns):
-            elements = [_element(value(column, row[i])) for row in rows]
-            found[f"{table}_{column}"] = "{" + ",".join(elements) + "}"
+            elements = [_element(value(column, row[i])) for row in rows] if rows else ()
+            found[f"{table}_{column}"] = f"{{{','.join(elements)}}}"
     return found
 
 
