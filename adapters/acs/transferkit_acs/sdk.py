@@ -27,7 +27,6 @@ from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from transferkit_microsoft.responses import HttpResponse
 
-from transferkit._util.frozenmap import EMPTY
 from transferkit.provider.adapter import Submission
 from transferkit.provider.deadline import check_deadline
 from transferkit.provider.secret import MASK
@@ -38,7 +37,7 @@ from transferkit_acs.settings import AcsSettings
 
 __all__ = ["Exchange", "SdkClient", "show"]
 
-_SDK: Final = f"communication-callautomation/{sdk_version}"
+_SDK_MONIKER: Final = f"communication-callautomation/{sdk_version}"
 
 
 @final
@@ -98,7 +97,7 @@ class SdkClient:
     ) -> None:
         self._endpoint = endpoint
         self._query = f"api-version={settings.api_version.value}"
-        self._user_agent = UserAgentPolicy(sdk_moniker=_SDK).user_agent
+        self._user_agent = UserAgentPolicy(sdk_moniker=_SDK_MONIKER).user_agent
         self._proxies = _proxies(endpoint)
         authentication: Any = get_authentication_policy(endpoint, credential, is_async=True)
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
@@ -120,7 +119,7 @@ class SdkClient:
         method: str,
         path: str,
         exchange: Exchange,
-        headers: Mapping[str, str] = EMPTY,
+        headers: Mapping[str, str] | None = None,
         body: dict[str, Any] | None = None,
     ) -> None:
         request = HttpRequest(
@@ -130,7 +129,7 @@ class SdkClient:
                 "Accept": "application/json",
                 "User-Agent": self._user_agent,
                 "x-ms-client-request-id": str(uuid4()),
-                **headers,
+                **(headers or {}),
             },
             json=body,
         )

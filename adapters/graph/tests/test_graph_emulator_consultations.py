@@ -52,7 +52,7 @@ async def member_of(ask, call, user=CALLER.id):
     return next(one["id"] for one in people if (one["info"]["identity"].get("user") or {}).get("id") == user)
 
 
-def told(bench, call):
+def notified_states(bench, call):
     """The state or status of each notification about the call or one of its operations."""
     values = [callback.body["value"][0] for callback in bench.emulator.callbacks]
     data = [each["resourceData"] for each in values if call in each["resourceUrl"]]
@@ -134,7 +134,7 @@ class TestJoin:
     async def test_a_join_that_fails_leaves_both_calls_established(self, bench, ask, place):
         call, agent = incoming(bench), await place("join_fails")
         await self.join(ask, call, agent, "join_fails")
-        assert told(bench, call) == ["transferring", "established"]
+        assert notified_states(bench, call) == ["transferring", "established"]
         info = bench.emulator.callbacks[-1].body["value"][0]["resourceData"]["resultInfo"]
         assert (info["code"], info["subcode"]) == (500, 7700)
         assert (state_of(bench, call), state_of(bench, agent)) == ("established", "established")
@@ -142,13 +142,13 @@ class TestJoin:
     async def test_a_silent_join_is_accepted_and_has_no_effect_on_the_agents_call(self, bench, ask, place):
         call, agent = incoming(bench), await place("join_silent")
         await self.join(ask, call, agent, "join_silent")
-        assert (told(bench, call), state_of(bench, agent)) == ([], "established")
+        assert (notified_states(bench, call), state_of(bench, agent)) == ([], "established")
 
     async def test_a_blind_transfer_to_the_target_of_a_failing_join_completes(self, bench, ask):
         call = incoming(bench)
         body = {"transferTarget": {"identity": {"user": {"id": scenario("join_fails").object_id}}}}
         await ask("POST", f"/{call}/transfer", json=body)
-        assert told(bench, call)[-1] == "terminated"
+        assert notified_states(bench, call)[-1] == "terminated"
 
 
 class TestWhatGoesWrong:
@@ -159,22 +159,22 @@ class TestWhatGoesWrong:
         await ask("POST", f"/{held}/participants/{await member_of(ask, held)}/startHoldMusic", json={})
         bystander = incoming(bench)
         agent = await place("caller_leaves")
-        assert told(bench, held) == ["completed", "terminated"]
-        assert (told(bench, bystander), told(bench, agent)) == ([], ["establishing"])
+        assert notified_states(bench, held) == ["completed", "terminated"]
+        assert (notified_states(bench, bystander), notified_states(bench, agent)) == ([], ["establishing"])
         assert bench.emulator.ringing_targets == {agent}
         assert (await ask("DELETE", f"/{agent}")).status_code == 204
         assert not bench.emulator.ringing_targets
-        assert told(bench, agent) == ["establishing", "terminating", "terminated"]
+        assert notified_states(bench, agent) == ["establishing", "terminating", "terminated"]
 
     async def test_the_agent_can_hang_up_after_answering(self, bench, place):
         call, agent = incoming(bench), await place("hangs_up")
-        assert told(bench, agent) == ["establishing", "established", "terminated"]
+        assert notified_states(bench, agent) == ["establishing", "established", "terminated"]
         assert state_of(bench, call) == "established"
 
     async def test_an_agent_who_does_not_answer_within_the_ringing_timeout_ends_the_call(self, bench, place):
         agent = await place("manual", ringingTimeoutInSeconds=1)
-        while told(bench, agent) == ["establishing"]:
+        while notified_states(bench, agent) == ["establishing"]:
             await bench.emulator.journal.changed()
-        assert told(bench, agent) == ["establishing", "terminated"]
+        assert notified_states(bench, agent) == ["establishing", "terminated"]
         info = bench.emulator.callbacks[-1].body["value"][0]["resourceData"]["resultInfo"]
         assert (info["code"], info["subcode"]) == (480, 560480)

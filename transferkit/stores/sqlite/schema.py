@@ -55,7 +55,7 @@ def prepare(session: Session, path: Path, *, partitions: int, busy_timeout: time
 
 
 def _exists(session: Session, path: Path) -> bool:
-    """Whether the file has the schema and is not empty. Called in a transaction, for one consistent view."""
+    """Whether the file has the schema, and is not empty. Called in a transaction, for one moment."""
     (application,) = session.one("PRAGMA application_id")
     (tables,) = session.one("SELECT count(*) FROM sqlite_schema")
     version = _version(session)
